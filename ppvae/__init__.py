@@ -1,0 +1,10 @@
+"""Variational autoencoders as probabilistic programs in Pyro."""
+
+from importlib.metadata import version
+
+from ppvae.inference import fit, load, save
+from ppvae.pairs import VAE
+
+__version__ = version("ppvae")
+
+__all__ = ["VAE", "fit", "load", "save"]

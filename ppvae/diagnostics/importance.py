@@ -1,0 +1,209 @@
+"""Importance weights of a pair, and formula (2) measured by them."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ppvae.batches import Data, as_batch
+from ppvae.isolation import isolated
+from ppvae.traces import Draws, Pair, Structure, draw_chunks
+
+_MEMORY = 128 * 2**20
+_TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
+
+
+def weights(
+    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
+) -> xr.DataArray:
+    """Return the log importance weights log p(x, z) - log q(z|x) of draws z ~ q(z|x).
+
+    Factors of `plate(size, subsample_size)` and of `poutine.scale` stay out of them, masks count,
+    and discrete latents that only the model has are summed out. The pair is evaluated in
+    evaluation mode and left as it was.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: `(data, *event)`; of a dataset, the test split.
+        draws: number of draws per datapoint.
+        seed: of the draws.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        Log weights in nats, dims `(draw, data)`.
+
+    Raises:
+        ValueError: if the data or the pair's structure do not allow it; the message says why.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> weights(pair, digits.test[:5], draws=10).sizes
+        Frozen({'draw': 10, 'data': 5})
+    """
+    batch = as_batch(data, pair, split="test")
+    with isolated(pair, seed):
+        columns = [
+            torch.cat([part.log_weights for part in parts])
+            for _, _, parts in draw_chunks(pair, batch, draws, memory)
+        ]
+    values = _finite(torch.cat(columns, dim=1))
+    return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
+
+
+def evidence(
+    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
+) -> xr.Dataset:
+    """Measure every term of formula (2) per datapoint, with its Monte Carlo standard error.
+
+        log P(X) - KL[Q(z|X) || P(z|X)]  =  E_Q[log P(X|z)] - KL[Q(z|X) || P(z)]
+
+    With log weights l_k = log p(x, z_k) - log q(z_k|x) of K draws z_k ~ q(z|x):
+
+    - `elbo` = mean of l_k;
+    - `kl` = KL[Q(z|X) || P(z)], in closed form where there is one, else the mean of
+      log q(z_k|x) - log p(z_k);
+    - `reconstruction` = E_Q[log P(X|z)] = elbo + kl. With a closed-form KL the draws' own KL
+      serves as control variate, and the error vanishes with that of the ELBO;
+    - `log_evidence` = log P(X) = log mean exp(l_k), by importance sampling (Burda, Grosse and
+      Salakhutdinov, "Importance Weighted Autoencoders", 2016). Its expectation lies below
+      log P(X), by about half its squared standard error;
+    - `posterior_kl` = KL[Q(z|X) || P(z|X)] = log_evidence - elbo, never negative, its standard
+      error from the same draws, their covariance included;
+    - `effective_sample_size` = (sum w)^2 / sum w^2 of the weights w = exp(l_k), between 1 and K.
+      Where it is small, `log_evidence` and `posterior_kl` are too low.
+
+    Both sides of the formula agree to rounding. Standard errors have the suffix `_error`; with one
+    draw they are NaN. `summarize` gives means over the data.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: `(data, *event)`; of a dataset, the test split.
+        draws: number of draws per datapoint.
+        seed: of the draws.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        A dataset with dims `(data,)`, in nats.
+
+    Raises:
+        ValueError: if the data or the pair's structure do not allow it, or the pair is a
+            pseudo-likelihood and so has no log P(X); the message says why.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> terms = evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> bool((terms.log_evidence >= terms.elbo).all())
+        True
+    """
+    batch = as_batch(data, pair, split="test")
+    measured: list[dict[str, Tensor]] = []
+    with isolated(pair, seed):
+        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+            _refuse_unnormalised(structure)
+            measured.append(_terms(parts))
+    variables = {
+        name: ("data", _finite(torch.cat([chunk[name] for chunk in measured]), name))
+        for name in measured[0]
+    }
+    return xr.Dataset(variables, attrs={"units": "nats", "draws": draws})
+
+
+def summarize(evidence: xr.Dataset) -> xr.Dataset:
+    """Average the terms of formula (2) over the data, with two standard errors.
+
+    - `standard_error`: of the mean over datapoints drawn anew from the same source, draws
+      included: the sample standard deviation of the per-datapoint values over sqrt(data). It is
+      the one for a statement about unseen data.
+    - `monte_carlo_error`: of the mean over just these datapoints, from the draws alone. It is the
+      one that more draws reduce.
+
+    Args:
+        evidence: what `evidence` returned.
+
+    Returns:
+        `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`;
+        errors that one datapoint or one draw cannot tell are NaN.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> terms = evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> summarize(terms).sel(term="elbo")["mean"].shape
+        ()
+    """
+    values = np.stack([evidence[name].values for name in _TERMS])
+    errors = np.stack([evidence[f"{name}_error"].values for name in _TERMS])
+    n = values.shape[1]
+    spread = values.std(1, ddof=1) if n > 1 else np.full(len(_TERMS), math.nan)
+    return xr.Dataset(
+        {
+            "mean": ("term", values.mean(1)),
+            "standard_error": ("term", spread / math.sqrt(n)),
+            "monte_carlo_error": ("term", np.sqrt(np.square(errors).sum(1)) / n),
+        },
+        coords={"term": list(_TERMS)},
+        attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
+    )
+
+
+def _terms(parts: Iterable[Draws]) -> dict[str, Tensor]:
+    """Reduce the draws of some datapoints to the terms of formula (2), `(data,)` each."""
+    scores = [
+        (part.log_weights, part.log_posterior - part.log_prior if part.kl is None else part.kl)
+        for part in parts
+    ]
+    log_weights, kl_draws = (torch.cat(columns).double() for columns in zip(*scores, strict=True))
+    count = len(log_weights)
+    elbo = log_weights.mean(0)
+    log_evidence = log_weights.logsumexp(0) - math.log(count)
+    # Relative weights w_k / mean(w): their deviations from 1 are what each draw does to
+    # log_evidence to first order, as l_k - mean(l) is what it does to the ELBO.
+    relative = (log_weights - log_evidence).exp()
+    kl = kl_draws.mean(0)
+    return {
+        "reconstruction": elbo + kl,
+        "kl": kl,
+        "elbo": elbo,
+        "log_evidence": log_evidence,
+        "posterior_kl": log_evidence - elbo,
+        "effective_sample_size": count / relative.square().mean(0),
+        "reconstruction_error": _error(log_weights + kl_draws),
+        "kl_error": _error(kl_draws),
+        "elbo_error": _error(log_weights),
+        "log_evidence_error": _error(relative),
+        "posterior_kl_error": _error(relative - log_weights),
+    }
+
+
+def _error(values: Tensor) -> Tensor:
+    """Return the standard error of the mean over draws, `(data,)`."""
+    count = len(values)
+    if count < 2:
+        return torch.full_like(values[0], math.nan)
+    return values.std(0) / math.sqrt(count)
+
+
+def _refuse_unnormalised(structure: Structure) -> None:
+    for name, reason in structure.unnormalised.items():
+        raise ValueError(
+            f"log P(X) is not defined for this pair: at site {name!r} {reason}; `weights` and "
+            "`fit` work, for evidence use a normalised likelihood"
+        )
+
+
+def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
+    # Errors of a single draw are NaN by definition; a NaN elsewhere is a broken pair.
+    if not name.endswith("_error") and bool(torch.isnan(values).any()):
+        raise ValueError(
+            f"{name} is NaN for {int(torch.isnan(values).sum())} of {values.numel()} values; "
+            "the pair's weights or distributions are not finite"
+        )
+    array: NDArray[np.float64] = values.detach().cpu().numpy()
+    return array

@@ -1,0 +1,165 @@
+"""Which latents a pair uses, and what they cost."""
+
+from dataclasses import dataclass
+
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ppvae.batches import Data, as_batch
+from ppvae.isolation import isolated
+from ppvae.traces import Pair, Site, Structure, draw_chunks, rows_first, run
+
+_MEMORY = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class ActiveUnits:
+    """What `active_units` measures.
+
+    Args:
+        variance: Var_x(E[z | x]) of every latent dimension, one variable a site.
+        threshold: the variance above which a dimension is active.
+    """
+
+    variance: xr.Dataset
+    threshold: float
+
+    @property
+    def active(self) -> xr.Dataset:
+        """Whether each dimension is active."""
+        return self.variance > self.threshold
+
+    @property
+    def count(self) -> int:
+        """Number of active dimensions over all sites."""
+        return sum(int(flags.sum()) for flags in self.active.values())
+
+
+def active_units(
+    pair: Pair,
+    data: Data,
+    *,
+    threshold: float = 0.01,
+    draws: int = 100,
+    seed: int = 0,
+    memory: int = _MEMORY,
+) -> ActiveUnits:
+    """Find the latent dimensions whose posterior mean moves with the data.
+
+    A dimension is active if Var_x(E_{q(z|x)}[z]) exceeds a threshold (Burda, Grosse and
+    Salakhutdinov, "Importance Weighted Autoencoders", 2016). The inner mean is exact where the
+    guide has one latent whose distribution knows it; elsewhere it is an average over draws, and
+    the variance that their number adds is subtracted.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
+        threshold: the variance, in squared units of the latent, above which one is active.
+        draws: number of draws per datapoint where the mean is not known.
+        seed: of the draws.
+        memory: bound in bytes on the intermediate tensors.
+
+    Raises:
+        ValueError: with fewer than two datapoints, or if the pair's structure does not allow it.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> active_units(pairs.assemble(digits, latent=2), digits).variance.z.shape
+        (2,)
+    """
+    batch = as_batch(data, pair, split="test")
+    if len(batch[0]) < 2:
+        raise ValueError("active_units needs at least 2 datapoints, got 1")
+    if draws < 2:
+        raise ValueError(f"active_units needs draws >= 2, got {draws}")
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be at least 0, got {threshold}")
+    means: dict[str, list[Tensor]] = {}
+    noises: dict[str, list[Tensor]] = {}
+    with isolated(pair, seed):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
+            exact = _exact_means(pair, chunk, structure)
+            drawn = [] if exact else list(parts)
+            for name in structure.latents:
+                if exact:
+                    mean, noise = exact[name], torch.zeros_like(exact[name])
+                else:
+                    values = torch.cat([part.latents[name] for part in drawn]).double()
+                    mean, noise = values.mean(0), values.var(0) / draws
+                means.setdefault(name, []).append(mean)
+                noises.setdefault(name, []).append(noise)
+    variance = {}
+    for name, parts_of in means.items():
+        values = torch.cat(parts_of).var(0) - torch.cat(noises[name]).mean(0)
+        dims = [f"{name}_dim_{axis}" for axis in range(values.dim())]
+        variance[name] = (dims, values.clamp(min=0).cpu().numpy())
+    return ActiveUnits(xr.Dataset(variance), threshold)
+
+
+def kl_per_dimension(pair: Pair, data: Data, *, seed: int = 0) -> xr.DataArray:
+    """Return the closed-form KL[q(z_j|x) || p(z_j)] of each latent dimension, averaged over data.
+
+    Defined for one latent whose prior and posterior are independent over dimensions; the sum over
+    dimensions is then the KL term of formula (2).
+
+    Args:
+        pair: a pair with one such latent.
+        data: `(data, *event)`; of a dataset, the test split.
+        seed: of the one run of the pair.
+
+    Returns:
+        The KL in nats, one dim for each dimension of the latent.
+
+    Raises:
+        ValueError: if there are several latents, or the KL does not split into dimensions.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> kl_per_dimension(pairs.assemble(digits, latent=2), digits).dims
+        ('z_dim_0',)
+    """
+    batch = as_batch(data, pair, split="test")
+    with isolated(pair, seed):
+        guide, model = run(pair, batch)
+    names = [name for name, site in model.items() if not site["is_observed"]]
+    if len(names) != 1 or list(guide) != names:
+        raise ValueError(f"kl_per_dimension needs a pair with one latent, got {names}")
+    (name,) = names
+    kl = _split_kl(name, guide[name], model[name])
+    mean = kl.double().reshape(-1, *guide[name]["fn"].event_shape).mean(0)
+    dims = [f"{name}_dim_{axis}" for axis in range(mean.dim())]
+    return xr.DataArray(mean.cpu().numpy(), dims=dims, name="kl", attrs={"units": "nats"})
+
+
+def _split_kl(name: str, guide: Site, model: Site) -> Tensor:
+    factors = [_factors(site["fn"]) for site in (guide, model)]
+    if factors[0] is None or factors[1] is None:
+        raise ValueError(
+            f"the KL of site {name!r} does not split into dimensions: prior and posterior must "
+            "be independent over dimensions, such as Normal(loc, scale).to_event(1)"
+        )
+    kl: Tensor = kl_divergence(*factors)
+    return kl
+
+
+def _factors(distribution: dist.Distribution) -> dist.Distribution | None:
+    while isinstance(distribution, torch.distributions.Independent):
+        distribution = distribution.base_dist
+    return distribution if distribution.event_dim == 0 else None
+
+
+def _exact_means(pair: Pair, chunk: tuple[Tensor, ...], structure: Structure) -> dict[str, Tensor]:
+    """Return E[z|x] where the guide's only latent knows its mean; nothing elsewhere."""
+    if len(structure.latents) != 1:
+        return {}
+    (name,) = structure.latents
+    site = run(pair, chunk)[0][name]
+    try:
+        return {name: rows_first(site["fn"].mean.double(), site)}
+    except NotImplementedError:
+        return {}

@@ -1,0 +1,20 @@
+"""The right side of formula (2): training."""
+
+from ppvae.inference.callbacks import EarlyStopping
+from ppvae.inference.checkpoints import load, save
+from ppvae.inference.optimizers import JointOptim
+from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
+from ppvae.inference.training import Diverged, Fit, Training, fit
+
+__all__ = [
+    "CyclicWarmup",
+    "Diverged",
+    "EarlyStopping",
+    "Fit",
+    "JointOptim",
+    "LinearWarmup",
+    "Training",
+    "fit",
+    "load",
+    "save",
+]

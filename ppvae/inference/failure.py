@@ -1,0 +1,74 @@
+"""Finds the site behind a loss that is not finite."""
+
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppvae.batches import Batch
+from ppvae.isolation import isolated
+from ppvae.traces import Pair
+
+_ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
+
+
+class _Watch(Messenger):  # type: ignore[misc]
+    """Remembers the first site whose distribution, value or log density is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finding: str | None = None
+
+    def _pyro_post_sample(self, message: Any) -> None:
+        if self.finding is not None or not hasattr(message["fn"], "log_prob"):
+            return
+        name, value = message["name"], message["value"]
+        base = message["fn"]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        family = type(base).__name__.lstrip("_")
+        for argument in getattr(base, "arg_constraints", {}):
+            parameter = base.__dict__.get(argument)
+            if isinstance(parameter, Tensor) and not bool(torch.isfinite(parameter).all()):
+                self.finding = f"{argument} of {family} at site {name!r} is NaN or infinite."
+                return
+        support = getattr(message["fn"], "support", None)
+        if message["is_observed"] and support is not None:
+            inside = support.check(value)
+            if not bool(inside.all()):
+                raise ValueError(
+                    f"{int((~inside).sum())} of {inside.numel()} observations of site {name!r} "
+                    f"lie outside the support of {family}, {base.support}; choose a likelihood "
+                    "for such data"
+                ) from None
+        log_prob = message["fn"].log_prob(value)
+        if not bool(torch.isfinite(log_prob).all()):
+            self.finding = f"log_prob of {family} at site {name!r} is NaN or infinite."
+
+
+def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
+    """Say at which site a step on `batch` failed and why; None if it did not fail numerically.
+
+    Args:
+        pair: the pair, its weights those of the failed step.
+        batch: the batch of the failed step.
+        error: what the step raised.
+
+    Raises:
+        ValueError: if the data of the batch lie outside their likelihood's support.
+    """
+    watch = _Watch()
+    try:
+        with isolated(pair, seed=0), pyro.validation_enabled(False), watch:
+            guide = poutine.trace(pair.guide).get_trace(*batch)
+            poutine.replay(pair.model, trace=guide)(*batch)
+    except RuntimeError:
+        pass  # a NaN can stop a program on its way; the finding stands
+    if watch.finding is not None:
+        return f"{watch.finding} {_ADVICE}"
+    if isinstance(error, FloatingPointError):
+        return f"{error}, although every site is finite at another draw. {_ADVICE}"
+    return None

@@ -1,0 +1,86 @@
+"""What training measures at each evaluation."""
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+import xarray as xr
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ppvae.batches import Batch
+from ppvae.traces import Pair, Site, Sites, run
+
+Record = dict[str, float]
+"""One evaluation: numbers by name."""
+
+
+def datapoints(sites: Sites, rows: int) -> float:
+    """Return how many datapoints a batch's loss stands for: its rows times the sites' scale.
+
+    A plate of `size` with `subsample_size` rows scales the loss of its rows to that of `size`.
+    """
+    observed = [site for site in sites.values() if site["is_observed"]]
+    scale = observed[0]["scale"] if observed else 1.0
+    return rows * float(torch.as_tensor(scale).double().mean())
+
+
+def terms(pair: Pair, batch: Batch) -> Record:
+    """Return one draw's estimate of ELBO, reconstruction and KL, in nats per datapoint.
+
+    elbo = reconstruction - kl, with the KL in closed form where every latent has one and model
+    and guide draw them in the same order. Masks, plate and `poutine.scale` factors count, so that
+    latents outside the data plate are weighted as the objective weights them. Without numbers for
+    a pair that sums out latents, which no single draw scores.
+    """
+    guide, model = run(pair, batch)
+    latents = [name for name, site in model.items() if not site["is_observed"]]
+    if set(latents) - set(guide):
+        return {}
+    observed = [
+        _total(site["fn"].log_prob(site["value"]), site)
+        for site in model.values()
+        if site["is_observed"]
+    ]
+    kl = _closed_form_kl(guide, model, latents) if list(guide) == latents else None
+    if kl is None:
+        prior = [
+            _total(model[name]["fn"].log_prob(model[name]["value"]), model[name])
+            for name in latents
+        ]
+        posterior = [_total(site["fn"].log_prob(site["value"]), site) for site in guide.values()]
+        kl = sum(posterior) - sum(prior)
+    count = datapoints(model, len(batch[0]))
+    reconstruction = float(sum(observed)) / count
+    return {
+        "elbo": reconstruction - float(kl) / count,
+        "reconstruction": reconstruction,
+        "kl": float(kl) / count,
+    }
+
+
+def _total(values: Tensor, site: Site) -> Tensor:
+    total: Tensor = scale_and_mask(values, site["scale"], site["mask"]).sum().double()
+    return total
+
+
+def _closed_form_kl(guide: Sites, model: Sites, latents: list[str]) -> Tensor | None:
+    try:
+        kls = [
+            _total(kl_divergence(guide[name]["fn"], model[name]["fn"]), guide[name])
+            for name in latents
+        ]
+    except NotImplementedError:
+        return None
+    return torch.stack(kls).sum() if kls else torch.zeros(())
+
+
+def as_dataset(records: Sequence[Record]) -> xr.Dataset:
+    """Return records as a dataset over `step`, a variable for each name that all of them have."""
+    names = [name for name in (records[0] if records else {}) if name != "step"]
+    return xr.Dataset(
+        {name: ("step", [record[name] for record in records]) for name in names},
+        coords={"step": [int(record["step"]) for record in records]},
+        attrs={"units": "nats per datapoint"},
+    )

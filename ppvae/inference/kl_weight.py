@@ -1,0 +1,39 @@
+"""The weight of the KL term, for any objective."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+
+class LatentScale:
+    """Scales the latent sites of model and guide alike, and so the KL term, by a tensor.
+
+    Both sides must be scaled: of a site in model and guide, objectives with a closed-form KL read
+    the guide's scale, those without subtract the guide's log density from the model's.
+    """
+
+    def __init__(self) -> None:
+        self.weight = torch.ones(())
+
+    def __call__(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        def scaled(*batch: Tensor) -> Any:
+            if float(self.weight) == 1.0:
+                return program(*batch)
+            with _Scale(self.weight):
+                return program(*batch)
+
+        return scaled
+
+
+class _Scale(Messenger):  # type: ignore[misc]
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def _pyro_sample(self, message: Any) -> None:
+        if not message["is_observed"] and not site_is_subsample(message):
+            message["scale"] = message["scale"] * self.weight

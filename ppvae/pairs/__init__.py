@@ -1,0 +1,6 @@
+"""Model/guide pairs, one generative structure a file."""
+
+from ppvae.pairs.assembly import assemble
+from ppvae.pairs.vae import VAE
+
+__all__ = ["VAE", "assemble"]

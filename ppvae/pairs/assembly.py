@@ -1,0 +1,68 @@
+"""Builds the VAE that fits a dataset, every size taken from the data."""
+
+import math
+from collections.abc import Callable
+
+from torch import nn
+from torch.distributions import constraints
+
+from ppvae.data import Dataset
+from ppvae.likelihoods import Bernoulli, Binomial, ContinuousBernoulli, Likelihood, Normal
+from ppvae.networks import MLP
+from ppvae.pairs.vae import VAE
+from ppvae.posteriors import DiagonalNormal, Posterior
+from ppvae.priors import Prior, StandardNormal
+
+
+def assemble(
+    dataset: Dataset,
+    *,
+    latent: int = 10,
+    network: Callable[[int, int], nn.Module] = MLP,
+    prior: Callable[[int], Prior] = StandardNormal,
+    likelihood: Callable[[nn.Module], Likelihood] | None = None,
+    posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,
+) -> VAE:
+    """Build a VAE for a dataset: its likelihood from the support, its networks' sizes from both.
+
+    Args:
+        dataset: the data to be modelled; one datapoint is a vector.
+        latent: number of latent dimensions.
+        network: called with the sizes of input and output, for encoder and decoder.
+        prior: called with `latent`.
+        likelihood: called with the decoder; without it the support decides: binary data get
+            `Bernoulli`, integer levels `Binomial`, [0, 1] `ContinuousBernoulli`, the real line
+            `Normal`.
+        posterior: called with the encoder.
+
+    Raises:
+        ValueError: if `latent` is not positive, or no likelihood is known for the support.
+
+    Example:
+        >>> from ppvae import data
+        >>> assemble(data.digits(), latent=2).likelihood.total_count
+        16
+    """
+    if latent < 1:
+        raise ValueError(f"latent must be at least 1, got {latent}")
+    features = math.prod(dataset.event_shape)
+    build = likelihood or likelihood_for(dataset.support)
+    # How many outputs a factor needs can depend on its arguments, so ask one without a network.
+    outputs = build(nn.Identity()).outputs_per_feature
+    decoder = network(latent, outputs * features)
+    encoder = network(features, posterior(nn.Identity()).outputs_per_feature * latent)
+    return VAE(prior=prior(latent), likelihood=build(decoder), posterior=posterior(encoder))
+
+
+def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Likelihood]:
+    """Return the likelihood, still without its network, whose support is `support`."""
+    if support is constraints.boolean:
+        return Bernoulli
+    if support is constraints.unit_interval:
+        return ContinuousBernoulli
+    if support is constraints.real:
+        return Normal
+    if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
+        highest = int(support.upper_bound)
+        return lambda network: Binomial(network, total_count=highest)
+    raise ValueError(f"no likelihood is known for the support {support}; name one")

@@ -1,0 +1,125 @@
+"""The variational autoencoder: one latent per datapoint."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppvae.likelihoods import Likelihood
+from ppvae.parameters import announce
+from ppvae.posteriors import Posterior
+from ppvae.priors import Prior
+
+
+class VAE(nn.Module):
+    """A variational autoencoder as a pair of Pyro programs.
+
+    The model is p(z) p(x|z), the guide q(z|x), both inside `pyro.plate("data", ...)`; the latent
+    site is "z", the observed site "x" (Kingma and Welling, "Auto-Encoding Variational Bayes",
+    2014). `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`,
+    `Predictive`, `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the
+    pair, never in Pyro's parameter store.
+
+    Args:
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+
+    Raises:
+        TypeError: if a factor is not of its role.
+
+    Example:
+        >>> from ppvae.likelihoods import Bernoulli
+        >>> from ppvae.posteriors import DiagonalNormal
+        >>> from ppvae.priors import StandardNormal
+        >>> pair = VAE(
+        ...     prior=StandardNormal(2),
+        ...     likelihood=Bernoulli(nn.Linear(2, 5)),
+        ...     posterior=DiagonalNormal(nn.Linear(5, 4)),
+        ... )
+        >>> pair.sample(3).shape
+        torch.Size([3, 5])
+    """
+
+    def __init__(self, prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
+        super().__init__()
+        for name, factor, role in (
+            ("prior", prior, Prior),
+            ("likelihood", likelihood, Likelihood),
+            ("posterior", posterior, Posterior),
+        ):
+            if not isinstance(factor, role):
+                raise TypeError(
+                    f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
+                    f"got {type(factor).__name__}"
+                )
+        self.prior = prior
+        self.likelihood = likelihood
+        self.posterior = posterior
+
+    @property
+    def model(self) -> nn.Module:
+        """The model p(z) p(x|z): a module called with `x` of shape `(data, *event)`."""
+        return _Model(self)
+
+    @property
+    def guide(self) -> nn.Module:
+        """The guide q(z|x): a module called with `x` of shape `(data, *event)`."""
+        return _Guide(self)
+
+    def encode(self, x: Tensor) -> dist.Distribution:
+        """Return q(z|x) for `x` of shape `(*, *event)`."""
+        return self.posterior(x)
+
+    def decode(self, z: Tensor) -> dist.Distribution:
+        """Return p(x|z) for `z` of shape `(*, latent)`."""
+        return self.likelihood(z)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """Draw `n` datapoints from p(x), by z from the prior and x from p(x|z): `(n, *event)`."""
+        if n < 1:
+            raise ValueError(f"sample needs n >= 1, got {n}")
+        x: Tensor = self.decode(self.prior().sample((n,))).sample()
+        return x
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
+        mean: Tensor = self.decode(self.encode(x).sample()).mean
+        return mean
+
+
+class _Program(nn.Module):
+    """A pair's model or guide: what Pyro is given, since `Trace_ELBO()(...)` refuses methods."""
+
+    def __init__(self, pair: VAE) -> None:
+        super().__init__()
+        self.pair = pair
+
+    def rows(self, x: Tensor) -> int:
+        """Return the number of datapoints of a batch, after a look at its rank."""
+        event_dim = self.pair.likelihood.event_dim
+        if x.dim() != 1 + event_dim:
+            raise ValueError(
+                f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
+                f"got shape {tuple(x.shape)}"
+            )
+        return len(x)
+
+
+class _Model(_Program):
+    def forward(self, x: Tensor) -> Tensor:
+        announce(self.pair)
+        with pyro.plate("data", self.rows(x)):
+            z = pyro.sample("z", self.pair.prior())
+            observed: Tensor = pyro.sample("x", self.pair.likelihood(z), obs=x)
+        return observed
+
+
+class _Guide(_Program):
+    def forward(self, x: Tensor) -> Tensor:
+        announce(self.pair)
+        with pyro.plate("data", self.rows(x)):
+            z: Tensor = pyro.sample("z", self.pair.posterior(x))
+        return z

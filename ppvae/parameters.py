@@ -1,0 +1,75 @@
+"""Announces a module's parameters to Pyro and collects the parameters a program uses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import effectful
+from torch import Tensor, nn
+
+
+@effectful(type="param")
+def _parameter(value: Tensor, **_: Any) -> Tensor:
+    return value
+
+
+def announce(module: nn.Module) -> None:
+    """Tell the inference that is running around the caller which parameters `module` trains.
+
+    Pyro optimises what it meets in `param` messages. Sending one for each parameter, instead of
+    storing it under a name as `pyro.module` does, keeps every parameter local to its module: two
+    pairs with the same parameter names train side by side.
+
+    Args:
+        module: the module whose parameters with `requires_grad` are announced.
+
+    Example:
+        >>> import pyro.poutine as poutine
+        >>> with poutine.trace(param_only=True) as trace:
+        ...     announce(nn.Linear(2, 1))
+        >>> sorted(trace.trace.nodes)
+        ['bias', 'weight']
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            value = parameter.detach()
+            # Pyro's SVI asks the value of a `param` site for the tensor to optimise.
+            value.unconstrained = lambda leaf=parameter: leaf  # type: ignore[attr-defined]
+            _parameter(value, name=name)
+
+
+class _Collector(Messenger):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameters: dict[str, Tensor] = {}
+
+    def _pyro_post_param(self, message: Any) -> None:
+        name, parameter = message["name"], message["value"].unconstrained()
+        if self.parameters.setdefault(name, parameter) is not parameter:
+            raise ValueError(
+                f"parameter {name!r} is announced by two different modules; hold both in one "
+                "module, so that their names differ"
+            )
+
+
+def collect(program: Callable[[], object]) -> dict[str, Tensor]:
+    """Return the unconstrained tensors that `program` would have optimised, by name, each once.
+
+    Args:
+        program: a callable without arguments that runs a model, a guide or both.
+
+    Raises:
+        ValueError: if one name stands for two different parameters.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> list(collect(lambda: announce(layer)))
+        ['weight', 'bias']
+    """
+    with torch.no_grad(), _Collector() as collector:
+        program()
+    unique: dict[int, str] = {}
+    for name, parameter in collector.parameters.items():
+        unique.setdefault(id(parameter), name)
+    return {name: collector.parameters[name] for name in unique.values()}
