@@ -1,6 +1,7 @@
 """Networks: tensor to tensor, nothing probabilistic, under any leading batch dimensions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -41,7 +42,7 @@ class MLP(nn.Module):
         if min(sizes) < 1:
             raise ValueError(f"MLP needs positive layer sizes, got {list(sizes)}")
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation()]
         self.layers = nn.Sequential(*layers[:-1])
 

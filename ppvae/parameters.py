@@ -9,7 +9,7 @@ from pyro.poutine.runtime import effectful
 from torch import Tensor, nn
 
 
-@effectful(type="param")
+@effectful(type="param")  # type: ignore[untyped-decorator]
 def _parameter(value: Tensor, **_: Any) -> Tensor:
     return value
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
+from ppvae.draws import Draws, draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Draws, Pair, Structure, draw_chunks
+from ppvae.traces import Pair, Structure
 
 _MEMORY = 128 * 2**20
 _TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")

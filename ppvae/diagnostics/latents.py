@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.batches import Data, as_batch
+from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, Site, Structure, draw_chunks, rows_first, run
+from ppvae.traces import Pair, Site, Structure, rows_first, run
 
 _MEMORY = 128 * 2**20
 
@@ -137,13 +138,13 @@ def kl_per_dimension(pair: Pair, data: Data, *, seed: int = 0) -> xr.DataArray:
 
 
 def _split_kl(name: str, guide: Site, model: Site) -> Tensor:
-    factors = [_factors(site["fn"]) for site in (guide, model)]
-    if factors[0] is None or factors[1] is None:
+    posterior, prior = _factors(guide["fn"]), _factors(model["fn"])
+    if posterior is None or prior is None:
         raise ValueError(
             f"the KL of site {name!r} does not split into dimensions: prior and posterior must "
             "be independent over dimensions, such as Normal(loc, scale).to_event(1)"
         )
-    kl: Tensor = kl_divergence(*factors)
+    kl: Tensor = kl_divergence(posterior, prior)
     return kl
 
 

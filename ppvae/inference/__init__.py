@@ -4,7 +4,8 @@ from ppvae.inference.callbacks import EarlyStopping
 from ppvae.inference.checkpoints import load, save
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
-from ppvae.inference.training import Diverged, Fit, Training, fit
+from ppvae.inference.state import Diverged, Fit, Training
+from ppvae.inference.training import fit
 
 __all__ = [
     "CyclicWarmup",

@@ -2,7 +2,7 @@
 
 import math
 
-from ppvae.inference.training import Snapshot, Training
+from ppvae.inference.state import Snapshot, Training
 
 
 class EarlyStopping:

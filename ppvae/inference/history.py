@@ -1,8 +1,7 @@
 """What training measures at each evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import pyro.distributions as dist
 import torch
 import xarray as xr
 from pyro.distributions.util import scale_and_mask
@@ -38,42 +37,34 @@ def terms(pair: Pair, batch: Batch) -> Record:
     latents = [name for name, site in model.items() if not site["is_observed"]]
     if set(latents) - set(guide):
         return {}
-    observed = [
-        _total(site["fn"].log_prob(site["value"]), site)
-        for site in model.values()
-        if site["is_observed"]
-    ]
+    reconstruction = _log_probs(site for site in model.values() if site["is_observed"])
     kl = _closed_form_kl(guide, model, latents) if list(guide) == latents else None
     if kl is None:
-        prior = [
-            _total(model[name]["fn"].log_prob(model[name]["value"]), model[name])
-            for name in latents
-        ]
-        posterior = [_total(site["fn"].log_prob(site["value"]), site) for site in guide.values()]
-        kl = sum(posterior) - sum(prior)
+        kl = _log_probs(guide.values()) - _log_probs(model[name] for name in latents)
     count = datapoints(model, len(batch[0]))
-    reconstruction = float(sum(observed)) / count
     return {
-        "elbo": reconstruction - float(kl) / count,
-        "reconstruction": reconstruction,
-        "kl": float(kl) / count,
+        "elbo": (reconstruction - kl) / count,
+        "reconstruction": reconstruction / count,
+        "kl": kl / count,
     }
 
 
-def _total(values: Tensor, site: Site) -> Tensor:
-    total: Tensor = scale_and_mask(values, site["scale"], site["mask"]).sum().double()
-    return total
+def _log_probs(sites: Iterable[Site]) -> float:
+    return sum(_total(site["fn"].log_prob(site["value"]), site) for site in sites)
 
 
-def _closed_form_kl(guide: Sites, model: Sites, latents: list[str]) -> Tensor | None:
+def _closed_form_kl(guide: Sites, model: Sites, latents: list[str]) -> float | None:
     try:
-        kls = [
+        return sum(
             _total(kl_divergence(guide[name]["fn"], model[name]["fn"]), guide[name])
             for name in latents
-        ]
+        )
     except NotImplementedError:
         return None
-    return torch.stack(kls).sum() if kls else torch.zeros(())
+
+
+def _total(values: Tensor, site: Site) -> float:
+    return float(scale_and_mask(values, site["scale"], site["mask"]).sum())
 
 
 def as_dataset(records: Sequence[Record]) -> xr.Dataset:

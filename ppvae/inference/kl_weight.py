@@ -9,31 +9,33 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 
-class LatentScale:
-    """Scales the latent sites of model and guide alike, and so the KL term, by a tensor.
+class KLWeight:
+    """Scales the latent sites of model and guide alike, and so the KL term.
 
     Both sides must be scaled: of a site in model and guide, objectives with a closed-form KL read
     the guide's scale, those without subtract the guide's log density from the model's.
     """
 
     def __init__(self) -> None:
-        self.weight = torch.ones(())
+        self.value = torch.ones(())
 
-    def __call__(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        def scaled(*batch: Tensor) -> Any:
-            if float(self.weight) == 1.0:
+    def weighted(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `program` with its latent sites scaled by the weight of the moment."""
+
+        def run(*batch: Tensor) -> Any:
+            if float(self.value) == 1.0:
                 return program(*batch)
-            with _Scale(self.weight):
+            with _Scale(self.value):
                 return program(*batch)
 
-        return scaled
+        return run
 
 
 class _Scale(Messenger):  # type: ignore[misc]
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, value: Tensor) -> None:
         super().__init__()
-        self.weight = weight
+        self.value = value
 
     def _pyro_sample(self, message: Any) -> None:
         if not message["is_observed"] and not site_is_subsample(message):
-            message["scale"] = message["scale"] * self.weight
+            message["scale"] = message["scale"] * self.value

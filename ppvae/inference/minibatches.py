@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,79 +11,104 @@ from ppvae.batches import Batch, as_batch
 from ppvae.data import Dataset
 from ppvae.traces import Pair
 
-_MONITORED = 1024  # training rows on which reconstruction and KL are measured at each evaluation
+_MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
 
 
-class Minibatches:
+class Minibatches(Protocol):
+    """What can be iterated once an epoch."""
+
+    rows: int | None
+    """Rows of an epoch, if known."""
+
+    steps: int | None
+    """Minibatches of an epoch, if known."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the minibatches of one epoch."""
+
+    def first(self, rows: int) -> Batch:
+        """Return some batch of at most `rows` rows, the same each time."""
+
+
+class InMemory:
     """Tensors in memory, gathered in a new random order each epoch."""
 
     def __init__(self, batch: Batch, batch_size: int | None) -> None:
-        self.rows = len(batch[0])
-        if self.rows < 2:
+        self.rows: int | None = len(batch[0])
+        if len(batch[0]) < 2:
             raise ValueError("data has 1 row; training needs at least 2")
-        if batch_size is not None and not 1 <= batch_size <= self.rows:
+        if batch_size is not None and not 1 <= batch_size <= len(batch[0]):
             raise ValueError(
-                f"batch_size must lie between 1 and the {self.rows} rows of the data, "
+                f"batch_size must lie between 1 and the {len(batch[0])} rows of the data, "
                 f"got {batch_size}"
             )
         self.batch = batch
-        self.batch_size = batch_size or min(128, self.rows)
-        self.chunk = max(self.batch_size, 1024)
+        self.batch_size = batch_size or min(128, len(batch[0]))
+        self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(self.rows, device=self.batch[0].device)
+        """Yield the minibatches of one epoch; the last one may be smaller."""
+        order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
         for index in order.split(self.batch_size):
             yield tuple(tensor.index_select(0, index) for tensor in self.batch)
 
-    def example(self) -> Batch:
-        return tuple(tensor[: self.batch_size] for tensor in self.batch)
-
-    def monitored(self) -> Batch:
-        return tuple(tensor[:_MONITORED] for tensor in self.batch)
-
-    def steps_per_epoch(self, epochs: int) -> int | None:
-        return epochs * math.ceil(self.rows / self.batch_size)
+    def first(self, rows: int) -> Batch:
+        """Return the first rows."""
+        return tuple(tensor[:rows] for tensor in self.batch)
 
 
-class Stream:
-    """Batches of the caller's making."""
-
-    rows: int | None = None
+class Streamed:
+    """Batches of the caller's making, such as a `DataLoader`'s."""
 
     def __init__(self, source: Iterable[Any], pair: Pair) -> None:
-        self.source = source
-        self.pair = pair
-        self.first: Batch | None = None
-        self.chunk = 1024
+        self.rows: int | None = None
+        self.steps: int | None = None
+        self._source = source
+        self._pair = pair
+        self._first: Batch | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        for parts in self.source:
-            batch = as_batch(parts, self.pair, split="train", argument="a batch of data")
-            if self.first is None:
-                self.first = batch
-            yield batch
+        """Yield the caller's batches, checked and moved to the pair."""
+        for parts in self._source:
+            yield as_batch(parts, self._pair, split="train", argument="a batch of data")
 
-    def example(self) -> Batch:
-        first = next(iter(self), None)
-        if first is None:
-            raise ValueError("data yields no batch; expected at least one")
-        return first
-
-    def monitored(self) -> Batch:
-        return self.first or self.example()
-
-    def steps_per_epoch(self, epochs: int) -> int | None:
-        return None
+    def first(self, rows: int) -> Batch:
+        """Return rows of the first batch that the source ever gave."""
+        if self._first is None:
+            self._first = next(iter(self), None)
+            if self._first is None:
+                raise ValueError("data yields no batch; expected at least one")
+        return tuple(tensor[:rows] for tensor in self._first)
 
 
-def minibatches(data: Any, pair: Pair, batch_size: int | None) -> Minibatches | Stream:
+def minibatches(data: Any, pair: Pair, batch_size: int | None) -> Minibatches:
+    """Return the minibatches that `fit`'s `data` and `batch_size` ask for.
+
+    Raises:
+        TypeError: if `data` is neither arrays nor an iterable of batches.
+        ValueError: if the data or the batch size cannot be used.
+    """
     if isinstance(data, Tensor | tuple | Dataset) or hasattr(data, "__array__"):
-        return Minibatches(as_batch(data, pair, split="train"), batch_size)
+        return InMemory(as_batch(data, pair, split="train"), batch_size)
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
             f"batches, got {type(data).__name__}"
         )
+    if iter(data) is data:
+        raise TypeError(
+            "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
+        )
     if batch_size is not None:
         raise ValueError("batch_size is for data in memory; the iterable decides on its batches")
-    return Stream(data, pair)
+    return Streamed(data, pair)
+
+
+def row_chunk(batches: Minibatches) -> int:
+    """Return how many rows an evaluation takes at once: many, but a minibatch at least."""
+    return max(_MONITORED, len(batches.first(_MONITORED)[0]))
+
+
+def monitored(batches: Minibatches) -> Batch:
+    """Return the training rows on which reconstruction and KL are measured."""
+    return batches.first(_MONITORED)

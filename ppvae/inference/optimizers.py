@@ -16,8 +16,8 @@ Constructor: TypeAlias = Callable[..., torch.optim.Optimizer]
 class JointOptim(PyroOptim):  # type: ignore[misc]
     """A `PyroOptim` that steps all parameters with one torch optimizer.
 
-    Pyro's own optimizers build one torch optimizer a parameter; one for all, fused where torch can,
-    takes a fraction of the time and clips by the norm of the whole gradient.
+    Pyro's own optimizers build one torch optimizer a parameter; one for all, fused where torch
+    can, takes a fraction of the time and clips by the norm of the whole gradient.
 
     Args:
         constructor: builds the torch optimizer from parameters; `fused=True` is added where it
@@ -106,11 +106,10 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
 
 
 def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    fused = {}
     try:
-        accepted = inspect.signature(constructor).parameters
+        switch = inspect.signature(constructor).parameters.get("fused")
     except ValueError:  # a builtin without a signature
-        accepted = {}
-    if "fused" in accepted and accepted["fused"].default is None:
-        fused = {"fused": all(p.is_floating_point() for p in parameters)}
-    return constructor(parameters, **fused)
+        switch = None
+    if switch is None or switch.default is not None:
+        return constructor(parameters)
+    return constructor(parameters, fused=all(p.is_floating_point() for p in parameters))

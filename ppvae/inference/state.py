@@ -1,0 +1,91 @@
+"""A training under way, as callbacks see it, and what is left when it ends."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from ppvae.inference.history import Record
+from ppvae.traces import Pair
+
+Snapshot: TypeAlias = dict[str, Tensor]
+"""Copies of a pair's parameters and buffers by name."""
+
+
+class Training:
+    """A training under way.
+
+    Attributes:
+        pair: the pair that is trained.
+        parameters: its unconstrained parameters by name, wherever they live.
+        step: number of optimizer steps taken.
+        epoch: number of passes over the data completed.
+        records: what each evaluation measured, the latest last.
+        ended: whether training is over, for whatever reason.
+    """
+
+    def __init__(self, pair: Pair, parameters: Mapping[str, Tensor]) -> None:
+        self.pair = pair
+        self.parameters = parameters
+        self.step = 0
+        self.epoch = 0
+        self.records: list[Record] = []
+        self.ended = False
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of all parameters and buffers."""
+        return {name: tensor.detach().clone() for name, tensor in self._tensors()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a copy of parameters and buffers back."""
+        with torch.no_grad():
+            for name, tensor in self._tensors():
+                tensor.copy_(snapshot[name])
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.parameters.items()
+        if isinstance(self.pair, nn.Module):
+            yield from ((f"buffer {name}", buffer) for name, buffer in self.pair.named_buffers())
+
+
+class Callback(Protocol):
+    """Called with the training after every evaluation, and once more when it has ended."""
+
+    def __call__(self, training: Training, /) -> bool | None:
+        """Return True to stop."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `fit` returns.
+
+    Attributes:
+        pair: the trained pair, the same object that was passed.
+        history: one entry an evaluation, over `step`: `epoch`, `seconds`, `learning_rate`,
+            `kl_weight`, `train_loss` (the objective's running mean over the epoch),
+            `validation_loss`, and for both splits `elbo`, `reconstruction` and `kl` under the
+            weights of that moment; in nats per datapoint.
+        steps: number of optimizer steps taken.
+        reason: "finished", "stopped" by a callback, "interrupted" from the keyboard, "diverged".
+    """
+
+    pair: Pair
+    history: xr.Dataset
+    steps: int
+    reason: str
+
+
+class Diverged(FloatingPointError):
+    """Training met a NaN or infinite loss or gradient.
+
+    Attributes:
+        fit: what was kept; the pair has the weights with which the last epoch began that began
+            with a finite loss.
+    """
+
+    def __init__(self, message: str, fit: Fit) -> None:
+        super().__init__(message)
+        self.fit = fit
