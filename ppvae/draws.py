@@ -151,7 +151,8 @@ def draw_chunks(
             yield draw(pair, chunk, structure, count, vectorized=vectorized)
 
     for chunk in chunks(batch, rows):
-        here = structure if len(look[0]) == len(batch[0]) else structure_of(pair, chunk)
+        whole_seen = len(chunk[0]) == len(look[0]) == len(batch[0])
+        here = structure if whole_seen else structure_of(pair, chunk)
         yield chunk, here, run_draws(chunk, here)
 
 

@@ -1,6 +1,5 @@
 """Reads the traces of any pair: its sites, their plates, and their log densities per datapoint."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -25,12 +24,13 @@ PLATE = "data"
 class Pair(Protocol):
     """A model and a guide with the same latent sites: all that inference and diagnostics need."""
 
+    # Typed so that every nn.Module is taken, whose attributes type checkers know nothing of.
     @property
-    def model(self) -> Callable[..., Any]:
+    def model(self) -> Any:
         """The generative program, called as `model(*batch)`."""
 
     @property
-    def guide(self) -> Callable[..., Any]:
+    def guide(self) -> Any:
         """The approximate posterior, called as `guide(*batch)`."""
 
 
@@ -94,8 +94,8 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
 
     Raises:
         ValueError: if the pair cannot run on the batch, guide and model name different latents, a
-            site stands outside the plate "data", a plate is sequential, or a summed-out site
-            stands in a plate of its own.
+            site stands outside the plate "data", a plate is sequential, a summed-out site
+            stands in a plate of its own, or nothing is latent or observed.
     """
     with _Allocations() as allocations:
         guide, model = run(pair, batch)
@@ -113,6 +113,12 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
                 "draw it in the guide"
             )
     latents = [name for name in model if name in guide]
+    observed = [name for name, site in model.items() if site["is_observed"]]
+    if not latents or not observed:
+        raise ValueError(
+            "a pair needs a latent site in model and guide and an observed site in the model; "
+            f"got latents {_names(latents)} and observed {_names(observed)}"
+        )
     depth = max(
         -frame.dim for site in (*guide.values(), *model.values()) for frame in plates(site)
     )
@@ -122,7 +128,6 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     kl = None
     if ordered and len(latents) == 1:
         kl = closed_form_kl(guide[latents[0]], model[latents[0]], None, None, rows)
-    observed = [name for name, site in model.items() if site["is_observed"]]
     reasons = {name: _unnormalised(name, model[name]) for name in observed}
     return Structure(
         latents=tuple(latents),

@@ -1,7 +1,6 @@
 """Real handwritten digits that need no download."""
 
 import torch
-from sklearn.datasets import load_digits
 from torch.distributions import constraints
 
 from ppvae.data.dataset import Dataset, split
@@ -18,6 +17,9 @@ def digits() -> Dataset:
         >>> digits().train.shape, digits().test.shape
         (torch.Size([1439, 64]), torch.Size([179, 64]))
     """
+    # Imported here, scikit-learn does not add a second to the start of every program.
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     return split(
         "digits",

@@ -3,8 +3,6 @@
 import importlib
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+
+from ppvae.files import write
 
 _STRUCTURE = "pair.json"
 _WEIGHTS = "pair.safetensors"
@@ -38,6 +38,7 @@ def save(pair: nn.Module, folder: str | Path) -> None:
 
     Example:
         >>> from ppvae import data, pairs
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save(pairs.assemble(data.digits(), latent=2), folder)
         ...     load(folder).prior.features
@@ -100,21 +101,6 @@ def load(
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
     return loaded
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: into a temporary file, to disk, then renamed."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _tensors(pair: nn.Module) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """One torch optimizer over all parameters, behind Pyro's interface."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
@@ -21,7 +20,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
 
     Args:
         constructor: builds the torch optimizer from parameters; `fused=True` is added where it
-            takes that argument.
+            can be.
         parameters: parameters known beforehand, by name; others join when they are first met.
         clip_norm: the gradient of the minibatch's summed loss is scaled down to this norm.
 
@@ -106,10 +105,10 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
 
 
 def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    try:
-        switch = inspect.signature(constructor).parameters.get("fused")
-    except ValueError:  # a builtin without a signature
-        switch = None
-    if switch is None or switch.default is not None:
-        return constructor(parameters)
-    return constructor(parameters, fused=all(p.is_floating_point() for p in parameters))
+    chosen = getattr(constructor, "keywords", {}).get("fused") is not None
+    if not chosen and all(parameter.is_floating_point() for parameter in parameters):
+        try:
+            return constructor(parameters, fused=True)
+        except (TypeError, RuntimeError):
+            pass  # this optimizer, or this device, has no fused form
+    return constructor(parameters)

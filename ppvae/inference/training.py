@@ -94,8 +94,8 @@ def fit(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> result = ppvae.fit(pairs.assemble(digits, latent=2), digits, epochs=2)
-        >>> list(result.history.step.values)
-        [12, 24]
+        >>> result.steps, result.history.sizes["step"]
+        (24, 2)
     """
     epochs, steps = _length(epochs, steps)
     if device is not None:

@@ -1,0 +1,36 @@
+PYTHON ?= python3.11
+VENV := .venv$(if $(filter-out python3.11,$(PYTHON)),-$(notdir $(PYTHON)),)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test test-slow verify lint bench clean
+
+run: $(STAMP)
+	$(BIN)/ppvae fit digits
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow and not verify"
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -n 2 -m slow
+
+verify: $(STAMP)
+	$(BIN)/pytest -m verify -s
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path "./.venv*" -prune -exec rm -rf {} +
+
+# The stamp is newer than what it was made from: a changed dependency installs again.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
