@@ -28,6 +28,7 @@ from ppvae.traces import Pair, Sites, run
 
 Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
+_EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
 
 
 def fit(
@@ -66,17 +67,18 @@ def fit(
         epochs: number of passes over the data; 100 unless `steps` is given.
         steps: number of optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128, or all rows if there are fewer.
-        validation: held-out data, evaluated after every epoch.
+        validation: held-out data, evaluated whenever training is: after every epoch, or after
+            as many as have 10 steps, and at the end.
         objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given.
         schedule: called with the torch optimizer, returns a torch learning-rate schedule, stepped
-            once an epoch (`ReduceLROnPlateau` with the validation loss).
+            once an epoch (`ReduceLROnPlateau`: once an evaluation, with the validation loss).
         kl_weight: weight of the latent sites in the objective, a number or a function of the step
             such as `LinearWarmup`; validation always has weight 1.
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
-        callbacks: called with the `Training` after every epoch, and once more when it has ended;
-            one that returns True stops it.
+        callbacks: called with the `Training` after every evaluation, and once more when it has
+            ended; one that returns True stops it.
         seed: of every random number drawn here.
         device: where to move pair and data; where the pair is, unless given.
         progress: show a progress bar; only on a terminal, unless given.
@@ -207,6 +209,7 @@ class _Loop:
         self.chunk = row_chunk(batches)
         self.good: Snapshot = training.snapshot()
         self.batch = batches.first(2)
+        self.losses: list[tuple[int, float]] = []
         self.started = time.perf_counter()
 
     def run(
@@ -226,8 +229,14 @@ class _Loop:
             leave=False,
         ) as bar:
             try:
+                evaluated = 0
                 while training.step != steps and training.epoch != epochs:
                     self._epoch(steps, bar)
+                    over = training.step == steps or training.epoch == epochs
+                    if training.step - evaluated < _EVALUATED and not over:
+                        continue
+                    evaluated = training.step
+                    self._evaluate()
                     if any([callback(training) for callback in callbacks]):
                         reason = "stopped"
                         break
@@ -264,30 +273,30 @@ class _Loop:
 
     def _epoch(self, last: int | None, bar: Any) -> None:
         training = self.training
-        loss, rows = 0.0, 0
         begun: Snapshot | None = training.snapshot()
         for batch in self.batches:
             self.batch = batch
-            loss += len(batch[0]) * self.steps.step(training.step, batch)
-            rows += len(batch[0])
+            self.losses.append((len(batch[0]), self.steps.step(training.step, batch)))
             training.step += 1
             if begun is not None:  # the loss of the weights it began with turned out finite
                 self.good, begun = begun, None
-            bar.set_postfix(loss=f"{loss / rows:.4g}", refresh=False)
+            bar.set_postfix(loss=f"{self.losses[-1][1]:.4g}", refresh=False)
             bar.update(len(batch[0]))
             if training.step == last:
                 break
         training.epoch += 1
-        self._evaluate(loss / rows)
+        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step()
 
-    def _evaluate(self, loss: float) -> None:
+    def _evaluate(self) -> None:
         record: Record = {
             "step": self.training.step,
             "epoch": self.training.epoch,
             "seconds": time.perf_counter() - self.started,
             "kl_weight": float(self.steps.kl_weight.value),
-            "train_loss": loss,
+            "train_loss": _mean(self.losses),
         }
+        self.losses.clear()
         if isinstance(self.steps.optim, JointOptim) and self.steps.optim.optimizer is not None:
             record["learning_rate"] = float(self.steps.optim.optimizer.param_groups[0]["lr"])
         record |= self._measure("train", monitored(self.batches))
@@ -299,15 +308,15 @@ class _Loop:
         self.training.records.append(record)
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(record["validation_loss"])
-        elif self.schedule is not None:
-            self.schedule.step()
 
     def _loss(self, batch: Batch) -> float:
         with isolated(self.training.pair, self.seed):
-            losses = [
-                len(chunk[0]) * self.steps.evaluate(chunk) for chunk in chunks(batch, self.chunk)
-            ]
-        return sum(losses) / len(batch[0])
+            return _mean(
+                [
+                    (len(chunk[0]), self.steps.evaluate(chunk))
+                    for chunk in chunks(batch, self.chunk)
+                ]
+            )
 
     def _measure(self, split: str, batch: Batch) -> Record:
         with isolated(self.training.pair, self.seed):
@@ -316,10 +325,14 @@ class _Loop:
                 for chunk in chunks(batch, self.chunk)
             ]
         return {
-            f"{split}_{name}": sum(rows * record[name] for rows, record in measured)
-            / len(batch[0])
+            f"{split}_{name}": _mean([(rows, record[name]) for rows, record in measured])
             for name in measured[0][1]
         }
+
+
+def _mean(values: list[tuple[int, float]]) -> float:
+    """Return the mean of per-datapoint values, each weighted by its rows."""
+    return sum(rows * value for rows, value in values) / sum(rows for rows, _ in values)
 
 
 def _programs(

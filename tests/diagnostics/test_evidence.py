@@ -1,0 +1,166 @@
+"""`weights` and `evidence` against closed forms on linear-Gaussian pairs."""
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from ppvae import diagnostics
+from tests.linear_gaussian import LinearGaussian
+
+TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
+SEEDS = 200
+# Of 200 nominal 95 % intervals, 179 to 198 cover: outside with probability below 0.1 %.
+COVERED = range(179, 199)
+CHUNKED = 200_000  # bytes: some rows and draws at a time
+
+
+class Subsampled(nn.Module):
+    """A linear-Gaussian pair in plain Pyro whose sites carry a plate's scale and another."""
+
+    def __init__(self, case, size):
+        super().__init__()
+        self.case, self.size = case, size
+        self.register_buffer("dtype", torch.zeros((), dtype=torch.float64))
+
+    def plate(self, x):
+        return pyro.plate("data", self.size, subsample_size=len(x), dim=-1)
+
+    def model(self, x):
+        case = self.case
+        with self.plate(x), pyro.poutine.scale(scale=1 / 64):
+            zero = torch.zeros(case.loadings.shape[1]).double()
+            z = pyro.sample("code", dist.Normal(zero, 1.0).to_event(1))
+            loc = z @ case.loadings.T + case.offset
+            pyro.sample("row", dist.Normal(loc, case.noise).to_event(1), obs=x)
+
+    def guide(self, x):
+        case = self.case
+        with self.plate(x):
+            loc = x @ case.slope.T + case.intercept
+            pyro.sample("code", dist.Normal(loc, case.scale).to_event(1))
+
+
+def pairs_of(case):
+    return {"VAE": case.pair(), "subsampled": Subsampled(case, size=640)}
+
+
+def covered(estimate, error, exact):
+    return abs(estimate - exact) <= 1.959964 * error
+
+
+@pytest.mark.parametrize("memory", [2**27, 1], ids=["whole", "one by one"])
+@pytest.mark.parametrize("kind", ["VAE", "subsampled"])
+@pytest.mark.parametrize("draws", [1, 10, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exact_guide_has_constant_weights(draws, kind, memory, dtype):
+    case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
+    x = case.draw(7, seed=2)
+    pair = case.pair(dtype) if kind == "VAE" else Subsampled(case, size=640)
+    weights = diagnostics.weights(pair, x, draws=draws, memory=memory)
+    assert weights.sizes == {"draw": draws, "data": 7}
+    exact = case.terms(x)
+    assert abs(weights.values - exact["log_evidence"].numpy()).max() < 1e-4
+    evidence = diagnostics.evidence(pair, x, draws=draws, memory=memory)
+    for term in TERMS:
+        assert abs(evidence[term].values - exact[term].numpy()).max() < 1e-4, term
+    assert abs(evidence.effective_sample_size.values - draws).max() < 1e-3 * draws
+
+
+@pytest.mark.parametrize("memory", [2**27, CHUNKED], ids=["whole", "chunked"])
+@pytest.mark.parametrize("kind", ["VAE", "subsampled"])
+@pytest.mark.parametrize(
+    ("draws", "rows", "perturbation", "terms"),
+    [
+        # The bias of log_evidence is var / 2K, its error sqrt(var / K / rows); that of
+        # posterior_kl is the same and its error smaller, so it wants more draws.
+        (10, 20, 0.01, ("reconstruction", "elbo", "log_evidence")),
+        (1000, 10, 0.05, ("reconstruction", "elbo", "log_evidence", "posterior_kl")),
+    ],
+)
+def test_mean_is_covered(draws, rows, perturbation, terms, kind, memory):
+    case = LinearGaussian.random(3, orthogonal=True, perturbation=perturbation)
+    x = case.draw(rows, seed=5)
+    exact = {term: value.mean().item() for term, value in case.terms(x).items()}
+    pair = pairs_of(case)[kind]
+    hits = dict.fromkeys(terms, 0)
+    for seed in range(SEEDS):
+        evidence = diagnostics.evidence(pair, x, draws=draws, seed=seed, memory=memory)
+        summary = diagnostics.summarize(evidence)
+        for term in terms:
+            row = summary.sel(term=term)
+            hits[term] += bool(covered(row["mean"], row["monte_carlo_error"], exact[term]))
+        assert abs(summary["mean"].sel(term="kl") - exact["kl"]) < 1e-9
+    for term, count in hits.items():
+        assert count in COVERED, (term, count)
+
+
+@pytest.mark.parametrize("draws", [1, 10])
+def test_mean_over_new_data_is_covered(draws):
+    case = LinearGaussian.random(6, perturbation=0.3)
+    exact = {term: value.item() for term, value in case.expected().items()}
+    pair = case.pair()
+    hits = 0
+    for seed in range(SEEDS):
+        evidence = diagnostics.evidence(pair, case.draw(200, seed=seed), draws=draws, seed=seed)
+        row = diagnostics.summarize(evidence).sel(term="elbo")
+        hits += bool(covered(row["mean"], row["standard_error"], exact["elbo"]))
+    assert hits in COVERED, hits
+
+
+def test_each_datapoint_is_covered():
+    # 200 copies of a row are 200 independent measurements of it.
+    case = LinearGaussian.random(7, orthogonal=True, perturbation=0.05)
+    x = case.draw(1, seed=8)
+    evidence = diagnostics.evidence(case.pair(), x.expand(SEEDS, -1), draws=2000)
+    for term, exact in case.terms(x).items():
+        if term == "kl":
+            continue
+        error = evidence[f"{term}_error"]
+        count = int(covered(evidence[term], error, exact.item()).sum())
+        assert count in COVERED, (term, count)
+
+
+def test_closed_forms_of_the_tests_agree():
+    # The reference itself: formula (2) balances, and the expectation over data is a mean's limit.
+    case = LinearGaussian.random(9, perturbation=0.5)
+    x = case.draw(200_000, seed=10)
+    terms = case.terms(x)
+    left = terms["log_evidence"] - terms["posterior_kl"]
+    assert torch.allclose(left, terms["elbo"], atol=1e-9)
+    error = terms["elbo"].std() / math.sqrt(len(x))
+    assert abs(terms["elbo"].mean() - case.expected()["elbo"]) < 5 * error
+
+
+def test_both_sides_balance_and_bounds_hold():
+    case = LinearGaussian.random(11, perturbation=0.5)
+    evidence = diagnostics.evidence(case.pair(), case.draw(50, seed=12), draws=50)
+    left = evidence.log_evidence - evidence.posterior_kl
+    right = evidence.reconstruction - evidence.kl
+    assert np.allclose(left, right, atol=1e-12)
+    assert np.allclose(right, evidence.elbo, atol=1e-12)
+    assert bool((evidence.posterior_kl >= 0).all())
+    assert bool((evidence.effective_sample_size >= 1).all())
+    assert bool((evidence.effective_sample_size <= 50).all())
+
+
+def test_one_draw_and_one_row_have_no_error():
+    case = LinearGaussian.random(13)
+    evidence = diagnostics.evidence(case.pair(), case.draw(1, seed=14), draws=1)
+    summary = diagnostics.summarize(evidence)
+    assert bool(np.isnan(evidence.elbo_error).all())
+    assert bool(np.isnan(summary.standard_error).all())
+    assert bool(np.isfinite(summary["mean"]).all())
+
+
+def test_same_seed_same_result_whatever_the_caller_drew():
+    case = LinearGaussian.random(15)
+    x, pair = case.draw(5, seed=16), case.pair()
+    first = diagnostics.weights(pair, x, draws=3, seed=1)
+    torch.rand(17)
+    assert diagnostics.weights(pair, x, draws=3, seed=1).equals(first)
+    assert not diagnostics.weights(pair, x, draws=3, seed=2).equals(first)
