@@ -125,25 +125,17 @@ def draw_chunks(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    # A look at few rows measures the memory; a pair whose plate has a fixed size needs all rows.
-    whole = False
-    look = tuple(tensor[:256] for tensor in batch)
-    try:
-        structure = structure_of(pair, look)
-    except ValueError:
-        look, whole = batch, True
-        structure = structure_of(pair, batch)
+    look, structure = _look(pair, batch, 256)
     vectorized = vectorizable(pair, look, structure)
     at_once = max(1, int(memory / structure.bytes_per_draw))
-    if not vectorized:
-        rows, repeats = at_once, 1
-    else:
-        # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on
-        # its share is small, so the rest of the memory goes to datapoints.
-        rows = max(1, at_once // min(draws, 64))
-        repeats = max(1, at_once // min(rows, len(batch[0])))
-    # The log densities of all draws of a chunk are kept until the next one.
-    rows = len(batch[0]) if whole else max(1, min(rows, memory // (64 * draws)))
+    # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
+    # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
+    # of a chunk of datapoints are kept until the next one.
+    together = min(draws, 64) if vectorized else 1
+    rows = max(1, min(at_once // together, memory // (64 * draws)))
+    if rows < len(batch[0]):
+        rows = len(_look(pair, batch, rows)[0][0])
+    repeats = max(1, at_once // min(rows, len(batch[0]))) if vectorized else 1
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
         for start in range(0, draws, repeats):
@@ -151,9 +143,18 @@ def draw_chunks(
             yield draw(pair, chunk, structure, count, vectorized=vectorized)
 
     for chunk in chunks(batch, rows):
-        whole_seen = len(chunk[0]) == len(look[0]) == len(batch[0])
-        here = structure if whole_seen else structure_of(pair, chunk)
+        seen = len(chunk[0]) == len(look[0]) == len(batch[0])
+        here = structure if seen else structure_of(pair, chunk)
         yield chunk, here, run_draws(chunk, here)
+
+
+def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
+    """Inspect a pair on its first rows, or on all if a plate of fixed size does not take fewer."""
+    first = tuple(tensor[:rows] for tensor in batch)
+    try:
+        return first, structure_of(pair, first)
+    except ValueError:
+        return batch, structure_of(pair, batch)
 
 
 def _score(

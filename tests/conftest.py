@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pyro
 import pytest
+import sympy  # noqa: F401, torch imports it late, and it adds a warning filter
 import torch
 from torch import nn
 

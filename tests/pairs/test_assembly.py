@@ -1,0 +1,47 @@
+"""The VAE that fits a dataset."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import constraints
+
+import ppvae
+from ppvae import data, likelihoods, pairs
+
+SUPPORTS = {
+    "binary": (constraints.boolean, likelihoods.Bernoulli),
+    "grey": (constraints.unit_interval, likelihoods.ContinuousBernoulli),
+    "levels": (constraints.integer_interval(0, 3), likelihoods.Binomial),
+    "real": (constraints.real, likelihoods.Normal),
+}
+
+
+@pytest.mark.parametrize(("support", "family"), SUPPORTS.values(), ids=SUPPORTS.keys())
+def test_likelihood_and_sizes_come_from_the_data(support, family):
+    dataset = data.split("noise", (torch.rand(40, 5) < 0.5).float(), support)
+    pair = pairs.assemble(dataset, latent=3)
+    assert isinstance(pair.likelihood, family)
+    assert pair.sample(2).shape == (2, 5)
+    assert ppvae.fit(pair, dataset, epochs=1).steps == 1
+
+
+def test_named_parts_are_taken():
+    pair = pairs.assemble(
+        data.digits(),
+        latent=3,
+        network=nn.Linear,
+        likelihood=lambda network: likelihoods.Normal(network, scale=1.0),
+    )
+    assert (pair.likelihood.network.in_features, pair.likelihood.network.out_features) == (3, 64)
+    assert pair.posterior.network.out_features == 6
+
+
+def test_unknown_support_is_refused():
+    dataset = data.split("noise", torch.rand(40, 5), constraints.positive)
+    with pytest.raises(ValueError, match="no likelihood is known for the support"):
+        pairs.assemble(dataset)
+
+
+def test_latent_must_be_positive():
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        pairs.assemble(data.digits(), latent=0)

@@ -1,0 +1,149 @@
+"""The VAE as a pair of Pyro programs."""
+
+import pyro
+import pyro.poutine as poutine
+import pytest
+import torch
+from pyro.infer import (
+    SVI,
+    Predictive,
+    RenyiELBO,
+    Trace_ELBO,
+    TraceEnum_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+)
+from pyro.optim import Adam
+from torch import nn
+
+import ppvae
+from ppvae import diagnostics, likelihoods, networks, posteriors, priors
+from tests.linear_gaussian import LinearGaussian
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device"))]
+OBJECTIVES = {
+    "Trace_ELBO": Trace_ELBO,
+    "several particles": lambda: Trace_ELBO(num_particles=3),
+    "vectorised particles": lambda: Trace_ELBO(num_particles=3, vectorize_particles=True),
+    "TraceMeanField_ELBO": TraceMeanField_ELBO,
+    "TraceGraph_ELBO": TraceGraph_ELBO,
+    "TraceEnum_ELBO": lambda: TraceEnum_ELBO(strict_enumeration_warning=False),
+    "RenyiELBO": lambda: RenyiELBO(alpha=0, num_particles=3, vectorize_particles=True),
+}
+
+
+def small(dtype=torch.float32):
+    return ppvae.VAE(
+        prior=priors.StandardNormal(2),
+        likelihood=likelihoods.Bernoulli(networks.MLP(2, 6, hidden=[8])),
+        posterior=posteriors.DiagonalNormal(networks.MLP(6, 4, hidden=[8])),
+    ).to(dtype)
+
+
+def bits(rows=20, dtype=torch.float32):
+    return (torch.rand(rows, 6) < 0.4).to(dtype)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+def test_every_objective_of_pyro_trains_every_parameter(make):
+    pair, x = small(), bits()
+    before = {name: p.detach().clone() for name, p in pair.named_parameters()}
+    svi = SVI(pair.model, pair.guide, Adam({"lr": 0.01}), loss=make())
+    losses = [svi.step(x) for _ in range(100)]
+    assert sum(losses[-20:]) < sum(losses[:20])
+    for name, parameter in pair.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+
+
+def test_two_pairs_side_by_side():
+    x, first, second = bits(), small(), small()
+    second.load_state_dict(first.state_dict())
+
+    def train(pair):
+        torch.manual_seed(1)
+        svi = SVI(pair.model, pair.guide, Adam({"lr": 0.01}), loss=Trace_ELBO())
+        for _ in range(5):
+            svi.step(x)
+
+    train(first)
+    train(second)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+    assert not pyro.get_param_store().keys()
+
+
+def test_loss_is_minus_the_elbo():
+    case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
+    pair, x = case.pair(), case.draw(9, seed=2)
+    # With the exact posterior one draw has no variance.
+    loss = Trace_ELBO().loss(pair.model, pair.guide, x)
+    assert loss == pytest.approx(-case.marginal.log_prob(x).sum().item(), abs=1e-9)
+
+
+def test_elbo_module_takes_model_and_guide():
+    pair, x = small(), bits()
+    loss = Trace_ELBO()(pair.model, pair.guide)
+    assert {id(p) for p in loss.parameters()} == {id(p) for p in pair.parameters()}
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.01)
+    before = loss(x).item()
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(x).backward()
+        optimizer.step()
+    assert loss(x).item() < before
+
+
+def test_predictive_and_trace():
+    pair, x = small(), bits()
+    drawn = Predictive(pair.model, guide=pair.guide, num_samples=7)(x)
+    assert drawn["x"].shape == (7, 20, 6)
+    prior = Predictive(poutine.uncondition(pair.model), num_samples=7)(x)
+    assert prior["z"].shape == (7, 20, 2)
+    trace = poutine.trace(pair.model).get_trace(x)
+    assert [name for name in trace.stochastic_nodes if name != "data"] == ["z"]
+    assert trace.observation_nodes == ["x"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_and_device(dtype, device):
+    pair = small(dtype).to(device)
+    x = bits(dtype=dtype).to(device)
+    ppvae.fit(pair, x, steps=3)
+    drawn = pair.sample(4)
+    assert (drawn.dtype, drawn.shape, drawn.device.type) == (dtype, (4, 6), device)
+    assert pair.reconstruct(x).shape == x.shape
+    assert bool(pair.encode(x).mean.isfinite().all())
+    assert diagnostics.weights(pair, x, draws=2).sizes == {"draw": 2, "data": 20}
+
+
+def test_sample_follows_the_model():
+    case = LinearGaussian.random(3)
+    x = case.pair().sample(20_000)
+    error = case.marginal.variance.sqrt() / 20_000**0.5
+    assert bool(((x.mean(0) - case.offset).abs() < 4.5 * error).all())  # false alarm 3e-5
+    assert torch.allclose(x.T.cov(), case.marginal.covariance_matrix, rtol=0.1, atol=0.1)
+
+
+def test_reconstruction_is_the_mean_at_a_draw():
+    pair, x = small(), bits()
+    torch.manual_seed(5)
+    expected = pair.decode(pair.encode(x).sample()).mean
+    torch.manual_seed(5)
+    assert torch.equal(pair.reconstruct(x), expected)
+    assert not pair.reconstruct(x).requires_grad
+
+
+def test_factor_of_another_role_is_refused():
+    with pytest.raises(TypeError, match="likelihood to be a .*Likelihood, got Linear"):
+        ppvae.VAE(priors.StandardNormal(2), nn.Linear(2, 6), small().posterior)
+
+
+def test_rank_is_checked():
+    with pytest.raises(ValueError, match=r"\(data, \*event\).* got shape \(6,\)"):
+        small().model(torch.zeros(6))
+
+
+def test_sample_needs_a_positive_number():
+    with pytest.raises(ValueError, match="n >= 1, got 0"):
+        small().sample(0)
