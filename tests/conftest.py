@@ -15,7 +15,6 @@ from torch import nn
 
 from ppvae import diagnostics
 
-
 # Two workers with two threads each would fight for two cores; results do not depend on it.
 torch.set_num_threads(1)
 

@@ -7,6 +7,7 @@ import pyro.poutine as poutine
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions.constraints import is_dependent
 
 from ppvae.batches import Batch
 from ppvae.isolation import isolated
@@ -21,6 +22,7 @@ class _Watch(Messenger):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.finding: str | None = None
+        self.data_at_fault = False
 
     def _pyro_post_sample(self, message: Any) -> None:
         if self.finding is not None or not hasattr(message["fn"], "log_prob"):
@@ -30,20 +32,31 @@ class _Watch(Messenger):  # type: ignore[misc]
         while hasattr(base, "base_dist"):
             base = base.base_dist
         family = type(base).__name__.lstrip("_")
-        for argument in getattr(base, "arg_constraints", {}):
-            parameter = base.__dict__.get(argument)
-            if isinstance(parameter, Tensor) and not bool(torch.isfinite(parameter).all()):
+        for argument, constraint in getattr(base, "arg_constraints", {}).items():
+            parameter = base.__dict__.get(argument)  # not what a property would compute from it
+            if not isinstance(parameter, Tensor):
+                continue
+            if not bool(torch.isfinite(parameter).all()):
                 self.finding = f"{argument} of {family} at site {name!r} is NaN or infinite."
+                return
+            if not is_dependent(constraint) and not bool(constraint.check(parameter).all()):
+                worst = f"{float(parameter.min()):.3g} to {float(parameter.max()):.3g}"
+                self.finding = (
+                    f"{argument} of {family} at site {name!r} lies between {worst}, outside its "
+                    f"range {constraint}."
+                )
                 return
         support = getattr(message["fn"], "support", None)
         if message["is_observed"] and support is not None:
             inside = support.check(value)
             if not bool(inside.all()):
-                raise ValueError(
+                self.data_at_fault = True
+                self.finding = (
                     f"{int((~inside).sum())} of {inside.numel()} observations of site {name!r} "
                     f"lie outside the support of {family}, {base.support}; choose a likelihood "
                     "for such data"
-                ) from None
+                )
+                return
         log_prob = message["fn"].log_prob(value)
         if not bool(torch.isfinite(log_prob).all()):
             self.finding = f"log_prob of {family} at site {name!r} is NaN or infinite."
@@ -65,8 +78,10 @@ def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
         with isolated(pair, seed=0), pyro.validation_enabled(False), watch:
             guide = poutine.trace(pair.guide).get_trace(*batch)
             poutine.replay(pair.model, trace=guide)(*batch)
-    except RuntimeError:
-        pass  # a NaN can stop a program on its way; the finding stands
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        pass  # a NaN, or whatever was wrong, can stop a program on its way; the finding stands
+    if watch.data_at_fault:
+        raise ValueError(watch.finding) from None
     if watch.finding is not None:
         return f"{watch.finding} {_ADVICE}"
     if isinstance(error, FloatingPointError):

@@ -28,25 +28,22 @@ def datapoints(sites: Sites, rows: int) -> float:
 def terms(pair: Pair, batch: Batch) -> Record:
     """Return one draw's estimate of ELBO, reconstruction and KL, in nats per datapoint.
 
-    elbo = reconstruction - kl, with the KL in closed form where every latent has one and model
-    and guide draw them in the same order. Masks, plate and `poutine.scale` factors count, so that
-    latents outside the data plate are weighted as the objective weights them. Without numbers for
-    a pair that sums out latents, which no single draw scores.
+    As in `diagnostics.evidence`, elbo = log p(x, z) - log q(z|x) and reconstruction = elbo + kl,
+    with the KL in closed form where every latent has one and model and guide draw them in the same
+    order. Masks, plate and `poutine.scale` factors count, so that latents outside the data plate
+    are weighted as the objective weights them. A pair that sums out latents, which no single draw
+    scores, has no such terms: the record is empty.
     """
     guide, model = run(pair, batch)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     if set(latents) - set(guide):
         return {}
-    reconstruction = _log_probs(site for site in model.values() if site["is_observed"])
-    kl = _closed_form_kl(guide, model, latents) if list(guide) == latents else None
-    if kl is None:
-        kl = _log_probs(guide.values()) - _log_probs(model[name] for name in latents)
+    likelihood = _log_probs(site for site in model.values() if site["is_observed"])
+    drawn_kl = _log_probs(guide.values()) - _log_probs(model[name] for name in latents)
+    closed_form = _closed_form_kl(guide, model, latents) if list(guide) == latents else None
+    elbo, kl = likelihood - drawn_kl, drawn_kl if closed_form is None else closed_form
     count = datapoints(model, len(batch[0]))
-    return {
-        "elbo": (reconstruction - kl) / count,
-        "reconstruction": reconstruction / count,
-        "kl": kl / count,
-    }
+    return {"elbo": elbo / count, "reconstruction": (elbo + kl) / count, "kl": kl / count}
 
 
 def _log_probs(sites: Iterable[Site]) -> float:

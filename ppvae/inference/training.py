@@ -4,7 +4,7 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -312,22 +312,23 @@ class _Loop:
     def _loss(self, batch: Batch) -> float:
         with isolated(self.training.pair, self.seed):
             return _mean(
-                [
-                    (len(chunk[0]), self.steps.evaluate(chunk))
-                    for chunk in chunks(batch, self.chunk)
-                ]
+                [(len(chunk[0]), self.steps.evaluate(chunk)) for chunk in self._chunks(batch)]
             )
 
     def _measure(self, split: str, batch: Batch) -> Record:
         with isolated(self.training.pair, self.seed):
             measured = [
-                (len(chunk[0]), terms(self.training.pair, chunk))
-                for chunk in chunks(batch, self.chunk)
+                (len(chunk[0]), terms(self.training.pair, chunk)) for chunk in self._chunks(batch)
             ]
         return {
             f"{split}_{name}": _mean([(rows, record[name]) for rows, record in measured])
             for name in measured[0][1]
         }
+
+    def _chunks(self, batch: Batch) -> Iterator[Batch]:
+        for chunk in chunks(batch, self.chunk):
+            self.batch = chunk  # where to look if it fails
+            yield chunk
 
 
 def _mean(values: list[tuple[int, float]]) -> float:
@@ -339,9 +340,13 @@ def _programs(
     pair: Pair, example: Batch, objective: ELBO | None
 ) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
     """Return model, guide and their parameters by name, every one of them announced to Pyro."""
-    with isolated(pair, seed=0):
-        sites: list[tuple[Sites, Sites]] = []
-        parameters = collect(lambda: sites.append(run(pair, example)))
+    sites: list[tuple[Sites, Sites]] = []
+    try:
+        with isolated(pair, seed=0):
+            parameters = collect(lambda: sites.append(run(pair, example)))
+    except ValueError as error:
+        cause = explain(pair, example, error)
+        raise (error if cause is None else ValueError(f"before training, {cause}")) from error
     _check_objective(*sites[0], objective)
     known = {id(parameter) for parameter in parameters.values()}
     silent = {

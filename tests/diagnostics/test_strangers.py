@@ -278,7 +278,9 @@ def test_bad_arguments_are_refused(arguments, message):
 class HasDropout(Broken):
     def __init__(self):
         super().__init__()
-        self.network = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1))
+        self.network = nn.Sequential(
+            nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1)
+        )
 
     def guide(self, x):
         with pyro.plate("data", len(x)):

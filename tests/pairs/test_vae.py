@@ -20,8 +20,12 @@ import ppvae
 from ppvae import diagnostics, likelihoods, networks, posteriors, priors
 from tests.linear_gaussian import LinearGaussian
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device"))]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    ),
+]
 OBJECTIVES = {
     "Trace_ELBO": Trace_ELBO,
     "several particles": lambda: Trace_ELBO(num_particles=3),
