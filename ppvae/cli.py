@@ -123,10 +123,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(commands[options.subcommand], options[options.subcommand])
     except ArgumentError as error:
         return _complain(_sentence(str(error)))
-    except (ValueError, TypeError, OSError) as error:
+    except OSError as error:
+        named = error.strerror and error.filename is not None
+        return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
+    except (ValueError, TypeError) as error:
         return _complain(" ".join(str(error).split()))
     except KeyboardInterrupt:
         return _complain("interrupted")
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        return _complain(f"{type(error).__name__}: {first}", code=1)
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -169,12 +175,14 @@ def _fit(parser: ArgumentParser, options: Namespace) -> int:
             likelihood=chosen.likelihood,
             posterior=chosen.posterior,
         )
+    if chosen.draws < 1:
+        raise ValueError(f"draws must be at least 1, got {chosen.draws}")
+    stopping = [] if chosen.patience is None else [inference.EarlyStopping(chosen.patience)]
     run = Run.create(chosen.data, chosen.folder, chosen.overwrite)
     repeatable = options.clone()
     for name in ("config", "folder", "overwrite"):
         repeatable.pop(name, None)
     run.write_config(parser.dump(repeatable, skip_validation=True))
-    stopping = [] if chosen.patience is None else [inference.EarlyStopping(chosen.patience)]
     code = 0
     try:
         result = inference.fit(
@@ -194,6 +202,9 @@ def _fit(parser: ArgumentParser, options: Namespace) -> int:
         )
     except inference.Diverged as error:
         result, code = error.fit, _complain(str(error), code=1)
+    except Exception:
+        run.discard_if_unused()
+        raise
     run.save(pair, result)
     epochs = result.history.sizes.get("step", 0)
     print(f"{result.reason} after {result.steps} steps, {epochs} epochs")
@@ -237,18 +248,31 @@ def _with_features(words: list[str]) -> list[str]:
 
 def _sentence(message: str) -> str:
     """Make one sentence of jsonargparse's paragraphs: the option and what is wrong with it."""
-    keys = re.findall(r'Parser key "([^"]+)"', message)
+    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', message)))
+    given = re.search(r"(?:Given|Got) value: ([^\n]*?)\.?(?: Got value:.*)?$", message, re.M)
     lines = [line.strip(" -") for line in message.splitlines()]
-    noise = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem")
+    skipped = ("Does not validate", "Subtypes:", "Errors:", "Given value", 'in "<unicode string>')
     telling = [
-        line for line in lines if line and "NoneType" not in line and not line.startswith(noise)
-    ]
-    what = " ".join((telling or lines)[0].split())
-    what = re.sub(r"<class '([^']+)'>", r"\1", what)
-    what = re.sub(r"^Type .* expects a function or a callable class: ", "", what)
-    what = re.sub(r" Got value: Namespace\(.*$", "", what)
-    option = f"--{'.'.join(keys)}: " if keys else ""
-    return f"{option}{what}"
+        line
+        for line in lines
+        if line and "NoneType" not in line and not line.startswith(skipped) and line[-1] != ":"
+    ] or lines
+    # Of the types that an option may have, the one that was begun tells more than the others.
+    what = min(telling, key=lambda line: line.startswith(("Expected a <", "Expected a dot")))
+    for pattern, plain in (
+        (r'^Parser key "[^"]+": ', ""),
+        (r"<class '([^']+)'>", r"\1"),
+        (r"^Type .* expects a function or a callable class: ", ""),
+        (r"\.? Got value: .*$", ""),
+        (r"arguments are required: (fit|diagnose)\.", "arguments are required: "),
+        (r"^Expected an? typing\.Literal\[(.*)\]", r"expected one of \1"),
+        (r"^Expected a dot import path string: (.*)", r"no class named \1 fits here"),
+        (r"^Expected an? (\w+)$", r"expected a value of type \1"),
+    ):
+        what = re.sub(pattern, plain, what)
+    got = given[1] if given and "Namespace(" not in given[1] else ""
+    got = f", got {got}" if got and not re.search(rf"(?<!\w){re.escape(got)}(?!\w)", what) else ""
+    return f"{f'--{keys}: ' if keys else ''}{' '.join(what.split())}{got}"
 
 
 def _complain(message: str, code: int = 2) -> int:

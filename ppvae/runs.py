@@ -89,6 +89,12 @@ class Run:
             raise ValueError(f"{path} is damaged: it names no dataset under `data`")
         return str(config["data"])
 
+    def discard_if_unused(self) -> None:
+        """Remove the folder if training never came to write into it."""
+        if sorted(self.folder.iterdir()) == [self.folder / "config.yaml"]:
+            (self.folder / "config.yaml").unlink()
+            self.folder.rmdir()
+
     def record(self, training: Training) -> None:
         """Append the latest evaluation to the metrics: a callback for `fit`."""
         if not training.ended:

@@ -10,6 +10,7 @@ import torch
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.distributions import kl_divergence
+from torch.distributions.constraints import Constraint
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppvae.batches import Batch
@@ -255,11 +256,22 @@ def _unnormalised(name: str, site: Site) -> str | None:
         return None
     outside = (
         f"{int((~inside).sum())} of {inside.numel()} observations of site {name!r} lie outside "
-        f"the support of {family}, {base.support}"
+        f"the support of {family}, {support_text(base.support)}"
     )
     if base._validate_args:
         raise ValueError(f"{outside}; choose a likelihood for such data")
     return outside
+
+
+def support_text(support: Constraint) -> str:
+    """Write a support with its bounds as numbers, whatever their shape."""
+    bounds = [
+        f"{float(torch.as_tensor(getattr(support, name)).max()):g}"
+        for name in ("lower_bound", "upper_bound")
+        if hasattr(support, name)
+    ]
+    name = type(support).__name__.lstrip("_")
+    return f"{name}({', '.join(bounds)})" if bounds else name
 
 
 def log_prob(site: Site) -> Tensor:

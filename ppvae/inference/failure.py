@@ -11,7 +11,7 @@ from torch.distributions.constraints import is_dependent
 
 from ppvae.batches import Batch
 from ppvae.isolation import isolated
-from ppvae.traces import Pair
+from ppvae.traces import Pair, support_text
 
 _ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
 
@@ -43,7 +43,7 @@ class _Watch(Messenger):  # type: ignore[misc]
                 worst = f"{float(parameter.min()):.3g} to {float(parameter.max()):.3g}"
                 self.finding = (
                     f"{argument} of {family} at site {name!r} lies between {worst}, outside its "
-                    f"range {constraint}."
+                    f"range {support_text(constraint)}."
                 )
                 return
         support = getattr(message["fn"], "support", None)
@@ -53,8 +53,8 @@ class _Watch(Messenger):  # type: ignore[misc]
                 self.data_at_fault = True
                 self.finding = (
                     f"{int((~inside).sum())} of {inside.numel()} observations of site {name!r} "
-                    f"lie outside the support of {family}, {base.support}; choose a likelihood "
-                    "for such data"
+                    f"lie outside the support of {family}, {support_text(base.support)}; choose a "
+                    "likelihood for such data"
                 )
                 return
         log_prob = message["fn"].log_prob(value)

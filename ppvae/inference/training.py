@@ -103,7 +103,11 @@ def fit(
     if device is not None:
         if not isinstance(pair, nn.Module):
             raise ValueError("device needs a pair that is an nn.Module; move the data yourself")
-        pair.to(device)
+        try:
+            pair.to(device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
     batches = minibatches(data, pair, batch_size)
     if validation is None and isinstance(data, Dataset):
         validation = data

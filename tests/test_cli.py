@@ -1,0 +1,293 @@
+"""The command line as its user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import ppvae
+from ppvae import data, diagnostics
+from ppvae.cli import main
+
+QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.hidden", "[16]"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    path = list(sys.path)
+    here = os.getcwd()
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.path[:] = path
+    os.chdir(here)
+
+
+def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
+    assert main(QUICK) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    table = shown.out.splitlines()
+    assert table[-1] == "runs/digits-1"
+    assert all(len(line) < 80 for line in table)
+    run = Path("runs/digits-1")
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    figures = ("training", "reconstructions", "samples", "kl")
+    assert files == {
+        "config.yaml",
+        "metrics.jsonl",
+        "pair.json",
+        "pair.safetensors",
+        "evidence-test.json",
+        *(f"figures/{name}.png" for name in figures),
+    }
+    assert all((run / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG" for name in figures)
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in metrics] == [1, 2]
+    assert main(["diagnose", str(run), "--draws", "20"]) == 0
+    assert capsys.readouterr().out.splitlines() == table[1:]
+
+
+def test_what_is_printed_is_what_the_library_measures(capsys):
+    assert main(QUICK) == 0
+    pair = ppvae.load("runs/digits-1")
+    evidence = diagnostics.evidence(pair, data.digits().test, draws=20, seed=0)
+    expected = diagnostics.summarize(evidence).sel(term="log_evidence")
+    written = json.loads(Path("runs/digits-1/evidence-test.json").read_text())
+    assert written["terms"]["log_evidence"]["mean"] == pytest.approx(float(expected["mean"]))
+    assert f"{float(expected['mean']):.3f}" in capsys.readouterr().out
+
+
+def test_configuration_repeats_the_run_exactly():
+    chosen = [
+        "--seed",
+        "5",
+        "--kl_weight",
+        "ppvae.inference.LinearWarmup",
+        "--kl_weight.steps",
+        "9",
+    ]
+    assert main([*QUICK, *chosen]) == 0
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    configs = [Path(f"runs/digits-{n}/config.yaml").read_text() for n in (1, 2)]
+    assert configs[0] == configs[1]
+    assert yaml.safe_load(configs[0])["seed"] == 5
+
+
+def test_every_part_can_be_chosen():
+    chosen = """
+        --latent 3 --network MLP --network.hidden [8,8] --network.activation torch.nn.Tanh
+        --prior StandardNormal --posterior DiagonalNormal
+        --likelihood Normal --likelihood.scale ppvae.likelihoods.LearnedScale
+        --likelihood.scale.initial 2.0
+        --optimizer AdamW --optimizer.lr 0.01 --schedule StepLR --schedule.step_size 1
+        --objective TraceMeanField_ELBO --objective.num_particles 2
+        --clip_norm 100 --batch_size 500 --patience 5 --steps 6 --draws 5
+    """
+    assert main(["fit", "digits", *chosen.split()]) == 0
+    pair = ppvae.load("runs/digits-1")
+    assert isinstance(pair.likelihood, ppvae.likelihoods.Normal)
+    assert isinstance(pair.likelihood.network.layers[1], torch.nn.Tanh)
+    assert pair.likelihood.scale.initial == 2.0
+
+
+def test_folder_is_not_overwritten_unless_asked(capsys):
+    chosen = [*QUICK, "--folder", "here"]
+    assert main(chosen) == 0
+    assert main(chosen) == 2
+    assert (
+        "here exists; choose another --folder or add --overwrite true" in capsys.readouterr().err
+    )
+    assert main([*chosen, "--overwrite", "true"]) == 0
+    assert len(Path("here/metrics.jsonl").read_text().splitlines()) == 2
+
+
+OWN_PAIR = """
+import pyro, pyro.distributions as dist, torch
+from torch import nn
+
+class MyPair(nn.Module):
+    def __init__(self, features: int, latent: int = 2):
+        super().__init__()
+        self.features, self.latent = features, latent
+        self.encoder, self.decoder = nn.Linear(features, latent), nn.Linear(latent, features)
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            code = pyro.sample("code", dist.Normal(x.new_zeros(self.latent), 1.0).to_event(1))
+            mean = self.decoder(code)
+            pyro.sample("pixels", dist.Normal(mean, 3.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("code", dist.Normal(self.encoder(x / 16), 0.3).to_event(1))
+"""
+
+
+def test_own_pair_by_import_path(capsys, monkeypatch):
+    Path("own_module.py").write_text(OWN_PAIR)
+    chosen = ["--pair", "own_module.MyPair", "--pair.latent", "3", "--epochs", "1", "--draws", "9"]
+    assert main(["fit", "digits", *chosen]) == 0
+    capsys.readouterr()
+    run = "runs/digits-1"
+    assert main(["diagnose", run]) == 2
+    assert "if you trust it, pass trust=['own_module']" in capsys.readouterr().err
+    assert main(["diagnose", run, "--draws", "9", "--trust", '["own_module"]']) == 0
+    assert "active latent units" in capsys.readouterr().out
+    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+
+
+def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
+    # The pixels of digits are no grey values in [0, 1], so the run is made by hand.
+    torch.manual_seed(0)
+    pair = ppvae.pairs.assemble(
+        data.digits(), likelihood=ppvae.likelihoods.GreyBernoulli, latent=2
+    )
+    with pytest.raises(ValueError, match="'x' GreyBernoulli is a pseudo-likelihood"):
+        diagnostics.evidence(pair, data.digits().test / 16, draws=3)
+    assert diagnostics.weights(pair, data.digits().test / 16, draws=3).sizes["draw"] == 3
+    assert diagnostics.active_units(pair, data.digits().test / 16).variance.z.shape == (2,)
+    assert ppvae.fit(pair, data.digits().train / 16, steps=2).steps == 2
+
+
+def test_diverged_training_keeps_its_run(capsys):
+    assert main([*QUICK, "--optimizer.lr", "1e30"]) == 1
+    shown = capsys.readouterr()
+    assert "at site 'z'" in shown.err and shown.err.count("\n") == 1
+    assert "diverged after" in shown.out
+    assert all(t.isfinite().all() for t in load_file("runs/digits-1/pair.safetensors").values())
+
+
+WRONG = {
+    "": "one of {fit,diagnose}",
+    "fit": "arguments are required: data",
+    "fit mnistt": "--data: expected one of 'digits', got mnistt",
+    "fit digits --latnt 3": "unrecognized arguments: --latnt 3",
+    "fit digits --latent x": "--latent: expected a value of type int, got x",
+    "fit digits --latent 0": "latent must be at least 1, got 0",
+    "fit digits --epochs 1.5": "--epochs: expected a value of type int, got 1.5",
+    "fit digits --epochs -3": "epochs must be at least 1, got -3",
+    "fit digits --epochs 3 --steps 3": "pass epochs or steps, not both",
+    "fit digits --batch_size 100000": "between 1 and the 1439 rows of the data, got 100000",
+    "fit digits --likelihood Binomal": "--likelihood: no class named Binomal fits here",
+    "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
+    "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
+    "fit digits --likelihood GreyBernoulli": "outside the support of GreyBernoulli",
+    "fit digits --optimizer Adan": "--optimizer: no class named Adan fits here",
+    "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
+    "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
+    "fit digits --network.hidden [x]": "--network.hidden: expected a value of type int, got x",
+    "fit digits --network.hidden [0]": "MLP needs positive layer sizes, got [10, 0, 64]",
+    "fit digits --kl_weight -1": "kl_weight must be a finite number of at least 0, got -1.0",
+    "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
+    "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",
+    "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
+    "fit digits --config nowhere.yaml": "--config: File does not exist",
+    "fit digits --device nowhere": "device 'nowhere' cannot be used",
+    "fit digits --patience 0": "EarlyStopping needs patience >= 1",
+    "fit digits --draws 0": "draws must be at least 1, got 0",
+    "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",
+    "fit digits --folder .": "exists; choose another --folder",
+    "fit digits --folder /dev/null/run": "/dev/null",
+    "diagnose": "arguments are required: run",
+    "diagnose nowhere": "nowhere is not the folder of a run",
+    "diagnose .": "config.yaml: No such file or directory",
+    "diagnose . --split tests": "'validation', 'test', got tests",
+    "--bogus": "unrecognized arguments: --bogus",
+}
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG.items(), ids=WRONG.keys())
+def test_wrong_use_is_one_sentence_and_exit_code_2(words, message, capsys):
+    assert main(words.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("ppvae: error: ")
+    assert shown.err.count("\n") == 1
+    assert len(shown.err) < 300
+    assert message in shown.err
+    assert not list(Path(".").iterdir()) or list(Path("runs").iterdir()) == []
+
+
+DAMAGED = {
+    "config.yaml": (b"data: [", "config.yaml is damaged"),
+    "config.yaml of another kind": (b"- 1", "config.yaml is damaged: it names no dataset"),
+    "config.yaml of other data": (b"data: nowhere", "was trained on 'nowhere'"),
+    "pair.json": (b'{"pair": ', "pair.json is damaged"),
+    "pair.json of text": (b"\xff\xfe", "pair.json is damaged"),
+    "pair.json with a list": (b"[]", "pair.json is damaged: expected an object"),
+    "pair.json with a foreign class": (
+        b'{"pair": {"class": "os.system", "arguments": {"command": "touch hacked"}}}',
+        "neither of ppvae nor of torch.nn",
+    ),
+    "pair.json with a function": (
+        b'{"pair": {"class": "torch.nn.functional.relu", "arguments": {}}}',
+        "which is no nn.Module",
+    ),
+    "pair.json with an import": (
+        b'{"pair": {"class": "ppvae.files.os", "arguments": {}}}',
+        "which is no nn.Module",
+    ),
+    "pair.json with an unknown class": (
+        b'{"pair": {"class": "ppvae.pairs.vae.VEA", "arguments": {}}}',
+        "does not describe a pair",
+    ),
+    "pair.json with unknown arguments": (
+        b'{"pair": {"class": "ppvae.networks.MLP", "arguments": {"depth": 3}}}',
+        "does not describe a pair",
+    ),
+    "pair.json of another pair": (
+        b'{"pair": {"class": "torch.nn.Linear", "arguments": {"in_features": 2, '
+        b'"out_features": 2, "bias": true}}}',
+        "belongs to another pair",
+    ),
+    "pair.safetensors": (b"\x10\x00", "pair.safetensors is damaged"),
+    "pair.safetensors cut": (None, "pair.safetensors is damaged"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main([*QUICK, "--folder", str(folder)]) == 0
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(("name", "case"), DAMAGED.items(), ids=DAMAGED.keys())
+def test_damaged_run_is_one_sentence_and_runs_nothing(name, case, trained, capsys):
+    content, message = case
+    Path("run").mkdir()
+    for file, original in trained.items():
+        (Path("run") / file).write_bytes(original)
+    target = Path("run") / name.split()[0]
+    target.write_bytes(trained[target.name][:-10] if content is None else content)
+    capsys.readouterr()
+    assert main(["diagnose", "run"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+    assert not Path("hacked").exists()
+
+
+def test_program_itself():
+    program = Path(sys.executable).parent / "ppvae"
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == f"ppvae {ppvae.__version__}"
+    wrong = subprocess.run([program, "fit", "nowhere"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "diagnose"])
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "draws per datapoint" in shown

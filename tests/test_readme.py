@@ -1,0 +1,65 @@
+"""Every block of the README runs."""
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppvae.cli import main
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def blocks(language):
+    return [content for kind, content in BLOCKS if kind == language]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    path, here = list(sys.path), os.getcwd()
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.path[:] = path
+    os.chdir(here)
+
+
+def test_there_are_blocks_of_known_kinds():
+    assert {kind for kind, _ in BLOCKS} == {"python", "sh"}
+    assert len(blocks("python")) == 3
+
+
+def test_python_blocks_run_one_after_the_other():
+    names = {"__name__": "readme"}
+    for content in blocks("python"):
+        exec(compile(content, "README.md", "exec"), names)
+    assert Path("digits-vae/pair.safetensors").exists()
+    # 15 lines train and diagnose.
+    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    assert len(lines) <= 16
+
+
+def test_shell_blocks_run(capsys):
+    makefile = (ROOT / "Makefile").read_text()
+    commands = [line for content in blocks("sh") for line in content.splitlines()]
+    assert any(command.startswith("ppvae") for command in commands)
+    for command in commands:
+        program, *words = shlex.split(command)
+        if program == "make":  # this test is part of one of them
+            assert re.search(rf"^{words[0]}:", makefile, re.M)
+        elif program == "pip":
+            assert words[0] == "install"
+        else:
+            assert program == "ppvae"
+            assert main(words) == 0, command
+
+
+def test_every_dependency_has_its_reason():
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.M | re.S)[1]
+    table = (ROOT / "README.md").read_text().split("## Dependencies")[1]
+    for name in re.findall(r'"([a-z-]+)', listed):
+        assert re.search(rf"\b{name}\b", table), name
