@@ -13,7 +13,7 @@ from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, Site, Structure, rows_first, run
 
-_MEMORY = 128 * 2**20
+_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 
 @dataclass(frozen=True)
