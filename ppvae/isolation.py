@@ -23,7 +23,7 @@ def seeded(seed: int) -> Iterator[None]:
         True
     """
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)

@@ -98,7 +98,8 @@ class Run:
     def record(self, training: Training) -> None:
         """Append the latest evaluation to the metrics: a callback for `fit`."""
         if not training.ended:
-            line = json.dumps(training.records[-1])
+            record = training.records[-1]
+            line = json.dumps({name: _number(value) for name, value in record.items()})
             with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
@@ -199,4 +200,4 @@ def _json(summary: xr.Dataset, evidence: xr.Dataset) -> str:
 
 
 def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return value if np.isfinite(value) else None  # JSON has no NaN

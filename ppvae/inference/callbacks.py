@@ -2,7 +2,7 @@
 
 import math
 
-from ppvae.inference.state import Snapshot, Training
+from ppvae.inference.state import Training
 
 
 class EarlyStopping:
@@ -34,24 +34,20 @@ class EarlyStopping:
             )
         self.patience = patience
         self.min_delta = min_delta
-        self._reset()
-
-    def _reset(self) -> None:
-        self._best = -math.inf
-        self._weights: Snapshot | None = None
-        self._waited = 0
+        self._training: Training | None = None
 
     def __call__(self, training: Training) -> bool:
         """Return whether training should stop; put the best weights back once it has ended."""
+        if training is not self._training:  # one object may serve several trainings
+            self._training, self._waited = training, 0
+            self._best, self._weights = -math.inf, training.snapshot()
         if training.ended:
-            if self._weights is not None:
-                training.restore(self._weights)
-            self._reset()
+            training.restore(self._weights)
             return False
         elbo = training.records[-1].get("validation_elbo")
         if elbo is None:
             raise ValueError("EarlyStopping needs validation data; pass fit(..., validation=x)")
-        if elbo > self._best + self.min_delta or self._weights is None:
+        if elbo > self._best + self.min_delta:
             self._best, self._weights, self._waited = elbo, training.snapshot(), 0
         else:
             self._waited += 1

@@ -17,7 +17,7 @@ class KLWeight:
     """
 
     def __init__(self) -> None:
-        self.value = torch.ones(())
+        self.value = torch.ones((), dtype=torch.float64)
 
     def weighted(self, program: Callable[..., Any]) -> Callable[..., Any]:
         """Return `program` with its latent sites scaled by the weight of the moment."""

@@ -1,5 +1,6 @@
 """One torch optimizer over all parameters, behind Pyro's interface."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
@@ -21,7 +22,8 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
     Args:
         constructor: builds the torch optimizer from parameters; `fused=True` is added where it
             can be.
-        parameters: parameters known beforehand, by name; others join when they are first met.
+        parameters: parameters known beforehand, by name, as saving and restoring the state wants
+            them; others join when they are first met.
         clip_norm: the gradient of the minibatch's summed loss is scaled down to this norm.
 
     Raises:
@@ -51,14 +53,13 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.clip_norm = clip_norm
         self.optimizer: torch.optim.Optimizer | None = None
-        self._known: dict[Tensor, None] = {}
-        if parameters:
-            self._join(parameters.values())
+        self._known: dict[Tensor, str | None] = {}
+        self._join({parameter: name for name, parameter in (parameters or {}).items()})
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """Take one step with the gradients of `params`, then drop them."""
         current = set(params)
-        self._join(current - self._known.keys())
+        self._join(dict.fromkeys(current - self._known.keys()))
         if self.optimizer is None:
             return
         for parameter in self._known.keys() - current:
@@ -79,29 +80,79 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         # fsum rounds once: the sum is the same in whatever order Pyro hands the parameters over.
         return math.sqrt(math.fsum(norms.square().tolist()))
 
-    def _join(self, parameters: Iterable[Tensor]) -> None:
-        new = list(parameters)
-        if not new:
+    def _join(self, parameters: Mapping[Tensor, str | None]) -> None:
+        if not parameters:
             return
-        self._known.update(dict.fromkeys(new))
+        self._known.update(parameters)
         if self.optimizer is None:
-            self.optimizer = _build(self.pt_optim_constructor, new)
+            self.optimizer = _build(self.pt_optim_constructor, list(parameters))
         else:
-            self.optimizer.add_param_group({"params": new})
+            self.optimizer.add_param_group({"params": list(parameters)})
 
     def get_state(self) -> dict[str, Any]:
-        """Return the torch optimizer's `state_dict`."""
-        return {} if self.optimizer is None else self.optimizer.state_dict()
-
-    def set_state(self, state_dict: dict[str, Any]) -> None:
-        """Load the torch optimizer's `state_dict`; its parameters must be known.
+        """Return a copy of the torch optimizer's state by parameter name, and the options of its groups.
 
         Raises:
-            ValueError: if no parameter is known yet.
+            ValueError: if a parameter was not given, with its name, at construction.
         """
-        if self.optimizer is None:
-            raise ValueError("JointOptim needs parameters before it can take a state")
-        self.optimizer.load_state_dict(state_dict)
+        optimizer, names = self._named()
+        return {
+            "state": {
+                names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
+            },
+            "groups": [
+                {option: value for option, value in group.items() if option != "params"}
+                for group in optimizer.param_groups
+            ],
+        }
+
+    def set_state(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state that `get_state` returned, matched by parameter name.
+
+        Raises:
+            ValueError: if a parameter was not given, with its name, at construction, or the state
+                is that of other parameters.
+        """
+        optimizer, names = self._named()
+        states, groups = state_dict["state"], state_dict["groups"]
+        shapes = {name: tensor.shape for tensor, name in names.items()}
+        for name, state in states.items():
+            for key, value in state.items():
+                # torch does not look: a fused step would write past the end of a smaller tensor.
+                fits = isinstance(value, Tensor) and value.shape in ((), shapes.get(name))
+                if name not in shapes or (isinstance(value, Tensor) and not fits):
+                    raise ValueError(
+                        f"the state of {name!r} ({key}) does not belong to this optimizer's "
+                        f"parameters, {shapes}"
+                    )
+        if len(groups) != len(optimizer.param_groups):
+            raise ValueError(
+                f"the state has {len(groups)} parameter groups, this optimizer "
+                f"{len(optimizer.param_groups)}"
+            )
+        positions = {name: position for position, name in enumerate(names.values())}
+        members = iter(range(len(names)))
+        optimizer.load_state_dict(
+            {
+                "state": {
+                    positions[name]: copy.deepcopy(state) for name, state in states.items()
+                },
+                "param_groups": [
+                    {**options, "params": [next(members) for _ in group["params"]]}
+                    for options, group in zip(groups, optimizer.param_groups, strict=True)
+                ],
+            }
+        )
+
+    def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
+        names = {tensor: name for tensor, name in self._known.items() if name is not None}
+        if self.optimizer is None or len(names) < len(self._known):
+            # Pyro hands parameters over without names, in an order that changes from run to run.
+            raise ValueError(
+                "the state of JointOptim goes by parameter name; construct it with "
+                "parameters=dict(pair.named_parameters())"
+            )
+        return self.optimizer, names
 
 
 def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Optimizer:

@@ -1,14 +1,13 @@
 """`fit`: the loop over steps of Pyro's SVI."""
 
 import functools
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from pyro.infer import ELBO, SVI, Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -17,11 +16,11 @@ from tqdm import tqdm
 from ppvae.batches import Batch, Data, as_batch, chunks
 from ppvae.data import Dataset
 from ppvae.inference.failure import explain
-from ppvae.inference.history import Record, as_dataset, datapoints, terms
-from ppvae.inference.kl_weight import KLWeight
+from ppvae.inference.history import Record, as_dataset, terms
 from ppvae.inference.minibatches import Minibatches, minibatches, monitored, row_chunk
 from ppvae.inference.optimizers import Constructor, JointOptim
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
+from ppvae.inference.steps import Steps
 from ppvae.isolation import isolated, seeded
 from ppvae.parameters import announce, collect
 from ppvae.traces import Pair, Sites, run
@@ -129,7 +128,7 @@ def fit(
             optim = JointOptim(optimizer, parameters, clip_norm=clip_norm)
         loop = _Loop(
             training=Training(pair, parameters),
-            steps=_Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight),
+            steps=Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight),
             batches=batches,
             validation=held_out,
             schedule=None if schedule is None else schedule(optim.optimizer),
@@ -138,65 +137,13 @@ def fit(
         return loop.run(epochs, steps, callbacks, progress)
 
 
-class _Steps:
-    """Steps and evaluations of one objective, in nats per datapoint."""
-
-    def __init__(
-        self,
-        pair: Pair,
-        model: Callable[..., Any],
-        guide: Callable[..., Any],
-        objective: ELBO,
-        optim: PyroOptim,
-        kl_weight: float | Callable[[int], float],
-    ) -> None:
-        self.pair = pair
-        self.objective = objective
-        self.optim = optim
-        self.kl_weight = KLWeight()
-        self.schedule = kl_weight if callable(kl_weight) else _constant(kl_weight)
-        self.weighted = SVI(
-            self.kl_weight.weighted(model),
-            self.kl_weight.weighted(guide),
-            optim,
-            loss=objective.loss,
-            loss_and_grads=self._finite_loss_and_grads,
-        )
-        self.plain = SVI(model, guide, optim, loss=objective)
-        self._datapoints: dict[int, float] = {}
-
-    def step(self, number: int, batch: Batch) -> float:
-        """Take step `number` (from 0) and return the loss before it."""
-        self.kl_weight.value.fill_(self.schedule(number))
-        return _number(self.weighted.step(*batch)) / self.datapoints(batch)
-
-    def evaluate(self, batch: Batch) -> float:
-        """Return the loss with the KL term's full weight; nothing is moved."""
-        return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(batch)
-
-    def datapoints(self, batch: Batch) -> float:
-        """Return how many datapoints the loss of a batch stands for."""
-        rows = len(batch[0])
-        if rows not in self._datapoints:
-            with isolated(self.pair, seed=0):
-                self._datapoints[rows] = datapoints(run(self.pair, batch)[1], rows)
-        return self._datapoints[rows]
-
-    def _finite_loss_and_grads(self, model: Any, guide: Any, *batch: Tensor) -> Any:
-        # SVI calls this before the optimizer, so a loss that is not finite never moves a weight.
-        loss = self.objective.loss_and_grads(model, guide, *batch)
-        if not math.isfinite(_number(loss)):
-            raise FloatingPointError(f"the loss is {_number(loss)}")
-        return loss
-
-
 class _Loop:
     """Epochs of steps, each with an evaluation at its end."""
 
     def __init__(
         self,
         training: Training,
-        steps: _Steps,
+        steps: Steps,
         batches: Minibatches,
         validation: Batch | None,
         schedule: LRScheduler | None,
@@ -395,14 +342,3 @@ def _length(epochs: int | None, steps: int | None) -> tuple[int | None, int | No
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     return (100, None) if epochs is None and steps is None else (epochs, steps)
-
-
-def _constant(value: float) -> Callable[[int], float]:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"kl_weight must be a finite number of at least 0, got {value}")
-    return lambda step: value
-
-
-def _number(loss: Any) -> float:
-    """Return a loss as a float; wake-sleep objectives return one for each of two steps."""
-    return float(sum(loss)) if isinstance(loss, tuple) else float(loss)

@@ -1,0 +1,90 @@
+"""One step of training and one evaluation of its objective, in nats per datapoint."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pyro.infer import ELBO, SVI
+from pyro.optim import PyroOptim
+from torch import Tensor
+
+from ppvae.batches import Batch
+from ppvae.inference.history import datapoints
+from ppvae.inference.kl_weight import KLWeight
+from ppvae.isolation import isolated
+from ppvae.traces import Pair, run
+
+
+class Steps:
+    """Steps and evaluations of one objective through Pyro's SVI.
+
+    Args:
+        pair: the pair, for a look at how many datapoints a batch's loss stands for.
+        model: its model, every parameter announced.
+        guide: its guide, likewise.
+        objective: what is maximised.
+        optim: moves the parameters.
+        kl_weight: weight of the latent sites, a number or a function of the step.
+
+    Raises:
+        ValueError: if a constant `kl_weight` is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        objective: ELBO,
+        optim: PyroOptim,
+        kl_weight: float | Callable[[int], float],
+    ) -> None:
+        self.pair = pair
+        self.objective = objective
+        self.optim = optim
+        self.kl_weight = KLWeight()
+        self.schedule = kl_weight if callable(kl_weight) else _constant(kl_weight)
+        self.weighted = SVI(
+            self.kl_weight.weighted(model),
+            self.kl_weight.weighted(guide),
+            optim,
+            loss=objective.loss,
+            loss_and_grads=self._finite_loss_and_grads,
+        )
+        self.plain = SVI(model, guide, optim, loss=objective)
+        self._datapoints: dict[int, float] = {}
+
+    def step(self, number: int, batch: Batch) -> float:
+        """Take step `number` (from 0) and return the loss before it."""
+        self.kl_weight.value.fill_(self.schedule(number))
+        return _number(self.weighted.step(*batch)) / self.datapoints(batch)
+
+    def evaluate(self, batch: Batch) -> float:
+        """Return the loss with the KL term's full weight; nothing is moved."""
+        return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(batch)
+
+    def datapoints(self, batch: Batch) -> float:
+        """Return how many datapoints the loss of a batch stands for."""
+        rows = len(batch[0])
+        if rows not in self._datapoints:
+            with isolated(self.pair, seed=0):
+                self._datapoints[rows] = datapoints(run(self.pair, batch)[1], rows)
+        return self._datapoints[rows]
+
+    def _finite_loss_and_grads(self, model: Any, guide: Any, *batch: Tensor) -> Any:
+        # SVI calls this before the optimizer, so a loss that is not finite never moves a weight.
+        loss = self.objective.loss_and_grads(model, guide, *batch)
+        if not math.isfinite(_number(loss)):
+            raise FloatingPointError(f"the loss is {_number(loss)}")
+        return loss
+
+
+def _constant(value: float) -> Callable[[int], float]:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"kl_weight must be a finite number of at least 0, got {value}")
+    return lambda step: value
+
+
+def _number(loss: Any) -> float:
+    """Return a loss as a float; wake-sleep objectives return one for each of two steps."""
+    return float(sum(loss)) if isinstance(loss, tuple) else float(loss)
