@@ -141,11 +141,14 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         description="Variational autoencoders as probabilistic programs in Pyro.",
         version=ppvae.__version__,
         exit_on_error=False,
+        allow_abbrev=False,
     )
     subcommands = parser.add_subcommands(title="commands")
     commands = {}
     for function in (fit, diagnose):
-        command = ArgumentParser(exit_on_error=False, description=_summary(function))
+        command = ArgumentParser(
+            exit_on_error=False, allow_abbrev=False, description=_summary(function)
+        )
         command.add_function_arguments(function, as_positional=True, as_group=False)
         commands[function.__name__] = command
     commands["fit"].add_argument(

@@ -171,6 +171,7 @@ WRONG = {
     "fit": "arguments are required: data",
     "fit mnistt": "--data: expected one of 'digits', got mnistt",
     "fit digits --latnt 3": "unrecognized arguments: --latnt 3",
+    "fit digits --lat 3": "unrecognized arguments: --lat 3",
     "fit digits --latent x": "--latent: expected a value of type int, got x",
     "fit digits --latent 0": "latent must be at least 1, got 0",
     "fit digits --epochs 1.5": "--epochs: expected a value of type int, got 1.5",

@@ -134,9 +134,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         members = iter(range(len(names)))
         optimizer.load_state_dict(
             {
-                "state": {
-                    positions[name]: copy.deepcopy(state) for name, state in states.items()
-                },
+                "state": {positions[name]: copy.deepcopy(state) for name, state in states.items()},
                 "param_groups": [
                     {**options, "params": [next(members) for _ in group["params"]]}
                     for options, group in zip(groups, optimizer.param_groups, strict=True)

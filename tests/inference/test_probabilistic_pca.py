@@ -20,7 +20,7 @@ from ppvae import diagnostics, likelihoods, posteriors, priors
 
 CASES = {
     "iris, 1 component": (lambda: load_iris().data, 1, 3000),
-    "iris, 2 components": (lambda: load_iris().data, 2, 3000),
+    "iris, 2 components": (lambda: load_iris().data, 2, 6000),
     "digits / 16, 2 components": (lambda: load_digits().data / 16, 2, 1000),
 }
 
