@@ -90,7 +90,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             self.optimizer.add_param_group({"params": list(parameters)})
 
     def get_state(self) -> dict[str, Any]:
-        """Return a copy of the torch optimizer's state by parameter name, and the options of its groups.
+        """Return a copy of the optimizer's state by parameter name, and its groups' options.
 
         Raises:
             ValueError: if a parameter was not given, with its name, at construction.
