@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+
+from ppvae.data.standardization import Standardization
+
+_CHECKED = 2**22  # values looked at together, so that a mapped file is never in memory whole
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,13 @@ class Dataset:
         validation: the datapoints that decide when to stop.
         test: the datapoints that nothing is fitted to.
         support: the values that one feature may take.
-        labels: what is known beside each datapoint: for "train", "validation" and "test" a tensor
-            whose first dimension is data; empty where nothing is known.
+        labels: the class of each datapoint: for "train", "validation" and "test" a tensor
+            `(data,)`; empty where classes are not known.
+        factors: the hidden factors that made each datapoint: for each split a tensor
+            `(data, factor)`; empty where they are not known.
+        factor_names: what the factors are.
         image_shape: height and width if a datapoint is an image, flattened or not.
+        standardization: what was done to the values of a file, if anything.
     """
 
     name: str
@@ -30,12 +38,40 @@ class Dataset:
     test: Tensor
     support: constraints.Constraint
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    factor_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
+    standardization: Standardization | None = None
 
     @property
     def event_shape(self) -> torch.Size:
         """The shape of one datapoint."""
         return self.train.shape[1:]
+
+    def standardized(self, by: Standardization | None = None) -> "Dataset":
+        """Return the dataset with every feature shifted and scaled.
+
+        Args:
+            by: a standardisation that was fitted before; that of the training data unless given.
+        """
+        raw = self
+        if self.standardization is not None:
+            undo = self.standardization.invert
+            raw = replace(
+                self,
+                train=undo(self.train),
+                validation=undo(self.validation),
+                test=undo(self.test),
+            )
+        by = by or Standardization.of(raw.train)
+        return replace(
+            raw,
+            train=by(raw.train),
+            validation=by(raw.validation),
+            test=by(raw.test),
+            support=constraints.real,
+            standardization=by,
+        )
 
 
 def split(
@@ -44,25 +80,31 @@ def split(
     support: constraints.Constraint,
     *,
     labels: Tensor | None = None,
+    factors: Mapping[str, Tensor] | None = None,
     image_shape: tuple[int, int] | None = None,
     validation: float = 0.1,
     test: float = 0.1,
+    shuffle: bool = True,
     seed: int = 0,
 ) -> Dataset:
-    """Split an array at random into training, validation and test data.
+    """Split an array into training, validation and test data.
 
     Args:
         name: the dataset's name.
         values: all datapoints, `(data, *event)`.
         support: the values that one feature may take.
-        labels: a tensor whose first dimension is data.
+        labels: the class of each datapoint, `(data,)`.
+        factors: hidden factors by name, `(data,)` each.
         image_shape: height and width if a datapoint is an image.
         validation: the fraction of datapoints for validation.
         test: the fraction of datapoints for testing.
+        shuffle: draw the parts at random; else the last rows are for testing and those before
+            them for validation, and nothing is copied.
         seed: of the permutation; the same seed gives the same split.
 
     Raises:
-        ValueError: if a part would be empty, or values lie outside the support.
+        ValueError: if a part would be empty, values lie outside the support, or labels or factors
+            are not one a datapoint.
 
     Example:
         >>> parts = split("noise", torch.randn(100, 3), constraints.real)
@@ -76,23 +118,50 @@ def split(
             f"dataset {name!r}: {n} datapoints cannot be split into validation={validation}, "
             f"test={test} and a rest, each with at least one datapoint"
         )
-    inside = support.check(values)
-    if not bool(inside.all()):
-        raise ValueError(
-            f"dataset {name!r}: {int((~inside).sum())} value(s) lie outside the support {support}"
+    check_support(name, values, support)
+    known = {} if factors is None else dict(factors)
+    for what, rows in (("labels", labels), *known.items()):
+        if rows is not None and rows.shape != (n,):
+            raise ValueError(
+                f"dataset {name!r}: {what} have shape {tuple(rows.shape)}; expected ({n},), one "
+                "a datapoint"
+            )
+    if shuffle:
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        pieces = dict(
+            zip(
+                ("validation", "test", "train"), order.split([*sizes, n - sum(sizes)]), strict=True
+            )
         )
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    rows = dict(
-        zip(
-            ("validation", "test", "train"),
-            order.split([*sizes, n - sum(sizes)]),
-            strict=True,
-        )
-    )
+
+    def cut(tensor: Tensor) -> dict[str, Tensor]:
+        if shuffle:
+            return {part: tensor[index] for part, index in pieces.items()}
+        parts = tensor.split([n - sum(sizes), *sizes])
+        return dict(zip(("train", "validation", "test"), parts, strict=True))
+
     return Dataset(
         name=name,
-        **{part: values[index] for part, index in rows.items()},
+        **cut(values),
         support=support,
-        labels={} if labels is None else {part: labels[index] for part, index in rows.items()},
+        labels={} if labels is None else cut(labels),
+        factors=cut(torch.stack(list(known.values()), dim=1)) if known else {},
+        factor_names=tuple(known),
         image_shape=image_shape,
     )
+
+
+def check_support(name: str, values: Tensor, support: constraints.Constraint) -> None:
+    """Refuse values that lie outside a support, looking at a bounded number of them at once.
+
+    Raises:
+        ValueError: with their number.
+    """
+    outside = sum(int((~support.check(rows)).sum()) for rows in pieces_of(values))
+    if outside:
+        raise ValueError(f"dataset {name!r}: {outside} value(s) lie outside the support {support}")
+
+
+def pieces_of(values: Tensor) -> tuple[Tensor, ...]:
+    """Cut values into pieces of whole rows, small beside the memory of any machine."""
+    return values.split(max(1, _CHECKED // max(1, values[:1].numel())))
