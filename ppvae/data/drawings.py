@@ -60,10 +60,10 @@ def segments(
     angle = torch.deg2rad(wobble * torch.randn(rows, 1, generator=generator))
     direction = torch.cat([angle.cos(), angle.sin()], dim=1)
     shake = jitter * torch.randn(2, rows, 2, generator=generator)
-    ends = size / 2 + torch.stack([-half * direction, half * direction]) + shake
+    start, end = size / 2 + torch.stack([-half * direction, half * direction]) + shake
     return split(
         "segments",
-        _noisy(_stroke(*ends, size), noise, generator),
+        _noisy(_stroke(start, end, size), noise, generator),
         constraints.unit_interval if noise == 0 else constraints.real,
         labels=classes,
         factors={"length": length},
@@ -180,7 +180,7 @@ def _stroke(start: Tensor, end: Tensor, size: int) -> Tensor:
     offset = pixels - start[:, None]
     position = (offset * along).sum(-1) / along.square().sum(-1).clamp(min=1e-12)
     distance = (offset - position.clamp(0, 1)[..., None] * along).norm(dim=-1)
-    return (1.5 - distance).clamp(0, 1)
+    return torch.clamp(1.5 - distance, 0, 1)
 
 
 def _cover(centre: Tensor, side: Tensor, size: int) -> Tensor:
