@@ -1,7 +1,7 @@
 """What a dataset knows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -140,9 +140,12 @@ def split(
         parts = tensor.split([n - sum(sizes), *sizes])
         return dict(zip(("train", "validation", "test"), parts, strict=True))
 
+    parts = cut(values)
     return Dataset(
         name=name,
-        **cut(values),
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
         support=support,
         labels={} if labels is None else cut(labels),
         factors=cut(torch.stack(list(known.values()), dim=1)) if known else {},
@@ -162,6 +165,6 @@ def check_support(name: str, values: Tensor, support: constraints.Constraint) ->
         raise ValueError(f"dataset {name!r}: {outside} value(s) lie outside the support {support}")
 
 
-def pieces_of(values: Tensor) -> tuple[Tensor, ...]:
+def pieces_of(values: Tensor) -> Sequence[Tensor]:
     """Cut values into pieces of whole rows, small beside the memory of any machine."""
-    return values.split(max(1, _CHECKED // max(1, values[:1].numel())))
+    return torch.split(values, max(1, _CHECKED // max(1, values[:1].numel())))
