@@ -1,14 +1,51 @@
 """Runs code so that the caller finds random state, training mode and parameters as they were."""
 
+import base64
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyro
 import pyro.poutine as poutine
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of torch's, NumPy's and Python's generators, as JSON can hold them."""
+    numpy = np.random.get_state(legacy=False)
+    assert isinstance(numpy, dict)
+    version, words, gauss = random.getstate()
+    return {
+        "torch": _encoded(torch.get_rng_state()),
+        "cuda": [_encoded(state) for state in torch.cuda.get_rng_state_all()],
+        "numpy": {
+            **numpy,
+            "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()},
+        },
+        "python": [version, list(words), gauss],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Continue the generators from a state that `random_state` returned."""
+    torch.set_rng_state(_decoded(state["torch"]))
+    torch.cuda.set_rng_state_all([_decoded(text) for text in state["cuda"]])
+    numpy = state["numpy"]
+    key = np.array(numpy["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+
+
+def _encoded(state: Tensor) -> str:
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _decoded(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
 
 
 @contextmanager
@@ -35,7 +72,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def isolated(pair: object, seed: int) -> Iterator[None]:
+def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
     """Evaluate a pair without leaving a trace of it.
 
     Inside the block the pair is in evaluation mode, gradients are off, the random state is that of
@@ -45,6 +82,7 @@ def isolated(pair: object, seed: int) -> Iterator[None]:
     Args:
         pair: a model/guide pair; its modules are found if it is an `nn.Module`.
         seed: the seed of every draw in the block.
+        keep: leave the parameters that the pair puts into Pyro's store, as training wants them.
     """
     modules = list(pair.modules()) if isinstance(pair, nn.Module) else []
     training = [module.training for module in modules]
@@ -58,5 +96,5 @@ def isolated(pair: object, seed: int) -> Iterator[None]:
     finally:
         for module, mode in zip(modules, training, strict=True):
             module.training = mode
-        for name in set(store.keys()) - stored:
+        for name in set() if keep else set(store.keys()) - stored:
             del store[name]

@@ -1,13 +1,15 @@
 """The right side of formula (2): training."""
 
 from ppvae.inference.callbacks import EarlyStopping
-from ppvae.inference.checkpoints import load, save
+from ppvae.inference.checkpoints import Checkpoints
 from ppvae.inference.optimizers import JointOptim
+from ppvae.inference.saving import load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
 from ppvae.inference.state import Diverged, Fit, Training
 from ppvae.inference.training import fit
 
 __all__ = [
+    "Checkpoints",
     "CyclicWarmup",
     "Diverged",
     "EarlyStopping",

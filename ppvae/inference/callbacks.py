@@ -1,8 +1,9 @@
 """Callbacks: called with the training after every evaluation, and once more when it has ended."""
 
 import math
+from typing import Any
 
-from ppvae.inference.state import Training
+from ppvae.inference.state import Snapshot, Training
 
 
 class EarlyStopping:
@@ -34,15 +35,32 @@ class EarlyStopping:
             )
         self.patience = patience
         self.min_delta = min_delta
+        self._forget()
+
+    def _forget(self) -> None:
         self._training: Training | None = None
+        self._best, self._waited = -math.inf, 0
+        self._weights: Snapshot | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: the best ELBO, its weights, and how long ago it was."""
+        return {"best": self._best, "waited": self._waited, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Begin the next training with a state that `state_dict` returned."""
+        self._forget()
+        self._best, self._waited = state["best"], state["waited"]
+        self._weights = state["weights"]
 
     def __call__(self, training: Training) -> bool:
         """Return whether training should stop; put the best weights back once it has ended."""
-        if training is not self._training:  # one object may serve several trainings
-            self._training, self._waited = training, 0
-            self._best, self._weights = -math.inf, training.snapshot()
+        if self._training not in (None, training):  # one object may serve several trainings
+            self._forget()
+        self._training = training
         if training.ended:
-            training.restore(self._weights)
+            if self._weights is not None:
+                training.restore(self._weights)
+            self._forget()
             return False
         elbo = training.records[-1].get("validation_elbo")
         if elbo is None:

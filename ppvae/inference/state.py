@@ -52,7 +52,11 @@ class Training:
 
 
 class Callback(Protocol):
-    """Called with the training after every evaluation, and once more when it has ended."""
+    """Called with the training after every evaluation, and once more when it has ended.
+
+    One that remembers something between its calls may have `state_dict()` and
+    `load_state_dict(state)`, as torch's optimizers do: checkpoints then hold its state.
+    """
 
     def __call__(self, training: Training, /) -> bool | None:
         """Return True to stop."""

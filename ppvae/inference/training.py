@@ -1,33 +1,31 @@
-"""`fit`: the loop over steps of Pyro's SVI."""
+"""`fit`: what is trained on what, and how."""
 
 import functools
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from tqdm import tqdm
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
-from ppvae.batches import Batch, Data, as_batch, chunks
+from ppvae.batches import Data, as_batch
 from ppvae.data import Dataset
-from ppvae.inference.failure import explain
-from ppvae.inference.history import Record, as_dataset, terms
-from ppvae.inference.minibatches import Minibatches, minibatches, monitored, row_chunk
+from ppvae.inference.checkpoints import Checkpoints
+from ppvae.inference.loop import Loop
+from ppvae.inference.minibatches import minibatches
 from ppvae.inference.optimizers import Constructor, JointOptim
-from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
+from ppvae.inference.programs import programs
+from ppvae.inference.state import Callback, Fit, Training
 from ppvae.inference.steps import Steps
-from ppvae.isolation import isolated, seeded
-from ppvae.parameters import announce, collect
-from ppvae.traces import Pair, Sites, run
+from ppvae.isolation import seeded
+from ppvae.traces import Pair
 
 Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
-_EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
 
 
 def fit(
@@ -44,6 +42,8 @@ def fit(
     kl_weight: float | Callable[[int], float] = 1.0,
     clip_norm: float | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | Checkpoints | None = None,
+    resume: str | Path | Checkpoints | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -78,6 +78,11 @@ def fit(
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
         callbacks: called with the `Training` after every evaluation, and once more when it has
             ended; one that returns True stops it.
+        checkpoint: the folder that keeps the training's state, written at the end and every 30
+            seconds; `Checkpoints(folder, seconds)` writes more often or less.
+        resume: the folder of such a state, to go on from: with the same arguments the result
+            equals, bit for bit, that of a training that was never stopped. More epochs or steps
+            may be asked for than before. Checkpoints go on in the same folder.
         seed: of every random number drawn here.
         device: where to move pair and data; where the pair is, unless given.
         progress: show a progress bar; only on a terminal, unless given.
@@ -88,6 +93,7 @@ def fit(
     Raises:
         ValueError: on data, sizes or a pair that cannot be trained; the message says why.
         TypeError: on data that are neither arrays nor batches.
+        FileNotFoundError: if there is nothing to resume from.
         Diverged: on a NaN or infinite loss, with step, site and likely cause.
 
     Example:
@@ -116,7 +122,7 @@ def fit(
     with seeded(seed), warnings.catch_warnings():
         # A loss that is not finite stops training; Pyro's warning of it would come on top.
         warnings.filterwarnings("ignore", message="Encountered")
-        model, guide, parameters = _programs(pair, batches.first(128), objective)
+        model, guide, parameters = programs(pair, batches.first(128), objective)
         if isinstance(optimizer, PyroOptim):
             if schedule is not None or clip_norm is not None:
                 raise ValueError(
@@ -126,213 +132,24 @@ def fit(
             optim = optimizer
         else:
             optim = JointOptim(optimizer, parameters, clip_norm=clip_norm)
-        loop = _Loop(
+        loop = Loop(
             training=Training(pair, parameters),
             steps=Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight),
             batches=batches,
             validation=held_out,
             schedule=None if schedule is None else schedule(optim.optimizer),
+            callbacks=callbacks,
+            checkpoints=_checkpoints(checkpoint if resume is None else checkpoint or resume),
             seed=seed,
         )
-        return loop.run(epochs, steps, callbacks, progress)
+        source = _checkpoints(resume)
+        if source is not None:
+            loop.restore(source)
+        return loop.run(epochs, steps, progress)
 
 
-class _Loop:
-    """Epochs of steps, each with an evaluation at its end."""
-
-    def __init__(
-        self,
-        training: Training,
-        steps: Steps,
-        batches: Minibatches,
-        validation: Batch | None,
-        schedule: LRScheduler | None,
-        seed: int,
-    ) -> None:
-        if isinstance(schedule, ReduceLROnPlateau) and validation is None:
-            raise ValueError("ReduceLROnPlateau needs validation data; pass validation=x")
-        self.training = training
-        self.steps = steps
-        self.batches = batches
-        self.validation = validation
-        self.schedule = schedule
-        self.seed = seed
-        self.chunk = row_chunk(batches)
-        self.good: Snapshot = training.snapshot()
-        self.batch = batches.first(2)
-        self.losses: list[tuple[int, float]] = []
-        self.started = time.perf_counter()
-
-    def run(
-        self,
-        epochs: int | None,
-        steps: int | None,
-        callbacks: Sequence[Callback],
-        progress: bool | None,
-    ) -> Fit:
-        training, reason = self.training, "finished"
-        disable = None if progress is None else not progress
-        with tqdm(
-            total=self._rows(epochs, steps),
-            unit=" samples",
-            unit_scale=True,
-            disable=disable,
-            leave=False,
-        ) as bar:
-            try:
-                evaluated = 0
-                while training.step != steps and training.epoch != epochs:
-                    self._epoch(steps, bar)
-                    over = training.step == steps or training.epoch == epochs
-                    if training.step - evaluated < _EVALUATED and not over:
-                        continue
-                    evaluated = training.step
-                    self._evaluate()
-                    if any([callback(training) for callback in callbacks]):
-                        reason = "stopped"
-                        break
-            except KeyboardInterrupt:
-                reason = "interrupted"
-            except (FloatingPointError, ValueError) as error:
-                cause = explain(training.pair, self.batch, error)
-                if cause is None:
-                    raise
-                training.restore(self.good)
-                raise Diverged(
-                    f"step {training.step + 1}: {cause} The weights are those with which the last "
-                    "epoch began that began with a finite loss.",
-                    self._result("diverged"),
-                ) from error
-            finally:
-                for parameter in training.parameters.values():
-                    parameter.grad = None
-                training.ended = True
-        for callback in callbacks:
-            callback(training)
-        return self._result(reason)
-
-    def _result(self, reason: str) -> Fit:
-        training = self.training
-        return Fit(training.pair, as_dataset(training.records), training.step, reason)
-
-    def _rows(self, epochs: int | None, steps: int | None) -> int | None:
-        """Return the rows of the whole training, for the progress bar."""
-        if self.batches.rows is None or self.batches.steps is None:
-            return None
-        passes = (steps or 0) / self.batches.steps if epochs is None else epochs
-        return round(self.batches.rows * passes)
-
-    def _epoch(self, last: int | None, bar: Any) -> None:
-        training = self.training
-        begun: Snapshot | None = training.snapshot()
-        for batch in self.batches:
-            self.batch = batch
-            self.losses.append((len(batch[0]), self.steps.step(training.step, batch)))
-            training.step += 1
-            if begun is not None:  # the loss of the weights it began with turned out finite
-                self.good, begun = begun, None
-            bar.set_postfix(loss=f"{self.losses[-1][1]:.4g}", refresh=False)
-            bar.update(len(batch[0]))
-            if training.step == last:
-                break
-        training.epoch += 1
-        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step()
-
-    def _evaluate(self) -> None:
-        record: Record = {
-            "step": self.training.step,
-            "epoch": self.training.epoch,
-            "seconds": time.perf_counter() - self.started,
-            "kl_weight": float(self.steps.kl_weight.value),
-            "train_loss": _mean(self.losses),
-        }
-        self.losses.clear()
-        if isinstance(self.steps.optim, JointOptim) and self.steps.optim.optimizer is not None:
-            record["learning_rate"] = float(self.steps.optim.optimizer.param_groups[0]["lr"])
-        record |= self._measure("train", monitored(self.batches))
-        if self.validation is not None:
-            record["validation_loss"] = self._loss(self.validation)
-            record |= self._measure("validation", self.validation)
-            # Without terms, as for a pair that sums out latents, the objective is the ELBO.
-            record.setdefault("validation_elbo", -record["validation_loss"])
-        self.training.records.append(record)
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(record["validation_loss"])
-
-    def _loss(self, batch: Batch) -> float:
-        with isolated(self.training.pair, self.seed):
-            return _mean(
-                [(len(chunk[0]), self.steps.evaluate(chunk)) for chunk in self._chunks(batch)]
-            )
-
-    def _measure(self, split: str, batch: Batch) -> Record:
-        with isolated(self.training.pair, self.seed):
-            measured = [
-                (len(chunk[0]), terms(self.training.pair, chunk)) for chunk in self._chunks(batch)
-            ]
-        return {
-            f"{split}_{name}": _mean([(rows, record[name]) for rows, record in measured])
-            for name in measured[0][1]
-        }
-
-    def _chunks(self, batch: Batch) -> Iterator[Batch]:
-        for chunk in chunks(batch, self.chunk):
-            self.batch = chunk  # where to look if it fails
-            yield chunk
-
-
-def _mean(values: list[tuple[int, float]]) -> float:
-    """Return the mean of per-datapoint values, each weighted by its rows."""
-    return sum(rows * value for rows, value in values) / sum(rows for rows, _ in values)
-
-
-def _programs(
-    pair: Pair, example: Batch, objective: ELBO | None
-) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
-    """Return model, guide and their parameters by name, every one of them announced to Pyro."""
-    sites: list[tuple[Sites, Sites]] = []
-    try:
-        with isolated(pair, seed=0):
-            parameters = collect(lambda: sites.append(run(pair, example)))
-    except ValueError as error:
-        cause = explain(pair, example, error)
-        raise (error if cause is None else ValueError(f"before training, {cause}")) from error
-    _check_objective(*sites[0], objective)
-    known = {id(parameter) for parameter in parameters.values()}
-    silent = {
-        name: parameter
-        for name, parameter in (pair.named_parameters() if isinstance(pair, nn.Module) else ())
-        if parameter.requires_grad and id(parameter) not in known
-    }
-    if not parameters and not silent:
-        raise ValueError(
-            "the pair has no parameters to train; make it an nn.Module, or use pyro.param or "
-            "pyro.module in its model and guide"
-        )
-    if not silent:
-        return pair.model, pair.guide, parameters
-    # A stranger's nn.Module need not announce what it trains: it is done here.
-    return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
-
-
-def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
-    def announced(*batch: Tensor) -> Any:
-        announce(pair)
-        return program(*batch)
-
-    return announced
-
-
-def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:
-    for name, site in model.items():
-        if site["is_observed"] or name in guide:
-            continue
-        if objective is None or type(objective) is Trace_ELBO:
-            raise ValueError(
-                f"latent site {name!r} of the model is missing from the guide; sample it there, "
-                "or pass objective=TraceEnum_ELBO() to sum it out"
-            )
+def _checkpoints(place: str | Path | Checkpoints | None) -> Checkpoints | None:
+    return Checkpoints(place) if isinstance(place, str | Path) else place
 
 
 def _length(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:
