@@ -117,6 +117,7 @@ class Loop:
             "position": self.position,
             "evaluated": self.evaluated,
             "losses": self.losses,
+            "kl_weight": float(self.steps.kl_weight.value),
             "reason": self.reason,
             "seconds": time.perf_counter() - self.started,
             "records": training.records,
@@ -160,6 +161,7 @@ class Loop:
             self.good, self.losses = state["good"], state["losses"]
             self.position, self.evaluated = state["position"], state["evaluated"]
             self.begun, self.reason = state["begun"], state["reason"]
+            self.steps.kl_weight.value.fill_(state["kl_weight"])
             self.started -= state["seconds"]
             set_random_state(state["random"])
         except (KeyError, TypeError, AttributeError) as error:

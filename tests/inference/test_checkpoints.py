@@ -135,10 +135,12 @@ def assert_same(first, second):
     assert (result.steps, result.reason) == (other.steps, other.reason)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_resumed_training_equals_the_uninterrupted_one(case, tmp_path):
+@pytest.mark.parametrize("name", CASES)
+def test_resumed_training_equals_the_uninterrupted_one(name, tmp_path):
+    case = CASES[name]
     whole = trained(case)
-    moments = sorted(random.Random(str(case)).sample(range(1, whole[0].steps), 3))
+    # The twelfth step ends an epoch, where an evaluation follows.
+    moments = sorted({12, *random.Random(name).sample(range(1, whole[0].steps), 2)})
     resume = None
     for moment in moments:
         with pytest.raises(Killed):
