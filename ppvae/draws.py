@@ -170,6 +170,13 @@ def _score(
 
     log_prior = total([site for site in model.values() if not site["is_observed"]])
     log_joint = log_prior + total([model[name] for name in structure.observed])
+    dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalised]
+    if len(set(dims)) < len(dims):
+        names = ", ".join(map(repr, structure.marginalised))
+        raise ValueError(
+            f"the summed-out sites {names} share a dimension "
+            "(pyro.markov), which is not supported; write the loop with a plain `range`"
+        )
     if structure.marginalised:
         enumerated = list(range(log_joint.dim() - 2))
         log_prior = log_prior.expand_as(log_joint).logsumexp(enumerated)

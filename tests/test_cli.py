@@ -187,7 +187,7 @@ WRONG = {
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
     "fit digits --network.hidden [x]": "--network.hidden: expected a value of type int, got x",
     "fit digits --network.hidden [0]": "MLP needs positive layer sizes, got [10, 0, 64]",
-    "fit digits --kl_weight -1": "kl_weight must be a finite number of at least 0, got -1.0",
+    "fit digits --kl_weight -1": "kl_weight is -1.0; expected a finite number of at least 0",
     "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
     "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",
     "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
