@@ -49,7 +49,7 @@ class Steps:
         self.schedule = kl_weight if callable(kl_weight) else _constant(kl_weight)
         if isinstance(objective, TraceEnum_ELBO) and kl_weight != 1:
             raise ValueError(
-                "kl_weight must be 1 with TraceEnum_ELBO, which takes one scale for all sites, got "
+                "TraceEnum_ELBO takes one scale for all sites; expected kl_weight=1, got "
                 f"{kl_weight}"
             )
         self.weighted = SVI(

@@ -55,9 +55,10 @@ def fit(
     (Hoffman et al., "Stochastic Variational Inference", 2013; Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014).
 
-    The pair is trained in place, in training mode if it was in evaluation mode as a whole. The same seed gives the same result bit for bit on the same
-    machine with the same number of threads; the caller's random state is left as it was. The
-    keyboard's interrupt ends training and keeps what there is.
+    The pair is trained in place, in training mode if it was in evaluation mode as a whole. The
+    same seed gives the same result bit for bit on the same machine with the same number of
+    threads; the caller's random state is left as it was. The keyboard's interrupt ends training
+    and keeps what there is.
 
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
@@ -125,7 +126,7 @@ def fit(
         warnings.filterwarnings("ignore", message="Encountered")
         model, guide, parameters = programs(pair, batches.first(128), objective)
         if held_out is not None:
-            programs(pair, tuple(part[:2] for part in held_out), objective, "validation: ")
+            programs(pair, tuple(part[:128] for part in held_out), objective, "validation: ")
         if isinstance(optimizer, PyroOptim):
             if schedule is not None or clip_norm is not None:
                 raise ValueError(
