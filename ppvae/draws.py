@@ -134,7 +134,8 @@ def draw_chunks(
     together = min(draws, 64) if vectorized else 1
     rows = max(1, min(at_once // together, memory // (64 * draws)))
     if rows < len(batch[0]):
-        rows = len(_look(pair, batch, rows)[0][0])
+        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
+        rows, at_once = len(first[0]), max(1, int(memory / few.bytes_per_draw))
     repeats = max(1, at_once // min(rows, len(batch[0]))) if vectorized else 1
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:

