@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -169,6 +170,206 @@ def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
     assert ppvae.fit(pair, data.digits().train / 16, steps=2).steps == 2
 
 
+def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
+    assert main([*QUICK, "--folder", "here"]) == 0
+    before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert main([*QUICK, "--folder", "here", "--overwrite", "true", "--batch_size", "99999"]) == 2
+    after = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert after == before
+    assert [path.name for path in Path(".").iterdir()] == ["here"]
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    assert main([*QUICK, "--folder", "mine", "--overwrite", "true"]) == 2
+    assert "holds no config.yaml, so it is no run" in capsys.readouterr().err
+    assert Path("mine/thesis.txt").exists()
+
+
+def test_overwriting_leaves_nothing_of_the_run_before():
+    assert main([*QUICK, "--folder", "here"]) == 0
+    assert main(["diagnose", "here", "--split", "train", "--draws", "3"]) == 0
+    assert main([*QUICK, "--folder", "here", "--overwrite", "true"]) == 0
+    assert not Path("here/evidence-train.json").exists()
+    assert [path.name for path in Path(".").iterdir()] == ["here"]
+
+
+LEARNED_PRIOR = """
+import pyro.distributions as dist, torch
+from torch import nn
+from ppvae.priors import Prior
+
+class Learned(Prior):
+    def __init__(self, features: int):
+        super().__init__()
+        self.features, self.loc = features, nn.Parameter(torch.zeros(features))
+
+    def forward(self, *conditions):
+        return dist.Normal(self.loc, 1.0).to_event(1)
+
+class Heavy(Learned):
+    def forward(self, *conditions):
+        return dist.StudentT(3.0, self.loc).to_event(1)
+"""
+
+
+@pytest.mark.parametrize(("name", "figure"), [("Learned", True), ("Heavy", False)])
+def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
+    Path("own_prior.py").write_text(LEARNED_PRIOR)
+    assert main([*QUICK, "--prior", f"own_prior.{name}"]) == 0
+    assert "log P(X)" in capsys.readouterr().out
+    assert Path("runs/digits-1/figures/kl.png").exists() is figure
+    monkeypatch.delitem(sys.modules, "own_prior", raising=False)
+
+
+def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
+    Path("own_module.py").write_text(OWN_PAIR)
+    Path("mine.yaml").write_text("data: digits\npair: own_module.MyPair\nsteps: 2\ndraws: 3\n")
+    assert main(["fit", "--config", "mine.yaml"]) == 2
+    assert "add --trust '[\"own_module\"]'" in capsys.readouterr().err
+    assert main(["fit", "--config", "mine.yaml", "--trust", '["own_module"]']) == 0
+    chosen = ["diagnose", "runs/digits-1", "--draws", "3", "--pair", "own_module.MyPair"]
+    assert main(chosen) == 0
+    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+
+
+FOREIGN = {
+    "kl_weight: os.system": "names 'os.system' under 'kl_weight'",
+    "data: {class_path: os.system}": "names 'os.system' under 'class_path'",
+    "optimizer: {class_path: my.Adam}": "names 'my.Adam' under 'class_path'",
+    "network: subprocess.Popen": "names 'subprocess.Popen' under 'network'",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), FOREIGN.items(), ids=FOREIGN.keys())
+def test_configuration_that_names_a_foreign_class_is_refused(line, message, capsys):
+    Path("foreign.yaml").write_text(line if line.startswith("data") else f"data: digits\n{line}")
+    assert main(["fit", "--config", "foreign.yaml"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+
+
+def test_run_that_names_a_foreign_dataset_is_refused(capsys):
+    assert main(QUICK) == 0
+    config = Path("runs/digits-1/config.yaml")
+    config.write_text(config.read_text().replace("ppvae.data.digits", "os.getcwd"))
+    for command in (["diagnose", "runs/digits-1"], ["fit", "--resume", "runs/digits-1"]):
+        assert main(command) == 2
+        assert "names 'os.getcwd'" in capsys.readouterr().err
+
+
+def test_epochs_are_counted_as_epochs(capsys):
+    assert main([*QUICK, "--epochs", "10", "--batch_size", "1000"]) == 0
+    assert capsys.readouterr().out.startswith("finished after 20 steps, 10 epochs\n")
+
+
+def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagnostics, "evidence", interrupted)
+    assert main(QUICK) == 130
+    shown = capsys.readouterr()
+    assert shown.out.endswith("runs/digits-1\n")
+    assert "interrupted while measuring; the pair is kept" in shown.err
+    assert ppvae.load("runs/digits-1")
+
+
+DATA = {
+    "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
+    "colours --data.rows 200 --latent 2": "colours",
+    "factors --data.rows 200": "factors",
+    "numbers.csv --data.label 2 --data.standardize true": "numbers",
+    "ppvae.data.digits": "digits",
+}
+
+
+@pytest.mark.parametrize(("words", "name"), DATA.items(), ids=DATA.keys())
+def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
+    rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
+    Path("numbers.csv").write_text(rows)
+    assert main(["fit", *words.split(), "--steps", "3", "--draws", "5"]) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[-1] == f"runs/{name}-1"
+    assert main(["diagnose", f"runs/{name}-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() == first[1:]
+    assert main(["sample", f"runs/{name}-1", "-n", "250"]) == 0
+    samples = np.load(f"runs/{name}-1/samples.npy")
+    assert samples.shape[0] == 250 and np.isfinite(samples).all()
+
+
+def test_standardisation_is_remembered_when_the_file_changes(capsys):
+    table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32)
+    np.save("x.npy", table)
+    assert (
+        main(["fit", "x.npy", "--data.standardize", "true", "--steps", "2", "--draws", "5"]) == 0
+    )
+    shown = capsys.readouterr().out.splitlines()
+    np.save("x.npy", np.concatenate([table[:50], table[50:]]))
+    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() == shown[1:]
+    np.save("x.npy", table * 10)
+    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() != shown[1:]  # ten times as far out, not the same
+    Path("runs/x-1/standardization.json").write_text("{}")
+    assert main(["diagnose", "runs/x-1"]) == 2
+    assert "does not fit the data of the run: 'loc'" in capsys.readouterr().err
+
+
+def test_resumed_run_equals_the_whole_one(capsys, monkeypatch):
+    whole = [*QUICK, "--epochs", "4", "--patience", "9"]
+    assert main([*whole, "--folder", "whole"]) == 0
+
+    class Killed(BaseException):
+        pass
+
+    class Bomb:
+        def __init__(self):
+            self.left = 30
+
+        def __call__(self, step):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+            return 1.0
+
+    fit = ppvae.inference.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ppvae.inference, "fit", lambda *a, **k: fit(*a, **{**k, "kl_weight": Bomb()})
+        )
+        with pytest.raises(Killed):
+            main([*whole, "--folder", "cut", "--checkpoint_seconds", "0"])
+    assert len(Path("cut/metrics.jsonl").read_text().splitlines()) == 2
+    with open("cut/metrics.jsonl", "a") as file:
+        file.write('{"step": 36, "half a li')
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    metrics = [
+        [
+            {name: value for name, value in json.loads(line).items() if name != "seconds"}
+            for line in Path(f"{folder}/metrics.jsonl").read_text().splitlines()
+        ]
+        for folder in ("whole", "cut")
+    ]
+    assert metrics[0] == metrics[1]
+    assert main(["fit", "--resume", "cut", "--epochs", "5"]) == 0
+    assert "after 60 steps, 5 epochs" in capsys.readouterr().out
+
+
+def test_run_without_a_checkpoint_is_resumed_from_its_start():
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    Path("cut").mkdir()
+    Path("cut/config.yaml").write_text(Path("whole/config.yaml").read_text())
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_options_of_a_dataset_are_told(capsys):
+    assert main(["fit", "--data.help", "mnist"]) == 0
+    assert "--data.binarized" in capsys.readouterr().out
+
+
 def test_diverged_training_keeps_its_run(capsys):
     assert main([*QUICK, "--optimizer.lr", "1e30"]) == 1
     shown = capsys.readouterr()
@@ -209,6 +410,21 @@ WRONG = {
     "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",
     "fit digits --folder .": "exists; choose another --folder",
     "fit digits --folder /dev/null/run": "/dev/null",
+    "fit digits --data.sed 3": "--data: ",
+    "fit segments --data.noise -1": "segments needs noise to be a finite number of at least 0",
+    "fit segments --data.noise loud": "--data.noise: expected a value of type float, got loud",
+    "fit segments --data.lengths [9]": "segments needs lengths in (0, 5]",
+    "fit mnist --data.folder nowhere": "nowhere is no folder",
+    "fit nowhere.npy": "nowhere.npy: No such file or directory",
+    "fit nowhere.csv": "nowhere.csv: No such file or directory",
+    "fit os.getcwd": "--data: ",
+    "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
+    "fit --resume nowhere": "nowhere is not the folder of a run",
+    "fit --resume .": ". holds no config.yaml to resume from",
+    "fit --data.help nowhere": "there is no dataset 'nowhere'",
+    "sample": "arguments are required: run",
+    "sample nowhere": "nowhere is not the folder of a run",
+    "sample nowhere -n x": "--n: expected a value of type int, got x",
     "diagnose": "arguments are required: run",
     "diagnose nowhere": "nowhere is not the folder of a run",
     "diagnose .": "config.yaml: No such file or directory",

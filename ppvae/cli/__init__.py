@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if about_data and about_data[0].startswith("--data.help"):
             parts.describe_dataset(about_data[-1].partition("=")[2] or about_data[-1])
             return 0
+        _check_configs(words)
         parser, commands = parsers()
         options = parser.parse_args(words)
         name = options.subcommand
@@ -61,15 +62,30 @@ def _resumed(words: list[str]) -> list[str]:
     rest, resume = parts.extract(words, "resume")
     if not resume:
         return words
-    folder = Path(resume[0].partition("=")[2] or (resume[1:] or ["."])[0])
-    return [*rest[:1], "--config", str(Run(folder).config), f"--resume={folder}", *rest[1:]]
+    folder = Path(parts.values(resume, "resume")[-1])
+    config = Run(folder).config
+    if not config.exists():
+        raise FileNotFoundError(f"{folder} holds no {config.name} to resume from")
+    return [*rest[:1], "--config", str(config), f"--resume={folder}", *rest[1:]]
+
+
+def _check_configs(words: list[str]) -> None:
+    """Look at what configuration files name before anything they name is imported."""
+    trust = [name for text in parts.values(words, "trust") for name in _listed(text)]
+    for path in map(Path, parts.values(words, "config")):
+        if path.exists():  # else the parser says so
+            parts.distrust(_yaml(path), trust, path)
+
+
+def _listed(text: str) -> list[str]:
+    value = yaml.safe_load(text)
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _fit(
     parser: ArgumentParser, options: Namespace, about_data: list[str], about_pair: list[str]
 ) -> int:
-    for file in options.pop("config", None) or []:
-        parts.distrust(_yaml(Path(str(file))), options.trust, Path(str(file)))
+    options.pop("config", None)
     dataset, options.data = parts.dataset(options.data, about_data)
     if options.draws < 1:
         raise ValueError(f"draws must be at least 1, got {options.draws}")
@@ -87,6 +103,9 @@ def _fit(
                 likelihood=chosen.likelihood,
                 posterior=chosen.posterior,
             )
+    stopping = [] if chosen.patience is None else [inference.EarlyStopping(chosen.patience)]
+    if not chosen.checkpoint_seconds >= 0:
+        raise ValueError(f"checkpoint_seconds must be at least 0, got {chosen.checkpoint_seconds}")
     run = Run(Path(chosen.resume)) if chosen.resume else None
     if run is None:
         run = Run.create(dataset.name, chosen.folder, chosen.overwrite)
@@ -97,7 +116,6 @@ def _fit(
     checkpoints = inference.Checkpoints(run.folder, chosen.checkpoint_seconds)
     code = 0
     try:
-        stopping = [] if chosen.patience is None else [inference.EarlyStopping(chosen.patience)]
         result = inference.fit(
             pair,
             dataset,

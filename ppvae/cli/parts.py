@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _FILES = (".npy", ".npz", ".csv")
 _DATASETS = ("digits", "mnist", "segments", "colours", "factors")
 
 # A function that returns a dataset is taken by its import path, with its arguments as options.
-jsonargparse.set_parsing_settings(subclasses_enabled=[Dataset])
+jsonargparse.set_parsing_settings(subclasses_enabled=[Dataset], import_path_denylist=[])
 
 
 def extract(words: Sequence[str], name: str) -> tuple[list[str], list[str]]:
@@ -42,6 +43,22 @@ def extract(words: Sequence[str], name: str) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return rest, own
+
+
+def values(words: Sequence[str], name: str) -> list[str]:
+    """Return what `--name value` and `--name=value` give, in order.
+
+    Example:
+        >>> values(["fit", "--config", "a.yaml", "--config=b.yaml"], "config")
+        ['a.yaml', 'b.yaml']
+    """
+    found = []
+    for word, following in pairwise([*words, ""]):
+        if word == f"--{name}":
+            found.append(following)
+        elif word.startswith(f"--{name}="):
+            found.append(word.partition("=")[2])
+    return found
 
 
 def dataset(chosen: str | Config, words: Sequence[str] = ()) -> tuple[Dataset, Config]:
@@ -108,10 +125,9 @@ def pair(
     if chosen is None and not words:
         return None
     config: Config = {"class_path": chosen} if isinstance(chosen, str) else dict(chosen or {})
-    named = [word for word in words if not word.startswith("--pair.")]
-    if named:
-        config = {"class_path": named[0].partition("=")[2] or (named[1:] or [""])[0]}
-        words = [word for word in words if word not in named[:2]]
+    for path in values(words, "pair"):
+        config = {"class_path": path}
+        words = [word for word in words if word not in ("--pair", path, f"--pair={path}")]
     arguments = dict(config.get("init_args") or {})
     given = "features" in arguments or any(w.startswith("--pair.features") for w in words)
     if not given and _takes_features(str(config.get("class_path"))):

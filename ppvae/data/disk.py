@@ -21,7 +21,7 @@ def array(
     path: str | Path,
     *,
     header: bool | None = None,
-    label: str | None = None,
+    label: str | int | None = None,
     standardize: bool = False,
     validation: float = 0.1,
     test: float = 0.1,
@@ -145,7 +145,7 @@ def _header(file: Any) -> tuple[tuple[int, ...], Any, np.dtype[Any], int]:
     return shape, "F" if fortran else "C", dtype, file.tell()
 
 
-def _csv(path: Path, header: bool | None, label: str | None) -> tuple[_Array, _Array | None]:
+def _csv(path: Path, header: bool | None, label: str | int | None) -> tuple[_Array, _Array | None]:
     # Imported here, since few programs read tables.
     import pandas
 
@@ -159,9 +159,10 @@ def _csv(path: Path, header: bool | None, label: str | None) -> tuple[_Array, _A
     table.columns = [str(name) for name in table.columns]
     classes = None
     if label is not None:
-        if label not in table:
-            raise ValueError(f"{path} has no column {label!r}; it has {list(table.columns)}")
-        classes = np.asarray(table.pop(label))
+        name = str(label)
+        if name not in table:
+            raise ValueError(f"{path} has no column {name!r}; it has {list(table.columns)}")
+        classes = np.asarray(table.pop(name))
     if table.empty:
         raise ValueError(f"{path} holds an array of shape {table.shape}; expected rows of numbers")
     for name in table.columns:

@@ -1,0 +1,81 @@
+"""A run that is killed without warning, again and again, ends as if it never was."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = "--epochs 60 --network.hidden [64] --patience 50 --draws 5 --checkpoint_seconds 0"
+PROGRAM = Path(sys.executable).parent / "ppvae"
+KILLS = 5
+
+
+def start(words, folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with open(folder / "shown.txt", "a") as shown:
+        return subprocess.Popen(
+            [PROGRAM, "fit", *words], cwd=folder, stdout=shown, stderr=shown, env=environment
+        )
+
+
+def writing(run):
+    return any(run.glob(".checkpoint*"))
+
+
+def result(run):
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in metrics:
+        del record["seconds"]
+    evidence = json.loads((run / "evidence-test.json").read_text())
+    return load_file(run / "pair.safetensors"), metrics, evidence
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(["digits", *OPTIONS.split(), "--folder", "run"], folder).wait() == 0
+    return result(folder / "run")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_run_is_resumed_bit_for_bit(seed, whole, tmp_path):
+    chance = random.Random(seed)
+    run, words = tmp_path / "run", ["digits", *OPTIONS.split(), "--folder", "run"]
+    in_a_write = 0
+    for kill in range(KILLS):
+        process = start(words, tmp_path)
+        while not (run / "config.yaml").exists() and process.poll() is None:
+            time.sleep(0.01)
+        if kill == 2 and seed < 2:  # two of the twenty come while a checkpoint is being written
+            while process.poll() is None:
+                if writing(run):
+                    process.send_signal(signal.SIGSTOP)  # it may have been the write's last moment
+                    if writing(run):
+                        break
+                    process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGKILL)
+            in_a_write += writing(run)
+        else:
+            # A resumed program needs some seconds before it trains, which counts as a moment too.
+            time.sleep(chance.uniform(0.0, 6.0))
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        words = ["--resume", "run"]
+    assert start(words, tmp_path).wait() == 0, (tmp_path / "shown.txt").read_text()
+    tensors, metrics, evidence = result(run)
+    assert all(torch.equal(tensors[name], whole[0][name]) for name in whole[0])
+    assert metrics == whole[1]
+    assert evidence == whole[2]
+    assert sorted(path.name for path in run.glob(".*")) == []
+    assert "Traceback" not in (tmp_path / "shown.txt").read_text()
+    assert seed >= 2 or in_a_write == 1
