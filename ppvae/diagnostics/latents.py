@@ -11,7 +11,7 @@ from torch.distributions import kl_divergence
 from ppvae.batches import Data, as_batch
 from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, Site, Structure, rows_first, run
+from ppvae.traces import Pair, Site, Structure, by_datapoint, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
@@ -161,6 +161,6 @@ def _exact_means(pair: Pair, chunk: tuple[Tensor, ...], structure: Structure) ->
     (name,) = structure.latents
     site = run(pair, chunk)[0][name]
     try:
-        return {name: rows_first(site["fn"].mean.double(), site)}
+        return {name: by_datapoint(site["fn"].mean.double(), site, None)}
     except NotImplementedError:
         return {}
