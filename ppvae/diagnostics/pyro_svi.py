@@ -320,7 +320,7 @@ def _arranged(
     value = value.permute([*sizes, *rest, *range(batch, value.dim())])
     shape = [*sizes.values(), *(value.shape[len(sizes) + rest.index(dim)] for dim in kept)]
     events = value.shape[batch:]
-    return value.reshape(*shape, *events), tuple(frame.name for frame in frames)
+    return value.reshape([*shape, *events]), tuple(frame.name for frame in frames)
 
 
 def _event_dim(value: Tensor, frames: list[Any]) -> tuple[int, list[Any]]:
