@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae import predictions
 from ppvae.batches import Batch, chunks
-from ppvae.isolation import seeded
+from ppvae.isolation import seeded, seeds
 from ppvae.traces import (
     Pair,
     Site,
@@ -155,7 +155,7 @@ def draw_chunks(
     if simulation_seed is not None:
         with seeded(simulation_seed):
             at_once = vectorized and predictions.vectorizable(pair, look, structure)
-        simulation = Simulation(_seeds(simulation_seed), at_once)
+        simulation = Simulation(seeds(simulation_seed), at_once)
     passing = max(1, int(memory / structure.bytes_per_draw))
     # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
     # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
@@ -184,12 +184,6 @@ def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
         return first, structure_of(pair, first)
     except ValueError:
         return batch, structure_of(pair, batch)
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        yield int(torch.randint(2**63 - 1, (), generator=generator))
 
 
 def _simulate(

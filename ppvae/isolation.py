@@ -34,6 +34,19 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+def seeds(seed: int) -> Iterator[int]:
+    """Yield seeds without end, all following from `seed`, for draws apart from its own.
+
+    Example:
+        >>> numbers = seeds(0)
+        >>> next(numbers) == next(numbers)
+        False
+    """
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield int(torch.randint(2**63 - 1, (), generator=generator))
+
+
 @contextmanager
 def isolated(pair: object, seed: int) -> Iterator[None]:
     """Evaluate a pair without leaving a trace of it.

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
@@ -27,6 +29,17 @@ from ppvae.traces import (
 
 DRAWS = "ppvae draws"
 """The name of the plate over draws: one that no pair has."""
+
+
+class Unobserved(UnconditionMessenger):  # type: ignore[misc]
+    """Draws a model's observed sites anew; what it computes or adds as a factor stays as it is.
+
+    `poutine.uncondition` would expand the values of `pyro.deterministic` by the plates' sizes.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["infer"].get("_deterministic") and not site_is_factor(msg):
+            super()._pyro_sample(msg)
 
 
 def simulate(
@@ -124,7 +137,7 @@ def _run(
     given = poutine.Trace()
     for name, site in values.items():
         given.add_node(name, **{**site, "is_observed": False})
-    model = poutine.trace(poutine.replay(poutine.uncondition(pair.model), trace=given))
+    model = poutine.trace(poutine.replay(Unobserved()(pair.model), trace=given))
     try:
         if draws is None:
             return sample_sites(model.get_trace(*batch))

@@ -53,6 +53,7 @@ def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) ->
         >>> tree(groups, {}, {})["posterior"]["z"].dims
         ('chain', 'draw', 'z_dim_0')
     """
+    coords = {_dotted(dim): values for dim, values in coords.items()}
     libraries = {
         "inference_library": "pyro",
         "inference_library_version": version("pyro-ppl"),
@@ -79,7 +80,7 @@ def _dataset(
     sizes: dict[str, int] = {}
     arrays = {}
     for name, variable in variables.items():
-        values, dims = variable.values, variable.dims
+        values, dims = variable.values, tuple(map(_dotted, variable.dims))
         if dims[:1] == ("draw",):
             values, dims = values[None], ("chain", *dims)
         for dim, size in zip(dims, values.shape, strict=True):
@@ -88,7 +89,7 @@ def _dataset(
                     f"dim {dim!r} has size {size} at site {name!r} and {sizes[dim]} at another; "
                     "give the plates different names"
                 )
-        arrays[name.replace("/", ".")] = (dims, values, variable.attrs)
+        arrays[_dotted(name)] = (dims, values, variable.attrs)
     for name in arrays:
         if name in sizes or name in DRAWN:
             raise ValueError(
@@ -104,3 +105,7 @@ def _dataset(
         coords={dim: coords.get(dim, np.arange(size)) for dim, size in sizes.items()},
         attrs=attrs,
     )
+
+
+def _dotted(name: str) -> str:
+    return name.replace("/", ".")

@@ -15,7 +15,8 @@ from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
 
 from ppvae.diagnostics.groups import Array, Variable, tree
-from ppvae.isolation import isolated, seeded
+from ppvae.isolation import isolated, seeded, seeds
+from ppvae.predictions import Unobserved
 from ppvae.traces import Site, Sites, log_prob, plates, sample_sites, unnormalised
 
 Program = Callable[..., Any]
@@ -110,11 +111,11 @@ def from_pyro_svi(
         with seeded(seed):
             sites = programs.look()
         table = _Table(sites, {name: tuple(names) for name, names in (dims or {}).items()})
-        for index in range(draws):
+        for _, apart in zip(range(draws), seeds(seed), strict=False):
             drawn, joint, log_weight = programs.run()
             table.add_posterior(joint, log_weight)
             if predictive:
-                with seeded(seed + 1 + index):
+                with seeded(apart):
                     table.add("posterior_predictive", programs.simulate(drawn), table.data)
                     anew = programs.simulate({})
                     table.add("prior", anew, table.latents)
@@ -171,7 +172,7 @@ class _Programs:
 
     def simulate(self, drawn: Sites) -> Sites:
         """Run the model without its observations, from given latents or from its own."""
-        free = poutine.uncondition(self.model)
+        free = Unobserved()(self.model)
         fixed = poutine.replay(free, trace=_trace(self.subsamples | drawn))
         try:
             return _sites(poutine.trace(fixed).get_trace(*self.args, **self.kwargs))
