@@ -2,9 +2,10 @@
 
 from importlib.metadata import version
 
+from ppvae.diagnostics import from_pyro_svi
 from ppvae.inference import fit, load, save
 from ppvae.pairs import VAE
 
 __version__ = version("ppvae")
 
-__all__ = ["VAE", "fit", "load", "save"]
+__all__ = ["VAE", "fit", "from_pyro_svi", "load", "save"]

@@ -2,29 +2,28 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyro
-import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
+from ppvae import predictions
 from ppvae.batches import Batch, chunks
+from ppvae.isolation import seeded, seeds
 from ppvae.traces import (
     Pair,
     Site,
     Sites,
     Structure,
+    by_datapoint,
     closed_form_kl,
     execute,
     log_prob,
+    one_draw,
     per_datapoint,
-    plates,
-    rows_first,
     structure_of,
 )
-
-_PLATE = "ppvae draws"  # a name that no pair has
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,21 @@ class Draws:
         log_prior: log p(z).
         log_likelihood: log p(x|z).
         log_posterior: log q(z|x).
+        log_likelihoods: log p(x_i|z) of each observed site, other observations left aside.
         kl: closed-form KL[q(z|x) || p(z)] as seen from each draw, or None without closed form.
-        latents: the draws, `(draw, data, ...)`, by site.
+        latents: the draws, `(draw, data, *inner plates, *event)`, by site.
+        predicted: x ~ p(x|z) at these draws, as `latents`, by observed site; empty if not asked.
+        simulated: z ~ p(z) and x ~ p(x|z), independent of these draws, likewise.
     """
 
     log_prior: Tensor
     log_likelihood: Tensor
     log_posterior: Tensor
+    log_likelihoods: dict[str, Tensor]
     kl: Tensor | None
     latents: dict[str, Tensor]
+    predicted: dict[str, Tensor]
+    simulated: dict[str, Tensor]
 
     @property
     def log_weights(self) -> Tensor:
@@ -51,8 +56,27 @@ class Draws:
         return self.log_prior + self.log_likelihood - self.log_posterior
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """How the model is drawn from next to the scoring of the guide's draws.
+
+    Args:
+        seeds: one for each run, so that the guide's draws do not depend on the simulation.
+        vectorized: run all draws at once.
+    """
+
+    seeds: Iterator[int]
+    vectorized: bool
+
+
 def draw(
-    pair: Pair, batch: Batch, structure: Structure, draws: int, *, vectorized: bool = True
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    draws: int,
+    *,
+    vectorized: bool = True,
+    simulation: Simulation | None = None,
 ) -> Draws:
     """Draw z ~ q(z|x) `draws` times for every datapoint and score each draw.
 
@@ -63,15 +87,19 @@ def draw(
         draws: number of draws per datapoint.
         vectorized: run all draws at once, in a plate left of all others; or one after the other,
             for networks that take a single batch dimension.
+        simulation: draw from p(x|z) and p(x, z) too; by default not.
     """
+    rows = len(batch[0])
     if vectorized:
-        with pyro.plate(_PLATE, draws, dim=structure.draw_dim):
+        with pyro.plate(predictions.DRAWS, draws, dim=structure.draw_dim):
             guide, model = execute(pair, batch, structure)
-        return _score(guide, model, structure, len(batch[0]), draws)
-    runs = [
-        _score(*execute(pair, batch, structure), structure, len(batch[0]), None)
-        for _ in range(draws)
-    ]
+        scored = _score(guide, model, structure, rows, draws)
+        return _simulate(scored, pair, batch, structure, guide, model, draws, simulation)
+    runs = []
+    for _ in range(draws):
+        guide, model = execute(pair, batch, structure)
+        scored = _score(guide, model, structure, rows, None)
+        runs.append(_simulate(scored, pair, batch, structure, guide, model, None, simulation))
     return _stack(runs)
 
 
@@ -82,19 +110,13 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     something of a wrong but fitting shape.
     """
     try:
-        with pyro.plate(_PLATE, 2, dim=structure.draw_dim):
+        with pyro.plate(predictions.DRAWS, 2, dim=structure.draw_dim):
             guide, model = execute(pair, batch, structure)
         together = _score(guide, model, structure, len(batch[0]), 2).log_weights
     except (RuntimeError, ValueError, IndexError, TypeError):
         return False
     for index in range(2):
-        replayed = poutine.Trace()
-        for name, site in guide.items():
-            value = _unvectorized(site, structure.draw_dim)[index]
-            depth = max(-frame.dim for frame in plates(site) if frame.dim != structure.draw_dim)
-            while value.dim() > depth + site["fn"].event_dim and value.shape[0] == 1:
-                value = value.squeeze(0)  # a plate of another site stood there
-            replayed.add_node(name, **{**site, "value": value})
+        replayed = one_draw(guide, structure.draw_dim, index)
         alone = _score(
             *execute(pair, batch, structure, replayed), structure, len(batch[0]), None
         ).log_weights[0]
@@ -105,7 +127,7 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
 
 
 def draw_chunks(
-    pair: Pair, batch: Batch, draws: int, memory: int
+    pair: Pair, batch: Batch, draws: int, memory: int, *, simulation_seed: int | None = None
 ) -> Iterator[tuple[Batch, Structure, Iterator[Draws]]]:
     """Cut data and draws into chunks that stay within `memory`, and draw each when asked for it.
 
@@ -117,6 +139,8 @@ def draw_chunks(
         batch: all datapoints.
         draws: number of draws per datapoint.
         memory: a bound in bytes on the intermediate tensors of one chunk.
+        simulation_seed: draw from the model too, with random numbers of this seed; the guide's
+            draws are the same with and without.
 
     Raises:
         ValueError: if `draws` or `memory` is not positive, and as `structure_of` does.
@@ -127,21 +151,26 @@ def draw_chunks(
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
     look, structure = _look(pair, batch, 256)
     vectorized = vectorizable(pair, look, structure)
-    at_once = max(1, int(memory / structure.bytes_per_draw))
+    simulation = None
+    if simulation_seed is not None:
+        with seeded(simulation_seed):
+            at_once = vectorized and predictions.vectorizable(pair, look, structure)
+        simulation = Simulation(seeds(simulation_seed), at_once)
+    passing = max(1, int(memory / structure.bytes_per_draw))
     # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
     # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
     # of a chunk of datapoints are kept until the next one.
     together = min(draws, 64) if vectorized else 1
-    rows = max(1, min(at_once // together, memory // (64 * draws)))
+    rows = max(1, min(passing // together, memory // (64 * draws)))
     if rows < len(batch[0]):
         first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
-        rows, at_once = len(first[0]), max(1, int(memory / few.bytes_per_draw))
-    repeats = max(1, at_once // min(rows, len(batch[0]))) if vectorized else 1
+        rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
+    repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
         for start in range(0, draws, repeats):
             count = min(repeats, draws - start)
-            yield draw(pair, chunk, structure, count, vectorized=vectorized)
+            yield draw(pair, chunk, structure, count, vectorized=vectorized, simulation=simulation)
 
     for chunk in chunks(batch, rows):
         seen = len(chunk[0]) == len(look[0]) == len(batch[0])
@@ -158,19 +187,71 @@ def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
         return batch, structure_of(pair, batch)
 
 
+def _simulate(
+    scored: Draws,
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    guide: Sites,
+    model: Sites,
+    draws: int | None,
+    simulation: Simulation | None,
+) -> Draws:
+    """Add draws from p(x|z) at the guide's z, and from p(x, z)."""
+    if simulation is None:
+        return scored
+    with seeded(next(simulation.seeds)):
+        values = dict(guide)
+        if structure.marginalised:
+            log_prior, log_likelihoods = _densities(model, structure, len(batch[0]), draws)
+            log_joint = sum(log_likelihoods.values(), start=log_prior)
+            values |= predictions.draw_marginalised(model, structure, log_joint, draws)
+        if draws is None or simulation.vectorized:
+            predicted = predictions.simulate(pair, batch, structure, draws, values)
+            simulated = predictions.simulate(pair, batch, structure, draws)
+        else:
+            at_draws, anew = [], []
+            for index in range(draws):
+                given = one_draw(values, structure.draw_dim, index).nodes
+                at_draws.append(predictions.simulate(pair, batch, structure, None, given))
+                anew.append(predictions.simulate(pair, batch, structure, None))
+            predicted, simulated = _by_site(at_draws), _by_site(anew)
+    return replace(
+        scored,
+        predicted={name: predicted[name] for name in structure.observations},
+        simulated={
+            name: simulated[name] for name in (*structure.latents, *structure.observations)
+        },
+    )
+
+
+def _densities(
+    model: Sites, structure: Structure, rows: int, draws: int | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return log p(z) and log p(x_i|z) of each observed site: `(*enumerated, draw, data)`."""
+    prior = [site for site in model.values() if not site["is_observed"]]
+    observed = {name: [model[name]] for name in structure.observed}
+    return _total(prior, structure, rows, draws), {
+        name: _total(sites, structure, rows, draws) for name, sites in observed.items()
+    }
+
+
+def _total(sites: list[Site], structure: Structure, rows: int, draws: int | None) -> Tensor:
+    values = [
+        per_datapoint(log_prob(site), site, structure.draw_dim, rows, draws) for site in sites
+    ]
+    if draws is not None and not structure.marginalised and any(v.dim() > 2 for v in values):
+        raise ValueError("a log density has dimensions left of the draws")
+    return sum(values[1:], start=values[0])
+
+
 def _score(
     guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
 ) -> Draws:
     draw_dim = structure.draw_dim
-
-    def total(sites: list[Site]) -> Tensor:
-        values = [per_datapoint(log_prob(site), site, draw_dim, rows, draws) for site in sites]
-        if draws is not None and not structure.marginalised and any(v.dim() > 2 for v in values):
-            raise ValueError("a log density has dimensions left of the draws")
-        return sum(values[1:], start=values[0])
-
-    log_prior = total([site for site in model.values() if not site["is_observed"]])
-    log_joint = log_prior + total([model[name] for name in structure.observed])
+    log_prior, log_likelihoods = _densities(model, structure, rows, draws)
+    observed = list(log_likelihoods.values())
+    log_joint = log_prior + sum(observed[1:], start=observed[0])
     dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalised]
     if len(set(dims)) < len(dims):
         names = ", ".join(map(repr, structure.marginalised))
@@ -179,9 +260,11 @@ def _score(
             "(pyro.markov), which is not supported; write the loop with a plain `range`"
         )
     if structure.marginalised:
-        enumerated = list(range(log_joint.dim() - 2))
-        log_prior = log_prior.expand_as(log_joint).logsumexp(enumerated)
-        log_joint = log_joint.logsumexp(enumerated)
+        joints = {name: log_prior + values for name, values in log_likelihoods.items()}
+        log_joint, log_prior = _summed_out(log_joint), _summed_out(log_prior)
+        log_likelihoods = {
+            name: _summed_out(values) - log_prior for name, values in joints.items()
+        }
     kl = structure.kl
     if kl is not None:
         kl = kl.expand_as(log_joint)
@@ -195,27 +278,31 @@ def _score(
     return Draws(
         log_prior=log_prior,
         log_likelihood=log_joint - log_prior,
-        log_posterior=total(list(guide.values())),
+        log_posterior=_total(list(guide.values()), structure, rows, draws),
+        log_likelihoods=log_likelihoods,
         kl=kl,
         latents={
-            name: rows_first(
-                _unvectorized(guide[name], draw_dim if draws is not None else None),
-                guide[name],
-            ).movedim(1, 0)
+            name: _with_draws(
+                by_datapoint(guide[name]["value"], guide[name], draw_dim if draws else None), draws
+            )
             for name in structure.latents
         },
+        predicted={},
+        simulated={},
     )
 
 
-def _unvectorized(site: Site, draw_dim: int | None) -> Tensor:
-    """Return a site's value with the draws first: `(draw, *batch, *event)`."""
-    value: Tensor = site["value"]
-    if draw_dim is None:
-        return value.unsqueeze(0)
-    position = value.dim() - site["fn"].event_dim + draw_dim
-    if position < 0:
-        raise ValueError("a latent has no dimension for the draws")
-    return value.movedim(position, 0)
+def _summed_out(values: Tensor) -> Tensor:
+    """Sum the enumerated sites, left of draws and data, out of a log density."""
+    return values.logsumexp(list(range(values.dim() - 2)))
+
+
+def _with_draws(value: Tensor, draws: int | None) -> Tensor:
+    return value.unsqueeze(0) if draws is None else value
+
+
+def _by_site(runs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
 
 
 def _stack(runs: list[Draws]) -> Draws:
@@ -225,5 +312,8 @@ def _stack(runs: list[Draws]) -> Draws:
         log_likelihood=torch.cat([run.log_likelihood for run in runs]),
         log_posterior=torch.cat([run.log_posterior for run in runs]),
         kl=torch.cat(kls) if len(kls) == len(runs) else None,
-        latents={name: torch.cat([run.latents[name] for run in runs]) for name in runs[0].latents},
+        log_likelihoods=_by_site([run.log_likelihoods for run in runs]),
+        latents=_by_site([run.latents for run in runs]),
+        predicted=_by_site([run.predicted for run in runs]),
+        simulated=_by_site([run.simulated for run in runs]),
     )

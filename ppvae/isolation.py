@@ -97,6 +97,19 @@ def modules_of(pair: object) -> list[nn.Module]:
     return list(found)
 
 
+def seeds(seed: int) -> Iterator[int]:
+    """Yield seeds without end, all following from `seed`, for draws apart from its own.
+
+    Example:
+        >>> numbers = seeds(0)
+        >>> next(numbers) == next(numbers)
+        False
+    """
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield int(torch.randint(2**63 - 1, (), generator=generator))
+
+
 @contextmanager
 def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
     """Evaluate a pair without leaving a trace of it.

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
-from pyro.poutine.util import prune_subsample_sites
+from pyro.poutine.util import prune_subsample_sites, site_is_factor
 from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.distributions.constraints import Constraint
@@ -44,6 +44,9 @@ class Structure:
         latents: sites drawn by the guide and scored by the model, in the model's order.
         marginalised: discrete sites of the model alone, summed out by enumeration.
         observed: sites with data.
+        observations: the data of those sites, `(data, *inner plates, *event)`; none of a
+            `pyro.factor`.
+        inner_plates: names of the plates within the data plate, left to right, by site.
         draw_dim: the batch dimension free for draws, left of every plate.
         kl: closed-form KL[q(z|x) || p(z)] in nats, `(data,)`, where one latent allows it.
         ordered: whether model and guide draw several latents in the same order, so that the KL is
@@ -56,6 +59,8 @@ class Structure:
     latents: tuple[str, ...]
     marginalised: tuple[str, ...]
     observed: tuple[str, ...]
+    observations: dict[str, Tensor]
+    inner_plates: dict[str, tuple[str, ...]]
     draw_dim: int
     kl: Tensor | None
     ordered: bool
@@ -140,11 +145,20 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     kl = None
     if ordered and len(latents) == 1:
         kl = closed_form_kl(guide[latents[0]], model[latents[0]], None, None, rows)
-    reasons = {name: _unnormalised(name, model[name]) for name in observed}
+    reasons = {name: unnormalised(name, model[name]) for name in observed}
     return Structure(
         latents=tuple(latents),
         marginalised=tuple(marginalised),
         observed=tuple(observed),
+        observations={
+            name: by_datapoint(model[name]["value"], model[name], None)
+            for name in observed
+            if not site_is_factor(model[name])
+        },
+        inner_plates={
+            name: tuple(frame.name for frame in plates(model[name]) if frame.name != PLATE)
+            for name in (*latents, *observed)
+        },
         draw_dim=-depth - 1,
         kl=None if kl is None else kl[0],
         ordered=ordered,
@@ -205,10 +219,11 @@ def execute(
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in batch)
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"the pair cannot run on data of shape {shapes}: {first}") from error
-    return _sample_sites(guide_trace), _sample_sites(model_trace)
+    return sample_sites(guide_trace), sample_sites(model_trace)
 
 
-def _sample_sites(trace: poutine.Trace) -> Sites:
+def sample_sites(trace: poutine.Trace) -> Sites:
+    """Return the sites of a trace that have a density: `pyro.deterministic` has none."""
     return {
         name: site
         for name, site in prune_subsample_sites(trace).nodes.items()
@@ -225,8 +240,9 @@ def _enumerable(site: Site) -> bool:
 
 
 def plates(site: Site) -> list[Any]:
-    """Return the vectorised plates around a site, as Pyro's frames."""
-    return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    """Return the vectorised plates around a site, as Pyro's frames, from left to right."""
+    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    return sorted(frames, key=lambda frame: frame.dim)
 
 
 def _check_plates(program: str, name: str, site: Site, rows: int) -> None:
@@ -242,7 +258,8 @@ def _check_plates(program: str, name: str, site: Site, rows: int) -> None:
         raise ValueError(
             f"site {name!r} of the {program} stands outside the plate {PLATE!r} (its plates: "
             f"{_names(names)}), so it has no value per datapoint; sample it inside "
-            f"`with pyro.plate({PLATE!r}, len(x))`"
+            f"`with pyro.plate({PLATE!r}, len(x))`; `ppvae.from_pyro_svi` exports "
+            "latents that all datapoints share"
         )
     size = next(frame.size for frame in stack if frame.name == PLATE)
     if size != rows:
@@ -276,7 +293,12 @@ def _base(distribution: Any) -> Any:
     return distribution
 
 
-def _unnormalised(name: str, site: Site) -> str | None:
+def unnormalised(name: str, site: Site) -> str | None:
+    """Say why the log_prob of an observed site is no density of the data; None if it is one.
+
+    Raises:
+        ValueError: if a distribution that validates its arguments has data outside its support.
+    """
     base = _base(site["fn"])
     if isinstance(base, dist.Unit):
         return "pyro.factor adds a number that is no density"
@@ -369,7 +391,51 @@ def same_mask(first: Any, second: Any) -> bool:
     return first is second
 
 
-def rows_first(value: Tensor, site: Site) -> Tensor:
-    """Move the data dimension of a site's value, draws in front of it or not, to the front."""
-    (dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
-    return value.movedim(dim - site["fn"].event_dim, 0)
+def by_datapoint(value: Tensor, site: Site, draw_dim: int | None) -> Tensor:
+    """Arrange a site's value as `(draw, data, *inner plates, *event)`; no draws without their dim.
+
+    Raises:
+        ValueError: if the value has no dimension for the draws, or one that no plate explains.
+    """
+    event_dim = site["fn"].event_dim
+    sizes = {frame.dim: frame.size for frame in plates(site)}
+    depth = value.dim() - event_dim
+    if draw_dim is not None and (draw_dim not in sizes or depth < -draw_dim):
+        raise ValueError("a latent has no dimension for the draws")
+    batch = max(depth, -min(sizes))
+    value = value.reshape((1,) * (batch - depth) + tuple(value.shape))
+    event_shape = value.shape[batch:]
+    unexplained = [dim for dim in range(-batch, 0) if dim not in sizes]
+    if any(value.shape[batch + dim] != 1 for dim in unexplained):
+        raise ValueError(
+            f"site {site['name']!r} has the shape {tuple(value.shape)}, of which a batch "
+            "dimension stands in no plate; declare it by `.to_event(...)` or a plate"
+        )
+    value = value.expand(*(sizes.get(dim, 1) for dim in range(-batch, 0)), *value.shape[batch:])
+    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
+    first = [dim for dim in (draw_dim, data_dim) if dim is not None]
+    kept = first + [dim for dim in sorted(sizes) if dim not in first]
+    events = range(batch, batch + event_dim)
+    arranged = value.permute(*(batch + dim for dim in (*unexplained, *kept)), *events)
+    return arranged.reshape(*(sizes[dim] for dim in kept), *event_shape)
+
+
+def unvectorized(site: Site, draw_dim: int) -> Tensor:
+    """Return a site's value with the draws first: `(draw, *batch, *event)`."""
+    value: Tensor = site["value"]
+    position = value.dim() - site["fn"].event_dim + draw_dim
+    if position < 0:
+        raise ValueError("a latent has no dimension for the draws")
+    return value.movedim(position, 0)
+
+
+def one_draw(sites: Sites, draw_dim: int, index: int) -> poutine.Trace:
+    """Return one of the draws of vectorised sites, as a trace that a run without draws replays."""
+    trace = poutine.Trace()
+    for name, site in sites.items():
+        value = unvectorized(site, draw_dim)[index]
+        depth = max(-frame.dim for frame in plates(site) if frame.dim != draw_dim)
+        while value.dim() > depth + site["fn"].event_dim and value.shape[0] == 1:
+            value = value.squeeze(0)  # a plate of another site stood there
+        trace.add_node(name, **{**site, "value": value})
+    return trace

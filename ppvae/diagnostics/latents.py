@@ -11,7 +11,7 @@ from torch.distributions import kl_divergence
 from ppvae.batches import Data, as_batch
 from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, Site, Structure, plates, rows_first, run
+from ppvae.traces import Pair, Site, Structure, by_datapoint, plates, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
@@ -180,7 +180,7 @@ def _exact_means(pair: Pair, chunk: tuple[Tensor, ...], structure: Structure) ->
     (name,) = structure.latents
     site = run(pair, chunk)[0][name]
     try:
-        mean = rows_first(site["fn"].mean.double(), site)
+        mean = by_datapoint(site["fn"].mean.double(), site, None)
     except NotImplementedError:
         return {}
     # Some families say NaN where they have no mean.
