@@ -26,6 +26,7 @@ from ppvae.pairs import VAE
 _CONFIG = "config.yaml"
 _STANDARDIZATION = "standardization.json"
 _GRID = 64  # images in a grid
+_TAIL = 100  # draws that the tail of the weights is fitted to at least
 
 
 class Run:
@@ -209,6 +210,11 @@ class Run:
             write_json(self.folder / f"evidence-{split}.json", _content(summary, evidence))
             self.figure("evidence", plots.evidence_bars(summary))
             lines += _table(summary, evidence)
+            if draws >= _TAIL:
+                k, threshold = evidence.pareto_k, float(evidence.threshold)
+                self.figure("pareto-k", plots.pareto_k(k, threshold))
+                text, above = f"Pareto k above {threshold:.2f}", int((k > threshold).sum())
+                lines += [f"  {text:32}{f'{above} of {len(values)}':>12}"]
         try:
             active = diagnostics.active_units(pair, values, seed=seed)
         except ValueError as error:

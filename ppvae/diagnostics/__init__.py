@@ -1,9 +1,8 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
 from ppvae.diagnostics.export import to_arviz
-from ppvae.diagnostics.importance import evidence, summarize, weights
+from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
-from ppvae.diagnostics.pareto import pareto_k
 from ppvae.diagnostics.pyro_svi import from_pyro_svi
 
 __all__ = [

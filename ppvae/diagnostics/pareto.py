@@ -3,72 +3,21 @@
 import math
 
 import torch
-import xarray as xr
 from torch import Tensor
-
-from ppvae.batches import Data, as_batch
-from ppvae.draws import draw_chunks
-from ppvae.isolation import isolated
-from ppvae.traces import Pair
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 _FEWEST = 5  # draws in a tail that can be fitted
+FEWEST_DRAWS = 21
+"""Draws whose largest fifth is such a tail."""
 
 
-def pareto_k(
-    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
-) -> xr.Dataset:
-    """Fit a generalised Pareto distribution to the largest importance weights of each datapoint.
+def threshold(draws: int) -> float:
+    """Return the k up to which that many draws give averages that can be trusted.
 
-        p(w - u | w > u) = (1 + k (w - u) / sigma)^(-1/k - 1) / sigma,    w = p(x, z) / q(z|x)
-
-    The weights have 1/k finite moments. Averages over them, such as `evidence` takes, can be
-    trusted while k stays below the threshold min(1 - 1/log10(S), 0.7) of S draws; above it the
-    guide misses a part of the posterior that matters (Vehtari, Simpson, Gelman, Yao and Gabry,
-    "Pareto Smoothed Importance Sampling", 2024). The fit is the quasi-Bayesian one of Zhang and
-    Stephens, "A New and Efficient Estimation Method for the Generalized Pareto Distribution",
-    2009, drawn to 0.5 with the weight of ten draws as Vehtari et al. do.
-
-    - `pareto_k`: the estimate of k; -inf where all weights are equal, or all in the tail, which
-      then is bounded;
-    - `effective_sample_size` = (sum w)^2 / sum w^2 as in `evidence`, between 1 and S.
-
-    Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        data: `(data, *event)`; of a dataset, the test split.
-        draws: number of draws per datapoint, at least 21.
-        seed: of the draws.
-        memory: bound in bytes on the intermediate tensors.
-
-    Returns:
-        A dataset with dims `(data,)` and attributes `draws` and `threshold`.
-
-    Raises:
-        ValueError: with too few draws, or if the data or the pair's structure do not allow it.
-
-    Example:
-        >>> from ppvae import data, pairs
-        >>> digits = data.digits()
-        >>> tails = pareto_k(pairs.assemble(digits, latent=2), digits.test[:5], draws=100)
-        >>> tails.sizes, round(tails.attrs["threshold"], 3)
-        (Frozen({'data': 5}), 0.5)
+    min(1 - 1/log10(S), 0.7), of S draws (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed
+    Importance Sampling", 2024).
     """
-    _tail_length(draws)
-    batch = as_batch(data, pair, split="test")
-    shapes, sizes = [], []
-    with isolated(pair, seed):
-        for _, _, parts in draw_chunks(pair, batch, draws, memory):
-            log_weights = torch.cat([part.log_weights for part in parts])
-            shapes.append(tail_shape(log_weights, memory=memory))
-            relative = log_weights.double().softmax(0)
-            sizes.append(1 / relative.square().sum(0))
-    return xr.Dataset(
-        {
-            "pareto_k": ("data", torch.cat(shapes).cpu().numpy()),
-            "effective_sample_size": ("data", torch.cat(sizes).cpu().numpy()),
-        },
-        attrs={"draws": draws, "threshold": min(1 - 1 / math.log10(draws), 0.7)},
-    )
+    return min(1 - 1 / math.log10(draws), 0.7)
 
 
 def tail_shape(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
@@ -96,7 +45,7 @@ def tail_shape(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
         >>> [round(float(k), 1) for k in tail_shape(torch.stack([heavy, equal], dim=1))]
         [0.8, -inf]
     """
-    length = _tail_length(len(log_weights))
+    length = tail_length(len(log_weights))
     bad = (~(log_weights.amax(0).abs() < math.inf) | log_weights.isnan().any(0)).nonzero()
     if len(bad):
         raise ValueError(
@@ -108,12 +57,17 @@ def tail_shape(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
     return torch.cat([_shapes(part, length) for part in log_weights.split(columns, dim=1)])
 
 
-def _tail_length(draws: int) -> int:
+def tail_length(draws: int) -> int:
+    """Return how many of the draws make the tail: M = ceil(min(S / 5, 3 sqrt(S))).
+
+    Raises:
+        ValueError: if those are too few for a fit.
+    """
     length = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
     if length < _FEWEST:
         raise ValueError(
-            f"draws must be at least 21, so that the largest fifth of the weights holds "
-            f"{_FEWEST} to fit a tail to; got {draws}"
+            f"draws must be at least {FEWEST_DRAWS}, so that the largest fifth of the weights "
+            f"holds {_FEWEST} to fit a tail to; got {draws}"
         )
     return length
 
