@@ -34,18 +34,16 @@ class Variable:
 Groups: TypeAlias = Mapping[str, Mapping[str, Variable]]
 
 
-def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) -> Any:
+def tree(groups: Groups, coords: Mapping[str, Any]) -> Any:
     """Make ArviZ data of groups: `InferenceData` before ArviZ 1.0, xarray's `DataTree` from it on.
 
     In all groups but `observed_data` the first dim is `draw`, and `chain` of size 1 is put before
-    it. Site names may hold a
-    slash, which is the separator of groups there: it becomes a dot. Every dim has a coordinate,
+    it. A slash in a name, which separates groups there, becomes a dot. Every dim has a coordinate,
     counted from 0 unless `coords` has it.
 
     Args:
         groups: variables by group and name; groups without variables are left out.
         coords: values of the coordinates of dims.
-        attrs: of every group, next to the names and versions of the libraries.
 
     Raises:
         ValueError: if a dim has two sizes, or stands twice at a site, or has the name of a site or
@@ -53,7 +51,7 @@ def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) ->
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
-        >>> tree(groups, {}, {})["posterior"]["z"].dims
+        >>> tree(groups, {})["posterior"]["z"].dims
         ('chain', 'draw', 'z_dim_0')
     """
     for group, variables in groups.items():
@@ -72,7 +70,7 @@ def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) ->
         "creation_library_version": version("ppvae"),
     }
     datasets = {
-        group: _dataset(variables, coords, {**libraries, **attrs})
+        group: _dataset(variables, coords, libraries)
         for group, variables in groups.items()
         if variables
     }

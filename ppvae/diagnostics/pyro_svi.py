@@ -120,7 +120,7 @@ def from_pyro_svi(
                     anew = programs.simulate({})
                     table.add("prior", anew, table.latents)
                     table.add("prior_predictive", anew, table.data)
-    return tree(table.groups(), table.coords(coords or {}, programs.subsamples), {})
+    return tree(table.groups(), table.coords(coords or {}, programs.subsamples))
 
 
 @dataclass
