@@ -105,9 +105,9 @@ def seeds(seed: int) -> Iterator[int]:
         >>> next(numbers) == next(numbers)
         False
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     while True:
-        yield int(torch.randint(2**63 - 1, (), generator=generator))
+        yield int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
 
 
 @contextmanager

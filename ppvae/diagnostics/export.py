@@ -79,7 +79,7 @@ def to_arviz(
         ):
             parts.append(_tensors(structure, list(drawn)))
             reasons |= structure.unnormalised
-    return tree(_variables(parts, structure, reasons), {}, {})
+    return tree(_variables(parts, structure, reasons), {})
 
 
 def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:

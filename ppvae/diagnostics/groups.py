@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.generic]
 
 DRAWN = ("chain", "draw")
+_OBSERVED = "observed_data"  # the one group without draws
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,34 @@ class Variable:
 Groups: TypeAlias = Mapping[str, Mapping[str, Variable]]
 
 
-def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) -> Any:
+def tree(groups: Groups, coords: Mapping[str, Any]) -> Any:
     """Make ArviZ data of groups: `InferenceData` before ArviZ 1.0, xarray's `DataTree` from it on.
 
-    A dim `draw` in front makes a dim `chain` of size 1 in front of it. Site names may hold a
-    slash, which is the separator of groups there: it becomes a dot. Every dim has a coordinate,
+    In all groups but `observed_data` the first dim is `draw`, and `chain` of size 1 is put before
+    it. A slash in a name, which separates groups there, becomes a dot. Every dim has a coordinate,
     counted from 0 unless `coords` has it.
 
     Args:
         groups: variables by group and name; groups without variables are left out.
         coords: values of the coordinates of dims.
-        attrs: of every group, next to the names and versions of the libraries.
 
     Raises:
-        ValueError: if a dim has two sizes, or the name of a variable too.
+        ValueError: if a dim has two sizes, or stands twice at a site, or has the name of a site or
+            of the dims of draws.
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
-        >>> tree(groups, {}, {})["posterior"]["z"].dims
+        >>> tree(groups, {})["posterior"]["z"].dims
         ('chain', 'draw', 'z_dim_0')
     """
+    for group, variables in groups.items():
+        for name, variable in variables.items():
+            own = variable.dims[group != _OBSERVED :]
+            if len(set(own)) < len(own) or set(own) & set(DRAWN):
+                raise ValueError(
+                    f"site {name!r} has the dims {', '.join(own)}; they must differ from each "
+                    f"other and from {' and '.join(DRAWN)}; rename the plate or the dim"
+                )
     coords = {_dotted(dim): values for dim, values in coords.items()}
     libraries = {
         "inference_library": "pyro",
@@ -61,7 +70,7 @@ def tree(groups: Groups, coords: Mapping[str, Any], attrs: Mapping[str, str]) ->
         "creation_library_version": version("ppvae"),
     }
     datasets = {
-        group: _dataset(variables, coords, {**libraries, **attrs})
+        group: _dataset(variables, coords, libraries)
         for group, variables in groups.items()
         if variables
     }

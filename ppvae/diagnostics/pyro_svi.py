@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyro.poutine as poutine
 import torch
-from pyro.infer.autoguide import AutoGuide
+from pyro.infer.autoguide import AutoCallable, AutoGuide
 from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ def from_pyro_svi(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    if isinstance(guide, AutoGuide) and guide.prototype_trace is None:
+    if _unfitted(guide):
         raise ValueError(
             f"the guide, an {type(guide).__name__}, has not run yet; fit it by svi.step first"
         )
@@ -120,7 +120,7 @@ def from_pyro_svi(
                     anew = programs.simulate({})
                     table.add("prior", anew, table.latents)
                     table.add("prior_predictive", anew, table.data)
-    return tree(table.groups(), table.coords(coords or {}, programs.subsamples), {})
+    return tree(table.groups(), table.coords(coords or {}, programs.subsamples))
 
 
 @dataclass
@@ -318,9 +318,10 @@ def _arranged(
     value = value.expand([sizes.get(dim, size) for dim, size in enumerate(value.shape)])
     rest = [dim for dim in range(batch) if dim not in sizes]
     kept = [dim for dim in rest if value.shape[dim] != 1]  # batch dimensions without a plate
-    value = value.permute([*sizes, *rest, *range(batch, value.dim())])
-    shape = [*sizes.values(), *(value.shape[len(sizes) + rest.index(dim)] for dim in kept)]
+    # A plate without a size of its own has that of the value.
+    shape = [value.shape[dim] for dim in (*sizes, *kept)]
     events = value.shape[batch:]
+    value = value.permute([*sizes, *rest, *range(batch, value.dim())])
     return value.reshape([*shape, *events]), tuple(frame.name for frame in frames)
 
 
@@ -361,6 +362,15 @@ def _reason(name: str, site: Site) -> str | None:
         return unnormalised(name, site)
     except NotImplementedError:  # a distribution that does not know its support
         return None
+
+
+def _unfitted(guide: object) -> bool:
+    """Tell whether a run of the guide would make its parameters; an AutoCallable makes none."""
+    return (
+        isinstance(guide, AutoGuide)
+        and not isinstance(guide, AutoCallable)
+        and guide.prototype_trace is None
+    )
 
 
 def _modules(program: object) -> Iterator[nn.Module]:

@@ -11,8 +11,10 @@ import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import (
+    AutoCallable,
     AutoDelta,
     AutoDiagonalNormal,
+    AutoGuideList,
     AutoLowRankMultivariateNormal,
     AutoMultivariateNormal,
     AutoNormal,
@@ -388,6 +390,24 @@ def test_a_prior_without_draws():
         ppvae.from_pyro_svi(improper, improper_guide, x, draws=3)
 
 
+def test_guides_in_parts_and_plates_without_a_size():
+    def model(x):
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+        with pyro.plate("person", dim=-1):
+            pyro.sample("height", dist.Normal(loc, 1.0).expand(x.shape), obs=x)
+
+    guide = AutoGuideList(model)
+    guide.append(AutoNormal(poutine.block(model, expose=["loc"])))
+    guide.append(lambda x: {"scale": pyro.sample("scale", dist.LogNormal(0.0, 1.0))})
+    x = torch.zeros(3)
+    results = groups(ppvae.from_pyro_svi(model, fitted(guide, model, x), x, draws=4))
+    assert set(results["posterior"]) == {"loc", "scale"}
+    assert results["log_likelihood"].height.shape == (1, 4, 3)
+    alone = AutoCallable(conjugate, lambda x: pyro.sample("loc", dist.Normal(0.0, 1.0)))
+    assert len(ppvae.from_pyro_svi(conjugate, alone, x, draws=2)["posterior"]["loc"][0]) == 2
+
+
 def enumerated(x):
     with pyro.plate("rows", len(x)):
         k = pyro.sample("k", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
@@ -404,6 +424,12 @@ def nothing(x):
     pass
 
 
+def plate_named_draw(x):
+    loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+    with pyro.plate("draw", len(x)):
+        pyro.sample("height", dist.Normal(loc, 1.0), obs=x)
+
+
 def loc_only(x):
     pyro.sample("loc", dist.Normal(0.0, 1.0))
 
@@ -416,6 +442,7 @@ def extra(x):
 REFUSED = {
     (enumerated, nothing): "'k' of the model is missing from the guide.*enumeration",
     (conjugate, extra): "'other' of the guide is missing from the model",
+    (plate_named_draw, loc_only): "'height' has the dims draw; they must differ",
     (branching, loc_only): "'more' is not in every run of the model",
 }
 
