@@ -7,9 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppvae.data import Dataset
+from ppvae.isolation import modules_of
 
 Batch: TypeAlias = tuple[Tensor, ...]
 """Tensors whose first dimension is data, passed on as `model(*batch)`."""
@@ -33,7 +34,7 @@ def as_batch(data: Data, pair: object, *, split: str, argument: str = "data") ->
         ValueError: if there are no rows, their numbers differ, or a value is NaN or infinite.
 
     Example:
-        >>> batch = as_batch(np.zeros((3, 2)), nn.Linear(2, 1), split="test")
+        >>> batch = as_batch(np.zeros((3, 2)), torch.nn.Linear(2, 1), split="test")
         >>> batch[0].dtype
         torch.float32
     """
@@ -66,19 +67,21 @@ def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
             f"{argument} holds tensors of {rows} rows; expected the same number in each"
         )
     like = reference(pair)
+    if like is None:
+        return tensors
     return tuple(
         tensor.to(device=like.device, dtype=like.dtype if tensor.is_floating_point() else None)
         for tensor in tensors
     )
 
 
-def reference(pair: object) -> Tensor:
-    """Return the tensor whose dtype and device data must have to be read by `pair`."""
-    if isinstance(pair, nn.Module):
-        for tensor in itertools.chain(pair.parameters(), pair.buffers()):
+def reference(pair: object) -> Tensor | None:
+    """Return a tensor whose dtype and device data must have to be read by `pair`, if one tells."""
+    for module in modules_of(pair):
+        for tensor in itertools.chain(module.parameters(), module.buffers()):
             if tensor.is_floating_point():
                 return tensor
-    return torch.empty(0)
+    return None
 
 
 def chunks(batch: Batch, rows: int) -> Iterator[Batch]:
@@ -90,7 +93,9 @@ def _as_tensor(part: object, argument: str) -> Tensor:
     if isinstance(part, Tensor):
         return part
     if isinstance(part, np.ndarray) and part.dtype.kind in "biuf":
-        # torch shares memory with the array and must be able to write to it.
-        return torch.as_tensor(part if part.flags.writeable else part.copy())
+        # torch shares memory with the array, must be able to write to it, and knows no strides
+        # that run backwards.
+        shared = part.flags.writeable and all(stride >= 0 for stride in part.strides)
+        return torch.as_tensor(part if shared else part.copy())
     what = f"array of dtype {part.dtype}" if isinstance(part, np.ndarray) else type(part).__name__
     raise TypeError(f"{argument} must be a tensor or numeric array or a tuple of them, got {what}")

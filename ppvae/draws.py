@@ -134,7 +134,8 @@ def draw_chunks(
     together = min(draws, 64) if vectorized else 1
     rows = max(1, min(at_once // together, memory // (64 * draws)))
     if rows < len(batch[0]):
-        rows = len(_look(pair, batch, rows)[0][0])
+        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
+        rows, at_once = len(first[0]), max(1, int(memory / few.bytes_per_draw))
     repeats = max(1, at_once // min(rows, len(batch[0]))) if vectorized else 1
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
@@ -170,6 +171,13 @@ def _score(
 
     log_prior = total([site for site in model.values() if not site["is_observed"]])
     log_joint = log_prior + total([model[name] for name in structure.observed])
+    dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalised]
+    if len(set(dims)) < len(dims):
+        names = ", ".join(map(repr, structure.marginalised))
+        raise ValueError(
+            f"the summed-out sites {names} share a dimension "
+            "(pyro.markov), which is not supported; write the loop with a plain `range`"
+        )
     if structure.marginalised:
         enumerated = list(range(log_joint.dim() - 2))
         log_prior = log_prior.expand_as(log_joint).logsumexp(enumerated)

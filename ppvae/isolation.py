@@ -71,6 +71,32 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+def modules_of(pair: object) -> list[nn.Module]:
+    """Return every module of a pair: its own if it is one, else those it or its programs hold.
+
+    Example:
+        >>> class Pair:
+        ...     def __init__(self):
+        ...         self.networks = [nn.Linear(2, 1)]
+        >>> modules_of(Pair())
+        [Linear(in_features=2, out_features=1, bias=True)]
+    """
+    held: list[object] = [pair]
+    if not isinstance(pair, nn.Module):
+        held += vars(pair).values() if hasattr(pair, "__dict__") else []
+        for program in (getattr(pair, "model", None), getattr(pair, "guide", None)):
+            held.append(getattr(program, "__self__", program))
+            held += [cell.cell_contents for cell in getattr(program, "__closure__", None) or ()]
+    found: dict[nn.Module, None] = {}
+    for value in held:
+        if isinstance(value, dict):
+            value = list(value.values())
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, nn.Module):
+                found.update(dict.fromkeys(item.modules()))
+    return list(found)
+
+
 @contextmanager
 def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
     """Evaluate a pair without leaving a trace of it.
@@ -80,11 +106,11 @@ def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
     training mode, the random state and the set of stored parameters are what they were.
 
     Args:
-        pair: a model/guide pair; its modules are found if it is an `nn.Module`.
+        pair: a model/guide pair; its modules are those that `modules_of` finds.
         seed: the seed of every draw in the block.
         keep: leave the parameters that the pair puts into Pyro's store, as training wants them.
     """
-    modules = list(pair.modules()) if isinstance(pair, nn.Module) else []
+    modules = modules_of(pair)
     training = [module.training for module in modules]
     store = pyro.get_param_store()
     stored = set(store.keys())

@@ -1,12 +1,15 @@
 """Figures: functions of arrays that return a matplotlib figure and never show it."""
 
 import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -71,7 +74,7 @@ def kl_bars(kl: xr.DataArray) -> Figure:
     return figure
 
 
-def image_rows(rows: dict[str, ArrayLike], image_shape: tuple[int, int], title: str) -> Figure:
+def image_rows(rows: Mapping[str, ArrayLike], image_shape: tuple[int, int], title: str) -> Figure:
     """Draw images in labelled rows, one below the other, dark on light.
 
     Args:
@@ -126,6 +129,210 @@ def image_grid(values: ArrayLike, image_shape: tuple[int, int], title: str) -> F
     for axes in grid[len(images) :]:
         axes.remove()
     figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def latent_scatter(
+    latents: ArrayLike, labels: ArrayLike | None = None, names: tuple[str, str] = ("z_0", "z_1")
+) -> Figure:
+    """Draw datapoints where the guide puts them in two latent dimensions, coloured by label.
+
+    Args:
+        latents: posterior means `(data, 2)`.
+        labels: the class of each datapoint, or a number such as a known factor; each class is
+            also written where its median is.
+        names: what the two dimensions are called.
+
+    Raises:
+        ValueError: if there are not two dimensions.
+
+    Example:
+        >>> len(latent_scatter(np.zeros((5, 2)), labels=np.arange(5)).axes[0].texts)
+        5
+    """
+    points = np.asarray(latents)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"latent_scatter needs latents of shape (data, 2), got {points.shape}")
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    axes = figure.subplots()
+    values = None if labels is None else np.asarray(labels)
+    classes = [] if values is None or values.dtype.kind == "f" else list(np.unique(values))
+    look: dict[str, Any] = {"color": "0.3"}
+    if values is not None:
+        look = {"c": values, "cmap": "viridis"}
+    size = min(12.0, 6000 / len(points))
+    drawn = axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, **look)
+    for name in classes if len(classes) <= 30 else []:
+        x, y = np.median(points[values == name], axis=0)
+        text = axes.text(x, y, str(name), ha="center", va="center", fontweight="bold")
+        text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    if values is not None and not classes:
+        figure.colorbar(drawn, ax=axes, label="factor")
+    axes.set_xlabel(f"mean of {names[0]} under q(z|x)")
+    axes.set_ylabel(f"mean of {names[1]} under q(z|x)")
+    axes.set_title("datapoints in latent space" + (", by label" if classes else ""))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def quantile_grid(side: int = 20) -> NDArray[np.float64]:
+    """Return the points of a square grid on the quantiles of the normal, row by row from the top.
+
+    Args:
+        side: number of points along each axis.
+
+    Returns:
+        `(side * side, 2)`: the two coordinates of each point, the second falling down the rows.
+
+    Example:
+        >>> quantile_grid(3)[4].tolist()
+        [0.0, 0.0]
+    """
+    normal = NormalDist()
+    quantiles = np.array([normal.inv_cdf((index + 0.5) / side) for index in range(side)])
+    first, second = np.meshgrid(quantiles, quantiles[::-1])
+    return np.stack([first.ravel(), second.ravel()], axis=1)
+
+
+def manifold(images: ArrayLike, image_shape: tuple[int, int]) -> Figure:
+    """Draw what a two-dimensional latent space decodes to, side by side, dark on light.
+
+    Args:
+        images: the decoded points of `quantile_grid`, `(side * side, height * width)`.
+        image_shape: height and width.
+
+    Raises:
+        ValueError: if the number of images is no square.
+
+    Example:
+        >>> len(manifold(np.zeros((400, 4)), (2, 2)).axes)
+        1
+    """
+    tiles = _images(images, image_shape)
+    side = math.isqrt(len(tiles))
+    if side * side != len(tiles):
+        raise ValueError(f"manifold needs a square number of images, got {len(tiles)}")
+    height, width = image_shape
+    square = tiles.reshape(side, side, height, width).swapaxes(1, 2)
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(square.reshape(side * height, side * width), cmap="gray_r")
+    quantiles = quantile_grid(side)[:side, 0]
+    ticks = min(side, 5 if side % 2 else 4)  # as many as stand at opposite quantiles
+    shown = np.unique(np.linspace(0, side - 1, ticks).round().astype(int))
+    texts = [f"{quantiles[index]:.2f}" for index in shown]
+    axes.set_xticks((shown + 0.5) * width, texts)
+    axes.set_yticks((side - shown - 0.5) * height, texts)
+    axes.set_xlabel("z_0, on the quantiles of the normal")
+    axes.set_ylabel("z_1")
+    axes.set_title("mean of p(x|z) over the latent space")
+    return figure
+
+
+def traversals(
+    images: ArrayLike, image_shape: tuple[int, int], names: Sequence[str], values: ArrayLike
+) -> Figure:
+    """Draw how the decoded image changes along each latent dimension, one a row.
+
+    Args:
+        images: decoded images `(dimensions, steps, height * width)`.
+        image_shape: height and width.
+        names: what each dimension is called.
+        values: the latent's values, `(steps,)`.
+
+    Raises:
+        ValueError: if names or values do not fit the images.
+
+    Example:
+        >>> figure = traversals(np.zeros((2, 3, 4)), (2, 2), ["z_0", "z_1"], [-2, 0, 2])
+        >>> len(figure.axes)
+        6
+    """
+    rows, steps = np.asarray(images), np.asarray(values)
+    if rows.ndim != 3 or rows.shape[:2] != (len(names), len(steps)):
+        raise ValueError(
+            f"traversals needs images of shape ({len(names)}, {len(steps)}, pixels), got "
+            f"{rows.shape}"
+        )
+    title = f"mean of p(x|z) as one latent moves from {steps[0]:g} to {steps[-1]:g}"
+    return image_rows(dict(zip(names, rows, strict=True)), image_shape, title)
+
+
+def pareto_k(k: ArrayLike, threshold: float) -> Figure:
+    """Draw the Pareto shape k of each datapoint's importance weights, with its thresholds.
+
+    Args:
+        k: estimates of k, `(data,)`; -inf, of constant weights, is drawn at the bottom.
+        threshold: above it the draws are too few for a trustworthy log P(X); above 1 their
+            number does not help.
+
+    Example:
+        >>> len(pareto_k([0.2, 0.8, -np.inf], 0.67).axes[0].lines)
+        3
+    """
+    values = np.asarray(k, dtype=float)
+    finite = values[np.isfinite(values)]
+    bottom = min(0.0, float(finite.min()) if finite.size else 0.0) - 0.1
+    shown = np.where(np.isfinite(values), values, bottom)
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    size = min(14.0, max(2.0, 4000 / max(len(shown), 1)))
+    axes.scatter(range(len(shown)), shown, s=size, color="0.25", linewidths=0)
+    for level, style, text in (
+        (0.5, ":", "0.5: good below"),
+        (threshold, "--", f"{threshold:.2f}: usable below"),
+        (1.0, "-", "1: more draws do not help above"),
+    ):
+        axes.axhline(level, linestyle=style, color="black", linewidth=1, label=text)
+    axes.set_xlabel("datapoint")
+    axes.set_ylabel("Pareto k")
+    above = int((values > threshold).sum())
+    axes.set_title(f"importance weights: k above {threshold:.2f} for {above} of {len(values)}")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def evidence_bars(summary: xr.Dataset) -> Figure:
+    """Draw both sides of formula (2) as stacked bars that end at the same ELBO.
+
+    Args:
+        summary: what `diagnostics.summarize` returned.
+
+    Example:
+        >>> terms = ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]
+        >>> mean = xr.Dataset({"mean": ("term", [-8.0, 2.0, -10.0, -9.0, 1.0])}, {"term": terms})
+        >>> len(evidence_bars(mean).axes[0].patches)
+        4
+    """
+    mean = {str(term): float(summary["mean"].sel(term=term)) for term in summary.term.values}
+    sides = (
+        ("log_evidence", "log P(X)", "posterior_kl", "KL[Q(z|X) || P(z|X)]"),
+        ("reconstruction", "E_Q[log P(X|z)]", "kl", "KL[Q(z|X) || P(z)]"),
+    )
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for row, (first, first_name, second, second_name) in enumerate(reversed(sides)):
+        begin = mean[first]
+        axes.barh(row, begin, 0.4, color="0.8", edgecolor="black", linewidth=0.8)
+        look: dict[str, Any] = {
+            "color": "0.6",
+            "edgecolor": "black",
+            "linewidth": 0.8,
+            "hatch": "//",
+        }
+        axes.barh(row, -mean[second], 0.4, begin, **look)
+        text = f"{first_name} = {begin:.2f}, minus {second_name} = {mean[second]:.2f}"
+        axes.text(0, row + 0.26, text, ha="right" if mean["elbo"] < 0 else "left", va="bottom")
+    axes.axvline(mean["elbo"], color="black", linestyle="--", linewidth=1)
+    axes.set_yticks([0, 1], ["right side", "left side"])
+    axes.set_ylim(-0.4, 1.6)
+    low, high = min(mean["elbo"], 0.0), max(mean["log_evidence"], mean["reconstruction"], 0.0)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_xlabel("nats per datapoint")
+    axes.set_title(f"formula (2): both sides end at the ELBO, {mean['elbo']:.2f}")
+    axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
 

@@ -2,22 +2,29 @@
 
 import itertools
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyro.poutine as poutine
+import torch
 import xarray as xr
-import yaml
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
 from ppvae import diagnostics, plots
-from ppvae.data import Dataset
-from ppvae.files import whole, write
+from ppvae.batches import as_batch
+from ppvae.data import Dataset, Standardization
+from ppvae.files import read_json, whole, write, write_json
+from ppvae.gallery import gallery
 from ppvae.inference import Fit, Training, save
 from ppvae.isolation import isolated
 from ppvae.pairs import VAE
 
-_SHOWN = 12  # images in a row
+_CONFIG = "config.yaml"
+_STANDARDIZATION = "standardization.json"
 _GRID = 64  # images in a grid
 
 
@@ -35,6 +42,8 @@ class Run:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not the folder of a run")
         self.folder = folder
+        self._aside: Path | None = None
+        self._recording = False
 
     @classmethod
     def create(cls, name: str, folder: Path | None = None, overwrite: bool = False) -> "Run":
@@ -43,10 +52,10 @@ class Run:
         Args:
             name: start of the folder's name below `runs/`, where a number is added.
             folder: the folder itself, instead.
-            overwrite: allow an existing `folder`; the files of the run in it are replaced.
+            overwrite: let the new run take the place of another in `folder`, once it is saved.
 
         Raises:
-            FileExistsError: if `folder` exists and may not be overwritten.
+            FileExistsError: if `folder` exists and may not be overwritten, or is no run's.
         """
         if folder is None:
             Path("runs").mkdir(exist_ok=True)
@@ -57,9 +66,8 @@ class Run:
                     break
                 except FileExistsError:
                     continue
-        elif overwrite:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
+        elif overwrite and folder.is_dir():
+            return cls._in_place_of(folder)
         else:
             try:
                 folder.mkdir(parents=True)
@@ -70,51 +78,114 @@ class Run:
         assert folder is not None
         return cls(folder)
 
+    @classmethod
+    def _in_place_of(cls, folder: Path) -> "Run":
+        """Put a new run where another is, which is kept aside until the new one is saved."""
+        if any(folder.iterdir()) and not (folder / _CONFIG).exists():
+            raise FileExistsError(
+                f"{folder} holds no {_CONFIG}, so it is no run; choose another --folder"
+            )
+        aside = folder.with_name(f".{folder.name}.replaced")
+        if aside.exists():
+            shutil.rmtree(aside)
+        folder.rename(aside)
+        folder.mkdir()
+        run = cls(folder)
+        run._aside = aside
+        return run
+
+    @property
+    def config(self) -> Path:
+        """The file of the configuration that repeats the run."""
+        return self.folder / _CONFIG
+
     def write_config(self, text: str) -> None:
         """Write the configuration that repeats the run."""
-        write(self.folder / "config.yaml", text.encode())
+        write(self.config, text.encode())
 
-    def dataset(self) -> str:
-        """Return the name of the dataset that the configuration names.
+    def write_standardization(self, dataset: Dataset) -> None:
+        """Remember how the data were standardised, if they were."""
+        if dataset.standardization is not None:
+            by = dataset.standardization
+            content = {"loc": by.loc.tolist(), "scale": by.scale.tolist()}
+            write_json(self.folder / _STANDARDIZATION, content)
+
+    def standardized(self, dataset: Dataset) -> Dataset:
+        """Standardise a dataset as that of the run was, whatever its file holds by now.
 
         Raises:
-            ValueError: if the configuration is damaged.
+            ValueError: if what was remembered is damaged.
         """
-        path = self.folder / "config.yaml"
+        path = self.folder / _STANDARDIZATION
+        if not path.exists():
+            return dataset
+        content = read_json(path)
         try:
-            config = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-        if not isinstance(config, dict) or not isinstance(config.get("data"), str):
-            raise ValueError(f"{path} is damaged: it names no dataset under `data`")
-        return str(config["data"])
+            loc, scale = (torch.tensor(content[key]).to(dataset.train) for key in ("loc", "scale"))
+            return dataset.standardized(Standardization(loc, scale))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} does not fit the data of the run: {error}") from error
 
     def discard_if_unused(self) -> None:
-        """Remove the folder if training never came to write into it."""
-        if sorted(self.folder.iterdir()) == [self.folder / "config.yaml"]:
-            (self.folder / "config.yaml").unlink()
-            self.folder.rmdir()
+        """Remove the folder if training never came to write into it; put back what was there."""
+        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _STANDARDIZATION}:
+            shutil.rmtree(self.folder)
+            if self._aside is not None:
+                self._aside.rename(self.folder)
 
     def record(self, training: Training) -> None:
         """Append the latest evaluation to the metrics: a callback for `fit`."""
-        if not training.ended:
-            record = training.records[-1]
-            line = json.dumps({name: _number(value) for name, value in record.items()})
-            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        if training.ended:
+            return
+        # The first time all are written anew: a resumed run may have lost the end of its file.
+        fresh = training.records[-1:] if self._recording else training.records
+        lines = "".join(
+            json.dumps({name: _number(value) for name, value in record.items()}) + "\n"
+            for record in fresh
+        )
+        path = self.folder / "metrics.jsonl"
+        if self._recording:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(lines)
+        else:
+            write(path, lines.encode())
+        self._recording = True
 
     def save(self, pair: nn.Module, fit: Fit) -> None:
         """Write the weights and the training curves."""
         save(pair, self.folder)
         if fit.history.sizes.get("step"):
             self.figure("training", plots.training_curves(fit.history))
+        if self._aside is not None:
+            shutil.rmtree(self._aside)
+            self._aside = None
 
-    def figure(self, name: str, figure: Figure) -> None:
-        """Write a figure as PNG below `figures/`."""
-        folder = self.folder / "figures"
-        folder.mkdir(exist_ok=True)
-        with whole(folder / f"{name}.png") as file:
+    def sample(self, pair: nn.Module, dataset: Dataset, n: int, seed: int) -> Iterator[Path]:
+        """Draw datapoints from the model; write them, and a figure of images; yield the files.
+
+        A standardised dataset's samples are given in the units of its file.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        drawn = _drawn(pair, dataset, n, seed)
+        if dataset.standardization is not None:
+            drawn = dataset.standardization.invert(drawn)
+        path = self.folder / "samples.npy"
+        with whole(path) as file:
+            np.save(file, drawn.numpy())
+        yield path
+        if dataset.image_shape is not None:
+            title = "draws x of p(x|z) at draws z of the prior"
+            shown = drawn[:_GRID]
+            yield self.figure("draws", plots.image_grid(shown, dataset.image_shape, title))
+
+    def figure(self, name: str, figure: Figure) -> Path:
+        """Write a figure as PNG below `figures/` and return its path."""
+        path = self.folder / "figures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as file:
             figure.savefig(file, format="png", dpi=150)
+        return path
 
     def diagnose(
         self, pair: nn.Module, dataset: Dataset, split: str, draws: int, seed: int
@@ -122,7 +193,8 @@ class Run:
         """Measure formula (2) on a split, write table and figures, and return a short text."""
         values = getattr(dataset, split)
         if isinstance(pair, VAE):
-            self._draw(pair, dataset, split, seed)
+            for name, figure in gallery(pair, dataset, split, seed=seed):
+                self.figure(name, figure)
         try:
             self.figure("kl", plots.kl_bars(diagnostics.kl_per_dimension(pair, values)))
         except ValueError:
@@ -134,26 +206,37 @@ class Run:
             lines += [f"  not measured: {error}"]
         else:
             summary = diagnostics.summarize(evidence)
-            write(self.folder / f"evidence-{split}.json", _json(summary, evidence).encode())
+            write_json(self.folder / f"evidence-{split}.json", _content(summary, evidence))
+            self.figure("evidence", plots.evidence_bars(summary))
             lines += _table(summary, evidence)
-        active = diagnostics.active_units(pair, values, seed=seed)
-        units = sum(variance.size for variance in active.variance.values())
-        lines += [f"  {'active latent units':32}{f'{active.count} of {units}':>12}"]
+        try:
+            active = diagnostics.active_units(pair, values, seed=seed)
+        except ValueError as error:
+            lines += [f"  active units not counted: {error}"]
+        else:
+            units = sum(variance.size for variance in active.variance.values())
+            lines += [f"  {'active latent units':32}{f'{active.count} of {units}':>12}"]
         return "\n".join(lines)
 
-    def _draw(self, pair: VAE, dataset: Dataset, split: str, seed: int) -> None:
-        if dataset.image_shape is None:
-            return
-        like = next(pair.parameters())
-        shown = getattr(dataset, split)[:_SHOWN].to(like)
-        with isolated(pair, seed):
-            means = pair.reconstruct(shown)
-            prior = pair.decode(pair.prior().sample((_GRID,))).mean
-        rows = {"data": shown.cpu(), "reconstruction": means.cpu()}
-        title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
-        self.figure("reconstructions", plots.image_rows(rows, dataset.image_shape, title))
-        title = "mean of p(x|z) at draws z of the prior"
-        self.figure("samples", plots.image_grid(prior.cpu(), dataset.image_shape, title))
+
+def _drawn(pair: nn.Module, dataset: Dataset, n: int, seed: int) -> Tensor:
+    """Draw `n` datapoints from the model of any pair, `(n, *event)`."""
+    # The rows of a batch tell a pair how many datapoints there are, not what they look like.
+    (x,) = as_batch(dataset, pair, split="train")
+    parts = []
+    with isolated(pair, seed):
+        for start in range(0, n, len(x)):
+            rows = x[: min(len(x), n - start)]
+            trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(rows)
+            observed = [
+                site for site in trace.nodes.values() if site.get("infer", {}).get("was_observed")
+            ]
+            if len(observed) != 1:
+                raise ValueError(
+                    f"sample needs a pair with one observed site, this one has {len(observed)}"
+                )
+            parts.append(observed[0]["value"].cpu())
+    return torch.cat(parts)
 
 
 _ROWS = (
@@ -179,14 +262,14 @@ def _table(summary: xr.Dataset, evidence: xr.Dataset) -> list[str]:
     return lines
 
 
-def _json(summary: xr.Dataset, evidence: xr.Dataset) -> str:
+def _content(summary: xr.Dataset, evidence: xr.Dataset) -> dict[str, Any]:
     terms = {
         str(term): {
             name: _number(float(summary[name].sel(term=term))) for name in summary.data_vars
         }
         for term in summary.term.values
     }
-    content = {
+    return {
         "units": summary.attrs["units"],
         "data": int(summary.attrs["data"]),
         "draws": int(summary.attrs["draws"]),
@@ -196,7 +279,6 @@ def _json(summary: xr.Dataset, evidence: xr.Dataset) -> str:
             for name, level in (("minimum", 0.0), ("median", 0.5), ("maximum", 1.0))
         },
     }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def _number(value: float) -> float | None:

@@ -1,5 +1,6 @@
 """Reads the traces of any pair: its sites, their plates, and their log densities per datapoint."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -47,7 +48,8 @@ class Structure:
         kl: closed-form KL[q(z|x) || p(z)] in nats, `(data,)`, where one latent allows it.
         ordered: whether model and guide draw several latents in the same order, so that the KL is
             the expected sum of the sites' own closed forms.
-        unnormalised: sites whose log_prob is no density of the data, each with the reason.
+        unnormalised: observed sites whose log_prob is no density of the data, with the reason.
+        degenerate: latent sites whose importance weights mean nothing, with the reason.
         bytes_per_draw: memory that one draw of one datapoint passes through.
     """
 
@@ -58,6 +60,7 @@ class Structure:
     kl: Tensor | None
     ordered: bool
     unnormalised: dict[str, str]
+    degenerate: dict[str, str]
     bytes_per_draw: float
 
 
@@ -114,6 +117,14 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
                 "draw it in the guide"
             )
     latents = [name for name in model if name in guide]
+    for name in latents:
+        stacks = [*plates(guide[name]), *plates(model[name])]
+        dims = [frame.dim for frame in stacks if frame.name == PLATE]
+        if len(set(dims)) > 1:
+            raise ValueError(
+                f"site {name!r} has the plate {PLATE!r} at dimension {dims[0]} in the guide and "
+                f"{dims[1]} in the model; give both the same `dim`"
+            )
     observed = [name for name, site in model.items() if site["is_observed"]]
     if not latents or not observed:
         raise ValueError(
@@ -138,6 +149,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         kl=None if kl is None else kl[0],
         ordered=ordered,
         unnormalised={name: reason for name, reason in reasons.items() if reason},
+        degenerate=_degenerate(guide, model, latents),
         bytes_per_draw=allocations.bytes / rows,
     )
 
@@ -200,7 +212,7 @@ def _sample_sites(trace: poutine.Trace) -> Sites:
     return {
         name: site
         for name, site in prune_subsample_sites(trace).nodes.items()
-        if site["type"] == "sample"
+        if site["type"] == "sample" and not site["infer"].get("_deterministic")
     }
 
 
@@ -240,10 +252,32 @@ def _check_plates(program: str, name: str, site: Site, rows: int) -> None:
         )
 
 
+def _degenerate(guide: Sites, model: Sites, latents: list[str]) -> dict[str, str]:
+    """Find latents whose log q(z|x) or log p(z) is no log density."""
+    auxiliary = any(name not in latents for name in guide)
+    reasons = {}
+    for name in latents:
+        point = isinstance(_base(guide[name]["fn"]), dist.Delta)
+        if point and not auxiliary:
+            reasons[name] = "the guide gives a single point (Delta), which has no density"
+        if auxiliary and not point:
+            reasons[name] = (
+                "the guide draws auxiliary sites too, so that log q(z|x) is not known; make the "
+                "latent a function of them (Delta), or write the guide without them"
+            )
+        if isinstance(_base(model[name]["fn"]), dist.ImproperUniform):
+            reasons[name] = "the prior is improper"
+    return reasons
+
+
+def _base(distribution: Any) -> Any:
+    while hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    return distribution
+
+
 def _unnormalised(name: str, site: Site) -> str | None:
-    base = site["fn"]
-    while hasattr(base, "base_dist"):
-        base = base.base_dist
+    base = _base(site["fn"])
     if isinstance(base, dist.Unit):
         return "pyro.factor adds a number that is no density"
     family = type(base).__name__.lstrip("_")
@@ -275,8 +309,15 @@ def support_text(support: Constraint) -> str:
 
 
 def log_prob(site: Site) -> Tensor:
-    """Return a site's log density without plates' and `poutine.scale`'s factors, masks applied."""
-    return _masked(site["fn"].log_prob(site["value"]), site)
+    """Return a site's log density without plates' and `poutine.scale`'s factors, masks applied.
+
+    Of an enumerated site whatever is masked counts as uniform, so that it sums out to nothing.
+    """
+    values = site["fn"].log_prob(site["value"])
+    if site["infer"].get("_enumerate_dim") is None:
+        return _masked(values, site)
+    uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
+    return _masked(values + uniform, site) - uniform
 
 
 def _masked(values: Tensor, site: Site) -> Tensor:
@@ -312,7 +353,7 @@ def closed_form_kl(
     guide: Site, model: Site, draw_dim: int | None, draws: int | None, rows: int
 ) -> Tensor | None:
     """Return KL[q || p] of one latent, `(draw, data)`, or None where there is no closed form."""
-    if not _same_mask(guide["mask"], model["mask"]):
+    if not same_mask(guide["mask"], model["mask"]):
         return None
     try:
         kl = kl_divergence(guide["fn"], model["fn"])
@@ -321,7 +362,8 @@ def closed_form_kl(
     return per_datapoint(_masked(kl, guide), guide, draw_dim, rows, draws)
 
 
-def _same_mask(first: Any, second: Any) -> bool:
+def same_mask(first: Any, second: Any) -> bool:
+    """Tell whether two sites are masked alike, so that a closed-form KL counts the same rows."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return torch.equal(first, second)
     return first is second

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ppvae import diagnostics
+from ppvae.isolation import modules_of
 
 # Two workers with two threads each would fight for two cores; results do not depend on it.
 torch.set_num_threads(1)
@@ -48,14 +49,13 @@ def random_states():
 
 def pair_state(pair):
     store = {name: value.detach().clone() for name, value in pyro.get_param_store().items()}
-    if not isinstance(pair, nn.Module):
-        return store, {}, {}
+    modules = nn.ModuleList(modules_of(pair))
     tensors = {
         name: tensor.detach().clone()
-        for name, tensor in (*pair.named_parameters(), *pair.named_buffers())
+        for name, tensor in (*modules.named_parameters(), *modules.named_buffers())
     }
-    gradients = {name: p.grad for name, p in pair.named_parameters()}
-    modes = {name: module.training for name, module in pair.named_modules()}
+    gradients = {name: p.grad for name, p in modules.named_parameters()}
+    modes = {name: module.training for name, module in modules.named_modules() if name}
     return store | tensors, gradients, modes
 
 

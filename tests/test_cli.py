@@ -37,12 +37,23 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert all(len(line) < 80 for line in table)
     run = Path("runs/digits-1")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    figures = ("training", "reconstructions", "samples", "kl")
+    figures = (
+        "evidence",
+        "kl",
+        "latents",
+        "reconstructions",
+        "samples",
+        "training",
+        "traversals",
+        "worst-and-best",
+    )
     assert files == {
         "config.yaml",
         "metrics.jsonl",
         "pair.json",
         "pair.safetensors",
+        "checkpoint.json",
+        "checkpoint-24.safetensors",
         "evidence-test.json",
         *(f"figures/{name}.png" for name in figures),
     }
@@ -167,9 +178,9 @@ def test_diverged_training_keeps_its_run(capsys):
 
 
 WRONG = {
-    "": "one of {fit,diagnose}",
+    "": "one of {fit,diagnose,sample}",
     "fit": "arguments are required: data",
-    "fit mnistt": "--data: expected one of 'digits', got mnistt",
+    "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
     "fit digits --latnt 3": "unrecognized arguments: --latnt 3",
     "fit digits --lat 3": "unrecognized arguments: --lat 3",
     "fit digits --latent x": "--latent: expected a value of type int, got x",
@@ -187,7 +198,7 @@ WRONG = {
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
     "fit digits --network.hidden [x]": "--network.hidden: expected a value of type int, got x",
     "fit digits --network.hidden [0]": "MLP needs positive layer sizes, got [10, 0, 64]",
-    "fit digits --kl_weight -1": "kl_weight must be a finite number of at least 0, got -1.0",
+    "fit digits --kl_weight -1": "kl_weight is -1.0; expected a finite number of at least 0",
     "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
     "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",
     "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
@@ -221,7 +232,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(words, message, capsys):
 DAMAGED = {
     "config.yaml": (b"data: [", "config.yaml is damaged"),
     "config.yaml of another kind": (b"- 1", "config.yaml is damaged: it names no dataset"),
-    "config.yaml of other data": (b"data: nowhere", "was trained on 'nowhere'"),
+    "config.yaml of other data": (b"data: nowhere", "there is no dataset 'nowhere'"),
     "pair.json": (b'{"pair": ', "pair.json is damaged"),
     "pair.json of text": (b"\xff\xfe", "pair.json is damaged"),
     "pair.json with a list": (b"[]", "pair.json is damaged: expected an object"),

@@ -40,7 +40,8 @@ def array(
 
     Args:
         path: the file.
-        header: whether the first line of a table names its columns; found out unless given.
+        header: whether the first line of a table names its columns; unless given, it does if
+            none of its entries is a number.
         label: the column of a table that holds the class, by name, or by number from 0.
         standardize: give every feature mean 0 and standard deviation 1 over the training data.
         validation: the fraction of datapoints for validation.
@@ -151,7 +152,7 @@ def _csv(path: Path, header: bool | None, label: str | None) -> tuple[_Array, _A
     try:
         if header is None:
             first = pandas.read_csv(path, header=None, nrows=1, dtype=str)
-            header = not all(_is_number(value) for value in first.iloc[0])
+            header = not any(_is_number(value) for value in first.iloc[0])
         table = pandas.read_csv(path, header=0 if header else None, low_memory=False)
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
@@ -161,6 +162,8 @@ def _csv(path: Path, header: bool | None, label: str | None) -> tuple[_Array, _A
         if label not in table:
             raise ValueError(f"{path} has no column {label!r}; it has {list(table.columns)}")
         classes = np.asarray(table.pop(label))
+    if table.empty:
+        raise ValueError(f"{path} holds an array of shape {table.shape}; expected rows of numbers")
     for name in table.columns:
         column = table[name]
         if not pandas.api.types.is_numeric_dtype(column):
@@ -231,6 +234,6 @@ def _codes(path: Path, labels: _Array) -> Tensor:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    if "allow_pickle" in reason:
+    if "allow_pickle" in reason or "Python objects" in reason:
         reason = "it holds Python objects, which are not loaded; save an array of numbers"
     return ValueError(f"{path} cannot be read: {reason:.200}")

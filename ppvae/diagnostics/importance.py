@@ -49,10 +49,10 @@ def weights(
     """
     batch = as_batch(data, pair, split="test")
     with isolated(pair, seed):
-        columns = [
-            torch.cat([part.log_weights for part in parts])
-            for _, _, parts in draw_chunks(pair, batch, draws, memory)
-        ]
+        columns = []
+        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+            _refuse_degenerate(structure)
+            columns.append(torch.cat([part.log_weights for part in parts]))
     values = _finite(torch.cat(columns, dim=1))
     return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
 
@@ -107,6 +107,7 @@ def evidence(
     measured: list[dict[str, Tensor]] = []
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+            _refuse_degenerate(structure)
             _refuse_unnormalised(structure)
             measured.append(_terms(parts))
     variables = {
@@ -189,6 +190,11 @@ def _error(values: Tensor) -> Tensor:
     if count < 2:
         return torch.full_like(values[0], math.nan)
     return values.std(0) / math.sqrt(count)
+
+
+def _refuse_degenerate(structure: Structure) -> None:
+    for name, reason in structure.degenerate.items():
+        raise ValueError(f"importance weights are not defined: at latent site {name!r} {reason}")
 
 
 def _refuse_unnormalised(structure: Structure) -> None:

@@ -11,7 +11,7 @@ from torch.distributions import kl_divergence
 from ppvae.batches import Data, as_batch
 from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, Site, Structure, rows_first, run
+from ppvae.traces import Pair, Site, Structure, plates, rows_first, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
@@ -101,7 +101,9 @@ def active_units(
     return ActiveUnits(xr.Dataset(variance), threshold)
 
 
-def kl_per_dimension(pair: Pair, data: Data, *, seed: int = 0) -> xr.DataArray:
+def kl_per_dimension(
+    pair: Pair, data: Data, *, seed: int = 0, memory: int = _MEMORY
+) -> xr.DataArray:
     """Return the closed-form KL[q(z_j|x) || p(z_j)] of each latent dimension, averaged over data.
 
     Defined for one latent whose prior and posterior are independent over dimensions; the sum over
@@ -111,12 +113,14 @@ def kl_per_dimension(pair: Pair, data: Data, *, seed: int = 0) -> xr.DataArray:
         pair: a pair with one such latent.
         data: `(data, *event)`; of a dataset, the test split.
         seed: of the one run of the pair.
+        memory: bound in bytes on the intermediate tensors.
 
     Returns:
         The KL in nats, one dim for each dimension of the latent.
 
     Raises:
-        ValueError: if there are several latents, or the KL does not split into dimensions.
+        ValueError: if there are several latents, the KL does not split into dimensions or has no
+            closed form, or the latent is masked or in a plate of its own.
 
     Example:
         >>> from ppvae import data, pairs
@@ -125,27 +129,42 @@ def kl_per_dimension(pair: Pair, data: Data, *, seed: int = 0) -> xr.DataArray:
         ('z_dim_0',)
     """
     batch = as_batch(data, pair, split="test")
+    kls = []
     with isolated(pair, seed):
-        guide, model = run(pair, batch)
-    names = [name for name, site in model.items() if not site["is_observed"]]
-    if len(names) != 1 or list(guide) != names:
-        raise ValueError(f"kl_per_dimension needs a pair with one latent, got {names}")
-    (name,) = names
-    kl = _split_kl(name, guide[name], model[name])
-    mean = kl.double().reshape(-1, *guide[name]["fn"].event_shape).mean(0)
+        for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            if not structure.ordered or len(structure.latents) != 1:
+                raise ValueError(
+                    "kl_per_dimension needs a pair with one latent and a guide of no other site, "
+                    f"got latents {list(structure.latents)}"
+                )
+            (name,) = structure.latents
+            guide, model = run(pair, chunk)
+            kls.append(_split_kl(name, guide[name], model[name], len(chunk[0])))
+    mean = torch.cat(kls).double().mean(0)
     dims = [f"{name}_dim_{axis}" for axis in range(mean.dim())]
     return xr.DataArray(mean.cpu().numpy(), dims=dims, name="kl", attrs={"units": "nats"})
 
 
-def _split_kl(name: str, guide: Site, model: Site) -> Tensor:
+def _split_kl(name: str, guide: Site, model: Site, rows: int) -> Tensor:
+    """Return the KL of every datapoint and dimension of a latent, `(data, *event)`."""
+    if len(plates(guide)) > 1 or len(plates(model)) > 1:
+        raise ValueError(f"site {name!r} stands in a plate of its own, inside that of the data")
+    if guide["mask"] is not None or model["mask"] is not None:
+        raise ValueError(f"site {name!r} is masked, so its KL does not split into dimensions")
     posterior, prior = _factors(guide["fn"]), _factors(model["fn"])
     if posterior is None or prior is None:
         raise ValueError(
             f"the KL of site {name!r} does not split into dimensions: prior and posterior must "
             "be independent over dimensions, such as Normal(loc, scale).to_event(1)"
         )
-    kl: Tensor = kl_divergence(posterior, prior)
-    return kl
+    try:
+        kl: Tensor = kl_divergence(posterior, prior)
+    except NotImplementedError:
+        raise ValueError(
+            f"the KL of site {name!r} has no closed form between {type(posterior).__name__} and "
+            f"{type(prior).__name__}"
+        ) from None
+    return kl.expand(rows, *guide["fn"].event_shape)
 
 
 def _factors(distribution: dist.Distribution) -> dist.Distribution | None:
@@ -155,12 +174,14 @@ def _factors(distribution: dist.Distribution) -> dist.Distribution | None:
 
 
 def _exact_means(pair: Pair, chunk: tuple[Tensor, ...], structure: Structure) -> dict[str, Tensor]:
-    """Return E[z|x] where the guide's only latent knows its mean; nothing elsewhere."""
-    if len(structure.latents) != 1:
+    """Return E[z|x] where the guide's only site knows its mean; nothing elsewhere."""
+    if len(structure.latents) != 1 or not structure.ordered:
         return {}
     (name,) = structure.latents
     site = run(pair, chunk)[0][name]
     try:
-        return {name: rows_first(site["fn"].mean.double(), site)}
+        mean = rows_first(site["fn"].mean.double(), site)
     except NotImplementedError:
         return {}
+    # Some families say NaN where they have no mean.
+    return {name: mean} if bool(mean.isfinite().all()) else {}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.batches import Batch
-from ppvae.traces import Pair, Site, Sites, run
+from ppvae.traces import PLATE, Pair, Site, Sites, plates, run, same_mask
 
 Record = dict[str, float]
 """One evaluation: numbers by name."""
@@ -18,11 +18,15 @@ Record = dict[str, float]
 def datapoints(sites: Sites, rows: int) -> float:
     """Return how many datapoints a batch's loss stands for: its rows times the sites' scale.
 
-    A plate of `size` with `subsample_size` rows scales the loss of its rows to that of `size`.
+    A plate of `size` with `subsample_size` rows scales the loss of its rows to that of `size`; so
+    does a `poutine.scale` around all sites.
     """
-    observed = [site for site in sites.values() if site["is_observed"]]
-    scale = observed[0]["scale"] if observed else 1.0
-    return rows * float(torch.as_tensor(scale).double().mean())
+    scales = {float(torch.as_tensor(site["scale"]).double().mean()) for site in sites.values()}
+    if len(scales) == 1:
+        return rows * scales.pop()
+    # Sites of different scale: the plate's own factor is what all of them share.
+    frames = [frame for site in sites.values() for frame in plates(site) if frame.name == PLATE]
+    return rows * (frames[0].full_size or rows) / frames[0].size if frames else float(rows)
 
 
 def terms(pair: Pair, batch: Batch) -> Record:
@@ -51,6 +55,8 @@ def _log_probs(sites: Iterable[Site]) -> float:
 
 
 def _closed_form_kl(guide: Sites, model: Sites, latents: list[str]) -> float | None:
+    if not all(same_mask(guide[name]["mask"], model[name]["mask"]) for name in latents):
+        return None
     try:
         return sum(
             _total(kl_divergence(guide[name]["fn"], model[name]["fn"]), guide[name])
@@ -66,7 +72,8 @@ def _total(values: Tensor, site: Site) -> float:
 
 def as_dataset(records: Sequence[Record]) -> xr.Dataset:
     """Return records as a dataset over `step`, a variable for each name that all of them have."""
-    names = [name for name in (records[0] if records else {}) if name != "step"]
+    first, *rest = records or [{}]
+    names = [name for name in first if name != "step" and all(name in other for other in rest)]
     return xr.Dataset(
         {name: ("step", [record[name] for record in records]) for name in names},
         coords={"step": [int(record["step"]) for record in records]},

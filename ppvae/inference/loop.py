@@ -89,23 +89,32 @@ class Loop:
                     self.checkpoints.write(training.step, self.state())
             except KeyboardInterrupt:
                 self.reason = "interrupted"
-            except (FloatingPointError, ValueError) as error:
+            except (ArithmeticError, ValueError, RuntimeError) as error:
                 cause = explain(training.pair, self.batch, error)
                 if cause is None:
-                    raise
+                    first, *more = str(error).strip().splitlines() or [""]
+                    if not more:
+                        raise
+                    shape = tuple(self.batch[0].shape)  # Pyro adds a page about every site
+                    raise ValueError(
+                        f"step {training.step + 1}, on data of shape {shape}: {first}"
+                    ) from error
                 training.restore(self.good)
+                self._end()
                 raise Diverged(
-                    f"step {training.step + 1}: {cause} The weights are those with which the last "
-                    "epoch began that began with a finite loss.",
+                    f"step {training.step + 1}: {cause} The last good weights are kept.",
                     self._result("diverged"),
                 ) from error
             finally:
                 for parameter in training.parameters.values():
                     parameter.grad = None
-                training.ended = True
-        for callback in self.callbacks:
-            callback(training)
+        self._end()
         return self._result(self.reason)
+
+    def _end(self) -> None:
+        self.training.ended = True
+        for callback in self.callbacks:
+            callback(self.training)
 
     def state(self) -> State:
         """Return all that the next step depends on."""
@@ -256,6 +265,9 @@ class Loop:
             # Without terms, as for a pair that sums out latents, the objective is the ELBO.
             record.setdefault("validation_elbo", -record["validation_loss"])
         self.training.records.append(record)
+        broken = [name for name, value in record.items() if not math.isfinite(value)]
+        if broken:
+            raise FloatingPointError(f"{broken[0]} is {record[broken[0]]}")
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(record["validation_loss"])
 

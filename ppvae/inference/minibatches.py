@@ -47,7 +47,13 @@ class InMemory:
         self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the minibatches of one epoch; the last one may be smaller."""
+        """Yield the minibatches of one epoch; the last one may be smaller.
+
+        All rows in one batch keep their order: the pair may have parameters a row.
+        """
+        if self.steps == 1:
+            yield self.batch
+            return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
         for index in order.split(self.batch_size):
             yield tuple(tensor.index_select(0, index) for tensor in self.batch)

@@ -160,4 +160,10 @@ def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Op
             return constructor(parameters, fused=True)
         except (TypeError, RuntimeError):
             pass  # this optimizer, or this device, has no fused form
-    return constructor(parameters)
+    optimizer = constructor(parameters)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(
+            "LBFGS evaluates the loss several times a step, which SVI does not; choose another "
+            "optimizer, such as Adam"
+        )
+    return optimizer

@@ -14,7 +14,7 @@ from ppvae.traces import Pair, Sites, run
 
 
 def programs(
-    pair: Pair, example: Batch, objective: ELBO | None
+    pair: Pair, example: Batch, objective: ELBO | None, what: str = ""
 ) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
     """Return model, guide and their parameters by name, every one of them announced to Pyro.
 
@@ -22,6 +22,7 @@ def programs(
         pair: the pair.
         example: a batch to run it on.
         objective: what will be maximised.
+        what: what to call the example in an error.
 
     Raises:
         ValueError: if the pair cannot be trained on such data or by this objective.
@@ -32,7 +33,8 @@ def programs(
             parameters = collect(lambda: sites.append(run(pair, example)))
     except ValueError as error:
         cause = explain(pair, example, error)
-        raise (error if cause is None else ValueError(f"before training, {cause}")) from error
+        reason = error if cause is None else f"before training, {cause}"
+        raise ValueError(f"{what}{reason}") from error
     _check_objective(*sites[0], objective)
     known = {id(parameter) for parameter in parameters.values()}
     silent = {

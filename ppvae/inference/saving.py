@@ -1,36 +1,44 @@
 """Saves a pair as structure and weights, and rebuilds it without running foreign code."""
 
-import importlib
-import inspect
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from ppvae.files import read_json, read_tensors, write_json, write_tensors
+from ppvae.inference.store import KEY, entries, modules_of, put_back, read_entries
+from ppvae.inference.structure import StructureError, build, describe, dtype_of
+from ppvae.traces import Pair
 
 _STRUCTURE = "pair.json"
 _WEIGHTS = "pair.safetensors"
-_TRUSTED = ("ppvae", "torch.nn")
+_OURS = ("ppvae.", "torch.nn.")
 
-Module = TypeVar("Module", bound=nn.Module)
+AnyPair = TypeVar("AnyPair", bound=Pair)
 
 
-def save(pair: nn.Module, folder: str | Path) -> None:
+def save(pair: Pair, folder: str | Path) -> None:
     """Write a pair into a folder: `pair.json` (structure) and `pair.safetensors` (weights).
 
     The structure is the class of every module with its constructor's arguments, which a module
-    keeps as attributes under their own names. A pair that cannot be rebuilt so is saved with its
-    weights alone and loaded by `load(folder, pair=mine)`.
+    keeps as attributes under their own names. It is tried by building the pair anew; a pair that
+    comes out another is saved with its weights alone, the reason in `pair.json`, and loaded by
+    `load(folder, pair=mine)`. Which parameters are frozen and which modules are in evaluation mode
+    is saved too.
+
+    Of a pair with classes of other origin than `ppvae` and `torch.nn`, all of Pyro's parameter
+    store is saved as well: what `pyro.param` holds there belongs to no pair by name.
 
     Args:
         pair: the pair.
         folder: where to write; made if missing.
 
     Raises:
-        TypeError: if the pair is no `nn.Module`.
+        TypeError: if the pair is neither an `nn.Module` nor has a model and a guide.
+        ValueError: if a parameter has no shape yet, or a constraint that cannot be written.
 
     Example:
         >>> from ppvae import data, pairs
@@ -40,26 +48,51 @@ def save(pair: nn.Module, folder: str | Path) -> None:
         ...     load(folder).prior.features
         2
     """
-    if not isinstance(pair, nn.Module):
-        raise TypeError(f"save needs a pair that is an nn.Module, got {type(pair).__name__}")
+    if not isinstance(pair, nn.Module) and not (hasattr(pair, "model") and hasattr(pair, "guide")):
+        raise TypeError(
+            "save needs a pair, which is an nn.Module or has a model and a guide, got "
+            f"{type(pair).__name__}"
+        )
+    modules = modules_of(pair)
+    tensors = _tensors(modules)
+    for name, tensor in tensors.items():
+        if torch.nn.parameter.is_lazy(tensor):
+            raise ValueError(f"parameter {name!r} has no shape yet; run the pair once, then save")
+    structure: dict[str, Any] = {
+        "dtype": str(dtype_of(modules)).removeprefix("torch."),
+        "frozen": [n for n, p in modules.named_parameters() if not p.requires_grad],
+        "evaluating": [name for name, module in modules.named_modules() if not module.training],
+    }
+    try:
+        if not isinstance(pair, nn.Module):
+            raise StructureError(f"{type(pair).__name__} is no nn.Module")
+        structure["pair"] = describe(pair)
+    except StructureError as reason:
+        structure["reason"] = f"{reason}"
+    foreign = [m for m in (pair, *modules.modules()) if not type(m).__module__.startswith(_OURS)]
+    if foreign:
+        structure["store"], stored = entries(tensors)
+        tensors |= stored
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    structure: dict[str, Any] = {"dtype": str(_dtype(pair)).removeprefix("torch.")}
-    try:
-        structure["pair"] = _describe(pair)
-    except _Indescribable as reason:
-        structure["reason"] = f"{reason}"
-    write_tensors(folder / _WEIGHTS, _tensors(pair))
+    # Tensors may share memory, which safetensors refuses.
+    write_tensors(folder / _WEIGHTS, {name: t.detach().clone() for name, t in tensors.items()})
+    # Written last, and naming the weights by their digest: old and new are never mixed.
+    structure["weights"] = _digest(folder / _WEIGHTS)
     write_json(folder / _STRUCTURE, structure)
 
 
-def load(
-    folder: str | Path, *, pair: Module | None = None, trust: Sequence[str] = ()
-) -> nn.Module | Module:
+@overload
+def load(folder: str | Path, *, pair: None = None, trust: Sequence[str] = ()) -> nn.Module: ...
+@overload
+def load(folder: str | Path, *, pair: AnyPair, trust: Sequence[str] = ()) -> AnyPair: ...
+def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> Any:
     """Read a pair from a folder that `save` wrote.
 
     Only classes of `ppvae` and `torch.nn` are instantiated, unless the caller names further
-    modules to trust; nothing is unpickled.
+    modules to trust; nothing is unpickled. The pair trains and evaluates as the saved one did:
+    what was frozen or in evaluation mode is so again, and what was in Pyro's parameter store is
+    there again, in the place of parameters of the same names.
 
     Args:
         folder: the folder.
@@ -69,33 +102,79 @@ def load(
     Raises:
         FileNotFoundError: if the folder holds no pair.
         ValueError: if a file is damaged, a class is not trusted, or weights and pair differ.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(nn.Linear(3, 2).eval(), folder)
+        ...     load(folder), load(folder).training
+        (Linear(in_features=3, out_features=2, bias=True), False)
     """
-    folder = Path(folder)
-    structure = read_json(folder / _STRUCTURE)
-    tensors = read_tensors(folder / _WEIGHTS)
-    loaded: nn.Module
-    if pair is not None:
-        loaded = pair
-    elif "pair" in structure:
-        loaded = _build(structure["pair"], (*_TRUSTED, *trust), folder / _STRUCTURE)
-        loaded.to(getattr(torch, structure.get("dtype", "float32")))
-    else:
+    path, weights = Path(folder) / _STRUCTURE, Path(folder) / _WEIGHTS
+    structure = read_json(path)
+    tensors = read_tensors(weights)
+    if "weights" in structure and structure["weights"] != _digest(weights):
         raise ValueError(
-            f"{folder / _STRUCTURE} holds no structure ({structure.get('reason', 'none given')}); "
-            "build the pair and pass load(folder, pair=mine)"
+            f"{weights} is not the file that {path} was saved with: saving was cut off between "
+            "the two, or one was changed since; save the pair again"
         )
-    own = _tensors(loaded)
-    if {name: t.shape for name, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
-        missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-        shapes = sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape)
-        raise ValueError(
-            f"{folder / _WEIGHTS} belongs to another pair: missing {missing}, not expected "
-            f"{extra}, of other shape {shapes}"
-        )
+    frozen, evaluating = _names(structure, "frozen", path), _names(structure, "evaluating", path)
+    try:
+        stored = read_entries(structure.get("store", {}), tensors)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    loaded = _built(structure, path, trust) if pair is None else pair
+    modules = modules_of(loaded)
+    own = _tensors(modules)
+    _check(own, {name: t for name, t in tensors.items() if not name.startswith(KEY)}, weights)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+            tensor.grad = None  # it was of other values
+    # What the caller himself has frozen in his pair, or put into evaluation mode, stays so.
+    for name, parameter in modules.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
+        elif pair is None and parameter.is_floating_point():
+            parameter.requires_grad_(True)
+    for name, module in modules.named_modules():
+        if name in evaluating or pair is None:
+            module.training = name not in evaluating
+    put_back(stored, own, tensors)
     return loaded
+
+
+def _built(structure: Mapping[str, Any], path: Path, trust: Sequence[str]) -> nn.Module:
+    if "pair" not in structure:
+        raise ValueError(
+            f"{path} holds no structure ({structure.get('reason', 'none given')}); "
+            "build the pair and pass load(folder, pair=mine)"
+        )
+    name = structure.get("dtype", "float32")
+    dtype = getattr(torch, name, None) if isinstance(name, str) else None
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"{path} is damaged: it names no floating dtype, but {name!r:.60}")
+    try:
+        return build(structure["pair"], dtype, trust)
+    except StructureError as error:
+        raise ValueError(f"{path} does not describe a pair that can be built: {error}") from error
+
+
+def _check(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weights: Path) -> None:
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape)
+    if missing or extra or shapes:
+        raise ValueError(
+            f"{weights} belongs to another pair: missing {missing}, not expected {extra}, of "
+            f"other shape {shapes}"
+        )
+
+
+def _names(structure: Mapping[str, Any], key: str, path: Path) -> set[str]:
+    names = structure.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} is damaged: expected a list of names under {key!r}")
+    return set(names)
 
 
 def _tensors(pair: nn.Module) -> dict[str, Tensor]:
@@ -105,84 +184,6 @@ def _tensors(pair: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in own.items() if name in state}
 
 
-def _dtype(pair: nn.Module) -> torch.dtype:
-    return next(
-        (p.dtype for p in pair.parameters() if p.is_floating_point()), torch.get_default_dtype()
-    )
-
-
-class _Indescribable(Exception):
-    """A value that cannot be written as structure."""
-
-
-def _describe(value: object) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return [_describe(item) for item in value]
-    if isinstance(value, type):
-        return {"type": f"{value.__module__}.{value.__qualname__}"}
-    if isinstance(value, nn.Module):
-        name = f"{type(value).__module__}.{type(value).__qualname__}"
-        if isinstance(value, nn.Sequential):
-            return {"class": name, "positional": [_describe(item) for item in value]}
-        return {
-            "class": name,
-            "arguments": {
-                argument: _argument(value, argument) for argument in _arguments(type(value))
-            },
-        }
-    raise _Indescribable(f"{type(value).__name__} is no number, string, class or module")
-
-
-def _arguments(cls: type) -> list[str]:
-    # torch's layers take dtype and device; the pair as a whole has those.
-    return [
-        name
-        for name, parameter in inspect.signature(cls).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and not (name in ("device", "dtype") and cls.__module__.startswith("torch.nn"))
-    ]
-
-
-def _argument(module: nn.Module, name: str) -> Any:
-    if not hasattr(module, name):
-        raise _Indescribable(
-            f"{type(module).__name__} does not keep its argument {name!r} as an attribute"
-        )
-    value = getattr(module, name)
-    if name == "bias" and type(module).__module__.startswith("torch.nn"):
-        return value is not None  # a layer keeps the parameter where its argument is a switch
-    return _describe(value)
-
-
-def _build(value: Any, trusted: Sequence[str], path: Path) -> Any:
-    if isinstance(value, list):
-        return [_build(item, trusted, path) for item in value]
-    if not isinstance(value, dict):
-        return value
-    try:
-        if "type" in value:
-            return _find(value["type"], trusted, path)
-        cls: Callable[..., Any] = _find(value["class"], trusted, path)
-        positional = _build(value.get("positional", []), trusted, path)
-        arguments = {
-            name: _build(item, trusted, path) for name, item in value.get("arguments", {}).items()
-        }
-        return cls(*positional, **arguments)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not describe a pair: {error}") from error
-
-
-def _find(name: str, trusted: Sequence[str], path: Path) -> type:
-    module, _, attribute = str(name).rpartition(".")
-    if not any(module == root or module.startswith(f"{root}.") for root in trusted):
-        raise ValueError(
-            f"{path} names the class {name!r}, which is neither of ppvae nor of torch.nn; "
-            f"if you trust it, pass trust=[{module!r}]"
-        )
-    found = getattr(importlib.import_module(module), attribute)
-    # A trusted module holds functions and foreign imports too: only its own modules are built.
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ValueError(f"{path} names {name!r}, which is no nn.Module")
-    return found
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

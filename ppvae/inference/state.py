@@ -87,7 +87,7 @@ class Diverged(FloatingPointError):
 
     Attributes:
         fit: what was kept; the pair has the weights with which the last epoch began that began
-            with a finite loss.
+            with a finite loss, or what a callback such as `EarlyStopping` put in their place.
     """
 
     def __init__(self, message: str, fit: Fit) -> None:

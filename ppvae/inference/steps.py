@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pyro.infer import ELBO, SVI
+from pyro.infer import ELBO, SVI, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor
 
@@ -13,6 +13,8 @@ from ppvae.inference.history import datapoints
 from ppvae.inference.kl_weight import KLWeight
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, run
+
+_WEIGHT = "expected a finite number of at least 0"
 
 
 class Steps:
@@ -27,7 +29,8 @@ class Steps:
         kl_weight: weight of the latent sites, a number or a function of the step.
 
     Raises:
-        ValueError: if a constant `kl_weight` is negative or not finite.
+        ValueError: if a constant `kl_weight` is negative or not finite, or one other than 1 meets
+            an objective that sums latents out.
     """
 
     def __init__(
@@ -44,6 +47,11 @@ class Steps:
         self.optim = optim
         self.kl_weight = KLWeight()
         self.schedule = kl_weight if callable(kl_weight) else _constant(kl_weight)
+        if isinstance(objective, TraceEnum_ELBO) and kl_weight != 1:
+            raise ValueError(
+                "TraceEnum_ELBO takes one scale for all sites; expected kl_weight=1, got "
+                f"{kl_weight}"
+            )
         self.weighted = SVI(
             self.kl_weight.weighted(model),
             self.kl_weight.weighted(guide),
@@ -56,7 +64,10 @@ class Steps:
 
     def step(self, number: int, batch: Batch) -> float:
         """Take step `number` (from 0) and return the loss before it."""
-        self.kl_weight.value.fill_(self.schedule(number))
+        weight = self.schedule(number)
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"kl_weight is {weight} at step {number}; {_WEIGHT}")
+        self.kl_weight.value.fill_(weight)
         return _number(self.weighted.step(*batch)) / self.datapoints(batch)
 
     def evaluate(self, batch: Batch) -> float:
@@ -81,7 +92,7 @@ class Steps:
 
 def _constant(value: float) -> Callable[[int], float]:
     if not 0 <= value < math.inf:
-        raise ValueError(f"kl_weight must be a finite number of at least 0, got {value}")
+        raise ValueError(f"kl_weight is {value}; {_WEIGHT}")
     return lambda step: value
 
 

@@ -2,7 +2,8 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ from ppvae.inference.optimizers import Constructor, JointOptim
 from ppvae.inference.programs import programs
 from ppvae.inference.state import Callback, Fit, Training
 from ppvae.inference.steps import Steps
-from ppvae.isolation import seeded
+from ppvae.isolation import modules_of, seeded
 from ppvae.traces import Pair
 
 Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -54,9 +55,10 @@ def fit(
     (Hoffman et al., "Stochastic Variational Inference", 2013; Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014).
 
-    The pair is trained in place. The same seed gives the same result bit for bit on the same
-    machine with the same number of threads; the caller's random state is left as it was. The
-    keyboard's interrupt ends training and keeps what there is.
+    The pair is trained in place, in training mode if it was in evaluation mode as a whole. The
+    same seed gives the same result bit for bit on the same machine with the same number of
+    threads; the caller's random state is left as it was. The keyboard's interrupt ends training
+    and keeps what there is.
 
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
@@ -119,10 +121,12 @@ def fit(
     held_out = None
     if validation is not None:
         held_out = as_batch(validation, pair, split="validation", argument="validation")
-    with seeded(seed), warnings.catch_warnings():
+    with seeded(seed), _training_mode(pair), warnings.catch_warnings():
         # A loss that is not finite stops training; Pyro's warning of it would come on top.
         warnings.filterwarnings("ignore", message="Encountered")
         model, guide, parameters = programs(pair, batches.first(128), objective)
+        if held_out is not None:
+            programs(pair, tuple(part[:128] for part in held_out), objective, "validation: ")
         if isinstance(optimizer, PyroOptim):
             if schedule is not None or clip_norm is not None:
                 raise ValueError(
@@ -146,6 +150,20 @@ def fit(
         if source is not None:
             loop.restore(source)
         return loop.run(epochs, steps, progress)
+
+
+@contextmanager
+def _training_mode(pair: object) -> Iterator[None]:
+    """Switch a pair that is in evaluation mode as a whole to training mode inside the block."""
+    evaluating = isinstance(pair, nn.Module) and not pair.training
+    modes = {module: module.training for module in modules_of(pair)} if evaluating else {}
+    for module in modes:
+        module.training = True
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _checkpoints(place: str | Path | Checkpoints | None) -> Checkpoints | None:

@@ -1,6 +1,7 @@
 """Pixels in [0, 1] with a normalised density."""
 
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -10,6 +11,7 @@ from torch.distributions import constraints
 from ppvae.likelihoods.likelihood import Likelihood
 
 _SMALL = 0.1
+_ONE = torch.Size()
 
 
 class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
@@ -18,6 +20,7 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
     The normaliser l / tanh(l / 2) and the mean 1/2 + 1/(2 tanh(l / 2)) - 1/l both tend to finite
     values at l = 0. Written in the probability, as torch does, they lose half the digits of
     float32 near 1/2 and saturate near 0 and 1; here a series takes over where |l| is small.
+    Variance and samples likewise come from the logit.
     """
 
     def _cont_bern_log_norm(self) -> Tensor:
@@ -41,6 +44,33 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
         square = near.square()
         series = 0.5 + near * (1 / 12 - square * (1 / 720 - square * (1 / 30240)))
         return torch.where(small, series, exact)
+
+    @property
+    def variance(self) -> Tensor:
+        small = self.logits.abs() < 1
+        logits = torch.where(small, torch.ones_like(self.logits), self.logits)
+        exact = 1 / logits.square() - 0.25 / torch.sinh(logits / 2).square()
+        square = torch.where(small, self.logits, torch.zeros_like(self.logits)).square()
+        series = torch.zeros_like(square)
+        for coefficient in (-5.81e-9, 1.879e-7, -1 / 172800, 1 / 6048, -1 / 240, 1 / 12):
+            series = coefficient + square * series
+        return torch.where(small, series, exact)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        # A falling density, exp(-|l| x) on [0, 1], never overflows; a rising one mirrors it.
+        rate = self.logits.abs().clamp(min=1e-6)
+        rising = self.logits > 0
+        below = torch.where(rising, 1 - value, value)
+        falling = -torch.log1p(below * torch.expm1(-rate)) / rate
+        return torch.where(rising, 1 - falling, falling).clamp(0, 1)
+
+    def sample(self, sample_shape: Any = _ONE) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def rsample(self, sample_shape: Any = _ONE) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
 
 
 class ContinuousBernoulli(Likelihood):

@@ -96,7 +96,7 @@ class FullRank(nn.Module):
 @pytest.mark.parametrize(
     ("pair", "x", "message"),
     [
-        (Blind(), torch.zeros(3), r"one latent, got \['blind', 'seeing'\]"),
+        (Blind(), torch.zeros(3), r"one latent.*, got latents \['blind', 'seeing'\]"),
         (FullRank(), torch.zeros(3, 2), "does not split into dimensions"),
     ],
 )

@@ -160,7 +160,7 @@ def test_two_hand_written_steps_of_pyro_are_the_same():
     svi = pyro.infer.SVI(byhand.model, byhand.guide, optim, Trace_ELBO())
     with ppvae.isolation.seeded(0):
         for _ in range(2):
-            svi.step(x[torch.randperm(20)])
+            svi.step(x)  # all rows in one batch keep their order
     for name, value in weights_of(byhand).items():
         assert torch.allclose(value, weights_of(fitted)[name], atol=1e-6), name
 
@@ -551,7 +551,7 @@ WRONG = {
     "epochs and steps": ({"steps": 3, "epochs": 3}, ValueError, "not both; got 3 and 3"),
     "no epochs": ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
     "negative steps": ({"steps": -1}, ValueError, "steps must be at least 1, got -1"),
-    "weight": ({"kl_weight": -0.1}, ValueError, "kl_weight must be .* got -0.1"),
+    "weight": ({"kl_weight": -0.1}, ValueError, "kl_weight is -0.1; expected a finite number"),
     "clip": ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive, got 0.0"),
     "text": ({"data": "digits"}, TypeError, "got str"),
     "number": ({"data": 3}, TypeError, "got int"),

@@ -1,0 +1,1 @@
+"""Variational autoencoders from the beginning, in eleven steps that can be run and measured."""

@@ -1,0 +1,209 @@
+"""What a pair keeps in Pyro's parameter store: taken out with its constraints, and put back."""
+
+import types
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import constraints
+from torch import Tensor, nn
+
+KEY = "pyro.param "
+"""What the keys of tensors begin with that Pyro's store alone holds."""
+
+# The constraints that take arguments, each the attribute of the same name.
+_BOUNDED = {
+    "greater_than": ("lower_bound",),
+    "greater_than_eq": ("lower_bound",),
+    "less_than": ("upper_bound",),
+    "interval": ("lower_bound", "upper_bound"),
+    "half_open_interval": ("lower_bound", "upper_bound"),
+}
+_NAMED = tuple(
+    name
+    for name in constraints.__all__
+    if isinstance(getattr(constraints, name), constraints.Constraint)
+)
+
+
+def modules_of(pair: object) -> nn.Module:
+    """Return one module that holds every module of a pair: the pair itself, if it is one.
+
+    A pair that is none may hold modules as attributes, in lists, tuples and dicts, in other
+    objects, and in the closures of its functions.
+
+    Example:
+        >>> class Plain:
+        ...     def __init__(self):
+        ...         self.networks = {"encoder": nn.Linear(3, 2)}
+        >>> list(modules_of(Plain()).state_dict())
+        ['networks/encoder.weight', 'networks/encoder.bias']
+    """
+    if isinstance(pair, nn.Module):
+        return pair
+    root = nn.Module()
+    seen: dict[int, object] = {}  # the objects too, for an id is another's once its object is gone
+
+    def visit(value: object, path: tuple[str, ...]) -> None:
+        if id(value) in seen or len(path) > 4:
+            return
+        seen[id(value)] = value
+        parts: Mapping[Any, Any] = {}
+        if isinstance(value, nn.Module):
+            # Past `add_module`, which refuses names such as "train" that nn.Module itself has.
+            root._modules["/".join(path).replace(".", "/")] = value
+        elif isinstance(value, dict):
+            parts = value
+        elif isinstance(value, list | tuple):
+            parts = dict(enumerate(value))
+        elif isinstance(value, types.MethodType):
+            visit(value.__func__, path)
+            visit(value.__self__, path)
+        elif isinstance(value, types.FunctionType):
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            parts = {name: cell.cell_contents for name, cell in cells if cell != _EMPTY}
+        elif not isinstance(value, type | types.ModuleType | Tensor):
+            parts = getattr(value, "__dict__", {})
+        for name, part in parts.items():
+            visit(part, (*path, str(name)))
+
+    visit(pair, ())
+    for name in ("model", "guide"):
+        visit(getattr(pair, name, None), (name,))
+    return root
+
+
+_EMPTY = types.CellType()
+
+
+def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what Pyro's store holds, as JSON, and its unconstrained tensors, each under a key.
+
+    Args:
+        own: tensors that are saved anyway, by name; where the store holds one of them, as
+            `pyro.module` makes it, its name stands for it.
+
+    Raises:
+        ValueError: if a parameter's constraint cannot be written.
+    """
+    store = pyro.get_param_store()
+    names = {id(tensor): name for name, tensor in own.items()}
+    described, tensors = {}, {}
+    for name, tensor in store.named_parameters():
+        key = names.get(id(tensor))
+        if key is None:
+            key = KEY + name
+            tensors[key] = tensor
+        # The public `get_state` has them too, but takes `.unconstrained` off the tensors.
+        described[name] = {"tensor": key, "constraint": _describe(name, store._constraints[name])}
+    return described, tensors
+
+
+def read_entries(
+    described: Any, tensors: Mapping[str, Tensor]
+) -> dict[str, tuple[str, constraints.Constraint]]:
+    """Check what `entries` wrote: the key of each parameter's tensor, and its constraint.
+
+    Raises:
+        ValueError: if it is damaged; the message says where.
+    """
+    if not isinstance(described, dict):
+        raise ValueError(f"expected the parameters of Pyro's store by name, got {described!r:.60}")
+    found = {}
+    for name, entry in described.items():
+        if not isinstance(entry, dict) or str(entry.get("tensor")) not in tensors:
+            raise ValueError(f"the parameter {name!r} of Pyro's store has no tensor")
+        tensor = tensors[str(entry["tensor"])]
+        try:
+            found[name] = str(entry["tensor"]), _constraint(entry.get("constraint"), tensor)
+        except (TypeError, ValueError, IndexError, RecursionError) as error:
+            raise ValueError(
+                f"the parameter {name!r} of Pyro's store has no known constraint, got "
+                f"{entry.get('constraint')!r:.60}"
+            ) from error
+    return found
+
+
+def put_back(
+    described: Mapping[str, tuple[str, constraints.Constraint]],
+    own: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Put parameters into Pyro's store, over those of the same names.
+
+    Args:
+        described: what `read_entries` returned.
+        own: the loaded pair's own tensors by name: the store is given the tensors themselves.
+        tensors: the other tensors by key, copied into those that the store already holds.
+    """
+    store = pyro.get_param_store()
+    device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
+    present = dict(store.named_parameters())
+    unknown = []
+    for name, (key, constraint) in described.items():
+        held = present.get(name)
+        if key in own:
+            tensor = own[key]
+        elif held is not None and held.shape == tensors[key].shape:
+            tensor = held
+            with torch.no_grad():
+                tensor.copy_(tensors[key])
+                tensor.grad = None
+        elif "$$$" in name:
+            # `pyro.module` would neither take such a tensor over nor train its module then.
+            unknown.append(name)
+            continue
+        else:
+            tensor = tensors[key].to(device).requires_grad_()
+        if tensor is not held and held is not None:
+            del store[name]
+        store.set_state({"params": {name: tensor}, "constraints": {name: constraint}})
+    if unknown:
+        modules = sorted({name.split("$$$")[0] for name in unknown})
+        warnings.warn(
+            f"the weights of pyro.module {', '.join(map(repr, modules))} were not loaded, for no "
+            "such module was found: if it is the pair's, keep it as an attribute of the pair, or "
+            "run model and guide once and load again",
+            stacklevel=3,
+        )
+
+
+def _describe(name: str, constraint: Any) -> list[Any]:
+    for known in _NAMED:
+        if type(constraint) is type(getattr(constraints, known)) and not vars(constraint):
+            return [known]
+    for known, bounds in _BOUNDED.items():
+        if type(constraint) is getattr(constraints, known):
+            values = [getattr(constraint, bound) for bound in bounds]
+            return [known, *(v.tolist() if isinstance(v, Tensor) else float(v) for v in values)]
+    if isinstance(constraint, type(constraints.softplus_positive)):
+        return ["softplus_positive"]
+    if isinstance(constraint, constraints.independent):
+        base = _describe(name, constraint.base_constraint)
+        return ["independent", base, constraint.reinterpreted_batch_ndims]
+    raise ValueError(
+        f"the parameter {name!r} of Pyro's store has the constraint {constraint}, which cannot be "
+        f"saved; use one of pyro.distributions.constraints such as positive or interval"
+    )
+
+
+def _constraint(described: Any, tensor: Tensor) -> constraints.Constraint:
+    if not isinstance(described, list):
+        raise TypeError(described)
+    known, *arguments = described
+    if known == "independent":
+        base, dimensions = arguments
+        if type(dimensions) is not int or not 0 <= dimensions <= 100:
+            raise ValueError(dimensions)
+        return constraints.independent(_constraint(base, tensor), dimensions)
+    if known in _NAMED and not arguments:
+        return getattr(constraints, known)
+    if len(arguments) != len(_BOUNDED.get(known, ())) or known not in _BOUNDED:
+        raise ValueError(known)
+    values = [
+        torch.tensor(value, dtype=tensor.dtype) if isinstance(value, list) else float(value)
+        for value in arguments
+    ]
+    return getattr(constraints, known)(*values)
