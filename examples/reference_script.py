@@ -5,10 +5,8 @@ import functools
 import math
 from pathlib import Path
 
-import numpy as np
 import pyro.distributions as dist
 import torch
-from scipy.stats import norm
 from torch import Tensor, nn
 
 import ppvae
@@ -53,7 +51,7 @@ def train(pair: ppvae.VAE, digits: data.Dataset, steps: int, seed: int = 0) -> N
     """Fit by RMSProp with the program's constants.
 
     The step is lr * g / (sqrt(mean square of g) + eps) in torch. TensorFlow, for which these
-    constants were written, adds eps under the root, where it stops gradients below sqrt(eps), and
+    constants were written, adds eps under the root, where it damps gradients below sqrt(eps), and
     averages the loss over the minibatch. Pyro sums it: 64 times the gradient, and the same step
     while the gradient is far above eps = 1e-10.
     """
@@ -71,19 +69,13 @@ def score(pair: ppvae.VAE, x: Tensor, draws: int = 10) -> dict[str, float]:
     return {"negative ELBO": loss, "reconstruction": loss - kl, "KL": kl}
 
 
-def manifold(pair: ppvae.VAE, image_shape: tuple[int, int], path: Path, side: int = 20) -> Tensor:
-    """Draw what latents on a grid of the prior's quantiles decode to; return those images."""
-    quantiles = torch.tensor(norm.ppf(np.linspace(0.05, 0.95, side)), dtype=torch.float32)
-    down, across = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+def manifold(pair: ppvae.VAE, image_shape: tuple[int, int], path: Path) -> Tensor:
+    """Draw what a 20 x 20 grid on the prior's quantiles decodes to, and return those images."""
+    grid = torch.tensor(plots.quantile_grid(20), dtype=torch.float32)
     with torch.no_grad():
-        images = pair.decode(torch.stack([across, down], dim=-1)).mean
-    height, width = image_shape
-    canvas = images.reshape(side, side, height, width).transpose(1, 2)
-    whole = (side * height, side * width)
-    figure = plots.image_grid(canvas.reshape(1, -1), whole, "p(x|z) on the prior's quantiles")
-    figure.set_size_inches(7, 7.4)
-    figure.savefig(path, dpi=150)
-    return images.flatten(0, 1)
+        images: Tensor = pair.decode(grid).mean
+    plots.manifold(images, image_shape).savefig(path, dpi=150)
+    return images
 
 
 def main(folder: str | None = None, steps: int = 30_000, output: str = ".", seed: int = 0) -> None:
@@ -95,7 +87,7 @@ def main(folder: str | None = None, steps: int = 30_000, output: str = ".", seed
     for name, value in score(pair, digits.test).items():
         print(f"{name:15s}{value:9.2f} nats per test image")
     Path(output).mkdir(parents=True, exist_ok=True)
-    manifold(pair, digits.image_shape or (28, 28), Path(output) / "manifold.png")
+    manifold(pair, digits.image_shape, Path(output) / "manifold.png")
 
 
 if __name__ == "__main__":

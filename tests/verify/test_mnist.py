@@ -54,7 +54,7 @@ def test_reference_script(tmp_path):
             reached[name].append(terms["negative ELBO"])
         path = tmp_path / f"manifold-{seed}.png"
         images = script["manifold"](pair, digits.image_shape, path)
-        counts = torch.as_tensor(neighbours.predict(images.flatten(1))).bincount(minlength=10)
+        counts = torch.as_tensor(neighbours.predict(images)).bincount(minlength=10)
         print(f"\nseed {seed}: digits 0 to 9 on the manifold {counts.tolist()}, {path}")
         # Two dimensions do not hold all ten: neighbours such as 4 and 9 merge.
         assert (counts >= 4).sum() >= 8
