@@ -4,12 +4,17 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from examples.tutorial.__main__ import STEPS
 from examples.tutorial.__main__ import main as tutorial
+from tests.data.test_handwriting import write
+from tests.verify.reference import Tutorial, score_tutorial
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[!_]*.py"))
 SMALL = {"fit_digits": (2, 20), "own_pair": (2, 20)}
+REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
+EXAMPLES.remove(REFERENCE)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -17,6 +22,44 @@ def test_example_runs(path, capsys):
     runpy.run_path(str(path))["main"](*SMALL[path.stem])
     shown = capsys.readouterr().out
     assert "posterior_kl" in shown
+
+
+def test_reference_script_runs(tmp_path, capsys):
+    write(tmp_path)  # as many images as MNIST has for training, smaller ones
+    script = runpy.run_path(str(REFERENCE))
+    script["main"](str(tmp_path), steps=20, output=str(tmp_path / "figures"))
+    shown = capsys.readouterr().out.splitlines()
+    loss, reconstruction, kl = (float(line.split()[-5]) for line in shown)
+    assert loss == pytest.approx(reconstruction + kl, abs=0.02)
+    assert (tmp_path / "figures" / "manifold.png").stat().st_size > 10_000
+
+
+def test_reference_script_starts_from_the_variances_it_names():
+    layer = runpy.run_path(str(REFERENCE))["linear"](2000, 500)
+    # Standard errors of the two standard deviations: 0.07 % and 3 %.
+    assert layer.weight.std().item() == pytest.approx((2 / 2000) ** 0.5, rel=0.003)
+    assert layer.bias.std().item() == pytest.approx((2 / 500) ** 0.5, rel=0.13)
+
+
+def test_reference_script_is_the_plain_port_on_the_same_weights_and_draws():
+    script = runpy.run_path(str(REFERENCE))
+    pair, port = script["build"](6, hidden=5), Tutorial(6, hidden=5)
+    layers = {
+        "encoder": pair.posterior.network[0],
+        "loc": pair.posterior.loc,
+        "log_variance": pair.posterior.log_variance,
+        "decoder": pair.likelihood.network[0],
+        "pixels": pair.likelihood.network[2],
+    }
+    with torch.no_grad():
+        for name, layer in layers.items():
+            port.weights[name].copy_(layer.weight.T)
+            port.biases[name].copy_(layer.bias)
+    x = torch.rand(20_000, 6)
+    ours, theirs = script["score"](pair, x, draws=20), score_tutorial(port, x, draws=20)
+    assert ours["KL"] == pytest.approx(theirs["KL"], rel=1e-5)
+    # The draws differ: 400,000 of them, whose standard error is below 0.01.
+    assert ours["negative ELBO"] == pytest.approx(theirs["negative ELBO"], abs=0.05)
 
 
 def test_tutorial_runs(tmp_path, capsys):
