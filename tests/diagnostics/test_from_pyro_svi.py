@@ -177,13 +177,13 @@ AUTOGUIDES = [
 def test_mean_weight_is_the_elbo(model, autoguide):
     x = torch.linspace(-1, 2, 8)
     guide = fitted(autoguide(model), model, x)
-    results = ppvae.from_pyro_svi(model, guide, x, draws=50, seed=3, predictive=True)
-    # A plate's subsample is one more draw of Pyro's, but these models do not look at it.
+    results = ppvae.from_pyro_svi(model, guide, x, draws=20, seed=3, predictive=False)
+    # The random subsample is one more draw in Pyro's runs: there the weights agree in the mean.
     with seeded(3), torch.no_grad():
-        elbos = [-Trace_ELBO().loss(model, guide, x) for _ in range(50)]
+        elbos = [-Trace_ELBO().loss(model, guide, x) for _ in range(20)]
     weights = results["sample_stats"]["log_weight"].values[0]
     if model is subsampled:
-        error = math.hypot(np.std(elbos), np.std(weights)) / math.sqrt(50)
+        error = math.hypot(np.std(elbos), np.std(weights)) / math.sqrt(20)
         assert abs(weights.mean() - np.mean(elbos)) < SIGMA * error + 1e-4
     else:
         assert np.allclose(weights, elbos, rtol=1e-5)
