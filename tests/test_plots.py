@@ -16,6 +16,10 @@ HISTORY = xr.Dataset(
     },
     coords={"step": np.arange(30)},
 )
+SUMMARY = xr.Dataset(
+    {"mean": ("term", [-8.0, 2.0, -10.0, -9.0, 1.0])},
+    {"term": ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]},
+)
 FIGURES = {
     "training_curves": lambda: plots.training_curves(HISTORY),
     "kl_bars": lambda: plots.kl_bars(xr.DataArray([0.5, 2.0, 0.0], dims="z")),
@@ -23,6 +27,11 @@ FIGURES = {
         {"data": np.eye(4), "again": np.eye(4)}, (2, 2), "rows"
     ),
     "image_grid": lambda: plots.image_grid(np.eye(4)[:3], (2, 2), "grid"),
+    "latent_scatter": lambda: plots.latent_scatter(np.eye(4)[:, :2], [0, 1, 1, 0]),
+    "manifold": lambda: plots.manifold(np.zeros((9, 4)), (2, 2)),
+    "traversals": lambda: plots.traversals(np.zeros((1, 3, 4)), (2, 2), ["z_0"], [-1, 0, 1]),
+    "pareto_k": lambda: plots.pareto_k([-np.inf, 0.3, 0.9], 0.7),
+    "evidence_bars": lambda: plots.evidence_bars(SUMMARY),
 }
 
 
@@ -50,6 +59,46 @@ def test_kl_bars_are_sorted_and_named():
 def test_images_keep_their_values():
     axes = plots.image_grid(np.arange(8.0).reshape(2, 4), (2, 2), "grid").axes
     assert axes[1].images[0].get_array().tolist() == [[4, 5], [6, 7]]
+
+
+def test_manifold_stands_as_the_latent_space_does():
+    """The first latent grows to the right, the second upwards."""
+    grid = plots.quantile_grid(3)
+    drawn = plots.manifold(grid[:, :1], (1, 1)).axes[0].images[0].get_array()
+    assert (np.diff(drawn, axis=1) > 0).all() and (np.diff(drawn, axis=0) == 0).all()
+    drawn = plots.manifold(grid[:, 1:], (1, 1)).axes[0].images[0].get_array()
+    assert (np.diff(drawn, axis=0) < 0).all() and (np.diff(drawn, axis=1) == 0).all()
+
+
+def test_both_sides_of_the_formula_end_at_the_elbo():
+    bars = plots.evidence_bars(SUMMARY).axes[0].patches
+    ends = [bar.get_x() + bar.get_width() for bar in bars]
+    assert sorted(ends) == [-10, -10, -9, -8]
+
+
+def test_pareto_k_says_how_many_are_above():
+    axes = plots.pareto_k([-np.inf, 0.3, 0.9], 0.7).axes[0]
+    assert axes.get_title().endswith("0.70 for 1 of 3")
+    assert np.isfinite(axes.collections[0].get_offsets()).all()
+
+
+WRONG = {
+    "scatter": (lambda: plots.latent_scatter(np.eye(3)), r"shape \(data, 2\), got \(3, 3\)"),
+    "manifold": (
+        lambda: plots.manifold(np.zeros((8, 4)), (2, 2)),
+        "square number of images, got 8",
+    ),
+    "traversals": (
+        lambda: plots.traversals(np.zeros((1, 3, 4)), (2, 2), ["a", "b"], [0, 1, 2]),
+        r"shape \(2, 3, pixels\), got \(1, 3, 4\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG.values(), ids=WRONG.keys())
+def test_arrays_of_another_shape_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_empty_history_and_uneven_rows_are_refused():
