@@ -365,6 +365,14 @@ def test_run_without_a_checkpoint_is_resumed_from_its_start():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_resumed_run_that_is_refused_stays(capsys):
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    Path("cut").mkdir()
+    Path("cut/config.yaml").write_text(Path("whole/config.yaml").read_text())
+    assert main(["fit", "--resume", "cut", "--batch_size", "99999"]) == 2
+    assert Path("cut/config.yaml").exists()
+
+
 def test_options_of_a_dataset_are_told(capsys):
     assert main(["fit", "--data.help", "mnist"]) == 0
     assert "--data.binarized" in capsys.readouterr().out
@@ -374,7 +382,7 @@ def test_diverged_training_keeps_its_run(capsys):
     assert main([*QUICK, "--optimizer.lr", "1e30"]) == 1
     shown = capsys.readouterr()
     assert "at site 'z'" in shown.err and shown.err.count("\n") == 1
-    assert "diverged after" in shown.out
+    assert "diverged after" in shown.out and shown.out.endswith("runs/digits-1\n")
     assert all(t.isfinite().all() for t in load_file("runs/digits-1/pair.safetensors").values())
 
 

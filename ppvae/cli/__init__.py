@@ -136,12 +136,14 @@ def _fit(
     except inference.Diverged as error:
         result, code = error.fit, errors.complain(str(error), code=1)
     except BaseException:
-        run.discard_if_unused()
+        if not chosen.resume:
+            run.discard_if_unused()
         raise
     run.save(pair, result)
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
     print(f"{result.reason} after {result.steps} steps{passes}")
-    return code or _measure(run, pair, dataset, "test", chosen.draws, chosen.seed)
+    measured = _measure(run, pair, dataset, "test", chosen.draws, chosen.seed)
+    return code or measured
 
 
 def _diagnose(
