@@ -35,6 +35,14 @@ class Tutorial(nn.Module):
             {name: normal(weight.shape[1]) for name, weight in self.weights.items()}
         )
 
+    @torch.no_grad()
+    def copy(self, layers):
+        """Take the weights of linear layers, by name."""
+        for name, layer in layers.items():
+            self.weights[name].copy_(layer.weight.T)
+            self.biases[name].copy_(layer.bias)
+        return self
+
     def layer(self, name, x):
         return x @ self.weights[name] + self.biases[name]
 
@@ -49,9 +57,7 @@ class Tutorial(nn.Module):
         return cross_entropy, kl
 
 
-def train_tutorial(x, steps, seed, batch_size=64):
-    torch.manual_seed(seed)
-    program = Tutorial(x.shape[1])
+def train_tutorial(program, x, steps, batch_size=64):
     optimizer = torch.optim.RMSprop(program.parameters(), lr=1e-3, alpha=0.9, eps=1e-10)
     done = 0
     while done < steps:
@@ -61,7 +67,6 @@ def train_tutorial(x, steps, seed, batch_size=64):
             (cross_entropy + kl).mean().backward()
             optimizer.step()
             done += 1
-    return program
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 """One hidden factor, ten latents: how many does a trained pair use, and do classes stay apart?
 
 Segments of every length are a curve through the space of images. Where the curve is long beside
-the pixel noise and turns often, training first lays it along two or three latents and straightens
-it later: 16 x 16 pixels need more than the default 100 epochs, 8 x 8 pixels do not. The straight
-solution has the higher ELBO.
+the pixel noise and turns often, training can lay it along two or three latents and stay there, in
+a solution whose ELBO is 0.3 nats lower than that of one latent. 8 x 8 pixels fit as they are. Of
+16 x 16 pixels, 300 epochs straighten the curve in 3 of 5 starts; a weight of the KL that falls
+from 10 to 1 does so in 100 epochs from every start. Weight w is to one active latent as noise
+sqrt(w) times larger: the image is learned from coarse to fine.
 """
 
 import functools
@@ -21,24 +23,28 @@ SCALE = 0.1  # a human's pixel noise, on pixels between 0 and 1
 pytestmark = pytest.mark.verify
 
 
-def fitted(segments, epochs, seed):
+def falling(step):
+    return max(1.0, 10 * (1 - step / 1600))  # 1 for more than the second half of 3200 steps
+
+
+def fitted(segments, epochs, seed, kl_weight=1.0):
     torch.manual_seed(seed)
     likelihood = functools.partial(likelihoods.Normal, scale=SCALE)
     pair = pairs.assemble(segments, latent=10, likelihood=likelihood)
-    ppvae.fit(pair, segments, epochs=epochs, seed=seed)
+    ppvae.fit(pair, segments, epochs=epochs, kl_weight=kl_weight, seed=seed)
     return pair
 
 
 @pytest.mark.parametrize(
-    ("size", "noise", "epochs"),
-    [(16, 0.0, 300), (8, 0.0, 100), (8, SCALE, 100)],
-    ids=["16 x 16, exact", "8 x 8, exact", "8 x 8, noise added"],
+    ("size", "noise", "kl_weight"),
+    [(8, 0.0, 1.0), (16, 0.0, falling), (8, SCALE, 1.0)],
+    ids=["8 x 8, exact", "16 x 16, exact", "8 x 8, noise added"],
 )
-def test_one_factor_is_one_active_unit(size, noise, epochs):
+def test_one_factor_is_one_active_unit(size, noise, kl_weight):
     segments = data.segments(size=size, noise=noise)
     counts, others = [], []
     for seed in range(5):
-        pair = fitted(segments, epochs, seed)
+        pair = fitted(segments, 100, seed, kl_weight)
         counts.append(diagnostics.active_units(pair, segments, threshold=0.01).count)
         kl = sorted(diagnostics.kl_per_dimension(pair, segments).values, reverse=True)
         others.append(kl[1])
@@ -51,7 +57,7 @@ def test_one_factor_is_one_active_unit(size, noise, epochs):
         )
     print()
     assert statistics.median(counts) == 1
-    assert statistics.median(others) < 0.05
+    assert max(others) < 0.05
 
 
 @pytest.mark.parametrize("size", [8, 16])
