@@ -11,19 +11,16 @@ from torch import Tensor
 from ppvae import predictions
 from ppvae.batches import Batch, chunks
 from ppvae.isolation import seeded, seeds
-from ppvae.traces import (
-    Pair,
+from ppvae.sites import (
     Site,
     Sites,
-    Structure,
     by_datapoint,
     closed_form_kl,
-    execute,
     log_prob,
     one_draw,
     per_datapoint,
-    structure_of,
 )
+from ppvae.traces import Pair, Structure, execute, structure_of
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.batches import Batch
-from ppvae.traces import (
+from ppvae.sites import (
     PLATE,
-    Pair,
     Site,
     Sites,
-    Structure,
     by_datapoint,
     log_prob,
     one_draw,
@@ -26,6 +24,7 @@ from ppvae.traces import (
     plates,
     sample_sites,
 )
+from ppvae.traces import Pair, Structure
 
 DRAWS = "ppvae draws"
 """The name of the plate over draws: one that no pair has."""

@@ -11,7 +11,8 @@ from torch.distributions import kl_divergence
 from ppvae.batches import Data, as_batch
 from ppvae.draws import draw_chunks
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, Site, Structure, by_datapoint, plates, run
+from ppvae.sites import Site, by_datapoint, plates
+from ppvae.traces import Pair, Structure, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 

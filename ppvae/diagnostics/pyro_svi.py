@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ppvae.diagnostics.groups import Array, Variable, tree
 from ppvae.isolation import isolated, seeded, seeds
 from ppvae.predictions import Unobserved
-from ppvae.traces import Site, Sites, log_prob, plates, sample_sites, unnormalised
+from ppvae.sites import Site, Sites, log_prob, plates, sample_sites, unnormalised
 
 Program = Callable[..., Any]
 

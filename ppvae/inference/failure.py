@@ -11,7 +11,8 @@ from torch.distributions.constraints import is_dependent
 
 from ppvae.batches import Batch
 from ppvae.isolation import isolated
-from ppvae.traces import Pair, support_text
+from ppvae.sites import support_text
+from ppvae.traces import Pair
 
 _ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
 

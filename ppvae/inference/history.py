@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.batches import Batch
-from ppvae.traces import PLATE, Pair, Site, Sites, plates, run, same_mask
+from ppvae.sites import PLATE, Site, Sites, plates, same_mask
+from ppvae.traces import Pair, run
 
 Record = dict[str, float]
 """One evaluation: numbers by name."""

@@ -10,7 +10,8 @@ from ppvae.batches import Batch
 from ppvae.inference.failure import explain
 from ppvae.isolation import isolated
 from ppvae.parameters import announce, collect
-from ppvae.traces import Pair, Sites, run
+from ppvae.sites import Sites
+from ppvae.traces import Pair, run
 
 
 def programs(
