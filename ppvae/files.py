@@ -20,6 +20,10 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
     The content is on disk before the file is renamed; on an exception nothing is left.
 
+    Raises:
+        OSError: if it cannot be written; it names `path` also where the disk is full, of which
+            the system does not say which file it was.
+
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with whole(Path(folder) / "note.txt") as file:
@@ -37,8 +41,10 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp leaves it to the owner alone
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     # The new name, too, is on disk before anything is done that relies on it.
     folder = os.open(path.parent, os.O_RDONLY)

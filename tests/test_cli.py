@@ -1,7 +1,9 @@
 """The command line as its user types it."""
 
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -510,6 +512,65 @@ def test_damaged_run_is_one_sentence_and_runs_nothing(name, case, trained, capsy
     shown = capsys.readouterr().err
     assert message in shown and shown.count("\n") == 1
     assert not Path("hacked").exists()
+
+
+def limited(words, size):
+    """Run the program where no file may grow past `size` bytes: the system refuses the write."""
+    program = Path(sys.executable).parent / "ppvae"
+    return subprocess.run(
+        [program, *words],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+FULL = {
+    "configuration": (100, "run/config.yaml: File too large"),
+    "checkpoint": (20_000, "run/checkpoint-1.safetensors: File too large"),
+}
+
+
+@pytest.mark.parametrize(("size", "message"), FULL.values(), ids=FULL.keys())
+def test_write_that_the_system_refuses_is_one_sentence(size, message):
+    words = [*QUICK, "--folder", "run", "--checkpoint_seconds", "0"]
+    refused = limited(words, size)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert message in refused.stderr and refused.stderr.count("\n") == 1
+    assert not list(Path(".").iterdir())  # nothing half-written, nor a run that never began
+
+
+def test_full_disk_keeps_the_run(capsys, monkeypatch):
+    """The disk fills up while the second checkpoint is written; room is made; the run goes on."""
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    fsync, left = os.fsync, [6]  # configuration 2, a checkpoint's two files and folders 4
+
+    def full(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main([*QUICK, "--folder", "cut", "--checkpoint_seconds", "0"]) == 2
+    shown = capsys.readouterr()
+    assert "No space left on device" in shown.err and shown.err.count("\n") == 1
+    assert "go on with `ppvae fit --resume cut`" in shown.err
+    assert not list(Path("cut").glob(".*"))
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="only Linux has this folder")
+def test_unwritable_folder_is_one_sentence(capsys):
+    # Not even root may write there, unlike in a folder whose permissions say so.
+    assert main([*QUICK, "--folder", "/sys/kernel/run"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("ppvae: error: /sys/kernel/run: ") and shown.err.count("\n") == 1
+    assert shown.out == ""
 
 
 def test_program_itself():

@@ -109,13 +109,14 @@ def _fit(
     run = Run(Path(chosen.resume)) if chosen.resume else None
     if run is None:
         run = Run.create(dataset.name, chosen.folder, chosen.overwrite)
-        run.write_standardization(dataset)
-        run.write_config(_repeatable(parser, options))
-    else:
-        dataset = run.standardized(dataset)
     checkpoints = inference.Checkpoints(run.folder, chosen.checkpoint_seconds)
     code = 0
     try:
+        if chosen.resume:
+            dataset = run.standardized(dataset)
+        else:
+            run.write_standardization(dataset)
+            run.write_config(_repeatable(parser, options))
         result = inference.fit(
             pair,
             dataset,
@@ -135,6 +136,15 @@ def _fit(
         )
     except inference.Diverged as error:
         result, code = error.fit, errors.complain(str(error), code=1)
+    except OSError as error:
+        if not checkpoints.exists:
+            if not chosen.resume:
+                run.discard_if_unused()
+            raise
+        raise OSError(
+            f"{errors.of_os(error)}; the last checkpoint is kept, go on with "
+            f"`ppvae fit --resume {run.folder}`"
+        ) from error
     except BaseException:
         if not chosen.resume:
             run.discard_if_unused()
