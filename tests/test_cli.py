@@ -18,7 +18,7 @@ import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
 
-QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.hidden", "[16]"]
+QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
 
 
 @pytest.fixture(autouse=True)
@@ -407,8 +407,9 @@ WRONG = {
     "fit digits --optimizer Adan": "--optimizer: no class named Adan fits here",
     "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
-    "fit digits --network.hidden [x]": "--network.hidden: expected a value of type int, got x",
-    "fit digits --network.hidden [0]": "MLP needs positive layer sizes, got [10, 0, 64]",
+    "fit digits --network.width x": "--network.width: expected a value of type int, got x",
+    "fit digits --network.width 0": "ResidualMLP needs positive layer sizes and depth",
+    "fit digits --network MLP --network.hidden [0]": "positive layer sizes, got [10, 0, 64]",
     "fit digits --kl_weight -1": "kl_weight is -1.0; expected a finite number of at least 0",
     "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
     "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",

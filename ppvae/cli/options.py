@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import ppvae
 from ppvae.likelihoods import Likelihood
-from ppvae.networks import MLP
+from ppvae.networks import ResidualMLP
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, StandardNormal
 
@@ -25,7 +25,7 @@ def fit(
     *,
     pair: str | dict[str, Any] | None = None,
     latent: int = 10,
-    network: Callable[[int, int], nn.Module] = MLP,
+    network: Callable[[int, int], nn.Module] = ResidualMLP,
     prior: Callable[[int], Prior] = StandardNormal,
     likelihood: Callable[[nn.Module], Likelihood] | None = None,
     posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,

@@ -8,7 +8,7 @@ from torch.distributions import constraints
 
 from ppvae.data import Dataset
 from ppvae.likelihoods import Bernoulli, Binomial, ContinuousBernoulli, Likelihood, Normal
-from ppvae.networks import MLP
+from ppvae.networks import ResidualMLP
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, StandardNormal
@@ -18,7 +18,7 @@ def assemble(
     dataset: Dataset,
     *,
     latent: int = 10,
-    network: Callable[[int, int], nn.Module] = MLP,
+    network: Callable[[int, int], nn.Module] = ResidualMLP,
     prior: Callable[[int], Prior] = StandardNormal,
     likelihood: Callable[[nn.Module], Likelihood] | None = None,
     posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,
