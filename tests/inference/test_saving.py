@@ -23,6 +23,10 @@ def pair_with(decoder, encoder):
 NETWORKS = {
     "linear": lambda: (nn.Linear(2, 6), nn.Linear(6, 4, bias=False)),
     "MLP": lambda: (networks.MLP(2, 6, hidden=()), networks.MLP(6, 4, activation=nn.Tanh)),
+    "residual": lambda: (
+        networks.ResidualMLP(2, 6, width=5),
+        networks.ResidualMLP(6, 4, depth=1, activation=nn.Tanh),
+    ),
     "sequential": lambda: (
         nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.3), nn.Dropout(0.2), nn.Linear(8, 6)),
         nn.Sequential(

@@ -23,6 +23,9 @@ FOLDER = os.environ.get("PPVAE_MNIST")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEEDS = range(3)
 STEPS = 30_000  # of the tutorials' program
+# Its loss spreads by 2 nats from seed to seed, in the port alike: of three seeds, the difference of
+# the means has a standard error of 1.7, of six 1.2.
+TUTORIAL_SEEDS = range(6)
 PASSES = 20  # over the training images, for both pairs of the comparison on binary pixels
 IMAGES = 2000  # of the 10,000 test images, drawn at random, the same for all
 DRAWS = 1000
@@ -39,7 +42,7 @@ def test_reference_script(tmp_path):
     digits = data.mnist(FOLDER, binarized=False)
     neighbours = KNeighborsClassifier(5).fit(digits.train, digits.labels["train"])
     reached = {"ours": [], "port": []}
-    for seed in SEEDS:
+    for seed in TUTORIAL_SEEDS:
         begun = time.perf_counter()
         torch.manual_seed(seed)
         pair = script["build"](*digits.event_shape)
