@@ -33,13 +33,20 @@ def announce(module: nn.Module) -> None:
     """
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            value = parameter.detach()
-            # Pyro's SVI asks the value of a `param` site for the tensor to optimise.
-            value.unconstrained = lambda leaf=parameter: leaf  # type: ignore[attr-defined]
-            _parameter(value, name=name)
+            announce_parameter(name, parameter)
 
 
-class _Collector(Messenger):  # type: ignore[misc]
+def announce_parameter(name: str, parameter: Tensor) -> None:
+    """Tell the inference that is running around the caller of one parameter by its name."""
+    value = parameter.detach()
+    # Pyro's SVI asks the value of a `param` site for the tensor to optimise.
+    value.unconstrained = lambda leaf=parameter: leaf  # type: ignore[attr-defined]
+    _parameter(value, name=name)
+
+
+class Collector(Messenger):  # type: ignore[misc]
+    """Collects the unconstrained tensors of all `param` sites inside the block, by name."""
+
     def __init__(self) -> None:
         super().__init__()
         self.parameters: dict[str, Tensor] = {}
@@ -51,6 +58,13 @@ class _Collector(Messenger):  # type: ignore[misc]
                 f"parameter {name!r} is announced by two different modules; hold both in one "
                 "module, so that their names differ"
             )
+
+    def unique(self) -> dict[str, Tensor]:
+        """Return the tensors found, each once, under the first of its names."""
+        unique: dict[int, str] = {}
+        for name, parameter in self.parameters.items():
+            unique.setdefault(id(parameter), name)
+        return {name: self.parameters[name] for name in unique.values()}
 
 
 def collect(program: Callable[[], object]) -> dict[str, Tensor]:
@@ -67,9 +81,7 @@ def collect(program: Callable[[], object]) -> dict[str, Tensor]:
         >>> list(collect(lambda: announce(layer)))
         ['weight', 'bias']
     """
-    with torch.no_grad(), _Collector() as collector:
+    with torch.no_grad(), Collector() as collector:
         program()
-    unique: dict[int, str] = {}
-    for name, parameter in collector.parameters.items():
-        unique.setdefault(id(parameter), name)
-    return {name: collector.parameters[name] for name in unique.values()}
+    found: dict[str, Tensor] = collector.unique()
+    return found

@@ -2,6 +2,7 @@
 
 from ppvae.inference.callbacks import EarlyStopping
 from ppvae.inference.checkpoints import Checkpoints
+from ppvae.inference.compiled import Compiled
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.saving import load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
@@ -10,6 +11,7 @@ from ppvae.inference.training import fit
 
 __all__ = [
     "Checkpoints",
+    "Compiled",
     "CyclicWarmup",
     "Diverged",
     "EarlyStopping",

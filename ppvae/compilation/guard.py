@@ -1,0 +1,77 @@
+"""What a graph took for granted of the Python objects behind it."""
+
+from collections.abc import Hashable
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor, nn
+
+from ppvae.isolation import modules_of
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+class Guard:
+    """Remembers numbers, texts and tensors that a pair's modules hold, and sees them change.
+
+    A graph holds tensors by reference, so their values may change; that another tensor takes the
+    place of one, or that a number such as a module's `training` changes, it would not notice.
+
+    Args:
+        programs: a model and a guide.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.Dropout()
+        >>> guard = Guard(layer, layer)
+        >>> before = guard.state()
+        >>> _ = layer.eval()
+        >>> guard.state() == before
+        False
+    """
+
+    def __init__(self, *programs: Any) -> None:
+        model, guide = programs
+        modules = modules_of(SimpleNamespace(model=model, guide=guide))
+        holders: list[dict[str, Any]] = [vars(module) for module in modules]
+        for program in programs:
+            owner = getattr(program, "__self__", program)
+            if not isinstance(owner, nn.Module) and hasattr(owner, "__dict__"):
+                holders.append(vars(owner))
+        self._plain = [
+            (holder, name)
+            for holder in holders
+            for name, value in holder.items()
+            if type(value) in _PLAIN and not name.startswith("_")
+        ]
+        tensors: list[tuple[dict[str, Any], str]] = [
+            (group, name)
+            for module in modules
+            for group in (module._parameters, module._buffers)
+            for name in group
+        ]
+        tensors += [
+            (holder, name)
+            for holder in holders
+            for name, value in holder.items()
+            if isinstance(value, Tensor)
+        ]
+        self._tensors = tensors
+
+    def state(self) -> Hashable:
+        """Return what must not change, as one value to compare."""
+        found = [holder.get(name) for holder, name in self._plain]
+        tensors = [holder.get(name) for holder, name in self._tensors]
+        return (
+            *map(_hashable, found),
+            *map(id, tensors),
+            *[tensor.requires_grad for tensor in tensors if tensor is not None],
+            *[(tensor.dtype, tensor.shape) for tensor in tensors if tensor is not None],
+        )
+
+
+def _hashable(value: Any) -> Hashable:
+    if type(value) in _PLAIN:
+        plain: Hashable = value
+        return plain
+    return type(value)
