@@ -1,6 +1,7 @@
 """Turns a graph into machine code by torch's own code generator."""
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -85,7 +86,9 @@ class Code:
         if self._thread is not None:
             self._thread.join()
         elif not self.ready:
-            self._generate()
+            with warnings.catch_warnings():  # which acts on all threads, so not in the background
+                warnings.simplefilter("ignore")
+                self._generate()
         if self._error is not None:
             first = (str(self._error).strip().splitlines() or [""])[0]
             raise Refused(f"no code could be generated: {first}") from self._error
@@ -114,10 +117,13 @@ def _check_aliases(graph: Graph, inputs: Sequence[Tensor]) -> None:
 
 def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
     """Decompose and functionalise the graph; return what generates the code of the result."""
-    # Imported here, for it takes seconds and most trainings never come to it.
-    import torch._inductor.config
-    from torch._inductor.compile_fx import compile_fx, compile_fx_inner
-    from torch._inductor.virtualized import V
+    with warnings.catch_warnings():
+        # torch's generator uses parts of torch that torch deprecates.
+        warnings.simplefilter("ignore")
+        # Imported here, for it takes seconds and most trainings never come to it.
+        import torch._inductor.config
+        from torch._inductor.compile_fx import compile_fx, compile_fx_inner
+        from torch._inductor.virtualized import V
 
     module = torch.fx.GraphModule(graph.module, _copied(graph.module.graph))
     outputs = module.graph.output_node().args[0]
@@ -148,7 +154,8 @@ def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
         return _Deferred()
 
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             compile_fx(module, list(inputs), inner_compile=defer, config_patches=options)
     except Refused:
         raise

@@ -71,7 +71,4 @@ class Guard:
 
 
 def _hashable(value: Any) -> Hashable:
-    if type(value) in _PLAIN:
-        plain: Hashable = value
-        return plain
-    return type(value)
+    return (value,) if type(value) in _PLAIN else (id(type(value)),)

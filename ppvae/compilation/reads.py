@@ -39,10 +39,20 @@ _UNDECIDED: dict[tuple[str, str], Callable[[Tensor], Any]] = {
     ("pyro.distributions.util", "is_identically_one"): lambda value: math.nan,
     # A comparison of scales that raises or does nothing.
     ("pyro.infer.traceenum_elbo", "_get_common_scale"): lambda value: float(_now(value)),
+    # With probabilities of zero it leaves their terms out, which are zero otherwise, or NaN.
+    ("pyro.infer.util", "Dice.compute_expectation"): lambda value: True,
     # Checks of a distribution's own parameters: a bad one shows in the loss.
     ("torch.distributions.distribution", "Distribution.__init__"): lambda value: True,
+    # The first half of a check, of which the second tells as much.
+    ("torch.distributions.constraints", "_PositiveDefinite.check"): lambda value: True,
+    ("torch.distributions.constraints", "_PositiveSemidefinite.check"): lambda value: True,
 }
-_CHECKED = ("torch.distributions.distribution", "Distribution._validate_sample")
+
+# Readers that raise unless what they read is true; the graph tells whether it is.
+_CHECKS = {
+    ("torch.distributions.distribution", "Distribution._validate_sample"),
+    ("pyro.poutine.scale_messenger", "ScaleMessenger.__init__"),
+}
 
 
 class Watch:
@@ -135,7 +145,7 @@ class _Functions(TorchFunctionMode):
 
     def _read(self, function: Any, tensor: Tensor, kwargs: Any) -> Any:
         caller = _called_by()
-        if caller == _CHECKED:
+        if caller in _CHECKS:
             self.watch.checks.append(tensor.all())
             return True
         if caller in _UNDECIDED:
@@ -143,7 +153,8 @@ class _Functions(TorchFunctionMode):
         if function is Tensor.item and caller[0].startswith("pyro.infer."):
             return tensor.detach().double()  # an objective hands its loss over as a number
         if _constant(tensor):
-            return function(_now(tensor), **kwargs)
+            with _disable_current_modes():
+                return function(tensor.detach(), **kwargs)
         name = getattr(function, "__name__", str(function)).strip("_")
         raise self.watch.refuse(f"Python reads a tensor's value by `{name}`")
 
@@ -240,11 +251,16 @@ def literal(node: Node) -> bool:
     return bool(node.users) and all(user.target in lifts for user in node.users)
 
 
+_BETWEEN = (
+    *(__name__, "torch.overrides", "torch._tensor", "torch._ops"),
+    *("torch._compile", "torch._dynamo.eval_frame", "torch.fx.experimental.proxy_tensor"),
+)
+
+
 def _reader() -> FrameType:
     """Return the frame of the code that asked for what is being judged."""
     frame = sys._getframe(1)
-    hidden = (__name__, "torch.overrides", "torch._tensor", "torch._ops")
-    while frame.f_back is not None and frame.f_globals.get("__name__") in hidden:
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _BETWEEN:
         frame = frame.f_back
     return frame
 

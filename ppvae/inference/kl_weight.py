@@ -23,8 +23,6 @@ class KLWeight:
         """Return `program` with its latent sites scaled by the weight of the moment."""
 
         def run(*batch: Tensor) -> Any:
-            if float(self.value) == 1.0:
-                return program(*batch)
             with _Scale(self.value):
                 return program(*batch)
 

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from ppvae.batches import Batch, chunks
 from ppvae.inference.checkpoints import Checkpoints, State
+from ppvae.inference.compiled_steps import CompiledSteps
 from ppvae.inference.failure import explain
 from ppvae.inference.history import Record, as_dataset, terms
-from ppvae.inference.minibatches import Minibatches, monitored, row_chunk
+from ppvae.inference.minibatches import Minibatch, Minibatches, monitored, row_chunk
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
-from ppvae.inference.steps import Steps
 from ppvae.isolation import isolated, random_state, set_random_state
 
 _EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
@@ -28,7 +28,7 @@ class Loop:
     def __init__(
         self,
         training: Training,
-        steps: Steps,
+        steps: CompiledSteps,
         batches: Minibatches,
         validation: Batch | None,
         schedule: LRScheduler | None,
@@ -48,7 +48,7 @@ class Loop:
         self.seed = seed
         self.chunk = row_chunk(batches)
         self.good: Snapshot = training.snapshot()
-        self.batch = batches.first(2)
+        self.batch = Minibatch(batches.first(2))  # where to look if it fails
         self.losses: list[tuple[int, float]] = []
         self.started = time.perf_counter()
         self.evaluated = 0  # the step of the last evaluation
@@ -90,12 +90,12 @@ class Loop:
             except KeyboardInterrupt:
                 self.reason = "interrupted"
             except (ArithmeticError, ValueError, RuntimeError) as error:
-                cause = explain(training.pair, self.batch, error)
+                cause = explain(training.pair, self.batch.tensors, error)
                 if cause is None:
                     first, *more = str(error).strip().splitlines() or [""]
                     if not more:
                         raise
-                    shape = tuple(self.batch[0].shape)  # Pyro adds a page about every site
+                    shape = tuple(self.batch.tensors[0].shape)  # Pyro adds a page about every site
                     raise ValueError(
                         f"step {training.step + 1}, on data of shape {shape}: {first}"
                     ) from error
@@ -127,6 +127,7 @@ class Loop:
             "evaluated": self.evaluated,
             "losses": self.losses,
             "kl_weight": float(self.steps.kl_weight.value),
+            "switched": self.steps.switched,
             "reason": self.reason,
             "seconds": time.perf_counter() - self.started,
             "records": training.records,
@@ -171,6 +172,7 @@ class Loop:
             self.position, self.evaluated = state["position"], state["evaluated"]
             self.begun, self.reason = state["begun"], state["reason"]
             self.steps.kl_weight.value.fill_(state["kl_weight"])
+            self.steps.resume(state.get("switched"))
             self.started -= state["seconds"]
             set_random_state(state["random"])
         except (KeyError, TypeError, AttributeError) as error:
@@ -194,7 +196,9 @@ class Loop:
 
     def _result(self, reason: str) -> Fit:
         training = self.training
-        return Fit(training.pair, as_dataset(training.records), training.step, reason)
+        history = as_dataset(training.records)
+        steps = self.steps
+        return Fit(training.pair, history, training.step, reason, steps.switched, steps.report)
 
     def _rows(self, epochs: int | None, steps: int | None) -> int | None:
         """Return the rows of the whole training, for the progress bar."""
@@ -207,15 +211,17 @@ class Loop:
         """Take the steps of one pass over the data, or those that remain of it."""
         training = self.training
         start: Snapshot | None = training.snapshot()
+        self.steps.renew()
         for batch in self._remaining():
             self.batch = batch
-            self.losses.append((len(batch[0]), self.steps.step(training.step, batch)))
+            self.losses.append((batch.rows, self.steps.step(training.step, batch)))
             training.step += 1
             self.position += 1
             if start is not None:  # the loss of the weights it began with turned out finite
                 self.good, start = start, None
-            bar.set_postfix(loss=f"{self.losses[-1][1]:.4g}", refresh=False)
-            bar.update(len(batch[0]))
+            if not bar.disable:
+                bar.set_postfix(loss=f"{self.losses[-1][1]:.4g}", refresh=False)
+                bar.update(batch.rows)
             if self.checkpoints is not None and self.checkpoints.due:
                 self.checkpoints.write(training.step, self.state())
             if training.step >= last and self.position != self.batches.steps:
@@ -225,7 +231,7 @@ class Loop:
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
 
-    def _remaining(self) -> Iterator[Batch]:
+    def _remaining(self) -> Iterator[Minibatch]:
         """Yield the minibatches of an epoch, without those that an earlier process has done."""
         if self.position == 0:
             if self.checkpoints is not None:
@@ -237,7 +243,7 @@ class Loop:
         if self.begun is not None:
             set_random_state(self.begun)
         batches = iter(self.batches)
-        done = list(itertools.islice(map(len, batches), self.position))
+        done = list(itertools.islice(batches, self.position))
         if len(done) < self.position:
             raise ValueError(
                 f"data yields {len(done)} batches; the checkpoint was made after {self.position} "
@@ -289,7 +295,7 @@ class Loop:
 
     def _chunks(self, batch: Batch) -> Iterator[Batch]:
         for chunk in chunks(batch, self.chunk):
-            self.batch = chunk  # where to look if it fails
+            self.batch = Minibatch(chunk)
             yield chunk
 
 

@@ -1,7 +1,8 @@
 """Where a training's minibatches come from."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,54 @@ from ppvae.traces import Pair
 _MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
 
 
+@dataclass(frozen=True)
+class Minibatch:
+    """Rows of data for one step.
+
+    Attributes:
+        whole: tensors to take rows of.
+        index: the rows, or none for all.
+    """
+
+    whole: Batch
+    index: Tensor | None = None
+
+    @property
+    def tensors(self) -> Batch:
+        """Return the rows themselves."""
+        return self.gathered(self.parts)
+
+    @property
+    def rows(self) -> int:
+        """Return their number."""
+        return len(self.whole[0] if self.index is None else self.index)
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """Return what a compiled step is given: the whole and the index, if there is one."""
+        return [*self.whole] if self.index is None else [*self.whole, self.index]
+
+    @property
+    def kind(self) -> Hashable:
+        """Return what minibatches have in common that one compiled step can take."""
+        return tuple((t.shape, t.stride(), t.dtype, t.device) for t in self.parts)
+
+    def first(self) -> "Minibatch":
+        """Return the first rows of the whole, as many as there are here."""
+        return self if self.index is None else self.start(self.rows)
+
+    def start(self, rows: int) -> "Minibatch":
+        """Return the first `rows` rows of the whole."""
+        return Minibatch(self.whole, torch.arange(rows, device=self.whole[0].device))
+
+    def gathered(self, parts: Sequence[Tensor]) -> Batch:
+        """Take the rows of `parts`, which are such as those here."""
+        if self.index is None:
+            return tuple(parts)
+        *whole, index = parts
+        return tuple(tensor.index_select(0, index) for tensor in whole)
+
+
 class Minibatches(Protocol):
     """What can be iterated once an epoch."""
 
@@ -23,7 +72,7 @@ class Minibatches(Protocol):
     steps: int | None
     """Minibatches of an epoch, if known."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch."""
 
     def first(self, rows: int) -> Batch:
@@ -46,17 +95,17 @@ class InMemory:
         self.batch_size = batch_size or min(128, len(batch[0]))
         self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch; the last one may be smaller.
 
         All rows in one batch keep their order: the pair may have parameters a row.
         """
         if self.steps == 1:
-            yield self.batch
+            yield Minibatch(self.batch)
             return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
         for index in order.split(self.batch_size):
-            yield tuple(tensor.index_select(0, index) for tensor in self.batch)
+            yield Minibatch(self.batch, index)
 
     def first(self, rows: int) -> Batch:
         """Return the first rows."""
@@ -73,17 +122,19 @@ class Streamed:
         self._pair = pair
         self._first: Batch | None = None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Minibatch]:
         """Yield the caller's batches, checked and moved to the pair."""
         for parts in self._source:
-            yield as_batch(parts, self._pair, split="train", argument="a batch of data")
+            batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
+            yield Minibatch(batch)
 
     def first(self, rows: int) -> Batch:
         """Return rows of the first batch that the source ever gave."""
         if self._first is None:
-            self._first = next(iter(self), None)
-            if self._first is None:
+            minibatch = next(iter(self), None)
+            if minibatch is None:
                 raise ValueError("data yields no batch; expected at least one")
+            self._first = minibatch.tensors
         return tuple(tensor[:rows] for tensor in self._first)
 
 

@@ -53,6 +53,8 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.clip_norm = clip_norm
         self.optimizer: torch.optim.Optimizer | None = None
+        self.taken = 0  # steps, those of a compiled step among them
+        self._counted = 0  # of these, steps that the torch optimizer's own counters know of
         self._known: dict[Tensor, str | None] = {}
         self._join({parameter: name for name, parameter in (parameters or {}).items()})
 
@@ -71,9 +73,60 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 raise FloatingPointError("the gradient is NaN or infinite")
             if self.clip_norm is not None and norm > self.clip_norm:
                 torch._foreach_mul_(gradients, self.clip_norm / norm)
+            self._settle()
             self.optimizer.step()
+            self.taken += 1
+            self._counted += 1
         # Cleared here, the next backward pass writes gradients instead of adding to zeros.
         self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the torch optimizer's parameter groups with their options."""
+        return [] if self.optimizer is None else self.optimizer.param_groups
+
+    def moved(self) -> list[tuple[Tensor, dict[str, Any], dict[str, Tensor]]]:
+        """Return each parameter that has been stepped, its group, and its state by name.
+
+        The counters of steps are left out.
+        """
+        if self.optimizer is None:
+            return []
+        state = self.optimizer.state
+        return [
+            (
+                parameter,
+                group,
+                {
+                    name: value
+                    for name, value in state.get(parameter, {}).items()
+                    if name != "step" and isinstance(value, Tensor)
+                },
+            )
+            for group in self.groups
+            for parameter in group["params"]
+            if parameter in state or not self._stateful
+        ]
+
+    @property
+    def _stateful(self) -> bool:
+        return self.optimizer is not None and bool(self.optimizer.state)
+
+    def counters(self) -> list[Tensor]:
+        """Return the torch optimizer's counters of steps, one a parameter."""
+        states = [] if self.optimizer is None else self.optimizer.state.values()
+        return [state["step"] for state in states if isinstance(state.get("step"), Tensor)]
+
+    def advance(self) -> None:
+        """Count a step that was taken on the torch optimizer's tensors without it."""
+        self.taken += 1
+
+    def _settle(self) -> None:
+        """Bring the torch optimizer's counters up to the steps taken."""
+        counters = self.counters()
+        if counters and self.taken > self._counted:
+            torch._foreach_add_(counters, self.taken - self._counted)
+        self._counted = self.taken
 
     def _norm(self, gradients: list[Tensor]) -> float:
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(gradients)])
@@ -96,6 +149,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             ValueError: if a parameter was not given, with its name, at construction.
         """
         optimizer, names = self._named()
+        self._settle()
         return {
             "state": {
                 names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
@@ -141,6 +195,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 ],
             }
         )
+        self.taken = self._counted = max((int(counter) for counter in self.counters()), default=0)
 
     def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
         names = {tensor: name for tensor, name in self._known.items() if name is not None}

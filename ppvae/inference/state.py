@@ -74,12 +74,17 @@ class Fit:
             weights of that moment; in nats per datapoint.
         steps: number of optimizer steps taken.
         reason: "finished", "stopped" by a callback, "interrupted" from the keyboard, "diverged".
+        compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
+            `compile`, it repeats the training bit for bit.
+        compilation: what was compiled, or why nothing was.
     """
 
     pair: Pair
     history: xr.Dataset
     steps: int
     reason: str
+    compiled_from: int | None = None
+    compilation: str = ""
 
 
 class Diverged(FloatingPointError):

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.batches import Batch
 from ppvae.inference.history import datapoints
 from ppvae.inference.kl_weight import KLWeight
+from ppvae.inference.minibatches import Minibatch
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, run
 
@@ -52,9 +53,12 @@ class Steps:
                 "TraceEnum_ELBO takes one scale for all sites; expected kl_weight=1, got "
                 f"{kl_weight}"
             )
+        # What is trained; without a weight it is what the pair has.
+        self.programs = (model, guide)
+        if kl_weight != 1:
+            self.programs = (self.kl_weight.weighted(model), self.kl_weight.weighted(guide))
         self.weighted = SVI(
-            self.kl_weight.weighted(model),
-            self.kl_weight.weighted(guide),
+            *self.programs,
             optim,
             loss=objective.loss,
             loss_and_grads=self._finite_loss_and_grads,
@@ -62,24 +66,36 @@ class Steps:
         self.plain = SVI(model, guide, optim, loss=objective)
         self._datapoints: dict[int, float] = {}
 
-    def step(self, number: int, batch: Batch) -> float:
+    def step(self, number: int, minibatch: Minibatch) -> float:
         """Take step `number` (from 0) and return the loss before it."""
+        self.set_weight(number)
+        return self.take(minibatch) / self.datapoints(minibatch)
+
+    def set_weight(self, number: int) -> None:
+        """Set the weight of the KL term to that of step `number`."""
         weight = self.schedule(number)
         if not 0 <= weight < math.inf:
             raise ValueError(f"kl_weight is {weight} at step {number}; {_WEIGHT}")
         self.kl_weight.value.fill_(weight)
-        return _number(self.weighted.step(*batch)) / self.datapoints(batch)
+
+    def take(self, minibatch: Minibatch) -> float:
+        """Take a step at the present weight and return the loss of the minibatch."""
+        return _number(self.weighted.step(*minibatch.tensors))
+
+    def renew(self) -> None:
+        """Look at what may have changed between two epochs: nothing that matters here."""
 
     def evaluate(self, batch: Batch) -> float:
         """Return the loss with the KL term's full weight; nothing is moved."""
-        return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(batch)
+        return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(Minibatch(batch))
 
-    def datapoints(self, batch: Batch) -> float:
+    def datapoints(self, minibatch: Minibatch) -> float:
         """Return how many datapoints the loss of a batch stands for."""
-        rows = len(batch[0])
+        rows = minibatch.rows
         if rows not in self._datapoints:
             with isolated(self.pair, seed=0):
-                self._datapoints[rows] = datapoints(run(self.pair, batch)[1], rows)
+                sites = run(self.pair, minibatch.tensors)[1]
+                self._datapoints[rows] = datapoints(sites, rows)
         return self._datapoints[rows]
 
     def _finite_loss_and_grads(self, model: Any, guide: Any, *batch: Tensor) -> Any:

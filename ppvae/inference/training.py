@@ -14,8 +14,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.batches import Data, as_batch
+from ppvae.compilation import generate
 from ppvae.data import Dataset
 from ppvae.inference.checkpoints import Checkpoints
+from ppvae.inference.compiled_steps import Choice, CompiledSteps
 from ppvae.inference.loop import Loop
 from ppvae.inference.minibatches import minibatches
 from ppvae.inference.optimizers import Constructor, JointOptim
@@ -45,6 +47,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | Checkpoints | None = None,
     resume: str | Path | Checkpoints | None = None,
+    compile: Choice = "auto",
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -57,8 +60,8 @@ def fit(
 
     The pair is trained in place, in training mode if it was in evaluation mode as a whole. The
     same seed gives the same result bit for bit on the same machine with the same number of
-    threads; the caller's random state is left as it was. The keyboard's interrupt ends training
-    and keeps what there is.
+    threads, if `compile` is False or the number of a step; the caller's random state is left as
+    it was. The keyboard's interrupt ends training and keeps what there is.
 
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
@@ -85,6 +88,13 @@ def fit(
         resume: the folder of such a state, to go on from: with the same arguments the result
             equals, bit for bit, that of a training that was never stopped. More epochs or steps
             may be asked for than before. Checkpoints go on in the same folder.
+        compile: whether a whole step (minibatch, loss, gradients, update) runs as one compiled
+            graph. The graph is checked against Pyro's own step before it is used; a pair or an
+            optimizer of which no graph can be made is trained without. "auto" compiles what has
+            some time to go, in the background; True compiles in any case, False never. Both
+            modes draw the same random numbers and move the same tensors. The step at which a
+            training went over to its code is `compiled_from` of what is returned; that number
+            instead of True repeats it.
         seed: of every random number drawn here.
         device: where to move pair and data; where the pair is, unless given.
         progress: show a progress bar; only on a terminal, unless given.
@@ -136,9 +146,13 @@ def fit(
             optim = optimizer
         else:
             optim = JointOptim(optimizer, parameters, clip_norm=clip_norm)
+        planned = steps
+        if epochs is not None and batches.steps is not None:
+            planned = epochs * batches.steps
+        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
         loop = Loop(
             training=Training(pair, parameters),
-            steps=Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight),
+            steps=CompiledSteps(eager, compile, parameters, planned, epochs, generate),
             batches=batches,
             validation=held_out,
             schedule=None if schedule is None else schedule(optim.optimizer),

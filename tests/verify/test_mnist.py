@@ -23,8 +23,8 @@ FOLDER = os.environ.get("PPVAE_MNIST")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEEDS = range(3)
 STEPS = 30_000  # of the tutorials' program
-# Its loss spreads by 2 nats from seed to seed, in the port alike: of three seeds, the difference of
-# the means has a standard error of 1.7, of six 1.2.
+# Its loss spreads by 2 nats from seed to seed, in the port alike: the difference of the means has
+# a standard error of 1.7 nats for three seeds, of 1.2 for six.
 TUTORIAL_SEEDS = range(6)
 PASSES = 20  # over the training images, for both pairs of the comparison on binary pixels
 IMAGES = 2000  # of the 10,000 test images, drawn at random, the same for all

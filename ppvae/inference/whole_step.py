@@ -1,0 +1,172 @@
+"""One training step as one graph: minibatch, loss, gradients and the optimizer's update."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+from ppvae.compilation import Refused, Watch, capture, loss_and_gradients
+from ppvae.inference.compiled import Generator, relative_error
+from ppvae.inference.minibatches import Minibatch
+from ppvae.inference.optimizers import JointOptim
+from ppvae.inference.updates import update_of
+from ppvae.isolation import random_state, set_random_state
+
+_LOSS_TOLERANCE, _STATE_TOLERANCE = 1e-4, 1e-3  # relative; what is wrong differs by far more
+_MOVE_TOLERANCE = 3e-2  # Adam makes a whole step of a gradient that is zero but for rounding
+
+
+class WholeStep:
+    """A step for one kind of minibatch, captured when it is made.
+
+    It moves the tensors that the eager step moves: parameters, the optimizer's state, the pair's
+    buffers. A step whose loss or gradient is not finite, or whose data lie outside their
+    likelihood's support, moves none of them.
+
+    Args:
+        objective: what is maximised.
+        programs: model and guide.
+        optim: the optimizer; it has taken a step before.
+        parameters: the unconstrained parameters by name.
+        example: a minibatch of the kind.
+        generator: makes the graph run.
+
+    Raises:
+        Refused: if the step would be another as a graph.
+    """
+
+    def __init__(
+        self,
+        objective: ELBO,
+        programs: tuple[Callable[..., Any], Callable[..., Any]],
+        optim: JointOptim,
+        parameters: Mapping[str, Tensor],
+        example: Minibatch,
+        generator: Generator,
+    ) -> None:
+        self.objective, self.programs, self.optim = objective, programs, optim
+        self.parameters = list(parameters.values())
+        self._example = example
+        self.update = update_of(optim.optimizer)
+        self.moved = optim.moved()  # parameter, its group, its state
+        self._moved = [tensor for p, _, state in self.moved for tensor in (p, *state.values())]
+        self._ids, self._options = [*map(id, self._moved)], self._options_now()
+        inputs = [*self._moved, self._numbers(), *example.parts]
+        self.graph = capture(self._program, inputs)
+        self._lifted = self.graph.lifted
+        every = [*inputs, *self._lifted]
+        self.written = [every[place] for place in self.graph.written]
+        self.code = generator(self.graph, every)
+
+    def __call__(self, minibatch: Minibatch) -> float:
+        """Take a step and return the loss before it.
+
+        Raises:
+            FloatingPointError: if the step moved nothing.
+        """
+        run = self.code.result()
+        inputs = [*self._moved, self._numbers(), *minibatch.parts, *self._lifted]
+        with torch.no_grad():
+            outcome: Tensor = run(inputs)[0]
+        loss, norm, moved = outcome.tolist()
+        if not moved:
+            raise FloatingPointError(f"the loss is {loss}, its gradient's norm {norm}")
+        self.optim.advance()
+        return float(loss)
+
+    def compared(self, minibatch: Minibatch, eager: Callable[[], float]) -> float:
+        """Take a step by the graph after a look at where the eager step leads from here.
+
+        Raises:
+            Refused: if it leads elsewhere; nothing has been moved then, nor drawn.
+        """
+        everything = [*self.written, *self.optim.counters()]
+        before = [tensor.detach().clone() for tensor in everything]
+        taken, state = self.optim.taken, random_state()
+
+        def back() -> None:
+            self.optim.taken = taken
+            set_random_state(state)
+            with torch.no_grad():
+                for tensor, value in zip(everything, before, strict=True):
+                    tensor.copy_(value)
+
+        theirs = eager()
+        expected = [tensor.detach().clone() for tensor in self.written]
+        back()
+        try:
+            ours = self(minibatch)
+        except FloatingPointError as failure:
+            back()
+            raise Refused(f"compiled, {failure}, instead of {theirs:.6g}") from failure
+        if abs(ours - theirs) > _LOSS_TOLERANCE * abs(theirs):
+            back()
+            raise Refused(f"compiled, the loss would be {ours:.6g} instead of {theirs:.6g}")
+        start = dict(zip(map(id, everything), before, strict=True))
+        parameters = {id(parameter) for parameter in self.parameters}
+        for family, tolerance in ((True, _MOVE_TOLERANCE), (False, _STATE_TOLERANCE)):
+            pairs = [
+                (tensor.detach() - start[id(tensor)], value - start[id(tensor)])
+                for tensor, value in zip(self.written, expected, strict=True)
+                if (id(tensor) in parameters) is family and tensor.is_floating_point()
+            ]
+            error = relative_error([now for now, _ in pairs], [then for _, then in pairs])
+            if error > tolerance:
+                back()
+                what = "parameters" if family else "optimizer's state"
+                raise Refused(f"compiled, the {what} would go elsewhere, by {error:.2g} of a step")
+        return ours
+
+    def holds(self) -> bool:
+        """Tell whether optimizer and options are still what the graph took for granted."""
+        moved = [tensor for p, _, state in self.optim.moved() for tensor in (p, *state.values())]
+        return self._options == self._options_now() and [*map(id, moved)] == self._ids
+
+    def _options_now(self) -> list[tuple[bool, ...]]:
+        return [self.update.options(group) for group in self.optim.groups]
+
+    def _numbers(self) -> Tensor:
+        step = self.optim.taken + 1
+        groups = self.optim.groups
+        return torch.tensor(
+            [self.update.numbers(group, step) for group in groups], dtype=torch.float64
+        )
+
+    def _program(self, watch: Watch, *flat: Tensor) -> list[Tensor]:
+        moved, (numbers, *parts) = flat[: len(self._moved)], flat[len(self._moved) :]
+        losses, gradients = loss_and_gradients(
+            watch, self.objective, self.parameters, *self.programs, *self._example.gathered(parts)
+        )
+        by_parameter = {
+            id(parameter): gradient
+            for parameter, gradient in zip(self.parameters, gradients, strict=True)
+            if gradient is not None
+        }
+        if by_parameter.keys() - {id(parameter) for parameter, _, _ in self.moved}:
+            raise Refused("a parameter has its first gradient after the optimizer's first step")
+        with torch.no_grad():
+            loss = torch.stack([value.double().sum() for value in losses]).sum()
+            squares = [gradient.square().sum().double() for gradient in by_parameter.values()]
+            norm = torch.stack(squares).sum().sqrt()
+            fine = torch.isfinite(norm) & torch.isfinite(loss)
+            if watch.checks:
+                fine = fine & torch.stack(watch.checks).all()
+                watch.checks.clear()
+            clip = self.optim.clip_norm
+            shrunk = None if clip is None else torch.where(norm > clip, clip / norm, 1.0)
+            positions = {id(group): index for index, group in enumerate(self.optim.groups)}
+            tensors = iter(moved)
+            for parameter, group, state in self.moved:
+                value, old = next(tensors), {name: next(tensors) for name in state}
+                gradient = by_parameter.get(id(parameter))
+                if gradient is None:
+                    continue
+                gradient = gradient if shrunk is None else gradient * shrunk
+                row = numbers[positions[id(group)]].unbind()
+                new, states = self.update.move(group, row, value, gradient, old)
+                value.copy_(torch.where(fine, new, value))
+                for name, tensor in states.items():
+                    old[name].copy_(torch.where(fine, tensor, old[name]))
+            return [torch.stack([loss, norm, fine.double()])]
