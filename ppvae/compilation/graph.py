@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pyro.poutine as poutine
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
@@ -10,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppvae.compilation.reads import Watch, literal
 from ppvae.compilation.refusal import Refused
+from ppvae.compilation.writes import written_by
 from ppvae.isolation import random_state, set_random_state
 
 Program = Callable[..., Sequence[Tensor]]
@@ -54,7 +56,7 @@ def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
     watch = Watch()
 
     def watched(*flat: Tensor) -> list[Tensor]:
-        with watch:
+        with poutine.block(), watch:  # no handler of the caller's sees the sites of this run
             outputs = list(program(watch, *flat))
             if watch.checks:
                 outputs.append(torch.stack(watch.checks).all())
@@ -131,18 +133,12 @@ def _written(module: GraphModule) -> tuple[int, ...]:
     }
     found: set[int] = set()
     for node in module.graph.nodes:
+        for value in written_by(node.target, node.args, node.kwargs):
+            if value in sources:
+                found.add(sources[value])
         schema = getattr(node.target, "_schema", None)
-        if schema is None:
-            continue
-        for position, argument in enumerate(schema.arguments):
-            if argument.alias_info is None or position >= len(node.args):
-                continue
-            values = node.args[position]
-            for value in values if isinstance(values, list | tuple) else (values,):
-                if value not in sources:
-                    continue
-                if argument.alias_info.is_write:
-                    found.add(sources[value])
-                if any(result.alias_info for result in schema.returns):
-                    sources[node] = sources[value]
+        if schema is not None and any(result.alias_info for result in schema.returns):
+            for value in node.all_input_nodes:
+                if value in sources:
+                    sources.setdefault(node, sources[value])
     return tuple(sorted(found))

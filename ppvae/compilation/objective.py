@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro
-import pyro.poutine as poutine
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
@@ -15,7 +14,7 @@ from ppvae.compilation.refusal import Refused
 
 def loss_of(objective: ELBO, model: Any, guide: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
     """Return the loss of an objective, a number or several, as tensors and without gradients."""
-    with torch.no_grad(), poutine.block():
+    with torch.no_grad():
         return _tensors(objective.loss(model, guide, *args, **kwargs))
 
 
@@ -44,7 +43,7 @@ def loss_and_gradients(
     """
     store = pyro.get_param_store()
     held = dict(store._params)
-    with torch.enable_grad(), poutine.block():
+    with torch.enable_grad():
         losses = _tensors(objective.loss_and_grads(model, guide, *args, **kwargs))
     if any(store._params.get(name) is not value for name, value in held.items()) or len(
         store._params

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ppvae.compilation.refusal import Refused
+from ppvae.compilation.writes import written_by
 
 _READS = {
     getattr(Tensor, name)
@@ -180,8 +181,8 @@ class _Operations(TorchDispatchMode):
                 with _disable_current_modes():
                     return function(*args, **kwargs)
             raise self.watch.refuse(f"{function} returns a number or shape that depends on values")
-        if function._schema.is_mutable:
-            self._remember(function, args, kwargs)
+        for tensor in written_by(function, args, kwargs):
+            self._remember(tensor)
         output = function(*args, **kwargs)
         if not any(result.alias_info for result in function._schema.returns):
             for value in output if isinstance(output, tuple | list) else (output,):
@@ -190,21 +191,11 @@ class _Operations(TorchDispatchMode):
                     self._kept.append(value)
         return output
 
-    def _remember(self, function: Any, args: Any, kwargs: Any) -> None:
-        for position, argument in enumerate(function._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            value = args[position] if position < len(args) else kwargs.get(argument.name)
-            for tensor in value if isinstance(value, list | tuple) else (value,):
-                if not isinstance(tensor, Tensor):
-                    continue
-                if (
-                    tensor.untyped_storage()._cdata in self._own
-                    or id(tensor) in self.watch.written
-                ):
-                    continue
-                with _disable_current_modes():
-                    self.watch.written[id(tensor)] = tensor, tensor.detach().clone()
+    def _remember(self, tensor: Any) -> None:
+        own = not isinstance(tensor, Tensor) or tensor.untyped_storage()._cdata in self._own
+        if not own and id(tensor) not in self.watch.written:
+            with _disable_current_modes():
+                self.watch.written[id(tensor)] = tensor, tensor.detach().clone()
 
 
 def _depends(function: Any, args: Any) -> bool:
@@ -236,11 +227,10 @@ def _constant(tensor: Tensor) -> bool:
         if node.op == "placeholder" or (node.op == "get_attr" and not literal(node)):
             return False
         for operation in (node, *node.users):
-            schema = getattr(operation.target, "_schema", None)
-            tags = getattr(operation.target, "tags", ())
-            drawn = operation is node and torch.Tag.nondeterministic_seeded in tags
-            if drawn or (schema is not None and schema.is_mutable):
+            if any(written_by(operation.target, operation.args, operation.kwargs)):
                 return False
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            return False
         waiting += node.all_input_nodes
     return True
 

@@ -22,6 +22,7 @@ from ppvae.compilation import (
     generate,
     loss_and_gradients,
     loss_of,
+    replay,
 )
 from ppvae.parameters import Collector, announce_parameter
 
@@ -40,7 +41,9 @@ class Compiled(ELBO):  # type: ignore[misc]
     again. Tensors, parameters and buffers keep their places: what is changed in them by anybody is
     seen. Each signature's first call runs as it always did; the second compares loss and gradient
     of both under one random state on other data than were traced, and takes the graph from then
-    on. Random draws are those of the objective under the same seed.
+    on. Random draws are those of the objective under the same seed. The code takes some ten
+    seconds to generate, and is kept on disk for the next time; without a C++ compiler the graph
+    runs operation by operation, still without Pyro's handlers.
 
     What a graph would get wrong (a loop or branch that depends on drawn values, random numbers
     that are not torch's) is found out while tracing; then the objective runs as it is, with one
@@ -157,11 +160,15 @@ class _Call:
             return self.eager(tensors)
         try:
             self.graph = capture(self.program, [*self.parameters.values(), *self.example])
-            inputs = [*self.parameters.values(), *self.example, *self.graph.lifted]
-            self.run = generator(self.graph, inputs).result()
         except Refused as refusal:
             self.give_up(str(refusal))
             return self.eager(tensors)
+        try:
+            inputs = [*self.parameters.values(), *self.example, *self.graph.lifted]
+            self.run = generator(self.graph, inputs).result()
+        except Refused as refusal:
+            self.run = replay(self.graph, inputs).result()
+            self.warn(f"runs operation by operation: {refusal}")
         self.example = []
         return self.compared(tensors)
 
@@ -246,9 +253,11 @@ class _Call:
     def give_up(self, reason: str) -> None:
         """Run the objective as it is from now on, and say so once."""
         self.given_up, self.graph, self.run, self.example = True, None, None, []
-        warnings.warn(
-            f"{type(self.elbo).__name__} runs uncompiled: {reason}", RuntimeWarning, stacklevel=6
-        )
+        self.warn(f"runs uncompiled: {reason}")
+
+    def warn(self, what: str) -> None:
+        """Say what becomes of the objective."""
+        warnings.warn(f"{type(self.elbo).__name__} {what}", RuntimeWarning, stacklevel=7)
 
 
 def relative_error(values: Sequence[Tensor], reference: Sequence[Tensor]) -> float:

@@ -73,7 +73,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 raise FloatingPointError("the gradient is NaN or infinite")
             if self.clip_norm is not None and norm > self.clip_norm:
                 torch._foreach_mul_(gradients, self.clip_norm / norm)
-            self._settle()
+            self.settle()
             self.optimizer.step()
             self.taken += 1
             self._counted += 1
@@ -121,12 +121,16 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         """Count a step that was taken on the torch optimizer's tensors without it."""
         self.taken += 1
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Bring the torch optimizer's counters up to the steps taken."""
         counters = self.counters()
         if counters and self.taken > self._counted:
             torch._foreach_add_(counters, self.taken - self._counted)
         self._counted = self.taken
+
+    def rewind(self, taken: int) -> None:
+        """Say that the counters have been put back to what they were after `taken` steps."""
+        self.taken = self._counted = taken
 
     def _norm(self, gradients: list[Tensor]) -> float:
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(gradients)])
@@ -149,7 +153,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             ValueError: if a parameter was not given, with its name, at construction.
         """
         optimizer, names = self._named()
-        self._settle()
+        self.settle()
         return {
             "state": {
                 names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
@@ -195,7 +199,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 ],
             }
         )
-        self.taken = self._counted = max((int(counter) for counter in self.counters()), default=0)
+        self.rewind(max((int(counter) for counter in self.counters()), default=0))
 
     def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
         names = {tensor: name for tensor, name in self._known.items() if name is not None}

@@ -64,7 +64,7 @@ class WholeStep:
         """Take a step and return the loss before it.
 
         Raises:
-            FloatingPointError: if the step moved nothing.
+            FloatingPointError: if loss or gradient are not finite, or data outside the support.
         """
         run = self.code.result()
         inputs = [*self._moved, self._numbers(), *minibatch.parts, *self._lifted]
@@ -82,12 +82,13 @@ class WholeStep:
         Raises:
             Refused: if it leads elsewhere; nothing has been moved then, nor drawn.
         """
+        self.optim.settle()
         everything = [*self.written, *self.optim.counters()]
         before = [tensor.detach().clone() for tensor in everything]
         taken, state = self.optim.taken, random_state()
 
         def back() -> None:
-            self.optim.taken = taken
+            self.optim.rewind(taken)
             set_random_state(state)
             with torch.no_grad():
                 for tensor, value in zip(everything, before, strict=True):
@@ -150,12 +151,14 @@ class WholeStep:
             loss = torch.stack([value.double().sum() for value in losses]).sum()
             squares = [gradient.square().sum().double() for gradient in by_parameter.values()]
             norm = torch.stack(squares).sum().sqrt()
-            fine = torch.isfinite(norm) & torch.isfinite(loss)
+            fine = torch.isfinite(loss)
             if watch.checks:
                 fine = fine & torch.stack(watch.checks).all()
                 watch.checks.clear()
             clip = self.optim.clip_norm
-            shrunk = None if clip is None else torch.where(norm > clip, clip / norm, 1.0)
+            if clip is not None:
+                fine = fine & torch.isfinite(norm)
+                shrunk = torch.where(norm > clip, clip / norm, 1.0)
             positions = {id(group): index for index, group in enumerate(self.optim.groups)}
             tensors = iter(moved)
             for parameter, group, state in self.moved:
@@ -163,10 +166,12 @@ class WholeStep:
                 gradient = by_parameter.get(id(parameter))
                 if gradient is None:
                     continue
-                gradient = gradient if shrunk is None else gradient * shrunk
+                gradient = gradient if clip is None else gradient * shrunk
+                # Each number for itself: to wait for the norm would be to read all of it twice.
+                moving = fine & torch.isfinite(gradient)
                 row = numbers[positions[id(group)]].unbind()
                 new, states = self.update.move(group, row, value, gradient, old)
-                value.copy_(torch.where(fine, new, value))
+                value.copy_(torch.where(moving, new, value))
                 for name, tensor in states.items():
-                    old[name].copy_(torch.where(fine, tensor, old[name]))
-            return [torch.stack([loss, norm, fine.double()])]
+                    old[name].copy_(torch.where(moving, tensor, old[name]))
+            return [torch.stack([loss, norm, (fine & torch.isfinite(norm)).double()])]

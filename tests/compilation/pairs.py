@@ -114,7 +114,10 @@ class Normalised(Plain):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2 * LATENT)
+            nn.Linear(FEATURES, 8, bias=False),
+            nn.BatchNorm1d(8),
+            nn.Dropout(0.3),
+            nn.Linear(8, 2 * LATENT),
         )
 
 
