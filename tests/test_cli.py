@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
+from ppvae.compilation import replay
 
 QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
 
@@ -275,6 +276,25 @@ def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, m
     assert ppvae.load("runs/digits-1")
 
 
+def test_configuration_keeps_the_step_of_the_switch(monkeypatch, capsys):
+    monkeypatch.setattr("ppvae.inference.training.generate", replay)
+    assert main([*QUICK, "--compile", "true"]) == 0
+    assert "finished after 24 steps, 2 epochs; compiled from step 2 on" in capsys.readouterr().out
+    assert yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())["compile"] == 2
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert main([*QUICK]) == 0
+    assert yaml.safe_load(Path("runs/digits-3/config.yaml").read_text())["compile"] is False
+
+
+def test_warning_of_what_cannot_be_compiled_is_one_line(capsys):
+    words = ["--compile", "true", "--optimizer", "Rprop", "--optimizer.lr", "0.001"]
+    assert main([*QUICK, *words]) == 0
+    shown = capsys.readouterr()
+    assert "; not compiled: Rprop has no compiled form" in shown.out and shown.err == ""
+
+
 DATA = {
     "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
     "colours --data.rows 200 --latent 2": "colours",
@@ -416,6 +436,8 @@ WRONG = {
     "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
     "fit digits --config nowhere.yaml": "--config: File does not exist",
     "fit digits --device nowhere": "device 'nowhere' cannot be used",
+    "fit digits --compile maybe": "--compile: ",
+    "fit digits --compile -1": "compile must be at least 0, got -1",
     "fit digits --patience 0": "EarlyStopping needs patience >= 1",
     "fit digits --draws 0": "draws must be at least 1, got 0",
     "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",

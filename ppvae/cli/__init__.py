@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(words)
         name = options.subcommand
         command = {"fit": _fit, "diagnose": _diagnose, "sample": _sample}[name]
-        return command(commands[name], options[name], about_data, about_pair)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="not compiled")  # it is printed anyway
+            return command(commands[name], options[name], about_data, about_pair)
     except ArgumentError as error:
         return errors.complain(errors.of_parser(str(error)))
     except OSError as error:
@@ -128,6 +131,7 @@ def _fit(
             schedule=chosen.schedule,
             kl_weight=chosen.kl_weight,
             clip_norm=chosen.clip_norm,
+            compile=chosen.compile,
             callbacks=[run.record, *stopping],
             checkpoint=checkpoints,
             resume=checkpoints if chosen.resume and checkpoints.exists else None,
@@ -150,8 +154,11 @@ def _fit(
             run.discard_if_unused()
         raise
     run.save(pair, result)
+    options.compile = False if result.compiled_from is None else result.compiled_from
+    run.write_config(_repeatable(parser, options))
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
-    print(f"{result.reason} after {result.steps} steps{passes}")
+    compiled = f"; {result.compilation}" if result.compilation else ""
+    print(f"{result.reason} after {result.steps} steps{passes}{compiled}")
     measured = _measure(run, pair, dataset, "test", chosen.draws, chosen.seed)
     return code or measured
 

@@ -146,7 +146,7 @@ class CompiledSteps:
             return False
         left = (self.planned - number) * statistics.median(self._seconds)
         if left < _WORTH:
-            self._give_up(f"about {left:.0f} s of training are too few to pay for it")
+            self._give_up(f"too little to gain in {left:.0f} s")
             return False
         return True
 

@@ -125,6 +125,10 @@ def fit(
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
+    if not isinstance(compile, str) and compile < 0:
+        raise ValueError(f"compile must be at least 0, got {compile}")
+    if isinstance(compile, str) and compile != "auto":
+        raise ValueError(f"compile must be True, False, 'auto' or a step, got {compile!r}")
     batches = minibatches(data, pair, batch_size)
     if validation is None and isinstance(data, Dataset):
         validation = data
