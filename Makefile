@@ -23,8 +23,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Peers are installed apart, so that the library's own environment stays what it is.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r benchmarks/requirements.txt -e .
+	.venv-bench/bin/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

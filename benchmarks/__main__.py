@@ -1,142 +1,113 @@
-"""`make bench`: time per training step and draws per second, each beside its bare counterpart.
+"""`make bench`: time per training step beside everything a user would pick instead.
 
-Rounds of all variants are interleaved in one process; what is printed are medians of a round's
-time and the median of the ratios to the first variant, round by round.
+Each variant of a case runs in a process of its own; rounds of all variants take turns. What is
+shown are the median time of a step, the median ratio to PyTorch by hand in the same round, with
+its quartiles, and what the process took to get ready and held at most.
 """
 
+import argparse
 import statistics
-import time
+import subprocess
+import sys
+from pathlib import Path
 
 import pyro
 import torch
-from pyro.infer import SVI, Trace_ELBO
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from matplotlib.figure import Figure
 
-import ppvae
-from ppvae import diagnostics, likelihoods, networks, posteriors, priors
-from ppvae.inference import JointOptim
+from benchmarks.cases import CASES
+from benchmarks.draws import draws
+from benchmarks.variants import variants_of
 
-ROUNDS, STEPS = 15, 40
+FIGURE = Path(__file__).parent / "steps.png"
 
 
-def interleave(variants, rounds=ROUNDS):
-    """Time each variant once a round; return seconds by name."""
-    seconds = {name: [] for name in variants}
-    for run in variants.values():  # caches and allocators warm up
-        run()
-    for _ in range(rounds):
-        for name, run in variants.items():
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
+class Worker:
+    """A process that runs steps when asked."""
 
-
-def report(title, seconds, per):
-    print(f"\n{title}")
-    base = next(iter(seconds.values()))
-    for name, values in seconds.items():
-        ratios = sorted(value / other for value, other in zip(values, base, strict=True))
-        low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-        print(
-            f"  {name:42}{1e3 * statistics.median(values) / per:9.3f} ms"
-            f"{statistics.median(ratios):8.2f}  ({low:.2f} to {high:.2f})"
+    def __init__(self, case, variant):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", case, variant],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        self.ready = self.failure = None
+        self.peak = 0
+        for line in self.process.stdout:
+            if line.startswith("ready"):
+                self.ready = float(line.split()[1])
+                return
+        self.failure = (self.process.stderr.read().strip().splitlines() or ["?"])[-1]
+
+    def seconds(self, steps):
+        print(steps, file=self.process.stdin, flush=True)
+        taken, peak = self.process.stdout.readline().split()
+        self.peak = int(peak) / 2**10
+        return float(taken) / steps
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def pair_of(features, hidden, latent):
-    torch.manual_seed(0)
-    return ppvae.VAE(
-        priors.StandardNormal(latent),
-        likelihoods.Bernoulli(networks.MLP(latent, features, hidden=[hidden])),
-        posteriors.DiagonalNormal(networks.MLP(features, 2 * latent, hidden=[hidden])),
-    )
+def measure(name, rounds):
+    """Return the ratios of a case by variant, and print them."""
+    case = CASES[name]
+    workers = {variant: Worker(name, variant) for variant in variants_of(case)}
+    running = {variant: worker for variant, worker in workers.items() if worker.ready}
+    taken = {variant: [] for variant in running}
+    for _ in range(rounds):
+        for variant, worker in running.items():
+            taken[variant].append(worker.seconds(case.steps))
+    base = next(iter(taken.values()))
+    print(f"\n{name}\n\n| | ms | ratio | quartiles | ready, s | MiB |\n|---|---|---|---|---|---|")
+    shown = {}
+    for variant, worker in workers.items():
+        if worker.failure:
+            print(f"| {variant} | failed: {worker.failure[:80]} |")
+            continue
+        ratios = sorted(a / b for a, b in zip(taken[variant], base, strict=True))
+        quarter = len(ratios) // 4
+        shown[variant] = statistics.median(ratios)
+        print(
+            f"| {variant} | {1e3 * statistics.median(taken[variant]):.3f} | {shown[variant]:.2f} "
+            f"| {ratios[quarter]:.2f}-{ratios[-1 - quarter]:.2f} | {worker.ready:.1f} "
+            f"| {worker.peak:.0f} |",
+            flush=True,
+        )
+        worker.end()
+    return shown
 
 
-def steps(features, hidden, latent, batch):
-    x = (torch.rand(batch, features) < 0.3).float()
-
-    def by_hand():
-        pair = pair_of(features, hidden, latent)
-        encoder, decoder = pair.posterior.network, pair.likelihood.network
-        optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3, fused=True)
-
-        def run():
-            for _ in range(STEPS):
-                optimizer.zero_grad()
-                loc, raw = encoder(x).chunk(2, -1)
-                scale = softplus(raw)
-                logits = decoder(loc + scale * torch.randn_like(scale))
-                kl = 0.5 * (scale.square() + loc.square() - 1).sum() - scale.log().sum()
-                loss = binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
-                loss.backward()
-                optimizer.step()
-                loss.item()
-
-        return run
-
-    def svi(make):
-        pair = pair_of(features, hidden, latent)
-        inference = SVI(pair.model, pair.guide, make(pair), Trace_ELBO())
-
-        def run():
-            for _ in range(STEPS):
-                inference.step(x)
-
-        return run
-
-    def fit():
-        pair = pair_of(features, hidden, latent)
-        data = x.repeat(STEPS, 1)
-        return lambda: ppvae.fit(pair, data, steps=STEPS, batch_size=batch)
-
-    seconds = interleave(
-        {
-            "PyTorch by hand, fused Adam": by_hand(),
-            "Pyro SVI, pyro.optim.Adam": svi(lambda pair: pyro.optim.Adam({"lr": 1e-3})),
-            "Pyro SVI, JointOptim": svi(lambda pair: JointOptim(torch.optim.Adam)),
-            "ppvae.fit, gather and evaluation included": fit(),
-        }
-    )
-    report(f"training step, {features}-{hidden}-{latent}, batch {batch}", seconds, STEPS)
-
-
-def draws(features, hidden, latent, rows, count):
-    pair = pair_of(features, hidden, latent)
-    x = (torch.rand(rows, features) < 0.3).float()
-    decoder: nn.Module = pair.likelihood.network
-
-    @torch.no_grad()
-    def bare():
-        loc, raw = pair.posterior.network(x).chunk(2, -1)
-        scale = softplus(raw)
-        for start in range(0, count, 64):
-            size = min(64, count - start)
-            for index in range(0, rows, 50):
-                z = loc[index : index + 50] + scale[index : index + 50] * torch.randn(
-                    size, min(50, rows - index), latent
-                )
-                logits = decoder(z)
-                target = x[index : index + 50].expand_as(logits)
-                binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
-
-    seconds = interleave(
-        {
-            "decode and score, bare": bare,
-            "diagnostics.evidence": lambda: diagnostics.evidence(pair, x, draws=count),
-        },
-        rounds=5,
-    )
-    report(f"{count} draws of {rows} datapoints, {features}-{hidden}-{latent}", seconds, 1)
+def draw(measured):
+    """Draw the ratios of all cases."""
+    figure = Figure(figsize=(9, 1 + 1.1 * len(measured)), layout="constrained")
+    axes = figure.subplots(len(measured), 1, squeeze=False)[:, 0]
+    for ax, (name, ratios) in zip(axes, measured.items(), strict=True):
+        names = list(ratios)[::-1]
+        own = ["0.25" if label.startswith("ppvae") else "0.7" for label in names]
+        ax.barh(names, [ratios[label] for label in names], color=own)
+        ax.axvline(1, color="black", linewidth=0.8)
+        ax.set_xscale("log")
+        ax.tick_params(labelsize=6)
+        ax.set_title(name, fontsize=8, loc="left")
+    axes[-1].set_xlabel("time of a step, as a ratio to PyTorch by hand (dark: this library)")
+    figure.savefig(FIGURE, dpi=130)
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", help="parts of the cases' names; all unless given")
+    parser.add_argument("--rounds", type=int, default=15)
+    chosen = parser.parse_args()
     print(f"torch {torch.__version__}, pyro {pyro.__version__}, {torch.get_num_threads()} threads")
-    steps(784, 400, 20, batch=128)
-    steps(64, 256, 10, batch=128)
-    draws(784, 200, 50, rows=200, count=1000)
-    draws(64, 256, 10, rows=200, count=1000)
+    names = [n for n in CASES if not chosen.cases or any(part in n for part in chosen.cases)]
+    draw({name: measure(name, chosen.rounds) for name in names})
+    if not chosen.cases:
+        draws(784, 200, 50, rows=200, count=1000)
+        draws(64, 256, 10, rows=200, count=1000)
 
 
 if __name__ == "__main__":

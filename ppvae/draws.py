@@ -1,4 +1,4 @@
-"""Draws z ~ q(z|x) of any pair and their log densities, vectorised and in bounded memory."""
+"""Draws z ~ q(z|x) of any pair and their log densities, vectorised."""
 
 import math
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ppvae import predictions
-from ppvae.batches import Batch, chunks
-from ppvae.isolation import seeded, seeds
+from ppvae.batches import Batch
+from ppvae.isolation import seeded
 from ppvae.sites import (
     Site,
     Sites,
@@ -20,7 +20,7 @@ from ppvae.sites import (
     one_draw,
     per_datapoint,
 )
-from ppvae.traces import Pair, Structure, execute, structure_of
+from ppvae.traces import Pair, Structure, execute
 
 
 @dataclass(frozen=True)
@@ -121,67 +121,6 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
         if not torch.allclose(together[index], alone, rtol=tolerance, atol=tolerance):
             return False
     return True
-
-
-def draw_chunks(
-    pair: Pair, batch: Batch, draws: int, memory: int, *, simulation_seed: int | None = None
-) -> Iterator[tuple[Batch, Structure, Iterator[Draws]]]:
-    """Cut data and draws into chunks that stay within `memory`, and draw each when asked for it.
-
-    Yields, for every chunk of the data in order: the chunk, its structure, and an iterator over
-    its draws, chunk by chunk.
-
-    Args:
-        pair: the model/guide pair.
-        batch: all datapoints.
-        draws: number of draws per datapoint.
-        memory: a bound in bytes on the intermediate tensors of one chunk.
-        simulation_seed: draw from the model too, with random numbers of this seed; the guide's
-            draws are the same with and without.
-
-    Raises:
-        ValueError: if `draws` or `memory` is not positive, and as `structure_of` does.
-    """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
-    if memory < 1:
-        raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    look, structure = _look(pair, batch, 256)
-    vectorized = vectorizable(pair, look, structure)
-    simulation = None
-    if simulation_seed is not None:
-        with seeded(simulation_seed):
-            at_once = vectorized and predictions.vectorizable(pair, look, structure)
-        simulation = Simulation(seeds(simulation_seed), at_once)
-    passing = max(1, int(memory / structure.bytes_per_draw))
-    # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
-    # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
-    # of a chunk of datapoints are kept until the next one.
-    together = min(draws, 64) if vectorized else 1
-    rows = max(1, min(passing // together, memory // (64 * draws)))
-    if rows < len(batch[0]):
-        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
-        rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
-    repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
-
-    def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
-        for start in range(0, draws, repeats):
-            count = min(repeats, draws - start)
-            yield draw(pair, chunk, structure, count, vectorized=vectorized, simulation=simulation)
-
-    for chunk in chunks(batch, rows):
-        seen = len(chunk[0]) == len(look[0]) == len(batch[0])
-        here = structure if seen else structure_of(pair, chunk)
-        yield chunk, here, run_draws(chunk, here)
-
-
-def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
-    """Inspect a pair on its first rows, or on all if a plate of fixed size does not take fewer."""
-    first = tuple(tensor[:rows] for tensor in batch)
-    try:
-        return first, structure_of(pair, first)
-    except ValueError:
-        return batch, structure_of(pair, batch)
 
 
 def _simulate(

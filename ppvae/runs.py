@@ -189,7 +189,13 @@ class Run:
         return path
 
     def diagnose(
-        self, pair: nn.Module, dataset: Dataset, split: str, draws: int, seed: int
+        self,
+        pair: nn.Module,
+        dataset: Dataset,
+        split: str,
+        draws: int,
+        seed: int,
+        compile: bool = True,
     ) -> str:
         """Measure formula (2) on a split, write table and figures, and return a short text."""
         values = getattr(dataset, split)
@@ -202,7 +208,7 @@ class Run:
             pass  # several latents, or a KL that does not split: no such figure
         lines = [f"{dataset.name}, {split} data ({len(values)} datapoints), nats per datapoint"]
         try:
-            evidence = diagnostics.evidence(pair, values, draws=draws, seed=seed)
+            evidence = diagnostics.evidence(pair, values, draws=draws, seed=seed, compile=compile)
         except ValueError as error:
             lines += [f"  not measured: {error}"]
         else:

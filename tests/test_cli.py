@@ -261,7 +261,7 @@ def test_run_that_names_a_foreign_dataset_is_refused(capsys):
 
 def test_epochs_are_counted_as_epochs(capsys):
     assert main([*QUICK, "--epochs", "10", "--batch_size", "1000"]) == 0
-    assert capsys.readouterr().out.startswith("finished after 20 steps, 10 epochs\n")
+    assert capsys.readouterr().out.startswith("finished after 20 steps, 10 epochs; not compiled: ")
 
 
 def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, monkeypatch):

@@ -157,9 +157,10 @@ def _fit(
     options.compile = False if result.compiled_from is None else result.compiled_from
     run.write_config(_repeatable(parser, options))
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
-    compiled = f"; {result.compilation}" if result.compilation else ""
-    print(f"{result.reason} after {result.steps} steps{passes}{compiled}")
-    measured = _measure(run, pair, dataset, "test", chosen.draws, chosen.seed)
+    print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
+    measured = _measure(
+        run, pair, dataset, "test", chosen.draws, chosen.seed, chosen.compile is not False
+    )
     return code or measured
 
 
@@ -180,10 +181,16 @@ def _sample(
 
 
 def _measure(
-    run: Run, pair: nn.Module, dataset: Dataset, split: str, draws: int, seed: int
+    run: Run,
+    pair: nn.Module,
+    dataset: Dataset,
+    split: str,
+    draws: int,
+    seed: int,
+    compile: bool = True,
 ) -> int:
     try:
-        print(run.diagnose(pair, dataset, split, draws, seed))
+        print(run.diagnose(pair, dataset, split, draws, seed, compile))
     except KeyboardInterrupt:
         return errors.complain("interrupted while measuring; the pair is kept", _INTERRUPTED)
     finally:

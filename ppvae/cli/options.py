@@ -77,7 +77,8 @@ def fit(
         clip_norm: bound on the gradient's norm.
         patience: stop after so many evaluations without a better validation ELBO, keep the best.
         compile: whether training runs as compiled code: true, false, "auto" if it pays, or the
-            step from which on, which repeats a training exactly; the run's configuration keeps it.
+            step from which on, which repeats a training exactly; the run's configuration keeps
+            it. False also measures without.
         draws: draws per datapoint for the measurement after training.
         seed: of every random number of pair and training, the first weights included.
         device: cpu or cuda.

@@ -2,8 +2,10 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -48,8 +50,8 @@ class Replay:
 class Code:
     """The machine code of a graph, generated on request or in the background.
 
-    The first part of the work touches torch's random state and puts it back, so it is done here,
-    in the caller's thread; the rest, which takes most of the time, may be done in another.
+    The first part of the work may touch torch's random state and puts it back, so it is done
+    here, in the caller's thread; the rest, which takes most of the time, may be done in another.
 
     Args:
         graph: what to generate code for; it is not changed.
@@ -144,6 +146,7 @@ def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
         def finish() -> Run:
             with (
                 torch.no_grad(),
+                _random_state_left_alone(),
                 V.set_fake_mode(fake),
                 torch._guards.tracing(context),
                 torch._inductor.config.patch(options),
@@ -165,6 +168,19 @@ def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
     if len(held) != 1:
         raise Refused("the code generator wants the graph in pieces")
     return held[0]
+
+
+@contextmanager
+def _random_state_left_alone() -> Iterator[None]:
+    """Keep the generator from putting torch's random state back when it has done its work.
+
+    It draws nothing, but the thread that trains meanwhile does, and would draw the same numbers
+    twice. torch has no setting for it.
+    """
+    import torch._dynamo.utils
+
+    with mock.patch.object(torch._dynamo.utils, "preserve_rng_state", nullcontext):
+        yield
 
 
 class _Deferred:

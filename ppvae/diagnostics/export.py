@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
+from ppvae.chunked_draws import draw_chunks
 from ppvae.diagnostics.groups import Array, Groups, Variable, tree
-from ppvae.draws import Draws, draw_chunks
+from ppvae.draws import Draws
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, Structure
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
+from ppvae.chunked_draws import draw_chunks
 from ppvae.diagnostics.pareto import FEWEST_DRAWS, tail_length, tail_shape, threshold
-from ppvae.draws import Draws, draw_chunks
+from ppvae.draws import Draws
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, Structure
 
@@ -59,7 +60,13 @@ def weights(
 
 
 def evidence(
-    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    memory: int = _MEMORY,
+    compile: bool = True,
 ) -> xr.Dataset:
     """Measure every term of formula (2) per datapoint, with its Monte Carlo standard error.
 
@@ -91,6 +98,8 @@ def evidence(
         draws: number of draws per datapoint.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
+        compile: score the draws by compiled code once there are enough of them to pay for it,
+            half a minute's; they are the same draws, and their scores equal to rounding.
 
     Returns:
         A dataset with dims `(data,)`, in nats.
@@ -109,7 +118,7 @@ def evidence(
     batch = as_batch(data, pair, split="test")
     measured: list[dict[str, Tensor]] = []
     with isolated(pair, seed):
-        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+        for _, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
             _refuse_degenerate(structure)
             _refuse_unnormalised(structure)
             measured.append(_terms(parts, memory))

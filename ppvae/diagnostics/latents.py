@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.batches import Data, as_batch
-from ppvae.draws import draw_chunks
+from ppvae.chunked_draws import draw_chunks
 from ppvae.isolation import isolated
 from ppvae.sites import Site, by_datapoint, plates
 from ppvae.traces import Pair, Structure, run

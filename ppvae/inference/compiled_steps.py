@@ -56,7 +56,7 @@ class CompiledSteps:
         self.planned, self.epochs = planned, epochs
         self.generator = generator
         self.switched: int | None = None
-        self.report = ""
+        self.report = "not compiled: it was over before there was code"
         self._guard = Guard(eager.pair.model, eager.pair.guide)
         self._state: Hashable = None
         self._wholes: dict[Hashable, WholeStep] = {}

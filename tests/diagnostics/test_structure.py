@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 from torch import nn
 
 from ppvae import diagnostics
-from ppvae.draws import draw_chunks
+from ppvae.chunked_draws import draw_chunks
 from ppvae.isolation import isolated
 from tests.linear_gaussian import LinearGaussian
 from tests.strangers import Marginalised

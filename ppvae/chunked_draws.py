@@ -1,0 +1,89 @@
+"""Cuts data and draws into chunks, so that memory stays bounded."""
+
+from collections.abc import Iterator
+
+from ppvae import predictions
+from ppvae.batches import Batch, chunks
+from ppvae.compiled_draws import CompiledDraws
+from ppvae.draws import Draws, Simulation, draw, vectorizable
+from ppvae.isolation import seeded, seeds
+from ppvae.traces import Pair, Structure, structure_of
+
+
+def draw_chunks(
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    memory: int,
+    *,
+    simulation_seed: int | None = None,
+    compile: bool = True,
+) -> Iterator[tuple[Batch, Structure, Iterator[Draws]]]:
+    """Cut data and draws into chunks that stay within `memory`, and draw each when asked for it.
+
+    Yields, for every chunk of the data in order: the chunk, its structure, and an iterator over
+    its draws, chunk by chunk.
+
+    Args:
+        pair: the model/guide pair.
+        batch: all datapoints.
+        draws: number of draws per datapoint.
+        memory: a bound in bytes on the intermediate tensors of one chunk.
+        simulation_seed: draw from the model too, with random numbers of this seed; the guide's
+            draws are the same with and without.
+        compile: go over to compiled code where there is much to draw.
+
+    Raises:
+        ValueError: if `draws` or `memory` is not positive, and as `structure_of` does.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    if memory < 1:
+        raise ValueError(f"memory must be at least 1 byte, got {memory}")
+    look, structure = _look(pair, batch, 256)
+    vectorized = vectorizable(pair, look, structure)
+    simulation = None
+    if simulation_seed is not None:
+        with seeded(simulation_seed):
+            at_once = vectorized and predictions.vectorizable(pair, look, structure)
+        simulation = Simulation(seeds(simulation_seed), at_once)
+    passing = max(1, int(memory / structure.bytes_per_draw))
+    # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
+    # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
+    # of a chunk of datapoints are kept until the next one.
+    together = min(draws, 64) if vectorized else 1
+    rows = max(1, min(passing // together, memory // (64 * draws)))
+    if rows < len(batch[0]):
+        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
+        rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
+    repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
+
+    compiled = None
+    if compile and vectorized and simulation is None:
+        calls = (len(batch[0]) // rows) * (draws // repeats)
+        passed = structure.bytes_per_draw * len(batch[0]) * draws
+        compiled = CompiledDraws(pair, calls, passed)
+
+    def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
+        for start in range(0, draws, repeats):
+            count = min(repeats, draws - start)
+            if compiled is not None:
+                yield compiled(chunk, structure, count)
+            else:
+                yield draw(
+                    pair, chunk, structure, count, vectorized=vectorized, simulation=simulation
+                )
+
+    for chunk in chunks(batch, rows):
+        seen = len(chunk[0]) == len(look[0]) == len(batch[0])
+        here = structure if seen else structure_of(pair, chunk)
+        yield chunk, here, run_draws(chunk, here)
+
+
+def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
+    """Inspect a pair on its first rows, or on all if a plate of fixed size does not take fewer."""
+    first = tuple(tensor[:rows] for tensor in batch)
+    try:
+        return first, structure_of(pair, first)
+    except ValueError:
+        return batch, structure_of(pair, batch)
