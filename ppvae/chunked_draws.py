@@ -57,6 +57,9 @@ def draw_chunks(
         first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
         rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
     repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
+    # Chunks of one size, if there is one not much smaller: code is generated for one size.
+    even = (size for size in range(repeats, 3 * repeats // 4, -1) if draws % size == 0)
+    repeats = next(even, repeats)
 
     compiled = None
     if compile and vectorized and simulation is None:

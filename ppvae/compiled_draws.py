@@ -12,7 +12,7 @@ from ppvae.isolation import random_state, set_random_state
 from ppvae.traces import Pair, Structure
 
 _WORTH = 1e11  # bytes that pass through the draws from which on code for them earns its time
-_WAITED = 10  # the share of the calls that are made before the code is waited for
+_WAITED = 20  # the share of the calls that are made before the code is waited for
 _TOLERANCE = 1e-4  # relative; what is wrong differs by far more
 
 
