@@ -33,14 +33,18 @@ def announce(module: nn.Module) -> None:
     """
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            announce_parameter(name, parameter)
+            send(name, announcement(parameter))
 
 
-def announce_parameter(name: str, parameter: Tensor) -> None:
-    """Tell the inference that is running around the caller of one parameter by its name."""
+def announcement(parameter: Tensor) -> Tensor:
+    """Return what Pyro takes for a parameter's value, and asks for the tensor to optimise."""
     value = parameter.detach()
-    # Pyro's SVI asks the value of a `param` site for the tensor to optimise.
-    value.unconstrained = lambda leaf=parameter: leaf  # type: ignore[attr-defined]
+    value.unconstrained = lambda: parameter  # type: ignore[attr-defined]
+    return value
+
+
+def send(name: str, value: Tensor) -> None:
+    """Tell the inference that is running around the caller of a parameter by its announcement."""
     _parameter(value, name=name)
 
 

@@ -57,6 +57,26 @@ class Guard:
             if isinstance(value, Tensor)
         ]
         self._tensors = tensors
+        self._versions: dict[Hashable, int] = {}
+        self._last: tuple[list[Any], list[Any], list[Any]] | None = None
+        self._version = 0
+
+    def version(self) -> int:
+        """Return a number for the present state: the same for the same state, and quickly."""
+        plain = [holder.get(name) for holder, name in self._plain]
+        tensors = [holder.get(name) for holder, name in self._tensors]
+        details = [(t.requires_grad, t.dtype, t.shape) for t in tensors if t is not None]
+        last = self._last
+        if (
+            last is None
+            or plain != last[0]
+            or details != last[2]
+            or any(now is not before for now, before in zip(tensors, last[1], strict=True))
+        ):
+            # Held, lest another tensor take the id of one.
+            self._last = plain, tensors, details
+            self._version = self._versions.setdefault(self.state(), len(self._versions))
+        return self._version
 
     def state(self) -> Hashable:
         """Return what must not change, as one value to compare."""

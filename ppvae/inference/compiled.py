@@ -24,7 +24,7 @@ from ppvae.compilation import (
     loss_of,
     replay,
 )
-from ppvae.parameters import Collector, announce_parameter
+from ppvae.parameters import Collector, announcement, send
 
 Generator: TypeAlias = Callable[[Graph, Sequence[Tensor]], Code | Replay]
 """Makes what runs a graph: `compilation.generate`, or `compilation.replay` without a compiler."""
@@ -101,9 +101,10 @@ class Compiled(ELBO):  # type: ignore[misc]
         if programs not in self._guards:
             # The programs are held, lest others take their ids.
             self._guards[programs] = Guard(model, guide), model, guide
-        flat, tree = tree_flatten((args, kwargs))
-        state = self._guards[programs][0].state()
-        key = (gradients, *programs, state, tree, *map(_signature, flat))
+        plain = not kwargs and all(isinstance(value, Tensor) for value in args)
+        flat, tree = (list(args), None) if plain else tree_flatten((args, kwargs))
+        version = self._guards[programs][0].version()
+        key = (gradients, *programs, version, tree, *map(_signature, flat))
         call = self._calls.get(key)
         if call is None:
             call = _Call(self.elbo, gradients, model, guide, flat, tree)
@@ -136,6 +137,7 @@ class _Call:
         self.others = [None if isinstance(value, Tensor) else value for value in flat]
         self.example: list[Tensor] = []
         self.parameters: dict[str, Tensor] = {}
+        self.announced: dict[str, Tensor] = {}  # what Pyro is told of them
         self.moved: list[Tensor] = []  # the parameters that have gradients
         self.losses = 1
         self.graph: Graph | None = None
@@ -150,6 +152,7 @@ class _Call:
         with Collector() as collector:
             loss = self.eager(self.example)
         self.parameters = collector.unique()
+        self.announced = {name: announcement(p) for name, p in self.parameters.items()}
         return loss
 
     def __call__(self, flat: list[Any], generator: Generator) -> Any:
@@ -178,6 +181,8 @@ class _Call:
 
     def arguments(self, tensors: Sequence[Tensor]) -> tuple[Any, Any]:
         """Return what model and guide are called with: positional and named."""
+        if self.tree is None:
+            return tensors, {}
         flat = list(self.others)
         for index, tensor in zip(self.places, tensors, strict=True):
             flat[index] = tensor
@@ -222,8 +227,8 @@ class _Call:
                 parameter.grad = gradient
             else:
                 parameter.grad += gradient
-        for name, parameter in self.parameters.items():
-            announce_parameter(name, parameter)
+        for name, value in self.announced.items():
+            send(name, value)
         losses = [loss.item() for loss in outputs[: self.losses]]
         return losses[0] if self.losses == 1 else tuple(losses)
 
