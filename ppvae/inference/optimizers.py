@@ -133,10 +133,10 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         self.taken = self._counted = taken
 
     def _norm(self, gradients: list[Tensor]) -> float:
-        found = torch._foreach_norm(gradients)
+        found = list(torch._foreach_norm(gradients))
         if len({norm.dtype for norm in found}) > 1:
             found = [norm.double() for norm in found]
-        norms = torch.stack(list(found)).double()
+        norms = torch.stack(found).double()
         # fsum rounds once: the sum is the same in whatever order Pyro hands the parameters over.
         return math.sqrt(math.fsum(norms.square().tolist()))
 

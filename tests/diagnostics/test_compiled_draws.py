@@ -56,7 +56,7 @@ def both(pair, x, monkeypatch, draws=100):
 def test_replayed_draws_are_the_draws_exactly(name, monkeypatch):
     pair, x = pairs()[name]
     compiled, plain, used = both(pair, x, monkeypatch)
-    assert used > 3
+    assert used > 1
     assert compiled.identical(plain)
 
 
@@ -65,7 +65,7 @@ def test_replayed_draws_are_the_draws_exactly(name, monkeypatch):
 def test_generated_draws_are_the_draws_to_rounding(name, monkeypatch):
     pair, x = pairs()[name]
     compiled, plain, used = both(pair, x, monkeypatch)
-    assert used > 3
+    assert used > 1
     for variable in plain.data_vars:
         np.testing.assert_allclose(compiled[variable], plain[variable], rtol=1e-3, atol=1e-4)
 
