@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 import ppvae
 import ppvae.inference.training as training
 from ppvae import likelihoods, networks, posteriors, priors
-from ppvae.compilation import Replay, replay
+from ppvae.compilation import Refused, Replay, replay
 from ppvae.inference import Checkpoints, LinearWarmup
 from tests.compilation.pairs import (
     Normalised,
@@ -252,6 +252,20 @@ class Wrong(Replay):
             return outputs
 
         return run
+
+
+def test_without_a_compiler_training_goes_on_as_it_was(monkeypatch):
+    class Failing(Replay):
+        def result(self):
+            raise Refused("no code could be generated: no compiler found")
+
+    monkeypatch.setattr(training, "generate", lambda graph, inputs: Failing(graph))
+    plain, trained = vae(), vae()
+    ppvae.fit(plain, data(), epochs=3, batch_size=25, compile=False)
+    with pytest.warns(RuntimeWarning, match="not compiled: no code could be generated"):
+        ppvae.fit(trained, data(), epochs=3, batch_size=25, compile=True)
+    expected, got = weights(plain), weights(trained)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
 MISTAKES = {
