@@ -297,8 +297,13 @@ def test_only_objectives_are_wrapped():
 @pytest.mark.slow
 def test_without_a_compiler_the_graph_runs_operation_by_operation(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, str(tmp_path / "none")))
-    with pytest.warns(RuntimeWarning, match="no code could be generated: .*[Cc]ompiler"):
-        compiled = Compiled(Trace_ELBO())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch._inductor import config
+    compiled = Compiled(Trace_ELBO())
+    with (
+        config.patch({"cpp.cxx": (None, str(tmp_path / "none"))}),
+        pytest.warns(RuntimeWarning, match="no code could be generated: .*[Cc]ompiler"),
+    ):
         losses, _ = trained(compiled, Plain(), steps=4)
     assert all(math.isfinite(loss) for loss in losses) and runs_of(compiled) == 1
