@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import silhouette_score
 
 import ppvae
-from ppvae import data, diagnostics, likelihoods, pairs
+from ppvae import data, diagnostics, likelihoods, networks, pairs
 
 SCALE = 0.1  # a human's pixel noise, on pixels between 0 and 1
 
@@ -30,7 +30,7 @@ def falling(step):
 def fitted(segments, epochs, seed, kl_weight=1.0):
     torch.manual_seed(seed)
     likelihood = functools.partial(likelihoods.Normal, scale=SCALE)
-    pair = pairs.assemble(segments, latent=10, likelihood=likelihood)
+    pair = pairs.assemble(segments, latent=10, likelihood=likelihood, network=networks.MLP)
     ppvae.fit(pair, segments, epochs=epochs, kl_weight=kl_weight, seed=seed)
     return pair
 
