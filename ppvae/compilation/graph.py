@@ -65,6 +65,13 @@ def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
     before = random_state()
     try:
         module = make_fx(watched, tracing_mode="real")(*inputs)
+    except Refused:
+        raise
+    except (
+        Exception
+    ) as error:  # an operation that cannot be captured; the program's own come again
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise watch.refusal or Refused(f"it cannot be captured: {first}") from error
     finally:
         after = random_state()
         set_random_state(before)

@@ -24,9 +24,9 @@ class Guard:
         >>> import torch
         >>> layer = nn.Dropout()
         >>> guard = Guard(layer, layer)
-        >>> before = guard.state()
+        >>> before = guard.version()
         >>> _ = layer.eval()
-        >>> guard.state() == before
+        >>> guard.version() == before
         False
     """
 
@@ -60,6 +60,7 @@ class Guard:
         self._versions: dict[Hashable, int] = {}
         self._last: tuple[list[Any], list[Any], list[Any]] | None = None
         self._version = 0
+        self._held: list[list[Any]] = []  # lest another tensor take the id of one
 
     def version(self) -> int:
         """Return a number for the present state: the same for the same state, and quickly."""
@@ -73,12 +74,12 @@ class Guard:
             or details != last[2]
             or any(now is not before for now, before in zip(tensors, last[1], strict=True))
         ):
-            # Held, lest another tensor take the id of one.
             self._last = plain, tensors, details
-            self._version = self._versions.setdefault(self.state(), len(self._versions))
+            self._held.append(tensors)
+            self._version = self._versions.setdefault(self._state(), len(self._versions))
         return self._version
 
-    def state(self) -> Hashable:
+    def _state(self) -> Hashable:
         """Return what must not change, as one value to compare."""
         found = [holder.get(name) for holder, name in self._plain]
         tensors = [holder.get(name) for holder, name in self._tensors]

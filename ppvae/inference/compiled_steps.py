@@ -58,7 +58,7 @@ class CompiledSteps:
         self.switched: int | None = None
         self.report = "not compiled: it was over before there was code"
         self._guard = Guard(eager.pair.model, eager.pair.guide)
-        self._state: Hashable = None
+        self._version = -1
         self._wholes: dict[Hashable, WholeStep] = {}
         self._compared: set[Hashable] = set()
         self._seconds: list[float] = []
@@ -96,7 +96,7 @@ class CompiledSteps:
         if not self._wholes or self._over:
             return
         kept = all(whole.holds() for whole in self._wholes.values())
-        if not kept or self._guard.state() != self._state:
+        if not kept or self._guard.version() != self._version:
             self._wholes.clear()
             self._compared.clear()
             if self.switched is not None:
@@ -160,7 +160,7 @@ class CompiledSteps:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
             self.eager.evaluate(examples[0].tensors)  # objectives look at their first batch
-        self._state = self._guard.state()
+        self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
         try:
             for example in examples:

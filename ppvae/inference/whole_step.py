@@ -145,6 +145,8 @@ class WholeStep:
             for parameter, gradient in zip(self.parameters, gradients, strict=True)
             if gradient is not None
         }
+        if not by_parameter:
+            raise Refused("no parameter has a gradient")
         if by_parameter.keys() - {id(parameter) for parameter, _, _ in self.moved}:
             raise Refused("a parameter has its first gradient after the optimizer's first step")
         with torch.no_grad():

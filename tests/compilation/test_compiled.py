@@ -149,6 +149,16 @@ def test_a_tensor_may_change_and_a_number_makes_another_graph():
     assert runs_of(compiled) == 2
 
 
+def test_tensors_replaced_again_and_again_are_never_mistaken():
+    pair, compiled = Tempered(), Compiled(Trace_ELBO(), generator=replay)
+    held, x = warmed(compiled, pair, bits), bits(ROWS)
+    for beta in (0.2, 0.9, 1.7, 0.4):
+        pair.beta = torch.tensor(beta)  # the one before is let go, and its id may come again
+        warmed(compiled, held, bits)
+        loss, expected = run(compiled, held, x, 3)[0], run(compiled.elbo, held, x, 3)[0]
+        assert loss == pytest.approx(expected, rel=1e-7)
+
+
 def test_training_and_evaluation_mode_are_two_graphs():
     pair, compiled = Normalised(), Compiled(Trace_ELBO(), generator=replay)
     held = warmed(compiled, pair, bits)

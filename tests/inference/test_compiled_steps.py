@@ -342,7 +342,17 @@ class Selecting(Plain):
         x[x.sum(1) > 2].sum()
 
 
+class Uncapturable(Plain):
+    """An operation that works on values and on nothing that stands for them."""
+
+    def guide(self, x):
+        super().guide(x)
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise RuntimeError("no such operation here")
+
+
 REFUSED = {
+    "it cannot be captured: no such operation here": Uncapturable,
     "Python reads a tensor's value by `bool` in Branching.guide": Branching,
     "site 'angle': Python reads a tensor's value by `bool`": Rejecting,
     "draws random numbers from Python or NumPy": Numpy,
