@@ -90,6 +90,8 @@ class Loop:
             except KeyboardInterrupt:
                 self.reason = "interrupted"
             except (ArithmeticError, ValueError, RuntimeError) as error:
+                if not training.finite():
+                    training.restore(self.good)  # where a bad gradient led says nothing of it
                 cause = explain(training.pair, self.batch.tensors, error)
                 if cause is None:
                     first, *more = str(error).strip().splitlines() or [""]

@@ -45,6 +45,10 @@ class Training:
             for name, tensor in self._tensors():
                 tensor.copy_(snapshot[name])
 
+    def finite(self) -> bool:
+        """Tell whether every parameter is finite."""
+        return all(bool(torch.isfinite(value).all()) for value in self.parameters.values())
+
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.parameters.items()
         if isinstance(self.pair, nn.Module):

@@ -1,5 +1,6 @@
 """One training step as one graph: minibatch, loss, gradients and the optimizer's update."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,8 +23,8 @@ class WholeStep:
     """A step for one kind of minibatch, captured when it is made.
 
     It moves the tensors that the eager step moves: parameters, the optimizer's state, the pair's
-    buffers. A step whose loss or gradient is not finite, or whose data lie outside their
-    likelihood's support, moves none of them.
+    buffers. A step whose loss is not finite, or whose data lie outside their likelihood's support,
+    moves no parameter; one whose gradient is not finite leaves parameters to be restored.
 
     Args:
         objective: what is maximised.
@@ -70,9 +71,12 @@ class WholeStep:
         inputs = [*self._moved, self._numbers(), *minibatch.parts, *self._lifted]
         with torch.no_grad():
             outcome: Tensor = run(inputs)[0]
-        loss, norm, moved = outcome.tolist()
+        loss, moved = outcome.tolist()
         if not moved:
-            raise FloatingPointError(f"the loss is {loss}, its gradient's norm {norm}")
+            finite = math.isfinite(loss)
+            raise FloatingPointError(
+                "the gradient is NaN or infinite" if finite else f"the loss is {loss}"
+            )
         self.optim.advance()
         return float(loss)
 
@@ -151,16 +155,16 @@ class WholeStep:
             raise Refused("a parameter has its first gradient after the optimizer's first step")
         with torch.no_grad():
             loss = torch.stack([value.double().sum() for value in losses]).sum()
-            squares = [gradient.square().sum().double() for gradient in by_parameter.values()]
-            norm = torch.stack(squares).sum().sqrt()
-            fine = torch.isfinite(loss)
-            if watch.checks:
-                fine = fine & torch.stack(watch.checks).all()
-                watch.checks.clear()
+            # One reduction, so that it is a number in memory, not computed anew at every parameter.
+            fine = torch.stack([torch.isfinite(loss), *watch.checks]).all()
+            watch.checks.clear()
             clip = self.optim.clip_norm
             if clip is not None:
+                squares = [gradient.square().sum().double() for gradient in by_parameter.values()]
+                norm = torch.stack(squares).sum().sqrt()
                 fine = fine & torch.isfinite(norm)
                 shrunk = torch.where(norm > clip, clip / norm, 1.0)
+            sound = [fine]
             positions = {id(group): index for index, group in enumerate(self.optim.groups)}
             tensors = iter(moved)
             for parameter, group, state in self.moved:
@@ -169,11 +173,12 @@ class WholeStep:
                 if gradient is None:
                     continue
                 gradient = gradient if clip is None else gradient * shrunk
-                # Each number for itself: to wait for the norm would be to read all of it twice.
-                moving = fine & torch.isfinite(gradient)
                 row = numbers[positions[id(group)]].unbind()
                 new, states = self.update.move(group, row, value, gradient, old)
-                value.copy_(torch.where(moving, new, value))
+                value.copy_(torch.where(fine, new, value))
+                # A gradient that is not finite shows in where it led to, which one pass over the
+                # parameter writes and looks at; to look before would be to read all of it twice.
+                sound.append(torch.isfinite(value).all())
                 for name, tensor in states.items():
-                    old[name].copy_(torch.where(moving, tensor, old[name]))
-            return [torch.stack([loss, norm, (fine & torch.isfinite(norm)).double()])]
+                    old[name].copy_(torch.where(fine, tensor, old[name]))
+            return [torch.stack([loss, torch.stack(sound).all().double()])]

@@ -272,7 +272,7 @@ MISTAKES = {
     "the loss would be": lambda inputs, outputs: outputs[0].mul_(1.01),
     "the parameters would go elsewhere": lambda inputs, outputs: inputs[0].add_(1e-3),
     "the optimizer's state would go elsewhere": lambda inputs, outputs: inputs[1].mul_(0.99),
-    "the loss is nan": lambda inputs, outputs: outputs[0].fill_(math.nan)[2].zero_(),
+    "the loss is nan": lambda inputs, outputs: outputs[0].fill_(math.nan)[1].zero_(),
 }
 
 
@@ -430,4 +430,29 @@ def test_divergence_of_a_compiled_step_keeps_the_last_good_weights():
     with pytest.raises(ppvae.inference.Diverged, match="step") as diverged:
         ppvae.fit(pair, data(), epochs=30, batch_size=25, compile=1, optimizer=optimizer)
     assert diverged.value.fit.reason == "diverged"
+    assert all(torch.isfinite(tensor).all() for tensor in pair.parameters())
+
+
+class Rooted(Plain):
+    """Has finite losses, and a gradient that is NaN where the first feature is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def posterior(self, x):
+        loc, raw = self.encoder(x).chunk(2, -1)
+        return dist.Normal(loc + (self.weight * x[:, :1]).sqrt(), raw.exp()).to_event(1)
+
+
+@pytest.mark.parametrize("compile", [False, 2])
+def test_a_gradient_that_is_not_finite_is_no_step(compile):
+    torch.manual_seed(0)
+    pair = Rooted().double()
+    x = data()
+    x[:, 0] = 1
+    x[7, 0] = 0
+    with pytest.raises(ppvae.inference.Diverged, match="gradient is NaN.*at another") as diverged:
+        ppvae.fit(pair, x, epochs=1, batch_size=2, compile=compile)
+    assert diverged.value.fit.compiled_from == (2 if compile else None)
     assert all(torch.isfinite(tensor).all() for tensor in pair.parameters())
