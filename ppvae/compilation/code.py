@@ -2,8 +2,8 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
@@ -53,10 +53,11 @@ class Replay:
 
 
 class Code:
-    """The machine code of a graph, generated on request or in the background.
+    """The machine code of a graph, compiled on request or in the background.
 
-    The first part of the work may touch torch's random state and puts it back, so it is done
-    here, in the caller's thread; the rest, which takes most of the time, may be done in another.
+    What takes Python is done here, in the caller's thread: it touches torch's random state, traces
+    modules and would slow another thread down. The compiler, a program of its own that takes most
+    of the time, may run while the caller goes on.
 
     Args:
         graph: what to generate code for; it is not changed.
@@ -68,45 +69,71 @@ class Code:
 
     def __init__(self, graph: Graph, inputs: Sequence[Tensor]) -> None:
         _check_aliases(graph, inputs)
-        self._finish = _lower(graph, inputs)
+        self._sources: list[_Source] = []
+        self._run = _lower(graph, inputs, self._sources)
         self._thread: threading.Thread | None = None
-        self._run: Run | None = None
-        self._error: BaseException | None = None
 
     def start(self) -> None:
-        """Generate in the background."""
+        """Compile in the background."""
         # No daemon: the interpreter waits for it, instead of tearing torch down below it.
-        self._thread = threading.Thread(target=self._generate, name="ppvae code")
+        self._thread = threading.Thread(target=self._compile, name="ppvae code")
         self._thread.start()
 
     @property
     def ready(self) -> bool:
         """Whether `result` returns at once."""
-        return self._run is not None or self._error is not None
+        return all(source.done for source in self._sources)
 
     def result(self) -> Run:
         """Return what runs the graph, once it is there.
 
         Raises:
-            Refused: if there is no working compiler, or the generator failed.
+            Refused: if there is no working compiler, or it failed.
         """
         if self._thread is not None:
             self._thread.join()
-        elif not self.ready:
-            with warnings.catch_warnings():  # which acts on all threads, so not in the background
-                warnings.simplefilter("ignore")
-                self._generate()
-        if self._error is not None:
-            first = (str(self._error).strip().splitlines() or [""])[0]
-            raise Refused(f"no code could be generated: {first}") from self._error
-        assert self._run is not None
+        for source in self._sources:
+            source.compile()
         return self._run
 
-    def _generate(self) -> None:
-        try:
-            self._run = self._finish()
-        except Exception as error:  # whatever an unknown compiler brings up
-            self._error = error
+    def _compile(self) -> None:
+        for source in self._sources:
+            with suppress(Refused):  # `result` raises it again
+                source.compile()
+
+
+class _Source:
+    """A function as source code: compiled once, on its first call at the latest."""
+
+    def __init__(self, load: Callable[[], Callable[..., Any]]) -> None:
+        self._load = load
+        self._function: Callable[..., Any] | None = None
+        self._error: Exception | None = None
+        self._lock = threading.Lock()  # torch may give one function to two graphs that are alike
+
+    @property
+    def done(self) -> bool:
+        """Whether the compiler has finished with it."""
+        return self._function is not None or self._error is not None
+
+    def compile(self) -> Callable[..., Any]:
+        """Return the function.
+
+        Raises:
+            Refused: if the compiler failed, now or before.
+        """
+        with self._lock:
+            if not self.done:
+                try:
+                    self._function = self._load()
+                except Exception as error:  # whatever an unknown compiler brings up
+                    self._error = error
+        if self._function is None:
+            raise Refused(f"no code could be generated: {_first_line(self._error)}")
+        return self._function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._function or self.compile())(*arguments)
 
 
 def generate(graph: Graph, inputs: Sequence[Tensor]) -> Code:
@@ -122,16 +149,15 @@ def _check_aliases(graph: Graph, inputs: Sequence[Tensor]) -> None:
             raise Refused("a tensor that the program writes to shares its memory with another")
 
 
-def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
-    """Decompose and functionalise the graph; return what generates the code of the result."""
+def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Run:
+    """Return what runs the graph, and append to `sources` what is to be compiled before."""
     with warnings.catch_warnings():
         # torch's generator uses parts of torch that torch deprecates.
         warnings.simplefilter("ignore")
         # Imported here, for it takes seconds and most trainings never come to it.
-        import torch._inductor.config
+        from torch._inductor.codecache import CppWrapperCodeCache
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
         from torch._inductor.decomposition import select_decomp_table
-        from torch._inductor.virtualized import V
 
     module = torch.fx.GraphModule(graph.module, _copied(graph.module.graph))
     outputs = module.graph.output_node().args[0]
@@ -140,59 +166,46 @@ def _lower(graph: Graph, inputs: Sequence[Tensor]) -> Callable[[], Run]:
     module.graph.output_node().args = ((*outputs, *unread),)  # lest those draws be left out
     module.recompile()
     options = {**_OPTIONS, "cpp.threads": 1 if _largest(graph) < _SMALL else -1}
-    held: list[Callable[[], Run]] = []
+    load = CppWrapperCodeCache.load_pybinding_async
+    runs: list[Run] = []
 
-    def defer(inner: torch.fx.GraphModule, examples: Sequence[Any], **arguments: Any) -> Any:
+    def later(*arguments: Any, **options: Any) -> _Source:
+        sources.append(_Source(load(*arguments, **options)))
+        return sources[-1]
+
+    def keep(inner: torch.fx.GraphModule, examples: Sequence[Any], **options: Any) -> Any:
         results = inner.graph.output_node().args[0]
         assert isinstance(results, list | tuple)
         if len(examples) != len(inputs) or len(results) != len(outputs) + len(unread):
             raise Refused("the code generator wants other inputs or outputs than the graph has")
-        fake, context = V.fake_mode, torch._guards.TracingContext.try_get()
-
-        def finish() -> Run:
-            with (
-                torch.no_grad(),
-                _random_state_left_alone(),
-                V.set_fake_mode(fake),
-                torch._guards.tracing(context),
-                torch._inductor.config.patch(options),
-            ):
-                return compile_fx_inner(inner, examples, **arguments)
-
-        held.append(finish)
-        return _Deferred()
+        runs.append(compile_fx_inner(inner, examples, **options))
+        return runs[-1]
 
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with (
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            mock.patch.object(CppWrapperCodeCache, "load_pybinding", later),
+        ):
             warnings.simplefilter("ignore")
             compile_fx(
                 module,
                 list(inputs),
-                inner_compile=defer,
+                inner_compile=keep,
                 config_patches=options,
                 decompositions={**select_decomp_table(), torch.ops.aten.addmm.default: _apart},
             )
     except Refused:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise Refused(f"no code could be generated: {first}") from error
-    if len(held) != 1:
+        raise Refused(f"no code could be generated: {_first_line(error)}") from error
+    if len(runs) != 1:
         raise Refused("the code generator wants the graph in pieces")
-    return held[0]
+    return runs[0]
 
 
-@contextmanager
-def _random_state_left_alone() -> Iterator[None]:
-    """Keep the generator from putting torch's random state back when it has done its work.
-
-    It draws nothing, but the thread that trains meanwhile does, and would draw the same numbers
-    twice. torch has no setting for it.
-    """
-    import torch._dynamo.utils
-
-    with mock.patch.object(torch._dynamo.utils, "preserve_rng_state", nullcontext):
-        yield
+def _first_line(error: Exception | None) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
 
 
 def _apart(
@@ -205,12 +218,6 @@ def _apart(
     if left.device.type != "cpu" or (alpha, beta) != (1, 1):
         return NotImplemented
     return torch.mm(left, right) - (-bias)
-
-
-class _Deferred:
-    """Stands for code that comes later; torch asks what it is given back for this attribute."""
-
-    _boxed_call = True
 
 
 def _copied(graph: torch.fx.Graph) -> torch.fx.Graph:
