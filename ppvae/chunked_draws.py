@@ -63,9 +63,7 @@ def draw_chunks(
 
     compiled = None
     if compile and vectorized and simulation is None:
-        calls = (len(batch[0]) // rows) * (draws // repeats)
-        passed = structure.bytes_per_draw * len(batch[0]) * draws
-        compiled = CompiledDraws(pair, calls, passed)
+        compiled = CompiledDraws(pair, structure.bytes_per_draw * len(batch[0]) * draws)
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
         for start in range(0, draws, repeats):

@@ -12,27 +12,23 @@ from ppvae.isolation import random_state, set_random_state
 from ppvae.traces import Pair, Structure
 
 _WORTH = 1e11  # bytes that pass through the draws from which on code for them earns its time
-_WAITED = 20  # the share of the calls that are made before the code is waited for
 _TOLERANCE = 1e-4  # relative; what is wrong differs by far more
 
 
 class CompiledDraws:
-    """`draw`, which goes over to compiled code where there is much to draw.
+    """`draw` by compiled code, where there is much to draw.
 
-    When it goes over does not depend on time, so that the same call gives the same draws' scores
-    bit for bit. The draws are those of `draw` in any case, their scores equal to rounding.
+    The code is waited for, so that the same call gives the same scores bit for bit. The draws are
+    those of `draw` in any case, their scores equal to rounding.
 
     Args:
         pair: the model/guide pair.
-        calls: how many calls with the most frequent numbers of rows and draws there will be.
-        bytes: memory that passes through all of them.
+        bytes: memory that passes through all draws.
     """
 
-    def __init__(self, pair: Pair, calls: int, bytes: float) -> None:
+    def __init__(self, pair: Pair, bytes: float) -> None:
         self.pair = pair
         self.wanted = bytes >= _WORTH
-        self.waited = max(1, calls // _WAITED)
-        self.made = 0
         self.shape: tuple[object, ...] = ()
         self.compared = False
 
@@ -43,9 +39,6 @@ class CompiledDraws:
             self.shape = shape
             self._begin(batch, structure, draws)
         if not self.wanted or shape != self.shape:
-            return draw(self.pair, batch, structure, draws)
-        self.made += 1
-        if self.made <= self.waited:
             return draw(self.pair, batch, structure, draws)
         try:
             return (
@@ -64,7 +57,6 @@ class CompiledDraws:
         try:
             self.graph = capture(self._program, list(batch))
             self.code = generate(self.graph, [*batch, *self.graph.lifted])
-            self.code.start()
         except Refused:
             self.wanted = False
 

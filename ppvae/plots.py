@@ -87,24 +87,14 @@ def image_rows(rows: Mapping[str, ArrayLike], image_shape: tuple[int, int], titl
 
     Example:
         >>> figure = image_rows({"data": np.zeros((3, 4))}, (2, 2), "three images")
-        >>> len(figure.axes)
-        3
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['data']
     """
     images = {label: _images(values, image_shape) for label, values in rows.items()}
     counts = {len(values) for values in images.values()}
     if len(counts) != 1:
         raise ValueError(f"image_rows needs rows of one length, got {sorted(counts)}")
-    (columns,) = counts
-    figure = Figure(figsize=(0.62 * columns + 1.3, 0.62 * len(images) + 0.5), layout="constrained")
-    grid = figure.subplots(len(images), columns, squeeze=False)
-    low = min(float(values.min()) for values in images.values())
-    high = max(float(values.max()) for values in images.values())
-    for axes_row, (label, values) in zip(grid, images.items(), strict=True):
-        for axes, image in zip(axes_row, values, strict=True):
-            _image(axes, image, low, high)
-        axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.suptitle(title, fontsize="medium")
-    return figure
+    return _mosaic(np.stack(list(images.values())), title, labels=list(images))
 
 
 def image_grid(values: ArrayLike, image_shape: tuple[int, int], title: str) -> Figure:
@@ -117,19 +107,14 @@ def image_grid(values: ArrayLike, image_shape: tuple[int, int], title: str) -> F
 
     Example:
         >>> len(image_grid(np.zeros((6, 4)), (2, 2), "six images").axes)
-        6
+        1
     """
     images = _images(values, image_shape)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    figure = Figure(figsize=(0.62 * columns + 0.3, 0.62 * rows + 0.5), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
-    for axes, image in zip(grid, images, strict=False):
-        _image(axes, image, float(images.min()), float(images.max()))
-    for axes in grid[len(images) :]:
-        axes.remove()
-    figure.suptitle(title, fontsize="medium")
-    return figure
+    padded = np.full((rows * columns, *image_shape), np.nan)
+    padded[: len(images)] = images
+    return _mosaic(padded.reshape(rows, columns, *image_shape), title)
 
 
 def latent_scatter(
@@ -245,8 +230,8 @@ def traversals(
 
     Example:
         >>> figure = traversals(np.zeros((2, 3, 4)), (2, 2), ["z_0", "z_1"], [-2, 0, 2])
-        >>> len(figure.axes)
-        6
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['z_0', 'z_1']
     """
     rows, steps = np.asarray(images), np.asarray(values)
     if rows.ndim != 3 or rows.shape[:2] != (len(names), len(steps)):
@@ -340,11 +325,24 @@ def _images(values: ArrayLike, image_shape: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(values).reshape(-1, *image_shape)
 
 
-def _image(axes: Axes, image: NDArray[Any], low: float, high: float) -> None:
-    axes.imshow(image, cmap="gray_r", vmin=low, vmax=high)
+def _mosaic(images: NDArray[Any], title: str, labels: Sequence[str] = ()) -> Figure:
+    """Draw images `(rows, columns, height, width)` as one, with gaps between; NaN stays empty."""
+    rows, columns, height, width = images.shape
+    gap = max(1, round(0.1 * max(height, width)))
+    canvas = np.full((rows, height + gap, columns, width + gap), np.nan)
+    canvas[:, :height, :, :width] = images.swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + gap), columns * (width + gap))[:-gap, :-gap]
+    size = (0.62 * columns + (1.3 if labels else 0.3), 0.62 * rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(canvas, cmap="gray_r")
     axes.set_xticks([])
-    axes.set_yticks([])
+    centres = (np.arange(len(labels)) + 0.5) * (height + gap) - (gap + 1) / 2
+    axes.set_yticks(centres, labels)
+    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize="medium")
+    return figure
 
 
 def _focus(axes: Axes) -> None:

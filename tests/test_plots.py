@@ -57,8 +57,22 @@ def test_kl_bars_are_sorted_and_named():
 
 
 def test_images_keep_their_values():
-    axes = plots.image_grid(np.arange(8.0).reshape(2, 4), (2, 2), "grid").axes
-    assert axes[1].images[0].get_array().tolist() == [[4, 5], [6, 7]]
+    axes = plots.image_grid(np.arange(12.0).reshape(3, 4), (2, 2), "grid").axes[0]
+    gap = None
+    assert axes.images[0].get_array().tolist() == [
+        [0, 1, gap, 4, 5],
+        [2, 3, gap, 6, 7],
+        [gap] * 5,
+        [8, 9, gap, gap, gap],
+        [10, 11, gap, gap, gap],
+    ]
+
+
+def test_rows_of_images_are_named_at_their_middle():
+    rows = {"first": np.zeros((2, 9)), "second": np.ones((2, 9))}
+    axes = plots.image_rows(rows, (3, 3), "rows").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.get_yticks().tolist() == [1, 5]
 
 
 def test_manifold_stands_as_the_latent_space_does():

@@ -10,6 +10,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from ppvae.compilation.decompositions import decompositions
 from ppvae.compilation.graph import Graph, draws
 from ppvae.compilation.refusal import Refused
 
@@ -157,7 +158,6 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
         # Imported here, for it takes seconds and most trainings never come to it.
         from torch._inductor.codecache import CppWrapperCodeCache
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
-        from torch._inductor.decomposition import select_decomp_table
 
     module = torch.fx.GraphModule(graph.module, _copied(graph.module.graph))
     outputs = module.graph.output_node().args[0]
@@ -193,7 +193,7 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
                 list(inputs),
                 inner_compile=keep,
                 config_patches=options,
-                decompositions={**select_decomp_table(), torch.ops.aten.addmm.default: _apart},
+                decompositions=decompositions(),
             )
     except Refused:
         raise
@@ -206,18 +206,6 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
 
 def _first_line(error: Exception | None) -> str:
     return (str(error).strip().splitlines() or [""])[0]
-
-
-def _apart(
-    bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    """Add the bias where the sum is read first: the product would add it in a pass of its own.
-
-    A difference, for of a sum the generator would make what it was. Both round alike.
-    """
-    if left.device.type != "cpu" or (alpha, beta) != (1, 1):
-        return NotImplemented
-    return torch.mm(left, right) - (-bias)
 
 
 def _copied(graph: torch.fx.Graph) -> torch.fx.Graph:

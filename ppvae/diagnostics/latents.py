@@ -8,11 +8,11 @@ import xarray as xr
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppvae.batches import Data, as_batch
+from ppvae.batches import Batch, Data, as_batch
 from ppvae.chunked_draws import draw_chunks
 from ppvae.isolation import isolated
 from ppvae.sites import Site, by_datapoint, plates
-from ppvae.traces import Pair, Structure, run
+from ppvae.traces import Pair, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
@@ -80,23 +80,14 @@ def active_units(
         raise ValueError(f"active_units needs draws >= 2, got {draws}")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
-    means: dict[str, list[Tensor]] = {}
-    noises: dict[str, list[Tensor]] = {}
     with isolated(pair, seed):
-        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
-            exact = _exact_means(pair, chunk, structure)
-            drawn = [] if exact else list(parts)
-            for name in structure.latents:
-                if exact:
-                    mean, noise = exact[name], torch.zeros_like(exact[name])
-                else:
-                    values = torch.cat([part.latents[name] for part in drawn]).double()
-                    mean, noise = values.mean(0), values.var(0) / draws
-                means.setdefault(name, []).append(mean)
-                noises.setdefault(name, []).append(noise)
+        means = _exact_means(pair, batch, memory)
+        noises = {name: torch.zeros_like(mean) for name, mean in means.items()}
+        if not means:
+            means, noises = _means_of_draws(pair, batch, draws, memory)
     variance = {}
-    for name, parts_of in means.items():
-        values = torch.cat(parts_of).var(0) - torch.cat(noises[name]).mean(0)
+    for name, mean in means.items():
+        values = mean.var(0) - noises[name].mean(0)
         dims = [f"{name}_dim_{axis}" for axis in range(values.dim())]
         variance[name] = (dims, values.clamp(min=0).cpu().numpy())
     return ActiveUnits(xr.Dataset(variance), threshold)
@@ -174,15 +165,37 @@ def _factors(distribution: dist.Distribution) -> dist.Distribution | None:
     return distribution if distribution.event_dim == 0 else None
 
 
-def _exact_means(pair: Pair, chunk: tuple[Tensor, ...], structure: Structure) -> dict[str, Tensor]:
+def _exact_means(pair: Pair, batch: Batch, memory: int) -> dict[str, Tensor]:
     """Return E[z|x] where the guide's only site knows its mean; nothing elsewhere."""
-    if len(structure.latents) != 1 or not structure.ordered:
-        return {}
-    (name,) = structure.latents
-    site = run(pair, chunk)[0][name]
-    try:
-        mean = by_datapoint(site["fn"].mean.double(), site, None)
-    except NotImplementedError:
-        return {}
-    # Some families say NaN where they have no mean.
-    return {name: mean} if bool(mean.isfinite().all()) else {}
+    means: list[Tensor] = []
+    for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+        if len(structure.latents) != 1 or not structure.ordered:
+            return {}
+        (name,) = structure.latents
+        site = run(pair, chunk)[0][name]
+        try:
+            mean = by_datapoint(site["fn"].mean.double(), site, None)
+        except NotImplementedError:
+            return {}
+        if not bool(mean.isfinite().all()):  # some families say NaN where they have no mean
+            return {}
+        means.append(mean)
+    return {name: torch.cat(means)}
+
+
+def _means_of_draws(
+    pair: Pair, batch: Batch, draws: int, memory: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the mean of each latent's draws, and the variance of that mean."""
+    means: dict[str, list[Tensor]] = {}
+    noises: dict[str, list[Tensor]] = {}
+    for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+        drawn = list(parts)
+        for name in structure.latents:
+            values = torch.cat([part.latents[name] for part in drawn]).double()
+            means.setdefault(name, []).append(values.mean(0))
+            noises.setdefault(name, []).append(values.var(0) / draws)
+    return (
+        {name: torch.cat(chunks) for name, chunks in means.items()},
+        {name: torch.cat(chunks) for name, chunks in noises.items()},
+    )

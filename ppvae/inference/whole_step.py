@@ -155,7 +155,7 @@ class WholeStep:
             raise Refused("a parameter has its first gradient after the optimizer's first step")
         with torch.no_grad():
             loss = torch.stack([value.double().sum() for value in losses]).sum()
-            # One reduction, so that it is a number in memory, not computed anew at every parameter.
+            # A reduction, so that it is a number in memory, not computed anew by every parameter.
             fine = torch.stack([torch.isfinite(loss), *watch.checks]).all()
             watch.checks.clear()
             clip = self.optim.clip_norm

@@ -1,0 +1,64 @@
+"""What operations are made of in generated code, where torch's own choice is slow on a CPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy import log1p
+from numpy.polynomial import Chebyshev, Polynomial
+from torch import Tensor
+
+_DEGREE = 9  # to which the polynomial below is as exact as single precision
+_MEAN, _SUM = 1, 2  # torch's numbers for reductions
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Return what torch's code generator shall take operations apart into."""
+    # Imported here, for it takes seconds and most programs never come to it.
+    from torch._inductor.decomposition import select_decomp_table
+
+    table = select_decomp_table()
+    aten = torch.ops.aten
+    product = table[aten.addmm.default]
+    cross_entropy = table[aten.binary_cross_entropy_with_logits.default]
+    # log(1 + t) = t P(t) on [0, 1]
+    ratio = Chebyshev.interpolate(lambda t: log1p(t) / t, _DEGREE, domain=[0, 1])
+    coefficients = [float(value) for value in ratio.convert(kind=Polynomial).coef]
+
+    def addmm(bias: Tensor, left: Tensor, right: Tensor, **options: Any) -> Any:
+        """Add the bias where the sum is read first: the product would in a pass of its own.
+
+        As a difference, for of a sum the generator would make what it was. Both round alike.
+        """
+        if left.device.type != "cpu" or any(value != 1 for value in options.values()):
+            return product(bias, left, right, **options)
+        return torch.mm(left, right) - (-bias)
+
+    def binary_cross_entropy_with_logits(
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        reduction: int = _MEAN,
+    ) -> Any:
+        """Take the logarithm by a polynomial: it is most of the time that an image takes.
+
+        (1 - x) l - min(l, 0) + log(1 + exp(-|l|)), equal to torch's to rounding.
+        """
+        plain = weight is None and pos_weight is None and logits.dtype == torch.float32
+        if not plain or logits.device.type != "cpu":
+            return cross_entropy(logits, target, weight, pos_weight, reduction)
+        t = torch.exp(-logits.abs())
+        polynomial = torch.full_like(t, coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            polynomial = polynomial * t + coefficient
+        entropy = (1 - target) * logits - logits.clamp(max=0) + t * polynomial
+        if reduction == _MEAN:
+            return entropy.mean()
+        return entropy.sum() if reduction == _SUM else entropy
+
+    return {
+        **table,
+        aten.addmm.default: addmm,
+        aten.binary_cross_entropy_with_logits.default: binary_cross_entropy_with_logits,
+    }
