@@ -15,10 +15,12 @@ import pyro
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.cases import CASES
-from benchmarks.draws import draws
+from benchmarks.cases import CASES, GROWTH
+from benchmarks.cold import cold
+from benchmarks.draws import draws, growth
 from benchmarks.variants import variants_of
 
+GROWING = ["PyTorch by hand, fused Adam", "NumPyro, jitted scan", "ppvae, whole step (fit)"]
 FIGURE = Path(__file__).parent / "steps.png"
 
 
@@ -52,10 +54,9 @@ class Worker:
         self.process.wait()
 
 
-def measure(name, rounds):
+def measure(name, case, variants, rounds):
     """Return the ratios of a case by variant, and print them."""
-    case = CASES[name]
-    workers = {variant: Worker(name, variant) for variant in variants_of(case)}
+    workers = {variant: Worker(name, variant) for variant in variants}
     running = {variant: worker for variant, worker in workers.items() if worker.ready}
     taken = {variant: [] for variant in running}
     for _ in range(rounds):
@@ -105,8 +106,12 @@ def main():
     chosen = parser.parse_args()
     print(f"torch {torch.__version__}, pyro {pyro.__version__}, {torch.get_num_threads()} threads")
     names = [n for n in CASES if not chosen.cases or any(part in n for part in chosen.cases)]
-    draw({name: measure(name, chosen.rounds) for name in names})
+    draw({n: measure(n, CASES[n], variants_of(CASES[n]), chosen.rounds) for n in names})
     if not chosen.cases:
+        for name, case in GROWTH.items():
+            measure(name, case, GROWING, chosen.rounds)
+        cold()
+        growth(784, 400, 20, rows=100, counts=(100, 1000, 10_000))
         draws(784, 200, 50, rows=200, count=1000)
         draws(64, 256, 10, rows=200, count=1000)
 

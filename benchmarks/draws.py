@@ -1,5 +1,6 @@
 """Draws of `diagnostics.evidence` per second, beside bare decoding and scoring."""
 
+import resource
 import statistics
 import time
 
@@ -72,3 +73,17 @@ def draws(features, hidden, latent, rows, count):
         rounds=5,
     )
     report(f"{count} draws of {rows} datapoints, {features}-{hidden}-{latent}", seconds, 1)
+
+
+def growth(features, hidden, latent, rows, counts):
+    """Print how time and memory of `diagnostics.evidence` grow with the number of draws."""
+    pair = pair_of(features, hidden, latent)
+    x = (torch.rand(rows, features) < 0.3).float()
+    diagnostics.evidence(pair, x, draws=counts[0])
+    print(f"\nevidence of {rows} datapoints, {features}-{hidden}-{latent}")
+    for count in counts:
+        started = time.perf_counter()
+        diagnostics.evidence(pair, x, draws=count)
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        print(f"  {count:6} draws {1e6 * seconds / count / rows:8.2f} us a draw, {peak:.0f} MiB")

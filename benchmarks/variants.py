@@ -17,7 +17,8 @@ def _indices(rows, batch):
         yield from torch.randperm(rows).split(batch)[: rows // batch]
 
 
-def _prepared(case):
+def prepared(case):
+    """Return a program, its data, and the indices of minibatches."""
     torch.manual_seed(0)
     data = case.data()
     return PROGRAMS[case.model](case), data, _indices(len(data), case.batch)
@@ -31,8 +32,8 @@ def _repeated(step):
     return run
 
 
-def by_hand(case, compiled=False):
-    program, data, indices = _prepared(case)
+def by_hand(case, parts=None, compiled=False):
+    program, data, indices = parts or prepared(case)
     optimizer = torch.optim.Adam(program.parameters(), lr=LEARNING_RATE, fused=True)
     loss_of = torch.compile(program.loss) if compiled else program.loss
 
@@ -46,41 +47,41 @@ def by_hand(case, compiled=False):
     return _repeated(step)
 
 
-def by_hand_compiled(case):
-    return by_hand(case, compiled=True)
+def by_hand_compiled(case, parts=None):
+    return by_hand(case, parts, compiled=True)
 
 
-def pyro_svi(case):
-    program, data, indices = _prepared(case)
+def pyro_svi(case, parts=None):
+    program, data, indices = parts or prepared(case)
     optimizer = pyro.optim.Adam({"lr": LEARNING_RATE})
     svi = SVI(program.model, program.guide, optimizer, program.objective())
     return _repeated(lambda: svi.step(data.index_select(0, next(indices))))
 
 
-def pyro_jit(case):
-    program, data, indices = _prepared(case)
+def pyro_jit(case, parts=None):
+    program, data, indices = parts or prepared(case)
     warnings.simplefilter("ignore")
     optimizer = pyro.optim.Adam({"lr": LEARNING_RATE})
     svi = SVI(program.model, program.guide, optimizer, JitTrace_ELBO(ignore_jit_warnings=True))
     return _repeated(lambda: svi.step(data.index_select(0, next(indices))))
 
 
-def ours_eager(case, wrap=lambda objective: objective):
+def ours_eager(case, parts=None, wrap=lambda objective: objective):
     from ppvae.inference import JointOptim
 
-    program, data, indices = _prepared(case)
+    program, data, indices = parts or prepared(case)
     optimizer = JointOptim(torch.optim.Adam)
     svi = SVI(program.model, program.guide, optimizer, wrap(program.objective()))
     return _repeated(lambda: svi.step(data.index_select(0, next(indices))))
 
 
-def ours_drop_in(case):
+def ours_drop_in(case, parts=None):
     from ppvae.inference import Compiled
 
-    return ours_eager(case, Compiled)
+    return ours_eager(case, parts, Compiled)
 
 
-def ours_whole(case):
+def _ours(case, parts, choice):
     from ppvae.compilation import generate
     from ppvae.inference import JointOptim
     from ppvae.inference.compiled_steps import CompiledSteps
@@ -88,22 +89,32 @@ def ours_whole(case):
     from ppvae.inference.programs import programs
     from ppvae.inference.steps import Steps
 
-    program, data, indices = _prepared(case)
+    program, data, indices = parts or prepared(case)
     objective = program.objective()
     model, guide, parameters = programs(program, (data[: case.batch],), objective)
     optimizer = JointOptim(torch.optim.Adam, parameters)
     eager = Steps(program, model, guide, objective, optimizer, 1.0)
-    steps = CompiledSteps(eager, 2, parameters, None, None, generate)
+    steps = CompiledSteps(eager, choice, parameters, None, None, generate)
     count = iter(range(10**9))
-    step = lambda: steps.step(next(count), Minibatch((data,), next(indices)))  # noqa: E731
-    _repeated(step)(4)
+    run = _repeated(lambda: steps.step(next(count), Minibatch((data,), next(indices))))
+    return steps, run
+
+
+def ours_fit(case, parts=None):
+    """Whole steps as `fit` takes them: uncompiled until there is code."""
+    return _ours(case, parts, choice=True)[1]
+
+
+def ours_whole(case):
+    steps, run = _ours(case, None, choice=2)
+    run(4)
     assert steps.switched == 2, steps.report
-    return _repeated(step)
+    return run
 
 
 def matrix_products(case):
     """The forward and backward products of all layers, and nothing else."""
-    program, data, indices = _prepared(case)
+    program, data, indices = prepared(case)
     layers = [layer for layer in program.modules() if isinstance(layer, nn.Linear)]
     shapes = [(layer.in_features, layer.out_features) for layer in layers]
     inputs = [torch.randn(case.batch, size) for size, _ in shapes]
@@ -193,7 +204,7 @@ def pythae(case):
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
 
-    program, data, indices = _prepared(case)
+    program, data, indices = prepared(case)
 
     class Encoder(BaseEncoder):
         def __init__(self):

@@ -4,15 +4,16 @@ import resource
 import sys
 import time
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, GROWTH
 from benchmarks.variants import VARIANTS
 
 
-def main(case, variant):
+def main(name, variant):
     started = time.perf_counter()
-    run = VARIANTS[variant](CASES[case])
+    case = {**CASES, **GROWTH}[name]
+    run = VARIANTS[variant](case)
     run(3)  # compiles, warms caches
-    run(CASES[case].steps)
+    run(case.steps)
     print("ready", time.perf_counter() - started, flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
