@@ -102,7 +102,7 @@ def draw(measured):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help="parts of the cases' names; all unless given")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
     print(f"torch {torch.__version__}, pyro {pyro.__version__}, {torch.get_num_threads()} threads")
     names = [n for n in CASES if not chosen.cases or any(part in n for part in chosen.cases)]
