@@ -40,12 +40,15 @@ class CompiledDraws:
             self._begin(batch, structure, draws)
         if not self.wanted or shape != self.shape:
             return draw(self.pair, batch, structure, draws)
+        state = torch.get_rng_state(), torch.cuda.get_rng_state_all()
         try:
             return (
                 self._run(batch, structure) if self.compared else self._compare(batch, structure)
             )
-        except Refused:
+        except (Refused, RuntimeError):
             self.wanted = False
+            torch.set_rng_state(state[0])
+            torch.cuda.set_rng_state_all(state[1])
             return draw(self.pair, batch, structure, draws)
 
     def _begin(self, batch: Batch, structure: Structure, draws: int) -> None:
@@ -63,12 +66,7 @@ class CompiledDraws:
     def _program(self, watch: Watch, *batch: Tensor) -> list[Tensor]:
         drawn = draw(self.pair, batch, self.inner, self.draws)
         self.has_kl = drawn.kl is not None
-        return [
-            *(drawn.log_prior, drawn.log_likelihood, drawn.log_posterior),
-            *drawn.log_likelihoods.values(),
-            *drawn.latents.values(),
-            *([] if drawn.kl is None else [drawn.kl]),
-        ]
+        return drawn.tensors()
 
     def _run(self, batch: Batch, structure: Structure) -> Draws:
         prior, likelihood, posterior, *more = self.code.result()([*batch, *self.graph.lifted])
@@ -93,11 +91,10 @@ class CompiledDraws:
         ours = self._run(batch, structure)
         set_random_state(state)
         theirs = draw(self.pair, batch, structure, self.draws)
-        for value, other in (
-            (ours.log_weights, theirs.log_weights),
-            (ours.log_posterior, theirs.log_posterior),
-        ):
-            if not torch.allclose(value, other, rtol=_TOLERANCE, atol=_TOLERANCE):
-                self.wanted = False
+        for value, other in zip(ours.tensors(), theirs.tensors(), strict=True):
+            near = torch.isclose(
+                *(value.double(), other.double()), _TOLERANCE, _TOLERANCE, equal_nan=True
+            )
+            self.wanted &= bool(near.all())
         self.compared = True
         return theirs

@@ -52,6 +52,15 @@ class Draws:
         """Return log p(x, z) - log q(z|x), `(draw, data)`."""
         return self.log_prior + self.log_likelihood - self.log_posterior
 
+    def tensors(self) -> list[Tensor]:
+        """Return all that was measured, and the latents; predictions and simulations apart."""
+        return [
+            *(self.log_prior, self.log_likelihood, self.log_posterior),
+            *self.log_likelihoods.values(),
+            *self.latents.values(),
+            *([] if self.kl is None else [self.kl]),
+        ]
+
 
 @dataclass(frozen=True)
 class Simulation:

@@ -104,13 +104,12 @@ class Code:
 
 
 class _Source:
-    """A function as source code: compiled once, on its first call at the latest."""
+    """A function as source code, compiled once."""
 
     def __init__(self, load: Callable[[], Callable[..., Any]]) -> None:
         self._load = load
         self._function: Callable[..., Any] | None = None
         self._error: Exception | None = None
-        self._lock = threading.Lock()  # torch may give one function to two graphs that are alike
 
     @property
     def done(self) -> bool:
@@ -123,18 +122,17 @@ class _Source:
         Raises:
             Refused: if the compiler failed, now or before.
         """
-        with self._lock:
-            if not self.done:
-                try:
-                    self._function = self._load()
-                except Exception as error:  # whatever an unknown compiler brings up
-                    self._error = error
+        if not self.done:
+            try:
+                self._function = self._load()
+            except Exception as error:  # whatever an unknown compiler brings up
+                self._error = error
         if self._function is None:
             raise Refused(f"no code could be generated: {_first_line(self._error)}")
         return self._function
 
     def __call__(self, *arguments: Any) -> Any:
-        return (self._function or self.compile())(*arguments)
+        return self.compile()(*arguments)
 
 
 def generate(graph: Graph, inputs: Sequence[Tensor]) -> Code:
@@ -156,6 +154,7 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
         # torch's generator uses parts of torch that torch deprecates.
         warnings.simplefilter("ignore")
         # Imported here, for it takes seconds and most trainings never come to it.
+        import torch._functorch.config
         from torch._inductor.codecache import CppWrapperCodeCache
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 
@@ -186,6 +185,8 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
             torch.no_grad(),
             warnings.catch_warnings(),
             mock.patch.object(CppWrapperCodeCache, "load_pybinding", later),
+            # A hit there would pass `keep` by, and its key knows nothing of our decompositions.
+            torch._functorch.config.patch(enable_autograd_cache=False),
         ):
             warnings.simplefilter("ignore")
             compile_fx(

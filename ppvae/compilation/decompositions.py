@@ -45,7 +45,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
         (1 - x) l - min(l, 0) + log(1 + exp(-|l|)), equal to torch's to rounding.
         """
-        plain = weight is None and pos_weight is None and logits.dtype == torch.float32
+        single = logits.dtype == target.dtype == torch.float32
+        plain = single and weight is None and pos_weight is None
         if not plain or logits.device.type != "cpu":
             return cross_entropy(logits, target, weight, pos_weight, reduction)
         t = torch.exp(-logits.abs())

@@ -42,8 +42,6 @@ _UNDECIDED: dict[tuple[str, str], Callable[[Tensor], Any]] = {
     ("pyro.infer.traceenum_elbo", "_get_common_scale"): lambda value: float(_now(value)),
     # With probabilities of zero it leaves their terms out, which are zero otherwise, or NaN.
     ("pyro.infer.util", "Dice.compute_expectation"): lambda value: True,
-    # Checks of a distribution's own parameters: a bad one shows in the loss.
-    ("torch.distributions.distribution", "Distribution.__init__"): lambda value: True,
     # The first half of a check, of which the second tells as much.
     ("torch.distributions.constraints", "_PositiveDefinite.check"): lambda value: True,
     ("torch.distributions.constraints", "_PositiveSemidefinite.check"): lambda value: True,
@@ -51,6 +49,7 @@ _UNDECIDED: dict[tuple[str, str], Callable[[Tensor], Any]] = {
 
 # Readers that raise unless what they read is true; the graph tells whether it is.
 _CHECKS = {
+    ("torch.distributions.distribution", "Distribution.__init__"),
     ("torch.distributions.distribution", "Distribution._validate_sample"),
     ("pyro.poutine.scale_messenger", "ScaleMessenger.__init__"),
 }

@@ -42,8 +42,8 @@ class Compiled(ELBO):  # type: ignore[misc]
     seen. Each signature's first call runs as it always did; the second compares loss and gradient
     of both under one random state on other data than were traced, and takes the graph from then
     on. Random draws are those of the objective under the same seed. The code takes some ten
-    seconds to generate, and is kept on disk for the next time; without a C++ compiler the graph
-    runs operation by operation, still without Pyro's handlers.
+    seconds to generate; what the compiler makes of it is kept on disk for the next time. Without
+    a C++ compiler the graph runs operation by operation, still without Pyro's handlers.
 
     What a graph would get wrong (a loop or branch that depends on drawn values, random numbers
     that are not torch's) is found out while tracing; then the objective runs as it is, with one
@@ -139,6 +139,7 @@ class _Call:
         self.parameters: dict[str, Tensor] = {}
         self.announced: dict[str, Tensor] = {}  # what Pyro is told of them
         self.moved: list[Tensor] = []  # the parameters that have gradients
+        self.repeated: set[int] = set()  # places of gradients that another parameter has too
         self.losses = 1
         self.graph: Graph | None = None
         self.run: Run | None = None
@@ -158,7 +159,8 @@ class _Call:
     def __call__(self, flat: list[Any], generator: Generator) -> Any:
         tensors = self.tensors(flat)
         if self.run is not None:
-            return self.finish(self.compiled(tensors))
+            outputs = self.compiled(tensors)
+            return self.eager(tensors) if outputs is None else self.finish(outputs)
         if self.given_up:
             return self.eager(tensors)
         try:
@@ -209,22 +211,27 @@ class _Call:
         self.losses = len(losses)
         pairs = list(zip(parameters, gradients, strict=True))
         self.moved = [parameter for parameter, gradient in pairs if gradient is not None]
-        return losses + [gradient for _, gradient in pairs if gradient is not None]
+        found = [gradient for gradient in gradients if gradient is not None]
+        self.repeated = {
+            place for place, value in enumerate(found) if any(value is v for v in found[:place])
+        }
+        return losses + found
 
-    def compiled(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Run the graph; let the objective itself complain of values that are not allowed."""
+    def compiled(self, tensors: list[Tensor]) -> list[Tensor] | None:
+        """Run the graph; return nothing where a value is not allowed, which the objective says."""
         assert self.run is not None and self.graph is not None
         with torch.no_grad():
             outputs = list(self.run([*self.parameters.values(), *tensors, *self.graph.lifted]))
         if self.graph.checked and not outputs[self.losses + len(self.moved)]:
-            self.eager(tensors)
+            return None
         return outputs
 
     def finish(self, outputs: list[Tensor]) -> Any:
         """Return the loss, and leave the gradients where `backward` would have."""
-        for parameter, gradient in zip(self.moved, outputs[self.losses :], strict=False):
+        gradients = outputs[self.losses :]
+        for place, (parameter, gradient) in enumerate(zip(self.moved, gradients, strict=False)):
             if parameter.grad is None:
-                parameter.grad = gradient
+                parameter.grad = gradient.clone() if place in self.repeated else gradient
             else:
                 parameter.grad += gradient
         for name, value in self.announced.items():
@@ -237,21 +244,29 @@ class _Call:
         assert self.graph is not None
         inputs = [*self.parameters.values(), *tensors, *self.graph.lifted]
         before = [(inputs[place], inputs[place].detach().clone()) for place in self.graph.written]
+        failure = "a value lies outside its distribution's support"
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            outputs = self.compiled(tensors)
+            try:
+                outputs = self.compiled(tensors)
+            except RuntimeError as failed:
+                outputs, failure = None, f"compiled, it fails: {failed}"
         with torch.no_grad():
             for tensor, value in before:
                 tensor.copy_(value)
         old = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.moved]
         loss = self.eager(tensors)
+        if outputs is None:
+            self.give_up(failure)
+            return loss
         total = float(sum(loss)) if isinstance(loss, tuple) else float(loss)
         ours = sum(float(value) for value in outputs[: self.losses])
         if not math.isclose(ours, total, rel_tol=LOSS_TOLERANCE):
             self.give_up(f"compiled, its loss would be {ours:.6g} instead of {total:.6g}")
             return loss
         theirs = [p.grad - start for p, start in zip(self.moved, old, strict=True)]  # type: ignore[operator]
-        error = relative_error(outputs[self.losses :], theirs)
-        if error > GRADIENT_TOLERANCE:
+        gradients = outputs[self.losses : self.losses + len(theirs)]
+        error = relative_error(gradients, theirs)
+        if not error <= GRADIENT_TOLERANCE:
             self.give_up(f"compiled, its gradient would be off by {error:.2g} of its norm")
         return loss
 
@@ -265,10 +280,24 @@ class _Call:
         warnings.warn(f"{type(self.elbo).__name__} {what}", RuntimeWarning, stacklevel=7)
 
 
-def relative_error(values: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
-    """Return ||values - reference|| / ||reference||, over all tensors together."""
+def relative_error(
+    values: Sequence[Tensor], reference: Sequence[Tensor], start: Sequence[Tensor] | None = None
+) -> float:
+    """Return ||values - reference|| / ||reference - start||, over all tensors together.
+
+    Without `start`, of zeros.
+
+    Numbers that are equal differ by nothing, infinite ones too. NaN if a NaN stands where the
+    reference has none, or the other way round.
+    """
+    start = [torch.zeros_like(tensor) for tensor in reference] if start is None else start
     difference, norm = 0.0, 0.0
-    for value, other in zip(values, reference, strict=False):
-        difference += float((value - other).double().square().sum())
-        norm += float(other.double().square().sum())
+    for value, other, origin in zip(values, reference, start, strict=True):
+        difference += _square_distance(value, other)
+        norm += _square_distance(other, origin)
     return math.sqrt(difference / norm) if norm > 0 else math.sqrt(difference)
+
+
+def _square_distance(first: Tensor, second: Tensor) -> float:
+    distance = (first.detach().double() - second.detach().double()).square()
+    return float(torch.where(first == second, 0.0, distance).sum())

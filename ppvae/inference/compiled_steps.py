@@ -100,7 +100,7 @@ class CompiledSteps:
             self._wholes.clear()
             self._compared.clear()
             if self.switched is not None:
-                self.choice, self.switched = self.switched, None
+                self.choice = self.switched
 
     def _compiled(self, number: int, minibatch: Minibatch) -> float:
         whole = self._wholes.get(minibatch.kind)
@@ -154,12 +154,13 @@ class CompiledSteps:
         """Capture the steps of this and perhaps of smaller batches; generate their code."""
         examples = [minibatch.first()]
         if minibatch.index is not None and self.epochs is not None:
-            rest = len(minibatch.whole[0]) % minibatch.rows
-            steps = -(-len(minibatch.whole[0]) // minibatch.rows)
+            rest = len(minibatch.whole[0]) % examples[0].rows
+            steps = -(-len(minibatch.whole[0]) // examples[0].rows)
             if rest and steps <= _OFTEN and self.epochs >= _LONG:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
             self.eager.evaluate(examples[0].tensors)  # objectives look at their first batch
+        self._guard = Guard(self.eager.pair.model, self.eager.pair.guide)
         self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
         try:
@@ -172,6 +173,8 @@ class CompiledSteps:
                     example,
                     self.generator,
                 )
+            if self._guard.version() != self._version:
+                raise Refused("a number that its modules hold changes at every run")
             for whole in self._wholes.values():
                 whole.code.start()
         except Refused as refusal:
@@ -179,8 +182,10 @@ class CompiledSteps:
 
     def _give_up(self, reason: str, told: bool = True) -> None:
         """Take all further steps through Pyro; say why, once."""
-        self._over, self.switched = True, None
+        self._over = True
         self._wholes.clear()
         self.report = f"not compiled: {reason}"
+        if self.switched is not None:
+            self.report = f"compiled from step {self.switched} on, then no longer: {reason}"
         if not told:
             warnings.warn(self.report, RuntimeWarning, stacklevel=6)

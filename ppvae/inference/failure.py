@@ -67,7 +67,8 @@ def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
     """Say at which site a step on `batch` failed and why; None if it did not fail numerically.
 
     Args:
-        pair: the pair, its weights those of the failed step.
+        pair: the pair, its weights those of the failed step if they are finite, else the last
+            that were.
         batch: the batch of the failed step.
         error: what the step raised.
 

@@ -89,9 +89,9 @@ class Loop:
                     self.checkpoints.write(training.step, self.state())
             except KeyboardInterrupt:
                 self.reason = "interrupted"
+                self._restore_finite()
             except (ArithmeticError, ValueError, RuntimeError) as error:
-                if not training.finite():
-                    training.restore(self.good)  # where a bad gradient led says nothing of it
+                self._restore_finite()  # where a bad gradient led says nothing of its cause
                 cause = explain(training.pair, self.batch.tensors, error)
                 if cause is None:
                     first, *more = str(error).strip().splitlines() or [""]
@@ -112,6 +112,11 @@ class Loop:
                     parameter.grad = None
         self._end()
         return self._result(self.reason)
+
+    def _restore_finite(self) -> None:
+        """Take the last good weights where a compiled step left some that are not finite."""
+        if not self.training.finite():
+            self.training.restore(self.good)
 
     def _end(self) -> None:
         self.training.ended = True

@@ -22,10 +22,12 @@ class Minibatch:
     Attributes:
         whole: tensors to take rows of.
         index: the rows, or none for all.
+        full: rows of most minibatches, where the last one of an epoch may be smaller.
     """
 
     whole: Batch
     index: Tensor | None = None
+    full: int = 0
 
     @property
     def tensors(self) -> Batch:
@@ -48,12 +50,13 @@ class Minibatch:
         return tuple((t.shape, t.stride(), t.dtype, t.device) for t in self.parts)
 
     def first(self) -> "Minibatch":
-        """Return the first rows of the whole, as many as there are here."""
-        return self if self.index is None else self.start(self.rows)
+        """Return the first rows of the whole, as many as most minibatches have."""
+        return self if self.index is None else self.start(self.full or self.rows)
 
     def start(self, rows: int) -> "Minibatch":
         """Return the first `rows` rows of the whole."""
-        return Minibatch(self.whole, torch.arange(rows, device=self.whole[0].device))
+        index = torch.arange(rows, device=self.whole[0].device)
+        return Minibatch(self.whole, index, self.full)
 
     def gathered(self, parts: Sequence[Tensor]) -> Batch:
         """Take the rows of `parts`, which are such as those here."""
@@ -105,7 +108,7 @@ class InMemory:
             return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
         for index in order.split(self.batch_size):
-            yield Minibatch(self.batch, index)
+            yield Minibatch(self.batch, index, self.batch_size)
 
     def first(self, rows: int) -> Batch:
         """Return the first rows."""

@@ -158,6 +158,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         optimizer, names = self._named()
         self.settle()
         return {
+            "taken": self.taken,
             "state": {
                 names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
             },
@@ -202,7 +203,8 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 ],
             }
         )
-        self.rewind(max((int(counter) for counter in self.counters()), default=0))
+        counted = max((int(counter) for counter in self.counters()), default=0)
+        self.rewind(state_dict.get("taken", counted))  # not every optimizer counts
 
     def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
         names = {tensor: name for tensor, name in self._known.items() if name is not None}

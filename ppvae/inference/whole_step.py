@@ -103,26 +103,36 @@ class WholeStep:
         back()
         try:
             ours = self(minibatch)
-        except FloatingPointError as failure:
+        except (FloatingPointError, RuntimeError) as failure:
             back()
             raise Refused(f"compiled, {failure}, instead of {theirs:.6g}") from failure
         if abs(ours - theirs) > _LOSS_TOLERANCE * abs(theirs):
             back()
             raise Refused(f"compiled, the loss would be {ours:.6g} instead of {theirs:.6g}")
-        start = dict(zip(map(id, everything), before, strict=True))
-        parameters = {id(parameter) for parameter in self.parameters}
-        for family, tolerance in ((True, _MOVE_TOLERANCE), (False, _STATE_TOLERANCE)):
-            pairs = [
-                (tensor.detach() - start[id(tensor)], value - start[id(tensor)])
-                for tensor, value in zip(self.written, expected, strict=True)
-                if (id(tensor) in parameters) is family and tensor.is_floating_point()
-            ]
-            error = relative_error([now for now, _ in pairs], [then for _, then in pairs])
-            if error > tolerance:
+        families: dict[str, list[int]] = {}
+        for place, tensor in enumerate(self.written):
+            families.setdefault(self._family(tensor), []).append(place)
+        for family, places in families.items():
+            error = relative_error(
+                [self.written[place] for place in places],
+                [expected[place] for place in places],
+                [before[place] for place in places],
+            )
+            if not error <= (_MOVE_TOLERANCE if family == "parameters" else _STATE_TOLERANCE):
                 back()
-                what = "parameters" if family else "optimizer's state"
-                raise Refused(f"compiled, the {what} would go elsewhere, by {error:.2g} of a step")
+                raise Refused(
+                    f"compiled, the {family} would go elsewhere, by {error:.2g} of a step"
+                )
         return ours
+
+    def _family(self, tensor: Tensor) -> str:
+        """Name what a tensor is compared with: its like, as each alone may hardly move."""
+        if any(tensor is parameter for parameter in self.parameters):
+            return "parameters"
+        if any(tensor is moved for moved in self._moved):
+            return "optimizer's state"
+        place = next(place for place, other in enumerate(self.written) if other is tensor)
+        return f"values of a buffer of shape {tuple(tensor.shape)} (number {place})"
 
     def holds(self) -> bool:
         """Tell whether optimizer and options are still what the graph took for granted."""
@@ -176,9 +186,12 @@ class WholeStep:
                 row = numbers[positions[id(group)]].unbind()
                 new, states = self.update.move(group, row, value, gradient, old)
                 value.copy_(torch.where(fine, new, value))
-                # A gradient that is not finite shows in where it led to, which one pass over the
-                # parameter writes and looks at; to look before would be to read all of it twice.
-                sound.append(torch.isfinite(value).all())
                 for name, tensor in states.items():
                     old[name].copy_(torch.where(fine, tensor, old[name]))
+                # A gradient that is not finite, or whose square is not, shows in where it led to.
+                # One pass writes that and looks at it: at a sum, made small lest it overflow.
+                total = 1e-9 * value
+                for tensor in old.values():
+                    total = total + 1e-9 * tensor
+                sound.append(torch.isfinite(total).all())
             return [torch.stack([loss, torch.stack(sound).all().double()])]
