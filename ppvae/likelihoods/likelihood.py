@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -28,10 +29,29 @@ class Likelihood(nn.Module, ABC):
         """How many network outputs one data feature needs."""
         return 1
 
+    def outputs_for(self, features: int) -> int:
+        """Return how many network outputs a datapoint of so many features needs."""
+        return self.outputs_per_feature * features
+
     @property
     @abstractmethod
     def support(self) -> constraints.Constraint:
         """The values that one data feature may take."""
+
+    def outputs(self, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's outputs apart, each of the shape of the data.
+
+        Raises:
+            ValueError: if the network's output cannot be divided so.
+        """
+        output = self.network(*conditions)
+        parts, size = self.outputs_per_feature, output.shape[-self.event_dim]
+        if size % parts:
+            raise ValueError(
+                f"{type(self).__name__} needs a network that gives {parts} outputs a feature side "
+                f"by side, got output of shape {tuple(output.shape)}"
+            )
+        return torch.split(output, size // parts, -self.event_dim)
 
     @abstractmethod
     def forward(self, *conditions: Tensor) -> dist.Distribution:

@@ -86,14 +86,9 @@ class Normal(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
-        loc = self.network(*conditions)
         if self.scale is None:
-            if loc.shape[-self.event_dim] % 2:
-                raise ValueError(
-                    "Normal without a scale needs a network that gives loc and raw scale side by "
-                    f"side, got output of shape {tuple(loc.shape)}"
-                )
-            loc, raw_scale = loc.chunk(2, dim=-self.event_dim)
+            loc, raw_scale = self.outputs(*conditions)
             return dist.Normal(loc, softplus(raw_scale)).to_event(self.event_dim)
+        (loc,) = self.outputs(*conditions)
         scale = self.scale() if isinstance(self.scale, nn.Module) else self.scale
         return dist.Normal(loc, scale).to_event(self.event_dim)

@@ -7,7 +7,15 @@ from torch import nn
 from torch.distributions import constraints
 
 from ppvae.data import Dataset
-from ppvae.likelihoods import Bernoulli, Binomial, ContinuousBernoulli, Likelihood, Normal
+from ppvae.likelihoods import (
+    Bernoulli,
+    Binomial,
+    ContinuousBernoulli,
+    Likelihood,
+    LogNormal,
+    NegativeBinomial,
+    Normal,
+)
 from ppvae.networks import ResidualMLP
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
@@ -31,8 +39,8 @@ def assemble(
         network: called with the sizes of input and output, for encoder and decoder.
         prior: called with `latent`.
         likelihood: called with the decoder; without it the support decides: binary data get
-            `Bernoulli`, integer levels `Binomial`, [0, 1] `ContinuousBernoulli`, the real line
-            `Normal`.
+            `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial`, [0, 1]
+            `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`.
         posterior: called with the encoder.
 
     Raises:
@@ -48,9 +56,8 @@ def assemble(
     features = math.prod(dataset.event_shape)
     build = likelihood or likelihood_for(dataset.support)
     # How many outputs a factor needs can depend on its arguments, so ask one without a network.
-    outputs = build(nn.Identity()).outputs_per_feature
-    decoder = network(latent, outputs * features)
-    encoder = network(features, posterior(nn.Identity()).outputs_per_feature * latent)
+    decoder = network(latent, build(nn.Identity()).outputs_for(features))
+    encoder = network(features, posterior(nn.Identity()).outputs_for(latent))
     return VAE(prior=prior(latent), likelihood=build(decoder), posterior=posterior(encoder))
 
 
@@ -62,6 +69,10 @@ def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Lik
         return ContinuousBernoulli
     if support is constraints.real:
         return Normal
+    if support is constraints.positive:
+        return LogNormal
+    if support is constraints.nonnegative_integer:
+        return NegativeBinomial
     if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
         highest = int(support.upper_bound)
         return lambda network: Binomial(network, total_count=highest)

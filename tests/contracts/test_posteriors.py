@@ -1,17 +1,36 @@
 """What every posterior promises; a new one joins by an entry in POSTERIORS."""
 
+import functools
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributions import kl_divergence
 
+import ppvae
 from ppvae import posteriors
+from ppvae.compilation import replay
+from ppvae.inference import training
 
-POSTERIORS = {"DiagonalNormal": lambda: posteriors.DiagonalNormal(nn.Linear(4, 6))}
+POSTERIORS = {
+    "DiagonalNormal": posteriors.DiagonalNormal,
+    "FullRankNormal": posteriors.FullRankNormal,
+    "Laplace": posteriors.Laplace,
+    "LowRankNormal": posteriors.LowRankNormal,
+    "LowRankNormal, rank 2": functools.partial(posteriors.LowRankNormal, rank=2),
+}
+FALSE_ALARM_ERRORS = 4.5  # standard errors, passed by chance once in 150,000 comparisons
+
+
+def posterior_of(build, features=4, latent=3):
+    return build(nn.Linear(features, build(nn.Identity()).outputs_for(latent)))
 
 
 @pytest.fixture(params=POSTERIORS.values(), ids=POSTERIORS.keys())
 def posterior(request):
-    return request.param()
+    torch.manual_seed(0)
+    return posterior_of(request.param)
 
 
 @pytest.mark.parametrize("leading", [(), (5,), (4, 5), (2, 1, 5)])
@@ -23,6 +42,7 @@ def test_shapes_under_leading_dimensions(posterior, leading, dtype):
     z = distribution.rsample()
     assert z.dtype == dtype
     assert distribution.log_prob(z).shape == leading
+    assert distribution.mean.shape == (*leading, 3)
 
 
 def test_draws_are_reparameterised_in_every_parameter(posterior):
@@ -32,6 +52,66 @@ def test_draws_are_reparameterised_in_every_parameter(posterior):
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
 
 
+@torch.no_grad()
+def test_draws_follow_the_density(posterior):
+    """Their mean is the mean, and under a wider normal the weights q / wide have mean one."""
+    distribution = posterior.double()(torch.randn(4).double())
+    z = distribution.rsample((40_000,))
+    errors = (z.mean(0) - distribution.mean) / z.std(0) * 200
+    assert errors.abs().max() < FALSE_ALARM_ERRORS
+    wide = torch.distributions.MultivariateNormal(z.mean(0), 2 * z.T.cov())
+    drawn = wide.sample((40_000,))
+    inside = (drawn - z.mean(0)).square().sum(-1) < z.var(0).sum()
+    weights = (distribution.log_prob(drawn) - wide.log_prob(drawn)).exp() * inside
+    share = ((z - z.mean(0)).square().sum(-1) < z.var(0).sum()).double()
+    error = (weights.var() + share.var()).sqrt() / 200
+    assert abs(weights.mean() - share.mean()) < FALSE_ALARM_ERRORS * error
+
+
+@torch.no_grad()
+def test_kl_to_a_normal_is_the_mean_of_its_draws(posterior):
+    distribution = posterior.double()(torch.randn(5, 4).double())
+    prior = torch.distributions.Independent(
+        torch.distributions.Normal(torch.randn(3).double(), torch.rand(3).double() + 0.5), 1
+    )
+    z = distribution.rsample((40_000,))
+    ratios = distribution.log_prob(z) - prior.log_prob(z)
+    errors = (kl_divergence(distribution, prior) - ratios.mean(0)) / ratios.std(0) * 200
+    assert errors.abs().max() < FALSE_ALARM_ERRORS
+
+
+def pair_of(build):
+    return ppvae.VAE(
+        ppvae.priors.StandardNormal(3),
+        ppvae.likelihoods.Bernoulli(nn.Linear(3, 6)),
+        posterior_of(build, features=6),
+    )
+
+
+@pytest.mark.parametrize("build", POSTERIORS.values(), ids=POSTERIORS.keys())
+def test_graph_of_a_training_is_the_training(build, monkeypatch):
+    monkeypatch.setattr(training, "generate", replay)
+    x = (torch.rand(40, 6) < 0.5).float()
+    reached = []
+    for compile in (False, 1):
+        torch.manual_seed(0)
+        pair = pair_of(build)
+        fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile=compile, seed=0)
+        assert fit.compiled_from == (1 if compile else None), fit.compilation
+        reached.append(torch.cat([tensor.flatten() for tensor in pair.parameters()]))
+    torch.testing.assert_close(*reached, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(ppvae.diagnostics.evidence(pair, x, draws=20).log_evidence).all()
+
+
+def test_save_and_load(posterior, tmp_path):
+    pair = ppvae.VAE(
+        ppvae.priors.StandardNormal(3), ppvae.likelihoods.Bernoulli(nn.Linear(3, 4)), posterior
+    )
+    ppvae.save(pair, tmp_path)
+    x, z = torch.randn(5, 4), torch.randn(5, 3)
+    assert torch.equal(pair.encode(x).log_prob(z), ppvae.load(tmp_path).encode(x).log_prob(z))
+
+
 def test_diagonal_normal_reads_loc_and_raw_scale():
     posterior = posteriors.DiagonalNormal(nn.Identity())
     base = posterior(torch.tensor([1.0, 2.0, 0.0, 3.0])).base_dist
@@ -39,6 +119,22 @@ def test_diagonal_normal_reads_loc_and_raw_scale():
     assert torch.allclose(base.scale, torch.tensor([0.0, 3.0]).exp().log1p())
 
 
-def test_odd_output_is_refused():
-    with pytest.raises(ValueError, match=r"even last dimension .* \(2, 5\)"):
-        posteriors.DiagonalNormal(nn.Linear(4, 5))(torch.zeros(2, 4))
+def test_full_rank_normal_reads_loc_diagonal_and_what_is_below():
+    posterior = posteriors.FullRankNormal(nn.Identity())
+    distribution = posterior(torch.tensor([1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 5.0, 6.0, 7.0]))
+    assert torch.equal(distribution.loc, torch.tensor([1.0, 2.0, 3.0]))
+    expected = torch.tensor([0.0, 1.0, 2.0]).exp().log1p().diag()
+    expected[1, 0], expected[2, 0], expected[2, 1] = 5, 6, 7
+    torch.testing.assert_close(distribution.scale_tril, expected)
+
+
+@pytest.mark.parametrize("build", POSTERIORS.values(), ids=POSTERIORS.keys())
+def test_output_that_cannot_be_divided_is_refused(build):
+    size = build(nn.Identity()).outputs_for(3) + 1
+    with pytest.raises(ValueError, match=rf"needs a network .* \(2, {size}\)"):
+        build(nn.Linear(4, size))(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("name", posteriors.__all__)
+def test_every_public_posterior_is_here(name):
+    assert name in {key.partition(",")[0] for key in POSTERIORS} | {"Posterior"}

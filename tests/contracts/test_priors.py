@@ -1,16 +1,32 @@
 """What every prior promises; a new one joins by an entry in PRIORS."""
 
+import itertools
+import math
+
+import numpy as np
 import pytest
 import torch
+from scipy import integrate, stats
+from torch import nn
 
+import ppvae
 from ppvae import priors
+from ppvae.compilation import replay
+from ppvae.inference import training
 
-PRIORS = {"StandardNormal": lambda: priors.StandardNormal(3)}
+PRIORS = {
+    "StandardNormal": lambda features: priors.StandardNormal(features),
+    "Laplace": lambda features: priors.Laplace(features),
+    "StudentT": lambda features: priors.StudentT(features, df=3.0),
+    "NormalMixture": lambda features: priors.NormalMixture(features, components=4),
+}
+SAMPLES, FALSE_ALARM = 4000, 1e-4
 
 
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())
 def prior(request):
-    return request.param()
+    torch.manual_seed(0)
+    return request.param(3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -23,12 +39,84 @@ def test_shapes(prior, dtype):
     assert distribution.log_prob(z).shape == (5, 4)
 
 
+def test_gradient_reaches_every_parameter(prior):
+    parameters = dict(prior.named_parameters())
+    score = prior().log_prob(torch.randn(50, 3)).sum()
+    gradients = torch.autograd.grad(score, list(parameters.values())) if parameters else []
+    for name, gradient in zip(parameters, gradients, strict=True):
+        assert bool((gradient != 0).any()), name
+
+
+@pytest.mark.parametrize("name", ["Laplace", "StudentT", "NormalMixture"])
+@torch.no_grad()
+def test_density_is_normalised_and_samples_follow_it(name):
+    torch.manual_seed(0)
+    prior = PRIORS[name](1).double()
+    distribution = prior()
+    density = lambda z: distribution.log_prob(torch.tensor([z]).double()).exp().item()  # noqa: E731
+    ends = [-math.inf, -5, -1, 0, 1, 5, math.inf]
+    total = sum(integrate.quad(density, *pair, limit=200)[0] for pair in itertools.pairwise(ends))
+    assert total == pytest.approx(1, abs=1e-6)
+    grid = torch.linspace(-100, 100, 400_001).double()
+    cumulative = integrate.cumulative_simpson(
+        distribution.log_prob(grid[:, None]).exp().numpy(), x=grid, initial=0
+    )
+    drawn = distribution.sample((SAMPLES,)).squeeze(-1).numpy()
+    assert stats.kstest(drawn, lambda v: np.interp(v, grid, cumulative)).pvalue > FALSE_ALARM
+
+
+def test_limits():
+    z = torch.randn(50, 3)
+    normal = priors.StandardNormal(3)().log_prob(z)
+    heavy = priors.StudentT(3, df=1e6).double()().log_prob(z.double()).float()
+    torch.testing.assert_close(heavy, normal, rtol=0, atol=1e-3)
+    mixture = priors.NormalMixture(3, components=1)
+    mixture.loc.data.zero_()
+    torch.testing.assert_close(mixture().log_prob(z), normal)
+
+
+def test_save_and_load(prior, tmp_path):
+    pair = pair_of(prior)
+    ppvae.save(pair, tmp_path)
+    z = torch.randn(5, 3)
+    assert torch.equal(pair.prior().log_prob(z), ppvae.load(tmp_path).prior().log_prob(z))
+
+
+def pair_of(prior):
+    return ppvae.VAE(
+        prior,
+        ppvae.likelihoods.Bernoulli(nn.Linear(3, 6)),
+        ppvae.posteriors.DiagonalNormal(nn.Linear(6, 6)),
+    )
+
+
+@pytest.mark.parametrize("build", PRIORS.values(), ids=PRIORS.keys())
+def test_graph_of_a_training_is_the_training(build, monkeypatch):
+    monkeypatch.setattr(training, "generate", replay)
+    x = (torch.rand(40, 6) < 0.5).float()
+    reached = []
+    for compile in (False, 1):
+        torch.manual_seed(0)
+        pair = pair_of(build(3))
+        fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile=compile, seed=0)
+        assert fit.compiled_from == (1 if compile else None), fit.compilation
+        reached.append(torch.cat([tensor.flatten() for tensor in pair.parameters()]))
+    torch.testing.assert_close(*reached, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(ppvae.diagnostics.evidence(pair, x, draws=20).log_evidence).all()
+
+
 def test_standard_normal_is_the_standard_normal():
     z = torch.randn(50, 3)
     reference = torch.distributions.MultivariateNormal(torch.zeros(3), torch.eye(3))
     assert torch.allclose(priors.StandardNormal(3)().log_prob(z), reference.log_prob(z), atol=1e-5)
 
 
-def test_features_must_be_positive():
-    with pytest.raises(ValueError, match="features >= 1, got 0"):
-        priors.StandardNormal(0)
+@pytest.mark.parametrize("build", PRIORS.values(), ids=PRIORS.keys())
+def test_features_must_be_positive(build):
+    with pytest.raises(ValueError, match="features >= 1"):
+        build(0)
+
+
+@pytest.mark.parametrize("name", priors.__all__)
+def test_every_public_prior_is_here(name):
+    assert name in {key.partition(",")[0] for key in PRIORS} | {"Prior"}

@@ -1,18 +1,10 @@
-"""Priors p(z): modules whose forward returns a distribution over one latent."""
-
-from abc import ABC, abstractmethod
+"""The usual prior."""
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-
-class Prior(nn.Module, ABC):
-    """A prior p(z), or p(z | condition): `forward(*conditions)` returns its distribution."""
-
-    @abstractmethod
-    def forward(self, *conditions: Tensor) -> dist.Distribution:
-        """Return p(z), its event dimensions declared, batched as the conditions are."""
+from ppvae.priors.prior import Prior
 
 
 class StandardNormal(Prior):

@@ -1,0 +1,59 @@
+"""Shares strictly between 0 and 1."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.nn.functional import softplus
+
+from ppvae.likelihoods.likelihood import Likelihood
+
+
+class _Inside(constraints.Constraint):
+    """The numbers between 0 and 1, both excluded."""
+
+    lower_bound, upper_bound = 0.0, 1.0
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value > 0) & (value < 1)
+
+
+class _Beta(dist.Beta):  # type: ignore[misc]
+    support = _Inside()  # at 0 and 1 the density is 0 or infinite
+
+
+class Beta(Likelihood):
+    """Independent features in (0, 1): p(x_i | z) = Beta(x_i; m k, (1 - m) k).
+
+    The mean m = sigmoid(first output) and the concentration k = log(1 + exp(raw)) both come from
+    the network (Ferrari and Cribari-Neto, "Beta regression for modelling rates and proportions",
+    2004).
+
+    Shapes: the network maps `(*, latent)` to the logit of `m` and the raw `k` side by side, along
+    the first dimension of the datapoint.
+
+    Args:
+        network: module from latent to logit of the mean and raw concentration.
+        event_dim: number of dimensions of one datapoint.
+
+    Example:
+        >>> shares = Beta(torch.nn.Identity())(torch.tensor([0.0, 3.0]))
+        >>> shares.mean.item()
+        0.5
+    """
+
+    @property
+    def outputs_per_feature(self) -> int:
+        """Logit of the mean and raw concentration."""
+        return 2
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The numbers between 0 and 1, both excluded."""
+        return _Inside()
+
+    def forward(self, *conditions: Tensor) -> dist.Distribution:
+        """Return p(x|z) over one datapoint."""
+        logit, raw = self.outputs(*conditions)
+        mean, concentration = torch.sigmoid(logit), softplus(raw)
+        return _Beta(mean * concentration, (1 - mean) * concentration).to_event(self.event_dim)
