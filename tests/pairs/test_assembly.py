@@ -13,6 +13,7 @@ SUPPORTS = {
     "grey": (constraints.unit_interval, likelihoods.ContinuousBernoulli),
     "levels": (constraints.integer_interval(0, 3), likelihoods.Binomial),
     "real": (constraints.real, likelihoods.Normal),
+    "counts": (constraints.nonnegative_integer, likelihoods.NegativeBinomial),
 }
 
 
@@ -36,8 +37,13 @@ def test_named_parts_are_taken():
     assert pair.posterior.network.out_features == 6
 
 
+def test_positive_data_get_their_likelihood():
+    dataset = data.split("sizes", torch.rand(40, 5) + 0.1, constraints.positive)
+    assert isinstance(pairs.assemble(dataset).likelihood, likelihoods.LogNormal)
+
+
 def test_unknown_support_is_refused():
-    dataset = data.split("noise", torch.rand(40, 5), constraints.positive)
+    dataset = data.split("noise", -torch.rand(40, 5), constraints.less_than(0.0))
     with pytest.raises(ValueError, match="no likelihood is known for the support"):
         pairs.assemble(dataset)
 
