@@ -9,13 +9,13 @@ from pyro.infer import ELBO
 from torch import Tensor
 
 from ppvae.compilation import Refused, Watch, capture, loss_and_gradients
-from ppvae.inference.compiled import Generator, relative_error
+from ppvae.inference.compiled import LOSS_TOLERANCE, Generator, relative_error
 from ppvae.inference.minibatches import Minibatch
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.updates import update_of
 from ppvae.isolation import random_state, set_random_state
 
-_LOSS_TOLERANCE, _STATE_TOLERANCE = 1e-4, 1e-3  # relative; what is wrong differs by far more
+_STATE_TOLERANCE = 1e-3  # relative; what is wrong differs by far more
 _MOVE_TOLERANCE = 3e-2  # Adam makes a whole step of a gradient that is zero but for rounding
 
 
@@ -106,7 +106,7 @@ class WholeStep:
         except (FloatingPointError, RuntimeError) as failure:
             back()
             raise Refused(f"compiled, {failure}, instead of {theirs:.6g}") from failure
-        if abs(ours - theirs) > _LOSS_TOLERANCE * abs(theirs):
+        if abs(ours - theirs) > LOSS_TOLERANCE * abs(theirs):
             back()
             raise Refused(f"compiled, the loss would be {ours:.6g} instead of {theirs:.6g}")
         families: dict[str, list[int]] = {}
