@@ -111,7 +111,7 @@ class WholeStep:
             raise Refused(f"compiled, the loss would be {ours:.6g} instead of {theirs:.6g}")
         families: dict[str, list[int]] = {}
         for place, tensor in enumerate(self.written):
-            families.setdefault(self._family(tensor), []).append(place)
+            families.setdefault(self._family(place, tensor), []).append(place)
         for family, places in families.items():
             error = relative_error(
                 [self.written[place] for place in places],
@@ -125,13 +125,12 @@ class WholeStep:
                 )
         return ours
 
-    def _family(self, tensor: Tensor) -> str:
+    def _family(self, place: int, tensor: Tensor) -> str:
         """Name what a tensor is compared with: its like, as each alone may hardly move."""
         if any(tensor is parameter for parameter in self.parameters):
             return "parameters"
         if any(tensor is moved for moved in self._moved):
             return "optimizer's state"
-        place = next(place for place, other in enumerate(self.written) if other is tensor)
         return f"values of a buffer of shape {tuple(tensor.shape)} (number {place})"
 
     def holds(self) -> bool:

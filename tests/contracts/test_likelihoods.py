@@ -15,8 +15,7 @@ from torch.distributions import biject_to, constraints
 
 import ppvae
 from ppvae import likelihoods
-from ppvae.compilation import replay
-from ppvae.inference import training
+from tests.contracts.graphs import trained_both_ways
 
 
 @dataclass(frozen=True)
@@ -265,21 +264,16 @@ def test_binomial_sums_to_one_over_all_images():
 
 
 def test_graph_of_a_training_is_the_training(family, monkeypatch):
-    monkeypatch.setattr(training, "generate", replay)
     x = family.build(dtype=torch.float32)(torch.randn(40, 2)).sample().detach()
-    reached = []
-    for compile in (False, 1):
-        torch.manual_seed(0)
-        pair = ppvae.VAE(
+
+    def build():
+        return ppvae.VAE(
             ppvae.priors.StandardNormal(2),
             family.build(dtype=torch.float32),
             ppvae.posteriors.DiagonalNormal(nn.Linear(3, 4)),
         )
-        with torch.random.fork_rng():
-            fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile=compile, seed=0)
-        assert fit.compiled_from == (1 if compile else None), fit.compilation
-        reached.append(torch.cat([tensor.flatten() for tensor in pair.parameters()]))
-    torch.testing.assert_close(*reached, rtol=1e-4, atol=1e-6)
+
+    trained_both_ways(build, x, monkeypatch)
 
 
 def test_more_zeros_of_none_are_no_more_zeros():
