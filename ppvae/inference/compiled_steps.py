@@ -1,5 +1,6 @@
 """Steps that begin one by one in Pyro and go on as one compiled graph each."""
 
+import itertools
 import statistics
 import time
 import warnings
@@ -91,6 +92,18 @@ class CompiledSteps:
             loss = self._compiled(number, minibatch)
         return loss / self.eager.datapoints(minibatch)
 
+    def check(self) -> None:
+        """See to it that no gradient has left the parameters or the optimizer's state not finite.
+
+        Raises:
+            FloatingPointError: if one has.
+        """
+        for whole in itertools.islice(self._wholes.values(), 1):  # all move the same tensors
+            if not whole.finite():
+                raise FloatingPointError(
+                    "here or some steps before, the gradient is NaN or infinite"
+                )
+
     def renew(self) -> None:
         """Capture anew if modules or optimizer have changed since: between epochs they may."""
         if not self._wholes or self._over:
@@ -107,7 +120,11 @@ class CompiledSteps:
         if whole is None:
             return self.eager.take(minibatch)
         if minibatch.kind in self._compared:
-            return whole(minibatch)
+            try:
+                return whole(minibatch)
+            except FloatingPointError:
+                self.check()
+                raise
         try:
             loss = whole.compared(minibatch, lambda: self.eager.take(minibatch))
         except Refused as refusal:

@@ -217,6 +217,7 @@ class Loop:
     def _epoch(self, last: float, bar: Any) -> None:
         """Take the steps of one pass over the data, or those that remain of it."""
         training = self.training
+        self.steps.check()
         start: Snapshot | None = training.snapshot()
         self.steps.renew()
         for batch in self._remaining():
@@ -230,6 +231,7 @@ class Loop:
                 bar.set_postfix(loss=f"{self.losses[-1][1]:.4g}", refresh=False)
                 bar.update(batch.rows)
             if self.checkpoints is not None and self.checkpoints.due:
+                self.steps.check()
                 self.checkpoints.write(training.step, self.state())
             if training.step >= last and self.position != self.batches.steps:
                 return
@@ -260,6 +262,7 @@ class Loop:
         yield from batches
 
     def _evaluate(self) -> None:
+        self.steps.check()
         self.evaluated = self.training.step
         record: Record = {
             "step": self.training.step,

@@ -82,9 +82,6 @@ class Steps:
         """Take a step at the present weight and return the loss of the minibatch."""
         return _number(self.weighted.step(*minibatch.tensors))
 
-    def renew(self) -> None:
-        """Look at what may have changed between two epochs: nothing that matters here."""
-
     def evaluate(self, batch: Batch) -> float:
         """Return the loss with the KL term's full weight; nothing is moved."""
         return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(Minibatch(batch))
