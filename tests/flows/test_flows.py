@@ -15,6 +15,7 @@ from torch.distributions import AffineTransform, ComposeTransform
 
 import ppvae
 from ppvae import diagnostics, flows, likelihoods, posteriors, priors
+from tests.contracts.graphs import trained_both_ways
 
 LATENT, CONTEXT = 3, 4
 FREE = {
@@ -274,6 +275,15 @@ def test_tensors_of_a_transform_are_saved_with_the_pair(tmp_path):
     for seed in range(5):
         torch.manual_seed(seed)
         assert torch.equal(ppvae.load(tmp_path, pair=build()).prior().log_prob(z), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [("planar", 0), ("planar", CONTEXT), ("radial", CONTEXT), ("Pyro's autoregressive", CONTEXT)],
+)
+def test_graph_of_a_training_of_pyros_transforms_is_the_training(name, context, monkeypatch):
+    x = (torch.rand(40, 5) < 0.5).float()
+    trained_both_ways(lambda: pair_of(posterior_of(name, context)), x, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["spline", "spline coupling"])
