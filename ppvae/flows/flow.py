@@ -85,11 +85,8 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
             if log_prob.requires_grad or not torch.is_grad_enabled():
                 return log_prob
         z = value.expand(torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape))
-        log_determinant = z.new_zeros(z.shape[:-1])
-        for transform in reversed(self.transforms):
-            after, z = z, _inverse(transform, z)
-            log_determinant = log_determinant + _log_determinant(transform, z, after)
-        log_base: Tensor = self.base_dist.log_prob(z)
+        e, log_determinant = _taken_back(self.transforms, z)
+        log_base: Tensor = self.base_dist.log_prob(e)
         return log_base - log_determinant
 
 
@@ -97,6 +94,14 @@ def _log_determinant(transform: Transform, before: Tensor, after: Tensor) -> Ten
     value = transform.log_abs_det_jacobian(before, after)
     summed: Tensor = _sum_rightmost(value, 1 - transform.domain.event_dim)
     return summed
+
+
+def _taken_back(transforms: Sequence[Transform], z: Tensor) -> tuple[Tensor, Tensor]:
+    log_determinant = z.new_zeros(z.shape[:-1])
+    for transform in reversed(transforms):
+        after, z = z, _inverse(transform, z)
+        log_determinant = log_determinant + _log_determinant(transform, z, after)
+    return z, log_determinant
 
 
 def _inverse(transform: Transform, value: Tensor) -> Tensor:
