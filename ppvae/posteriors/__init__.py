@@ -2,9 +2,17 @@
 
 import ppvae.posteriors.divergences  # noqa: F401, registers with torch
 from ppvae.posteriors.diagonal_normal import DiagonalNormal
+from ppvae.posteriors.flow_posterior import FlowPosterior
 from ppvae.posteriors.full_rank_normal import FullRankNormal
 from ppvae.posteriors.laplace import Laplace
 from ppvae.posteriors.low_rank_normal import LowRankNormal
 from ppvae.posteriors.posterior import Posterior
 
-__all__ = ["DiagonalNormal", "FullRankNormal", "Laplace", "LowRankNormal", "Posterior"]
+__all__ = [
+    "DiagonalNormal",
+    "FlowPosterior",
+    "FullRankNormal",
+    "Laplace",
+    "LowRankNormal",
+    "Posterior",
+]

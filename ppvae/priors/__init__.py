@@ -1,5 +1,6 @@
 """Priors p(z), one short file a family: modules whose forward returns a distribution."""
 
+from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.laplace import Laplace
 from ppvae.priors.normal_mixture import NormalMixture
 from ppvae.priors.prior import Prior
@@ -7,6 +8,7 @@ from ppvae.priors.standard_normal import StandardNormal
 from ppvae.priors.student_t import StudentT
 
 __all__ = [
+    "FlowPrior",
     "Laplace",
     "NormalMixture",
     "Prior",

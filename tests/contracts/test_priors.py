@@ -14,6 +14,7 @@ from ppvae import priors
 from tests.contracts.graphs import trained_both_ways
 
 PRIORS = {
+    "FlowPrior": lambda features: priors.FlowPrior(features),
     "StandardNormal": lambda features: priors.StandardNormal(features),
     "Laplace": lambda features: priors.Laplace(features),
     "StudentT": lambda features: priors.StudentT(features, df=3.0),
