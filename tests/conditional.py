@@ -77,7 +77,9 @@ class LinearGaussian:
         """p(x | y)."""
         scaled = self.loadings * self.spread
         covariance = scaled @ scaled.T + self.noise**2 * torch.eye(len(scaled)).double()
-        return MultivariateNormal(y @ (self.loadings @ self.of_condition + self.direct).T, covariance)
+        return MultivariateNormal(
+            y @ (self.loadings @ self.of_condition + self.direct).T, covariance
+        )
 
     @property
     def precision(self):
