@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 from ppvae.diagnostics import from_pyro_svi
 from ppvae.inference import fit, load, save
-from ppvae.pairs import VAE
+from ppvae.pairs import VAE, refit_prior
 
 __version__ = version("ppvae")
 
-__all__ = ["VAE", "fit", "from_pyro_svi", "load", "save"]
+__all__ = ["VAE", "fit", "from_pyro_svi", "load", "refit_prior", "save"]

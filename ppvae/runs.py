@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from ppvae import diagnostics, plots
 from ppvae.batches import as_batch
@@ -213,9 +214,17 @@ class Run:
             lines += [f"  not measured: {error}"]
         else:
             summary = diagnostics.summarize(evidence)
-            write_json(self.folder / f"evidence-{split}.json", _content(summary, evidence))
             self.figure("evidence", plots.evidence_bars(summary))
             lines += _table(summary, evidence)
+            content = _content(summary, evidence)
+            if _of_bytes(pair):
+                bits = diagnostics.bits_per_dimension(summary, dataset.event_shape.numel())
+                content["bits_per_dimension"] = {
+                    str(name): _number(float(value)) for name, value in bits.items()
+                }
+                cells = "".join(f"{float(value):>12.3f}" for value in bits.values())
+                lines += [f"  {'bits per dimension':32}{cells}"]
+            write_json(self.folder / f"evidence-{split}.json", content)
             if draws >= _TAIL:
                 k, threshold = evidence.pareto_k, float(evidence.threshold)
                 self.figure("pareto-k", plots.pareto_k(k, threshold))
@@ -249,6 +258,13 @@ def _drawn(pair: nn.Module, dataset: Dataset, n: int, seed: int) -> Tensor:
                 )
             parts.append(observed[0]["value"].cpu())
     return torch.cat(parts)
+
+
+def _of_bytes(pair: nn.Module) -> bool:
+    """Tell whether a pair gives a mass function of 8-bit levels."""
+    support = pair.likelihood.support if isinstance(pair, VAE) else None
+    bounds = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+    return isinstance(support, constraints.integer_interval) and tuple(bounds) == (0, 255)
 
 
 _ROWS = (

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import math
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -112,6 +114,31 @@ def test_every_part_can_be_chosen():
     assert isinstance(pair.likelihood, ppvae.likelihoods.Normal)
     assert isinstance(pair.likelihood.network.layers[1], torch.nn.Tanh)
     assert pair.likelihood.scale.initial == 2.0
+
+
+def test_pseudo_inputs_make_a_vamp_prior():
+    words = [*QUICK, "--pseudo_inputs", "20", "--seed", "3"]
+    assert main(words) == 0
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (ppvae.load(f"runs/digits-{n}") for n in (1, 2))
+    assert first.prior.posterior is first.posterior
+    assert first.prior.pseudo_inputs().shape == (20, 64)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+    assert main(["diagnose", "runs/digits-1", "--draws", "5"]) == 0
+
+
+@pytest.mark.parametrize("highest", [16, 255])
+def test_bits_per_dimension_are_reported_of_bytes_alone(highest, capsys):
+    np.save("levels.npy", np.random.default_rng(0).integers(0, 17, size=(100, 6)))
+    likelihood = ["--likelihood", "DiscretizedLogisticMixture", f"--likelihood.highest={highest}"]
+    assert main(["fit", "levels.npy", *likelihood, "--steps", "2", "--draws", "5"]) == 0
+    content = json.loads(Path("runs/levels-1/evidence-test.json").read_text())
+    shown = re.findall(r"bits per dimension +([\d.]+)", capsys.readouterr().out)
+    nats = content["terms"]["log_evidence"]["mean"]
+    bits = [-nats / (6 * math.log(2))] if highest == 255 else []
+    assert [float(value) for value in shown] == pytest.approx(bits, abs=5e-4)
+    reported = content.get("bits_per_dimension", {"mean": None})["mean"]
+    assert [reported] == pytest.approx(bits or [None])
 
 
 def test_folder_is_not_overwritten_unless_asked(capsys):
@@ -424,6 +451,9 @@ WRONG = {
     "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
     "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
     "fit digits --likelihood GreyBernoulli": "outside the support of GreyBernoulli",
+    "fit digits --prior StudentT --pseudo_inputs 3": "pass them or a prior, not both",
+    "fit digits --pseudo_inputs 0": "between 1 and the 1439 training data, got 0",
+    "fit digits --prior ConditionalNormal": "needs network to be a module from conditions",
     "fit digits --optimizer Adan": "--optimizer: no class named Adan fits here",
     "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",

@@ -103,6 +103,7 @@ def _fit(
                 latent=chosen.latent,
                 network=chosen.network,
                 prior=chosen.prior,
+                pseudo_inputs=chosen.pseudo_inputs,
                 likelihood=chosen.likelihood,
                 posterior=chosen.posterior,
             )

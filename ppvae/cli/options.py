@@ -15,7 +15,7 @@ import ppvae
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import ResidualMLP
 from ppvae.posteriors import DiagonalNormal, Posterior
-from ppvae.priors import Prior, StandardNormal
+from ppvae.priors import Prior
 
 Split = Literal["train", "validation", "test"]
 
@@ -26,7 +26,8 @@ def fit(
     pair: str | dict[str, Any] | None = None,
     latent: int = 10,
     network: Callable[[int, int], nn.Module] = ResidualMLP,
-    prior: Callable[[int], Prior] = StandardNormal,
+    prior: Callable[[int], Prior] | None = None,
+    pseudo_inputs: int | None = None,
     likelihood: Callable[[nn.Module], Likelihood] | None = None,
     posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,
     objective: ELBO | None = None,
@@ -63,7 +64,8 @@ def fit(
             data. Without it a VAE is built from the options below.
         latent: number of latent dimensions.
         network: class of the networks, called with the sizes of input and output.
-        prior: class of p(z).
+        prior: class of p(z); StandardNormal unless given.
+        pseudo_inputs: instead, a VampPrior of so many pseudo-inputs, started at training data.
         likelihood: class of p(x|z); the data's support decides unless given.
         posterior: class of q(z|x).
         objective: what to maximise, any pyro.infer.ELBO; Trace_ELBO unless given.

@@ -73,19 +73,23 @@ def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
         error: what the step raised.
 
     Raises:
-        ValueError: if the data of the batch lie outside their likelihood's support.
+        ValueError: if the data of the batch lie outside their likelihood's support, or the pair
+            refuses them.
     """
-    watch = _Watch()
+    watch, refusal = _Watch(), None
     try:
         with isolated(pair, seed=0), pyro.validation_enabled(False), watch:
             guide = poutine.trace(pair.guide).get_trace(*batch)
             poutine.replay(pair.model, trace=guide)(*batch)
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        pass  # a NaN, or whatever was wrong, can stop a program on its way; the finding stands
+    except (RuntimeError, ValueError, TypeError, IndexError) as stopped:
+        # A NaN, or whatever was wrong, can stop a program on its way; the finding stands.
+        refusal = stopped if isinstance(stopped, ValueError) else None
     if watch.data_at_fault:
         raise ValueError(watch.finding) from None
     if watch.finding is not None:
         return f"{watch.finding} {_ADVICE}"
     if isinstance(error, FloatingPointError):
+        if refusal is not None:  # with its code the pair could not say so itself
+            raise ValueError(str(refusal)) from None
         return f"{error}, although every site is finite at another draw. {_ADVICE}"
     return None

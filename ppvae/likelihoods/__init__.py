@@ -14,6 +14,7 @@ from ppvae.likelihoods.multinomial import Multinomial
 from ppvae.likelihoods.negative_binomial import NegativeBinomial
 from ppvae.likelihoods.normal import LearnedScale, Normal
 from ppvae.likelihoods.poisson import Poisson
+from ppvae.likelihoods.size_factors import ObservedSize, SizeFactor, UnitSize
 from ppvae.likelihoods.student_t import StudentT
 from ppvae.likelihoods.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 
@@ -32,7 +33,10 @@ __all__ = [
     "Multinomial",
     "NegativeBinomial",
     "Normal",
+    "ObservedSize",
     "Poisson",
+    "SizeFactor",
     "StudentT",
+    "UnitSize",
     "ZeroInflatedNegativeBinomial",
 ]

@@ -1,25 +1,28 @@
 """Counts whose variance exceeds their mean."""
 
 import pyro.distributions as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
 from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
 
 
 class NegativeBinomial(Likelihood):
-    """Independent counts of mean m and variance m + m^2 / r, both given by the network.
+    """Independent counts of mean m and variance m + m^2 / r.
 
     p(x_i | z) = Gamma(x_i + r) / (Gamma(r) x_i!) (r / (r + m))^r (m / (r + m))^x_i, with
-    log m and raw r from the network, r = log(1 + exp(raw)); as r grows, Poisson.
+    log m = log s + log_mean(z); log_mean and raw r from the network, r = log(1 + exp(raw)). The
+    size s is 1 unless it is observed. As r grows, Poisson.
 
-    Shapes: the network maps `(*, latent)` to `log m` and the raw `r` side by side, along the
+    Shapes: the network maps `(*, latent)` to `log_mean` and the raw `r` side by side, along the
     first dimension of the datapoint.
 
     Args:
         network: module from latent to log mean and raw r.
         event_dim: number of dimensions of one datapoint.
+        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch
@@ -27,6 +30,12 @@ class NegativeBinomial(Likelihood):
         >>> round(counts.mean.log().item(), 4)
         1.0
     """
+
+    def __init__(
+        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
+    ) -> None:
+        super().__init__(network, event_dim)
+        self.size = size or UnitSize()
 
     @property
     def outputs_per_feature(self) -> int:
@@ -40,6 +49,8 @@ class NegativeBinomial(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
+        conditions, log_size = self.size(conditions, self.event_dim)
         log_mean, raw = self.outputs(*conditions)
         r = softplus(raw)
-        return dist.NegativeBinomial(r, logits=log_mean - r.log()).to_event(self.event_dim)
+        logits = log_mean + log_size - r.log()
+        return dist.NegativeBinomial(r, logits=logits).to_event(self.event_dim)

@@ -1,20 +1,24 @@
 """Counts whose variance is their mean."""
 
 import pyro.distributions as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
 
 
 class Poisson(Likelihood):
-    """Independent counts: p(x_i | z) = Poisson(x_i; exp(network(z)_i)).
+    """Independent counts: p(x_i | z) = Poisson(x_i; s exp(network(z)_i)).
+
+    The size s is 1 unless it is observed.
 
     Shapes: the network maps `(*, latent)` to the logarithm of the rates, `(*, features)`.
 
     Args:
         network: module from latent to log rate.
         event_dim: number of dimensions of one datapoint.
+        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch
@@ -23,6 +27,12 @@ class Poisson(Likelihood):
         -1.0
     """
 
+    def __init__(
+        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
+    ) -> None:
+        super().__init__(network, event_dim)
+        self.size = size or UnitSize()
+
     @property
     def support(self) -> constraints.Constraint:
         """The integers from 0 on."""
@@ -30,4 +40,6 @@ class Poisson(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
-        return dist.Poisson(self.network(*conditions).exp()).to_event(self.event_dim)
+        conditions, log_size = self.size(conditions, self.event_dim)
+        log_rate = self.network(*conditions) + log_size
+        return dist.Poisson(log_rate.exp()).to_event(self.event_dim)

@@ -1,11 +1,12 @@
 """Counts with more zeros than their family has."""
 
 import pyro.distributions as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
 from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
 
 
 class ZeroInflatedNegativeBinomial(Likelihood):
@@ -13,14 +14,16 @@ class ZeroInflatedNegativeBinomial(Likelihood):
 
     p(x_i | z) = g [x_i = 0] + (1 - g) NegativeBinomial(x_i; m, r), as counts of single cells are
     modelled (Lopez et al., "Deep generative modeling for single-cell transcriptomics", 2018).
-    log m, the raw r and the logit of g come from the network.
+    log m = log s + log_mean(z); log_mean, the raw r and the logit of g come from the network. The
+    size s is 1 unless it is observed.
 
-    Shapes: the network maps `(*, latent)` to `log m`, the raw `r` and the logit of `g` side by
+    Shapes: the network maps `(*, latent)` to `log_mean`, the raw `r` and the logit of `g` side by
     side, along the first dimension of the datapoint.
 
     Args:
         network: module from latent to log mean, raw r and logit of g.
         event_dim: number of dimensions of one datapoint.
+        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch
@@ -28,6 +31,12 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         >>> bool(counts.log_prob(torch.zeros(1)).exp() > 0.5)
         True
     """
+
+    def __init__(
+        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
+    ) -> None:
+        super().__init__(network, event_dim)
+        self.size = size or UnitSize()
 
     @property
     def outputs_per_feature(self) -> int:
@@ -41,7 +50,9 @@ class ZeroInflatedNegativeBinomial(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
+        conditions, log_size = self.size(conditions, self.event_dim)
         log_mean, raw, gate = self.outputs(*conditions)
         r = softplus(raw)
-        counts = dist.ZeroInflatedNegativeBinomial(r, logits=log_mean - r.log(), gate_logits=gate)
+        logits = log_mean + log_size - r.log()
+        counts = dist.ZeroInflatedNegativeBinomial(r, logits=logits, gate_logits=gate)
         return counts.to_event(self.event_dim)

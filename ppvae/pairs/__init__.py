@@ -1,6 +1,7 @@
 """Model/guide pairs, one generative structure a file."""
 
 from ppvae.pairs.assembly import assemble
+from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
-__all__ = ["VAE", "assemble"]
+__all__ = ["VAE", "assemble", "refit_prior"]

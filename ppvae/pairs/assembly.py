@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import torch
 from torch import nn
 from torch.distributions import constraints
 
@@ -19,7 +20,7 @@ from ppvae.likelihoods import (
 from ppvae.networks import ResidualMLP
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
-from ppvae.priors import Prior, StandardNormal
+from ppvae.priors import Prior, PseudoInputs, StandardNormal, VampPrior
 
 
 def assemble(
@@ -27,7 +28,8 @@ def assemble(
     *,
     latent: int = 10,
     network: Callable[[int, int], nn.Module] = ResidualMLP,
-    prior: Callable[[int], Prior] = StandardNormal,
+    prior: Callable[[int], Prior] | None = None,
+    pseudo_inputs: int | None = None,
     likelihood: Callable[[nn.Module], Likelihood] | None = None,
     posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,
 ) -> VAE:
@@ -37,14 +39,17 @@ def assemble(
         dataset: the data to be modelled; one datapoint is a vector.
         latent: number of latent dimensions.
         network: called with the sizes of input and output, for encoder and decoder.
-        prior: called with `latent`.
+        prior: called with `latent`; `StandardNormal` unless given.
+        pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
+            start at training data drawn at random and stay within their range.
         likelihood: called with the decoder; without it the support decides: binary data get
             `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial`, [0, 1]
             `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`.
         posterior: called with the encoder.
 
     Raises:
-        ValueError: if `latent` is not positive, or no likelihood is known for the support.
+        ValueError: if `latent` is not positive, no likelihood is known for the support, a prior
+            is given besides pseudo-inputs, or there are fewer training data than these.
 
     Example:
         >>> from ppvae import data
@@ -58,7 +63,24 @@ def assemble(
     # How many outputs a factor needs can depend on its arguments, so ask one without a network.
     decoder = network(latent, build(nn.Identity()).outputs_for(features))
     encoder = network(features, posterior(nn.Identity()).outputs_for(latent))
-    return VAE(prior=prior(latent), likelihood=build(decoder), posterior=posterior(encoder))
+    approximate = posterior(encoder)
+    if pseudo_inputs is None:
+        chosen = (prior or StandardNormal)(latent)
+    elif prior is None:
+        chosen = VampPrior(approximate, _from_training(dataset, pseudo_inputs))
+    else:
+        raise ValueError("pseudo_inputs make a VampPrior; pass them or a prior, not both")
+    return VAE(prior=chosen, likelihood=build(decoder), posterior=approximate)
+
+
+def _from_training(dataset: Dataset, count: int) -> PseudoInputs:
+    train = dataset.train
+    if not 1 <= count <= len(train):
+        raise ValueError(
+            f"pseudo_inputs must be between 1 and the {len(train)} training data, got {count}"
+        )
+    rows = train[torch.randperm(len(train))[:count]]
+    return PseudoInputs.from_data(rows, (float(train.min()), float(train.max())))
 
 
 def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Likelihood]:

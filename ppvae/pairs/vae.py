@@ -1,5 +1,7 @@
 """The variational autoencoder: one latent per datapoint."""
 
+from collections.abc import Sequence
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -16,14 +18,19 @@ class VAE(nn.Module):
 
     The model is p(z) p(x|z), the guide q(z|x), both inside `pyro.plate("data", ...)`; the latent
     site is "z", the observed site "x" (Kingma and Welling, "Auto-Encoding Variational Bayes",
-    2014). `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`,
-    `Predictive`, `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the
-    pair, never in Pyro's parameter store.
+    2014). Whatever else a datapoint comes with are conditions y, and the pair is p(z|y) p(x|z, y)
+    and q(z|x, y) (Sohn, Lee and Yan, "Learning structured output representation using deep
+    conditional generative models", 2015): batches are then `(x, *conditions)`, and every factor
+    is called with the conditions too.
+
+    `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`, `Predictive`,
+    `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the pair, never in
+    Pyro's parameter store.
 
     Args:
-        prior: p(z).
-        likelihood: p(x|z).
-        posterior: q(z|x).
+        prior: p(z), or p(z|y); priors without a network let conditions be.
+        likelihood: p(x|z), or p(x|z, y).
+        posterior: q(z|x), or q(z|x, y).
 
     Raises:
         TypeError: if a factor is not of its role.
@@ -59,35 +66,52 @@ class VAE(nn.Module):
 
     @property
     def model(self) -> nn.Module:
-        """The model p(z) p(x|z): a module called with `x` of shape `(data, *event)`."""
+        """The model p(z|y) p(x|z, y), called with `x`, `(data, *event)`, and each condition."""
         return _Model(self)
 
     @property
     def guide(self) -> nn.Module:
-        """The guide q(z|x): a module called with `x` of shape `(data, *event)`."""
+        """The guide q(z|x, y), called with `x`, `(data, *event)`, and each condition."""
         return _Guide(self)
 
-    def encode(self, x: Tensor) -> dist.Distribution:
-        """Return q(z|x) for `x` of shape `(*, *event)`."""
-        return self.posterior(x)
+    def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
+        """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`."""
+        return self.posterior(x, *conditions)
 
-    def decode(self, z: Tensor) -> dist.Distribution:
-        """Return p(x|z) for `z` of shape `(*, latent)`."""
-        return self.likelihood(z)
+    def decode(self, z: Tensor, *conditions: Tensor) -> dist.Distribution:
+        """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`."""
+        return self.likelihood(z, *conditions)
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """Draw `n` datapoints from p(x), by z from the prior and x from p(x|z): `(n, *event)`."""
+    def sample(self, n: int, *conditions: Tensor) -> Tensor:
+        """Draw `n` datapoints from p(x), by z from the prior and x from p(x|z): `(n, *event)`.
+
+        Given conditions of shape `(data, *)`, draw `n` for each of their rows:
+        `(n, data, *event)`.
+        """
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}")
-        x: Tensor = self.decode(self.prior().sample((n,))).sample()
+        _check_rows(conditions)
+        prior = self.prior(*conditions).expand([len(condition) for condition in conditions[:1]])
+        x: Tensor = self.decode(prior.sample((n,)), *conditions).sample()
         return x
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, *conditions: Tensor) -> Tensor:
         """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
-        mean: Tensor = self.decode(self.encode(x).sample()).mean
+        z = self.encode(x, *conditions).sample()
+        mean: Tensor = self.decode(z, *conditions).mean
         return mean
+
+
+def _check_rows(tensors: Sequence[Tensor]) -> None:
+    """Refuse tensors of one batch that differ in their number of datapoints."""
+    if len({tensor.shape[:1] for tensor in tensors}) > 1 or any(t.dim() == 0 for t in tensors):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(
+            "VAE needs x and every condition to have one row a datapoint, the same number in "
+            f"each, got shapes {shapes}"
+        )
 
 
 class _Program(nn.Module):
@@ -97,29 +121,31 @@ class _Program(nn.Module):
         super().__init__()
         self.pair = pair
 
-    def rows(self, x: Tensor) -> int:
-        """Return the number of datapoints of a batch, after a look at its rank."""
+    def rows(self, x: Tensor, *conditions: Tensor) -> int:
+        """Return the number of datapoints of a batch, after a look at its shapes."""
         event_dim = self.pair.likelihood.event_dim
         if x.dim() != 1 + event_dim:
             raise ValueError(
                 f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
                 f"got shape {tuple(x.shape)}"
             )
+        _check_rows((x, *conditions))
         return len(x)
 
 
 class _Model(_Program):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         announce(self.pair)
-        with pyro.plate("data", self.rows(x)):
-            z = pyro.sample("z", self.pair.prior())
-            observed: Tensor = pyro.sample("x", self.pair.likelihood(z), obs=x)
+        with pyro.plate("data", self.rows(x, *conditions)):
+            z = pyro.sample("z", self.pair.prior(*conditions))
+            likelihood = self.pair.likelihood(z, *conditions)
+            observed: Tensor = pyro.sample("x", likelihood, obs=x)
         return observed
 
 
 class _Guide(_Program):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         announce(self.pair)
-        with pyro.plate("data", self.rows(x)):
-            z: Tensor = pyro.sample("z", self.pair.posterior(x))
+        with pyro.plate("data", self.rows(x, *conditions)):
+            z: Tensor = pyro.sample("z", self.pair.posterior(x, *conditions))
         return z

@@ -42,6 +42,14 @@ class Kept(nn.Module):
         self.value = value
 
 
+class Beside(nn.Module):
+    """Keeps two modules, of which one may hold the other."""
+
+    def __init__(self, outer, inner):
+        super().__init__()
+        self.outer, self.inner = outer, inner
+
+
 class Logarithm(Kept):
     """Keeps its argument changed."""
 
@@ -126,6 +134,7 @@ DESCRIBED = {
     ),
     "Sequential shortened": lambda: nn.Sequential(nn.ReLU(), nn.Identity(), nn.Tanh())[1:],
     "ModuleList": lambda: nn.ModuleList([nn.Linear(2, 3), nn.ModuleDict({"a": nn.ReLU()})]),
+    "an argument shared with an argument": lambda: Beside(Kept(SHARED), SHARED),
     "shared modules": lambda: nn.ModuleList([SHARED, nn.Sequential(SHARED, nn.ReLU())]),
     "tied by the constructor": lambda: Tied(3),
     "a tuple": lambda: Kept((1, 2.5, (None, "x"))),
@@ -148,6 +157,23 @@ def test_module_is_rebuilt_alike(make, tmp_path):
     pairs = zip(module.state_dict().values(), loaded.state_dict().values(), strict=True)
     assert all(torch.equal(saved, read) for saved, read in pairs)
     assert getattr(loaded, "value", None) == getattr(module, "value", None)
+
+
+def test_shared_modules_are_shared_again(tmp_path):
+    for name in ("an argument shared with an argument", "shared modules"):
+        ppvae.save(DESCRIBED[name](), tmp_path / name)
+    beside = ppvae.load(tmp_path / "an argument shared with an argument", trust=["tests"])
+    assert beside.outer.value is beside.inner
+    listed = ppvae.load(tmp_path / "shared modules")
+    assert listed[0] is listed[1][0]
+
+
+def test_module_in_the_place_of_a_shared_one_is_not_shared(tmp_path):
+    apart = Beside(Kept(nn.Linear(3, 3)), nn.Linear(3, 3))
+    ppvae.save(apart, tmp_path)
+    loaded = ppvae.load(tmp_path, trust=["tests"])
+    assert loaded.outer.value is not loaded.inner
+    assert torch.equal(loaded.inner.weight, apart.inner.weight)
 
 
 INDESCRIBABLE = {

@@ -1,0 +1,76 @@
+"""What the means of counts are multiplied by: how much of each datapoint was looked at."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class SizeFactor(nn.Module, ABC):
+    """What the means of counts are multiplied by, taken from the conditions of a datapoint."""
+
+    @abstractmethod
+    def forward(
+        self, conditions: tuple[Tensor, ...], event_dim: int
+    ) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Return the conditions that the network gets, and the logarithm of the size.
+
+        Args:
+            conditions: all conditions, of which z is the first.
+            event_dim: number of dimensions of one datapoint, over which the size broadcasts.
+        """
+
+
+class UnitSize(SizeFactor):
+    """A size of one: the network alone gives the means, and learns whatever sizes there are.
+
+    Example:
+        >>> UnitSize()((torch.zeros(2),), 1)
+        ((tensor([0., 0.]),), 0.0)
+    """
+
+    def forward(
+        self, conditions: tuple[Tensor, ...], event_dim: int
+    ) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Return all conditions, and 0."""
+        return conditions, 0.0
+
+
+class ObservedSize(SizeFactor):
+    """The observed size s of each datapoint, its last condition: means become s exp(log_mean).
+
+    A size is the length of a document, the depth to which a cell was sequenced (Lopez et al.,
+    "Deep generative modeling for single-cell transcriptomics", 2018) or the time over which
+    events were counted. Batches are `(x, s)`, or `(x, *conditions, s)` with further conditions;
+    the likelihood's network gets these and z, but not s.
+
+    Shapes: s is `(*, 1)`, under the leading dimensions of the other conditions.
+
+    Raises:
+        ValueError: when called, if there is no size, or one that is not `(*, 1)`, positive and
+            finite.
+
+    Example:
+        >>> from ppvae.likelihoods import Poisson
+        >>> counts = Poisson(nn.Linear(2, 3), size=ObservedSize())
+        >>> z, size = torch.zeros(5, 2), torch.full((5, 1), 10.0)
+        >>> torch.allclose(counts(z, size).mean, 10 * counts(z, size / 10).mean)
+        True
+    """
+
+    def forward(
+        self, conditions: tuple[Tensor, ...], event_dim: int
+    ) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Return the conditions but the last, and its logarithm."""
+        *others, size = conditions
+        if not others or size.shape[-1:] != (1,):
+            raise ValueError(
+                "ObservedSize needs the size as the last condition, of shape (*, 1), got shape "
+                f"{tuple(size.shape) if others else 'none'}; pass batches (x, size)"
+            )
+        if not bool(((size > 0) & (size < torch.inf)).all()):
+            raise ValueError(
+                "ObservedSize needs sizes that are positive and finite, got "
+                f"{float(size.min()):g} to {float(size.max()):g}; leave such datapoints out"
+            )
+        return tuple(others), size.log().unflatten(-1, (1,) * event_dim)

@@ -1,0 +1,82 @@
+"""Learned datapoints."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class PseudoInputs(nn.Module):
+    """K learned points u_k in the space of the data, for `VampPrior`.
+
+    Within bounds u = lower + (upper - lower) sigmoid(raw), which keeps them where the data are;
+    without, they are free. They start at random in the middle of the bounds, or around 0;
+    `from_data` starts them at datapoints.
+
+    Args:
+        event_shape: shape of one datapoint.
+        components: number K of points.
+        bounds: the lowest and the highest value of the data, such as (0, 1) for pixels.
+
+    Raises:
+        ValueError: if `components` or a size is not positive, or the bounds do not ascend.
+
+    Example:
+        >>> PseudoInputs((1, 28, 28), components=10, bounds=(0.0, 1.0))().shape
+        torch.Size([10, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        components: int = 500,
+        bounds: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if components < 1 or min(event_shape, default=1) < 1:
+            raise ValueError(
+                "PseudoInputs need components >= 1 and an event_shape of positive sizes, got "
+                f"{components} and {tuple(event_shape)}"
+            )
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"PseudoInputs need bounds (lower, upper) that ascend, got {bounds}")
+        self.event_shape, self.components, self.bounds = tuple(event_shape), components, bounds
+        self.raw = nn.Parameter(torch.randn(components, *event_shape))
+
+    @classmethod
+    def from_data(cls, rows: Tensor, bounds: tuple[float, float] | None = None) -> "PseudoInputs":
+        """Return points that start at datapoints.
+
+        A sigmoid never reaches its bounds: a value within a hundredth of the range of one, or
+        beyond it, starts at that hundredth, from where it still learns.
+
+        Args:
+            rows: a datapoint for each point, `(components, *event)`, such as
+                `x[torch.randperm(len(x))[:500]]`.
+            bounds: as of the constructor.
+
+        Raises:
+            ValueError: if `rows` has not that shape, and as the constructor does.
+
+        Example:
+            >>> PseudoInputs.from_data(torch.tensor([[0.0, 0.5]]), bounds=(0.0, 1.0))().detach()
+            tensor([[0.0100, 0.5000]])
+        """
+        if rows.dim() < 2:
+            raise ValueError(
+                "PseudoInputs need rows of shape (components, *event) to start from, got shape "
+                f"{tuple(rows.shape)}"
+            )
+        points = cls(rows.shape[1:], len(rows), bounds)
+        raw = rows.detach() * torch.ones((), dtype=points.raw.dtype, device=rows.device)
+        if bounds is not None:
+            raw = torch.logit((raw - bounds[0]) / (bounds[1] - bounds[0]), eps=0.01)
+        points.raw = nn.Parameter(raw)
+        return points
+
+    def forward(self) -> Tensor:
+        """Return the points, `(components, *event_shape)`."""
+        if self.bounds is None:
+            return self.raw
+        lower, upper = self.bounds
+        return lower + (upper - lower) * self.raw.sigmoid()
