@@ -27,6 +27,7 @@ class VAE(nn.Module):
 
     Raises:
         TypeError: if a factor is not of its role.
+        ValueError: if prior and posterior put their latents in different sets.
 
     Example:
         >>> from ppvae.likelihoods import Bernoulli
@@ -53,6 +54,14 @@ class VAE(nn.Module):
                     f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
                     f"got {type(factor).__name__}"
                 )
+        # By their text, for a constraint has no equality, and a property may make one at each call.
+        if repr(prior.support) != repr(posterior.support):
+            raise ValueError(
+                "VAE needs a prior and a posterior of one support, got prior "
+                f"{type(prior).__name__} on {prior.support} and posterior "
+                f"{type(posterior).__name__} on {posterior.support}: take both from the sphere, "
+                "such as UniformSphere with PowerSpherical, or neither"
+            )
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior

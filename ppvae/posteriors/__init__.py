@@ -5,6 +5,16 @@ from ppvae.posteriors.diagonal_normal import DiagonalNormal
 from ppvae.posteriors.full_rank_normal import FullRankNormal
 from ppvae.posteriors.laplace import Laplace
 from ppvae.posteriors.low_rank_normal import LowRankNormal
+from ppvae.posteriors.normal_mixture import NormalMixture
 from ppvae.posteriors.posterior import Posterior
+from ppvae.posteriors.power_spherical import PowerSpherical
 
-__all__ = ["DiagonalNormal", "FullRankNormal", "Laplace", "LowRankNormal", "Posterior"]
+__all__ = [
+    "DiagonalNormal",
+    "FullRankNormal",
+    "Laplace",
+    "LowRankNormal",
+    "NormalMixture",
+    "Posterior",
+    "PowerSpherical",
+]

@@ -5,6 +5,7 @@ from ppvae.priors.normal_mixture import NormalMixture
 from ppvae.priors.prior import Prior
 from ppvae.priors.standard_normal import StandardNormal
 from ppvae.priors.student_t import StudentT
+from ppvae.priors.uniform_sphere import UniformSphere
 
 __all__ = [
     "Laplace",
@@ -12,4 +13,5 @@ __all__ = [
     "Prior",
     "StandardNormal",
     "StudentT",
+    "UniformSphere",
 ]

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,22 +12,46 @@ from scipy import integrate, stats
 from torch import nn
 
 import ppvae
-from ppvae import priors
+from ppvae import posteriors, priors
 from tests.contracts.graphs import trained_both_ways
 
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to build a prior, the posterior it is paired with, and the fewest features it has."""
+
+    build: Callable[[int], priors.Prior]
+    partner: Callable[[nn.Module], posteriors.Posterior] = posteriors.DiagonalNormal
+    fewest: int = 1
+
+    def pair(self, prior):
+        return ppvae.VAE(
+            prior,
+            ppvae.likelihoods.Bernoulli(nn.Linear(3, 6)),
+            self.partner(nn.Linear(6, self.partner(nn.Identity()).outputs_for(3))),
+        )
+
+
 PRIORS = {
-    "StandardNormal": lambda features: priors.StandardNormal(features),
-    "Laplace": lambda features: priors.Laplace(features),
-    "StudentT": lambda features: priors.StudentT(features, df=3.0),
-    "NormalMixture": lambda features: priors.NormalMixture(features, components=4),
+    "StandardNormal": Entry(priors.StandardNormal),
+    "Laplace": Entry(priors.Laplace),
+    "StudentT": Entry(lambda features: priors.StudentT(features, df=3.0)),
+    "NormalMixture": Entry(lambda features: priors.NormalMixture(features, components=4)),
+    "UniformSphere": Entry(priors.UniformSphere, posteriors.PowerSpherical, fewest=2),
 }
 SAMPLES, FALSE_ALARM = 4000, 1e-4
 
 
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())
-def prior(request):
+def entry(request):
+    return request.param
+
+
+@pytest.fixture
+def prior(entry):
     torch.manual_seed(0)
-    return request.param(3)
+    return entry.build(3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -40,7 +66,7 @@ def test_shapes(prior, dtype):
 
 def test_gradient_reaches_every_parameter(prior):
     parameters = dict(prior.named_parameters())
-    score = prior().log_prob(torch.randn(50, 3)).sum()
+    score = prior().log_prob(prior().sample((50,))).sum()
     gradients = torch.autograd.grad(score, list(parameters.values())) if parameters else []
     for name, gradient in zip(parameters, gradients, strict=True):
         assert bool((gradient != 0).any()), name
@@ -50,7 +76,7 @@ def test_gradient_reaches_every_parameter(prior):
 @torch.no_grad()
 def test_density_is_normalised_and_samples_follow_it(name):
     torch.manual_seed(0)
-    prior = PRIORS[name](1).double()
+    prior = PRIORS[name].build(1).double()
     distribution = prior()
     density = lambda z: distribution.log_prob(torch.tensor([z]).double()).exp().item()  # noqa: E731
     ends = [-math.inf, -5, -1, 0, 1, 5, math.inf]
@@ -74,25 +100,16 @@ def test_limits():
     torch.testing.assert_close(mixture().log_prob(z), normal)
 
 
-def test_save_and_load(prior, tmp_path):
-    pair = pair_of(prior)
+def test_save_and_load(entry, prior, tmp_path):
+    pair = entry.pair(prior)
     ppvae.save(pair, tmp_path)
-    z = torch.randn(5, 3)
+    z = prior().sample((5,))
     assert torch.equal(pair.prior().log_prob(z), ppvae.load(tmp_path).prior().log_prob(z))
 
 
-def pair_of(prior):
-    return ppvae.VAE(
-        prior,
-        ppvae.likelihoods.Bernoulli(nn.Linear(3, 6)),
-        ppvae.posteriors.DiagonalNormal(nn.Linear(6, 6)),
-    )
-
-
-@pytest.mark.parametrize("build", PRIORS.values(), ids=PRIORS.keys())
-def test_graph_of_a_training_is_the_training(build, monkeypatch):
+def test_graph_of_a_training_is_the_training(entry, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
-    pair = trained_both_ways(lambda: pair_of(build(3)), x, monkeypatch)
+    pair = trained_both_ways(lambda: entry.pair(entry.build(3)), x, monkeypatch)
     assert np.isfinite(ppvae.diagnostics.evidence(pair, x, draws=20).log_evidence).all()
 
 
@@ -102,10 +119,15 @@ def test_standard_normal_is_the_standard_normal():
     assert torch.allclose(priors.StandardNormal(3)().log_prob(z), reference.log_prob(z), atol=1e-5)
 
 
-@pytest.mark.parametrize("build", PRIORS.values(), ids=PRIORS.keys())
-def test_features_must_be_positive(build):
-    with pytest.raises(ValueError, match="features >= 1"):
-        build(0)
+def test_draws_lie_in_the_support(prior):
+    z = prior().sample((1000,))
+    assert bool(prior.support.check(z).all()) and bool(prior().support.check(z).all())
+    assert prior().mean.shape == (3,)
+
+
+def test_too_few_features_are_refused(entry):
+    with pytest.raises(ValueError, match=f"features >= {entry.fewest}"):
+        entry.build(entry.fewest - 1)
 
 
 @pytest.mark.parametrize("name", priors.__all__)
