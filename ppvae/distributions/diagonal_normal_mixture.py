@@ -3,18 +3,19 @@
 import math
 from typing import Any, ClassVar
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.special import log_ndtr
+
+from ppvae.distributions.expandable import Expandable
 
 _ONE = torch.Size()
 _MATRIX = constraints.independent(constraints.real, 2)
 _POSITIVE_MATRIX = constraints.independent(constraints.positive, 2)
 
 
-class DiagonalNormalMixture(dist.TorchDistribution):  # type: ignore[misc]
+class DiagonalNormalMixture(Expandable):
     """The mixture sum_k w_k N(z; loc_k, diag(scale_k)^2), differentiable in all its parameters.
 
     Draws are those of a component drawn first. Their derivatives are those of the inverse of
@@ -53,7 +54,6 @@ class DiagonalNormalMixture(dist.TorchDistribution):  # type: ignore[misc]
         "scale": _POSITIVE_MATRIX,
     }
     support = constraints.real_vector
-    has_rsample = True
 
     def __init__(
         self, logits: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None
@@ -78,64 +78,60 @@ class DiagonalNormalMixture(dist.TorchDistribution):  # type: ignore[misc]
         squares = self.scale.square() + (self.loc - self.mean.unsqueeze(-2)).square()
         return (self.logits.softmax(-1).unsqueeze(-1) * squares).sum(-2)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "DiagonalNormalMixture":
-        """Return the same, repeated to a batch shape."""
-        logits = self.logits.expand(*batch_shape, -1)
-        loc, scale = (part.expand(*batch_shape, -1, -1) for part in (self.loc, self.scale))
-        new = DiagonalNormalMixture(logits, loc, scale, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
     def rsample(self, sample_shape: Any = _ONE) -> Tensor:
         """Draw `(*sample_shape, *batch_shape, features)`."""
         with torch.no_grad():
             shape = self._extended_shape(sample_shape)
             which = torch.distributions.Categorical(logits=self.logits).sample(sample_shape)
-            index = which[..., None, None].expand(*shape[:-1], 1, shape[-1])
-            parts = (self.loc, self.scale)
-            loc, scale = (
-                part.expand(*shape[:-1], *part.shape[-2:]).gather(-2, index).squeeze(-2)
-                for part in parts
-            )
+            loc, scale = (_chosen(part, which, shape) for part in (self.loc, self.scale))
             z = loc + scale * torch.randn_like(loc)
-        return z + self._movement(z) if torch.is_grad_enabled() else z
+        if not torch.is_grad_enabled():
+            return z
+        return z + _movement(z, self.logits, self.loc, self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density in nats, for each value."""
         if self._validate_args:
             self._validate_sample(value)
-        _, log_densities = self._standardized(value)
+        _, log_densities = _standardized(value, self.loc, self.scale)
         log_joint: Tensor = self.logits.log_softmax(-1) + log_densities.sum(-1)
         return log_joint.logsumexp(-1)
 
-    def _standardized(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (z - loc) / scale and the log density of each coordinate in each component."""
-        standard = (value.unsqueeze(-2) - self.loc) / self.scale
-        square = standard.square() + math.log(2 * math.pi)
-        return standard, -0.5 * square - self.scale.log()
 
-    def _movement(self, z: Tensor) -> Tensor:
-        """Return zero, of which the derivative is that of the draws `z`."""
-        standard, log_densities = self._standardized(z)
-        before = log_densities.cumsum(-1) - log_densities
-        log_weights = (self.logits.unsqueeze(-1) + before).log_softmax(-2)
-        with torch.no_grad():
-            log_joint = log_weights + log_densities
-            log_density = log_joint.logsumexp(-2, keepdim=True)
-            # The lower or the upper tail, whichever is less than half: weights sum to one, so that
-            # a constant added to all distribution functions changes nothing but the rounding.
-            below = (log_weights + log_ndtr(standard)).logsumexp(-2, keepdim=True) < math.log(0.5)
-            side = torch.where(below, 1.0, -1.0).to(z.dtype)
-            tails = side * (log_weights + log_ndtr(side * standard) - log_density).exp()
-            stretch = (log_joint - log_density).exp() * self.scale
-            slopes = -standard / self.scale
-            mean_slopes = log_weights.exp().mT @ slopes
-            jacobian = tails.mT @ slopes - tails.sum(-2).unsqueeze(-1) * mean_slopes
-        change = -(tails * log_weights + stretch * standard).sum(-2)
-        moved = torch.linalg.solve_triangular(
-            jacobian.tril(-1),
-            (change - change.detach()).unsqueeze(-1),
-            upper=False,
-            unitriangular=True,
-        )
-        return moved.squeeze(-1)
+def _chosen(part: Tensor, which: Tensor, shape: torch.Size) -> Tensor:
+    """Return the rows of `part`, one for each drawn component, of the shape of the draws."""
+    index = which[..., None, None].expand(*shape[:-1], 1, shape[-1])
+    return part.expand(*shape[:-1], *part.shape[-2:]).gather(-2, index).squeeze(-2)
+
+
+def _standardized(value: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (z - loc) / scale and the log density of each coordinate in each component."""
+    standard = (value.unsqueeze(-2) - loc) / scale
+    return standard, -0.5 * (standard.square() + math.log(2 * math.pi)) - scale.log()
+
+
+def _movement(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Return zero, of which the derivative is that of the draws `z`."""
+    standard, log_densities = _standardized(z, loc, scale)
+    before = log_densities.cumsum(-1) - log_densities
+    log_weights = (logits.unsqueeze(-1) + before).log_softmax(-2)
+    with torch.no_grad():
+        log_joint = log_weights + log_densities
+        log_density = log_joint.logsumexp(-2, keepdim=True)
+        # The lower or the upper tail, whichever is less than half: weights sum to one, so that a
+        # constant added to all distribution functions changes nothing but the rounding.
+        below = (log_weights + log_ndtr(standard)).logsumexp(-2, keepdim=True) < math.log(0.5)
+        side = torch.where(below, 1.0, -1.0).to(z.dtype)
+        tails = side * (log_weights + log_ndtr(side * standard) - log_density).exp()
+        stretch = (log_joint - log_density).exp() * scale
+        slopes = -standard / scale
+        mean_slopes = log_weights.exp().mT @ slopes
+        jacobian = tails.mT @ slopes - tails.sum(-2).unsqueeze(-1) * mean_slopes
+    change = -(tails * log_weights + stretch * standard).sum(-2)
+    moved: Tensor = torch.linalg.solve_triangular(
+        jacobian.tril(-1),
+        (change - change.detach()).unsqueeze(-1),
+        upper=False,
+        unitriangular=True,
+    )
+    return moved.squeeze(-1)

@@ -7,7 +7,9 @@ from ppvae.distributions.power_spherical import PowerSpherical
 from ppvae.distributions.uniform_sphere import UniformSphere
 
 
-@register_kl(PowerSpherical, UniformSphere)
 def _kl(q: PowerSpherical, p: UniformSphere) -> Tensor:
     """KL[PowerSpherical || uniform] = log area - entropy of q."""
     return p.entropy() - q.entropy()
+
+
+register_kl(PowerSpherical, UniformSphere)(_kl)

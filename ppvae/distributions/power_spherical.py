@@ -3,18 +3,19 @@
 import math
 from typing import Any, ClassVar
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from ppvae.distributions.expandable import Expandable
 from ppvae.distributions.half_steps import digamma_difference, log_beta_draws, log_gamma_ratio
 from ppvae.distributions.uniform_sphere import uniform_directions
 
 _ONE = torch.Size()
+_LOG_WIDTH = math.log(2) + math.log(math.pi) / 2
 
 
-class PowerSpherical(dist.TorchDistribution):  # type: ignore[misc]
+class PowerSpherical(Expandable):
     """The power spherical distribution on the unit sphere of R^d.
 
     q(z) = (1 + loc.z)^k / C,    C = 2^(k + d - 1) pi^b Gamma(b + k) / Gamma(2 b + k),
@@ -22,9 +23,9 @@ class PowerSpherical(dist.TorchDistribution):  # type: ignore[misc]
     with b = (d - 1) / 2 and k the concentration; k = 0 is the uniform distribution (De Cao and
     Aziz, "The power spherical distribution", 2020). It looks like the von Mises-Fisher
     distribution, but is drawn without rejection: (1 + loc.z) / 2 ~ Beta(b + k, b), and the
-    direction perpendicular to `loc` is uniform. Draws are smooth in both parameters, wherever
+    direction perpendicular to `loc` is uniform. Draws have derivatives in both parameters, wherever
     `loc` points, and density, entropy and draws keep their digits in single precision from k = 0
-    to far beyond 1e6.
+    to 1e9.
 
     Args:
         loc: the mode, vectors of length one, `(*, features)`.
@@ -47,7 +48,6 @@ class PowerSpherical(dist.TorchDistribution):  # type: ignore[misc]
         "concentration": constraints.nonnegative,
     }
     support = constraints.sphere
-    has_rsample = True
 
     def __init__(
         self, loc: Tensor, concentration: Tensor, validate_args: bool | None = None
@@ -61,56 +61,43 @@ class PowerSpherical(dist.TorchDistribution):  # type: ignore[misc]
         self.loc = loc.expand(*shape, -1)
         self.concentration = concentration.expand(shape)
         self._halves = loc.shape[-1] - 1  # 2 b
+        self._first = self._halves / 2 + self.concentration
         super().__init__(shape, loc.shape[-1:], validate_args=validate_args)
 
     @property
-    def _first(self) -> Tensor:
-        """b + k, the first parameter of the beta distribution."""
-        return self._halves / 2 + self.concentration
-
-    @property
-    def _log_area(self) -> float:
-        """log C of the largest density made one, without its gamma functions."""
-        return self._halves * (math.log(2) + math.log(math.pi) / 2)
+    def _log_peak(self) -> Tensor:
+        return log_gamma_ratio(self._first, self._halves) - self._halves * _LOG_WIDTH
 
     @property
     def mean(self) -> Tensor:
-        """k / (k + d - 1) loc, which lies inside the sphere, not on it."""
+        """The vector k / (k + d - 1) loc, which lies inside the sphere, not on it."""
         length = self.concentration / (self.concentration + self._halves)
         return length.unsqueeze(-1) * self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        """The vector `loc`."""
-        return self.loc
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "PowerSpherical":
-        """Return the same, repeated to a batch shape."""
-        loc, concentration = self.loc.expand(*batch_shape, -1), self.concentration
-        new = PowerSpherical(loc, concentration.expand(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def rsample(self, sample_shape: Any = _ONE) -> Tensor:
         """Draw `(*sample_shape, *batch_shape, features)`."""
         shape = self._extended_shape(sample_shape)
-        log_high = log_beta_draws(self._first.expand(shape[:-1]), self._halves).unsqueeze(-1)
-        high, low = log_high.exp(), -torch.expm1(log_high)
-        radius = 2 * (high * low).clamp(min=torch.finfo(low.dtype).tiny).sqrt()
-        across = uniform_directions(torch.Size([*shape[:-1], self._halves]), low)
-        return _turned(torch.cat([high - low, radius * across], -1), self.loc)
+        log_high = log_beta_draws(self._first.expand(shape[:-1]), self._halves)
+        return _turned(_around_first_axis(log_high, self._halves), self.loc)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log q(z) in nats, for each value."""
         if self._validate_args:
             self._validate_sample(value)
-        peak = log_gamma_ratio(self._first, self._halves) - self._log_area
-        return peak + self.concentration * _log_closeness(value, self.loc)
+        return self._log_peak + self.concentration * _log_closeness(value, self.loc)
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats."""
         fall = self.concentration * digamma_difference(self._first, self._halves)
-        return self._log_area - log_gamma_ratio(self._first, self._halves) + fall
+        return fall - self._log_peak
+
+
+def _around_first_axis(log_high: Tensor, across: int) -> Tensor:
+    """Return points (2 h - 1, rest) of the sphere, the rest in any of `across` directions."""
+    high, low = log_high.unsqueeze(-1).exp(), -torch.expm1(log_high.unsqueeze(-1))
+    radius = 2 * (high * low).clamp(min=torch.finfo(low.dtype).tiny).sqrt()
+    directions = uniform_directions(torch.Size([*log_high.shape, across]), low)
+    return torch.cat([high - low, radius * directions], -1)
 
 
 def _turned(z: Tensor, loc: Tensor) -> Tensor:
@@ -125,7 +112,9 @@ def _turned(z: Tensor, loc: Tensor) -> Tensor:
     normal = torch.cat([first + sign, loc[..., 1:]], -1)
     share = (normal * z).sum(-1, keepdim=True) / (1 + sign * first)
     turned = -sign * (z - normal * share)
-    return turned / torch.linalg.vector_norm(turned, dim=-1, keepdim=True)
+    # Nothing but rounding, which must not take values off the sphere.
+    length: Tensor = torch.linalg.vector_norm(turned, dim=-1, keepdim=True)
+    return torch.div(turned, length)
 
 
 def _log_closeness(z: Tensor, loc: Tensor) -> Tensor:
@@ -133,4 +122,5 @@ def _log_closeness(z: Tensor, loc: Tensor) -> Tensor:
     near = (z - loc).square().sum(-1) / 4
     far = (z + loc).square().sum(-1) / 4
     tiny = torch.finfo(far.dtype).tiny
-    return torch.where(near < 0.5, torch.log1p(-near.clamp(max=0.5)), far.clamp(min=tiny).log())
+    away: Tensor = far.clamp(min=tiny).log()
+    return torch.where(near < 0.5, torch.log1p(-near.clamp(max=0.5)), away)

@@ -3,10 +3,11 @@
 import math
 from typing import Any, ClassVar
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
+
+from ppvae.distributions.expandable import Expandable
 
 _ONE = torch.Size()
 
@@ -22,10 +23,11 @@ def uniform_directions(shape: torch.Size, like: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
     # In single precision one of 2^24 radii that torch draws is zero, which has no direction.
     normal = torch.where(length > 0, normal, torch.ones_like(normal))
-    return normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
+    directions: Tensor = normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
+    return directions
 
 
-class UniformSphere(dist.TorchDistribution):  # type: ignore[misc]
+class UniformSphere(Expandable):
     """The uniform distribution on the unit sphere around the origin of R^d.
 
     p(z) = 1 / area, the area of the sphere being 2 pi^(d/2) / Gamma(d/2); densities are with
@@ -47,7 +49,6 @@ class UniformSphere(dist.TorchDistribution):  # type: ignore[misc]
         "origin": constraints.real_vector
     }
     support = constraints.sphere
-    has_rsample = True
 
     def __init__(self, origin: Tensor, validate_args: bool | None = None) -> None:
         if origin.dim() < 1 or origin.shape[-1] < 2:
@@ -67,13 +68,6 @@ class UniformSphere(dist.TorchDistribution):  # type: ignore[misc]
     def variance(self) -> Tensor:
         """Of every coordinate, 1 / features."""
         return torch.full_like(self.origin, 1 / self.origin.shape[-1])
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "UniformSphere":
-        """Return the same, repeated to a batch shape."""
-        origin = self.origin.expand(*batch_shape, -1)
-        new = UniformSphere(origin, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def rsample(self, sample_shape: Any = _ONE) -> Tensor:
         """Draw `(*sample_shape, *batch_shape, features)`."""

@@ -54,14 +54,7 @@ class VAE(nn.Module):
                     f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
                     f"got {type(factor).__name__}"
                 )
-        # By their text, for a constraint has no equality, and a property may make one at each call.
-        if repr(prior.support) != repr(posterior.support):
-            raise ValueError(
-                "VAE needs a prior and a posterior of one support, got prior "
-                f"{type(prior).__name__} on {prior.support} and posterior "
-                f"{type(posterior).__name__} on {posterior.support}: take both from the sphere, "
-                "such as UniformSphere with PowerSpherical, or neither"
-            )
+        _refuse_strangers(prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -97,6 +90,17 @@ class VAE(nn.Module):
         """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
         mean: Tensor = self.decode(self.encode(x).sample()).mean
         return mean
+
+
+def _refuse_strangers(prior: Prior, posterior: Posterior) -> None:
+    # By their text: constraints have no equality, and a property may make one at each call.
+    if repr(prior.support) != repr(posterior.support):
+        raise ValueError(
+            "VAE needs a prior and a posterior of one support, got prior "
+            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
+            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
+            "PowerSpherical, or neither"
+        )
 
 
 class _Program(nn.Module):

@@ -15,7 +15,6 @@ from ppvae import distributions, posteriors, priors
 from tests.contracts.graphs import trained_both_ways
 
 
-
 def wider_normal(z):
     return torch.distributions.MultivariateNormal(z.mean(0), 2 * z.T.cov())
 
@@ -70,6 +69,13 @@ POSTERIORS = {
     ),
     "PowerSpherical": Entry(
         posteriors.PowerSpherical,
+        prior=priors.UniformSphere,
+        wide=sphere,
+        known_kl=sphere,
+        refused=2,
+    ),
+    "PowerSpherical, down to the uniform": Entry(
+        functools.partial(posteriors.PowerSpherical, least=0.0),
         prior=priors.UniformSphere,
         wide=sphere,
         known_kl=sphere,
@@ -161,6 +167,26 @@ def test_diagonal_normal_reads_loc_and_raw_scale():
     base = posterior(torch.tensor([1.0, 2.0, 0.0, 3.0])).base_dist
     assert torch.equal(base.loc, torch.tensor([1.0, 2.0]))
     assert torch.allclose(base.scale, torch.tensor([0.0, 3.0]).exp().log1p())
+
+
+def test_power_spherical_reads_direction_and_raw_concentration():
+    q = posteriors.PowerSpherical(nn.Identity(), least=0.5)(torch.tensor([3.0, 0.0, -4.0, 2.0]))
+    torch.testing.assert_close(q.loc, torch.tensor([0.6, 0.0, -0.8]))
+    assert q.concentration.item() == pytest.approx(0.5 + np.log1p(np.exp(2.0)))
+    with pytest.raises(ValueError, match="parameter loc"):
+        posteriors.PowerSpherical(nn.Identity())(torch.zeros(4))
+    with pytest.raises(ValueError, match="least >= 0, got -1"):
+        posteriors.PowerSpherical(nn.Identity(), least=-1.0)
+
+
+def test_normal_mixture_reads_logits_locs_and_raw_scales():
+    output = torch.tensor([0.0, 1.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0])
+    q = posteriors.NormalMixture(nn.Identity(), components=2)(output)
+    assert torch.equal(q.logits, output[:2])
+    assert torch.equal(q.loc, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    torch.testing.assert_close(q.scale, output[6:].exp().log1p().reshape(2, 2))
+    with pytest.raises(ValueError, match="components >= 1, got 0"):
+        posteriors.NormalMixture(nn.Identity(), components=0)
 
 
 def test_full_rank_normal_reads_loc_diagonal_and_what_is_below():

@@ -16,7 +16,6 @@ from ppvae import posteriors, priors
 from tests.contracts.graphs import trained_both_ways
 
 
-
 @dataclass(frozen=True)
 class Entry:
     """How to build a prior, the posterior it is paired with, and the fewest features it has."""
