@@ -23,9 +23,9 @@ class PowerSpherical(Expandable):
     with b = (d - 1) / 2 and k the concentration; k = 0 is the uniform distribution (De Cao and
     Aziz, "The power spherical distribution", 2020). It looks like the von Mises-Fisher
     distribution, but is drawn without rejection: (1 + loc.z) / 2 ~ Beta(b + k, b), and the
-    direction perpendicular to `loc` is uniform. Draws have derivatives in both parameters, wherever
-    `loc` points, and density, entropy and draws keep their digits in single precision from k = 0
-    to 1e9.
+    direction perpendicular to `loc` is uniform. Draws have derivatives in both parameters,
+    wherever `loc` points, and density, entropy and draws keep their digits in single precision
+    from k = 0 to 1e9.
 
     Args:
         loc: the mode, vectors of length one, `(*, features)`.
