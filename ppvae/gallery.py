@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import constraints
 
 from ppvae import diagnostics, plots
 from ppvae.batches import as_batch, chunks
@@ -27,7 +28,9 @@ def gallery(
 
     From two latents on: a scatter of the posterior means in the two that vary most, by label
     where there are labels. Of images: reconstructions, the worst and the best of them, samples, a
-    traversal of each active latent, and with two latents the manifold.
+    traversal of each active latent, and with two latents the manifold. Latents that do not fill
+    R^d, such as those on a sphere, are not at the posterior's mean nor along an axis: of them
+    there are reconstructions and samples alone.
 
     Args:
         pair: the pair.
@@ -46,24 +49,32 @@ def gallery(
         labels = _labels(dataset, split)
         yield "latents", plots.latent_scatter(points, labels, (f"z_{first}", f"z_{second}"))
     if dataset.image_shape is not None:
-        yield from _images(pair, x, means, split, dataset.image_shape, seed)
+        yield from _images(pair, x, split, dataset.image_shape, seed)
+        if pair.prior.support is constraints.real_vector:
+            yield from _images_of_means(pair, x, means, dataset.image_shape, seed)
 
 
 def _images(
-    pair: VAE, x: Tensor, means: Tensor, split: str, shape: tuple[int, int], seed: int
+    pair: VAE, x: Tensor, split: str, shape: tuple[int, int], seed: int
 ) -> Iterator[tuple[str, Figure]]:
     with isolated(pair, seed):
         rows = {"data": x[:_SHOWN].cpu(), "reconstruction": pair.reconstruct(x[:_SHOWN]).cpu()}
         samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
+    title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
+    yield "reconstructions", plots.image_rows(rows, shape, title)
+    yield "samples", plots.image_grid(samples, shape, "mean of p(x|z) at draws z of the prior")
+
+
+def _images_of_means(
+    pair: VAE, x: Tensor, means: Tensor, shape: tuple[int, int], seed: int
+) -> Iterator[tuple[str, Figure]]:
+    with isolated(pair, seed):
         scores = torch.cat(
             [
                 pair.decode(z).log_prob(chunk)
                 for chunk, z in chunks((x, means), _ROWS)  # the pixels of all at once are many
             ]
         )
-    title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
-    yield "reconstructions", plots.image_rows(rows, shape, title)
-    yield "samples", plots.image_grid(samples, shape, "mean of p(x|z) at draws z of the prior")
     if len(x) >= 2 * _SHOWN:
         yield "worst-and-best", _worst_and_best(pair, x, means, scores, shape)
     if len(x) > 1:

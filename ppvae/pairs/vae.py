@@ -34,6 +34,7 @@ class VAE(nn.Module):
 
     Raises:
         TypeError: if a factor is not of its role.
+        ValueError: if prior and posterior put their latents in different sets.
 
     Example:
         >>> from ppvae.likelihoods import Bernoulli
@@ -60,6 +61,7 @@ class VAE(nn.Module):
                     f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
                     f"got {type(factor).__name__}"
                 )
+        _refuse_strangers(prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -111,6 +113,17 @@ def _check_rows(tensors: Sequence[Tensor]) -> None:
         raise ValueError(
             "VAE needs x and every condition to have one row a datapoint, the same number in "
             f"each, got shapes {shapes}"
+        )
+
+
+def _refuse_strangers(prior: Prior, posterior: Posterior) -> None:
+    # By their text: constraints have no equality, and a property may make one at each call.
+    if repr(prior.support) != repr(posterior.support):
+        raise ValueError(
+            "VAE needs a prior and a posterior of one support, got prior "
+            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
+            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
+            "PowerSpherical, or neither"
         )
 
 

@@ -6,7 +6,9 @@ from ppvae.posteriors.flow_posterior import FlowPosterior
 from ppvae.posteriors.full_rank_normal import FullRankNormal
 from ppvae.posteriors.laplace import Laplace
 from ppvae.posteriors.low_rank_normal import LowRankNormal
+from ppvae.posteriors.normal_mixture import NormalMixture
 from ppvae.posteriors.posterior import Posterior
+from ppvae.posteriors.power_spherical import PowerSpherical
 
 __all__ = [
     "DiagonalNormal",
@@ -15,4 +17,10 @@ __all__ = [
     "Laplace",
     "LowRankNormal",
     "Posterior",
+    "FullRankNormal",
+    "Laplace",
+    "LowRankNormal",
+    "NormalMixture",
+    "Posterior",
+    "PowerSpherical",
 ]

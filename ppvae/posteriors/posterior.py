@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 
 class Posterior(nn.Module, ABC):
@@ -13,6 +14,11 @@ class Posterior(nn.Module, ABC):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The values that a latent may take; the prior's must be the same."""
+        return constraints.real_vector
 
     @property
     def outputs_per_feature(self) -> int:

@@ -9,6 +9,7 @@ from ppvae.priors.pseudo_inputs import PseudoInputs
 from ppvae.priors.standard_normal import StandardNormal
 from ppvae.priors.student_t import StudentT
 from ppvae.priors.vamp_prior import VampPrior
+from ppvae.priors.uniform_sphere import UniformSphere
 
 __all__ = [
     "FlowPrior",
@@ -20,4 +21,5 @@ __all__ = [
     "StandardNormal",
     "StudentT",
     "VampPrior",
+    "UniformSphere",
 ]

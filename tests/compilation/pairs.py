@@ -39,6 +39,14 @@ def vae(likelihood, outputs=1, network=networks.MLP):
     )
 
 
+def of_factors(prior, posterior):
+    return ppvae.VAE(
+        prior(LATENT),
+        likelihoods.Bernoulli(networks.MLP(LATENT, FEATURES)),
+        posterior(networks.MLP(FEATURES, posterior(nn.Identity()).outputs_for(LATENT))),
+    )
+
+
 class Plain(nn.Module):
     """Networks of a pair in plain Pyro that announces nothing."""
 
@@ -339,6 +347,21 @@ GRAPHS = {
     "wake-sleep": (
         lambda: vae(likelihoods.Bernoulli),
         functools.partial(ReweightedWakeSleep, num_particles=3, model_has_params=True),
+        bits,
+    ),
+    "sphere": (
+        lambda: of_factors(priors.UniformSphere, posteriors.PowerSpherical),
+        ELBO,
+        bits,
+    ),
+    "sphere, closed-form KL": (
+        lambda: of_factors(priors.UniformSphere, posteriors.PowerSpherical),
+        TraceMeanField_ELBO,
+        bits,
+    ),
+    "mixture": (
+        lambda: of_factors(priors.StandardNormal, posteriors.NormalMixture),
+        ELBO,
         bits,
     ),
     "plain Pyro": (Plain, ELBO, bits),

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,34 +13,68 @@ from torch import nn
 
 import ppvae
 from ppvae import posteriors, priors
-from tests.conditional import First
+from ppvae.networks import First
 from tests.contracts.graphs import trained_both_ways
 
+
+@dataclass(frozen=True)
+class Entry:
+    """How to build a prior, the posterior it is paired with, and what is known of it.
+
+    `fewest` is the number of features it has at least, if it is told one; `conditions` the number
+    of features of its condition, if it has one.
+    """
+
+    build: Callable[[int], priors.Prior]
+    partner: Callable[[nn.Module], posteriors.Posterior] = posteriors.DiagonalNormal
+    fewest: int | None = 1
+    conditions: int | None = None
+
+    def given(self, *leading, dtype=torch.float32):
+        features = self.conditions
+        return () if features is None else (torch.ones(*leading, features, dtype=dtype),)
+
+    def pair(self, prior):
+        encoder = First(nn.Linear(6, self.partner(nn.Identity()).outputs_for(3)))
+        return ppvae.VAE(
+            prior,
+            ppvae.likelihoods.Bernoulli(First(nn.Linear(3, 6))),
+            getattr(prior, "posterior", self.partner(encoder)),  # a VampPrior shares its own
+        )
+
+
 PRIORS = {
-    "FlowPrior": lambda features: priors.FlowPrior(features),
-    "StandardNormal": lambda features: priors.StandardNormal(features),
-    "Laplace": lambda features: priors.Laplace(features),
-    "StudentT": lambda features: priors.StudentT(features, df=3.0),
-    "NormalMixture": lambda features: priors.NormalMixture(features, components=4),
-    "VampPrior": lambda features: priors.VampPrior(
-        posteriors.DiagonalNormal(nn.Linear(6, 2 * features)), priors.PseudoInputs((6,), 4)
+    "FlowPrior": Entry(priors.FlowPrior, fewest=2),
+    "StandardNormal": Entry(priors.StandardNormal),
+    "Laplace": Entry(priors.Laplace),
+    "StudentT": Entry(lambda features: priors.StudentT(features, df=3.0)),
+    "NormalMixture": Entry(lambda features: priors.NormalMixture(features, components=4)),
+    "UniformSphere": Entry(priors.UniformSphere, posteriors.PowerSpherical, fewest=2),
+    "VampPrior": Entry(
+        lambda features: priors.VampPrior(
+            posteriors.DiagonalNormal(First(nn.Linear(6, 2 * features))),
+            priors.PseudoInputs((6,), 4),
+        ),
+        fewest=None,
     ),
-    "ConditionalNormal": lambda features: priors.ConditionalNormal(nn.Linear(2, 2 * features)),
+    "ConditionalNormal": Entry(
+        lambda features: priors.ConditionalNormal(nn.Linear(2, 2 * features)),
+        fewest=None,
+        conditions=2,
+    ),
 }
-CONDITIONS = {priors.ConditionalNormal: 2}  # how many features its conditions have
-SIZED = ["StandardNormal", "Laplace", "StudentT", "NormalMixture"]  # by their number of features
 SAMPLES, FALSE_ALARM = 4000, 1e-4
 
 
-def given(prior, *leading, dtype=torch.float32):
-    features = CONDITIONS.get(type(prior))
-    return () if features is None else (torch.ones(*leading, features, dtype=dtype),)
-
-
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())
-def prior(request):
+def entry(request):
+    return request.param
+
+
+@pytest.fixture
+def prior(entry):
     torch.manual_seed(0)
-    return request.param(3)
+    return entry.build(3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -51,9 +87,10 @@ def test_shapes(prior, dtype):
     assert distribution.log_prob(z).shape == (5, 4)
 
 
-def test_gradient_reaches_every_parameter(prior):
+def test_gradient_reaches_every_parameter(entry, prior):
     parameters = dict(prior.named_parameters())
-    score = prior(*given(prior)).log_prob(torch.randn(50, 3)).sum()
+    distribution = prior(*entry.given())
+    score = distribution.log_prob(distribution.sample((50,))).sum()
     gradients = torch.autograd.grad(score, list(parameters.values())) if parameters else []
     for name, gradient in zip(parameters, gradients, strict=True):
         assert bool((gradient != 0).any()), name
@@ -63,8 +100,8 @@ def test_gradient_reaches_every_parameter(prior):
 @torch.no_grad()
 def test_density_is_normalised_and_samples_follow_it(name):
     torch.manual_seed(0)
-    prior = PRIORS[name](1).double()
-    distribution = prior(*given(prior, dtype=torch.double))
+    prior = PRIORS[name].build(1).double()
+    distribution = prior(*PRIORS[name].given(dtype=torch.double))
     density = lambda z: distribution.log_prob(torch.tensor([z]).double()).exp().item()  # noqa: E731
     ends = [-math.inf, -5, -1, 0, 1, 5, math.inf]
     total = sum(integrate.quad(density, *pair, limit=200)[0] for pair in itertools.pairwise(ends))
@@ -87,27 +124,19 @@ def test_limits():
     torch.testing.assert_close(mixture().log_prob(z), normal)
 
 
-def test_save_and_load(prior, tmp_path):
-    pair = pair_of(prior)
+def test_save_and_load(entry, prior, tmp_path):
+    pair = entry.pair(prior)
     ppvae.save(pair, tmp_path)
-    z = torch.randn(5, 3)
-    loaded = ppvae.load(tmp_path, trust=["tests"]).prior
-    assert torch.equal(prior(*given(prior)).log_prob(z), loaded(*given(prior)).log_prob(z))
+    distribution = prior(*entry.given())
+    z = distribution.sample((5,))
+    loaded = ppvae.load(tmp_path).prior
+    assert torch.equal(distribution.log_prob(z), loaded(*entry.given()).log_prob(z))
 
 
-def pair_of(prior):
-    return ppvae.VAE(
-        prior,
-        ppvae.likelihoods.Bernoulli(First(nn.Linear(3, 6))),
-        getattr(prior, "posterior", posteriors.DiagonalNormal(First(nn.Linear(6, 6)))),
-    )
-
-
-@pytest.mark.parametrize("build", PRIORS.values(), ids=PRIORS.keys())
-def test_graph_of_a_training_is_the_training(build, monkeypatch):
+def test_graph_of_a_training_is_the_training(entry, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
-    batch = (x, *given(build(3), len(x)))
-    pair = trained_both_ways(lambda: pair_of(build(3)), batch, monkeypatch)
+    batch = (x, *entry.given(len(x)))
+    pair = trained_both_ways(lambda: entry.pair(entry.build(3)), batch, monkeypatch)
     assert np.isfinite(ppvae.diagnostics.evidence(pair, batch, draws=20).log_evidence).all()
 
 
@@ -117,10 +146,16 @@ def test_standard_normal_is_the_standard_normal():
     assert torch.allclose(priors.StandardNormal(3)().log_prob(z), reference.log_prob(z), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SIZED)
-def test_features_must_be_positive(name):
-    with pytest.raises(ValueError, match="features >= 1"):
-        PRIORS[name](0)
+def test_draws_lie_in_the_support(entry, prior):
+    distribution = prior(*entry.given())
+    z = distribution.sample((1000,))
+    assert bool(prior.support.check(z).all()) and bool(distribution.support.check(z).all())
+
+
+@pytest.mark.parametrize("name", [name for name, entry in PRIORS.items() if entry.fewest])
+def test_too_few_features_are_refused(name):
+    with pytest.raises(ValueError, match="features >= "):
+        PRIORS[name].build(PRIORS[name].fewest - 1)
 
 
 @pytest.mark.parametrize("name", priors.__all__)
