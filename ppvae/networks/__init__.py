@@ -1,0 +1,21 @@
+"""Networks: tensor to tensor, nothing probabilistic, under any leading batch dimensions."""
+
+from ppvae.networks.conditions import First, Joined
+from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
+from ppvae.networks.mlp import MLP
+from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
+from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
+from ppvae.networks.residual_mlp import ResidualMLP
+
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "First",
+    "GRUDecoder",
+    "GRUEncoder",
+    "Joined",
+    "ResidualConvDecoder",
+    "ResidualConvEncoder",
+    "ResidualMLP",
+]
