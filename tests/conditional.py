@@ -1,4 +1,4 @@
-"""Networks of several tensors, and linear-Gaussian pairs of which log p(x | y) is known."""
+"""A network of the last of several tensors, and linear-Gaussian pairs of which log p(x | y) is known."""
 
 import math
 from dataclasses import dataclass
@@ -9,17 +9,7 @@ from torch.distributions import MultivariateNormal
 
 import ppvae
 from ppvae import likelihoods, posteriors, priors
-
-
-class First(nn.Module):
-    """A network of the first tensor alone."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, first, *_):
-        return self.network(first)
+from ppvae.networks import Joined
 
 
 class Last(nn.Module):
@@ -31,19 +21,6 @@ class Last(nn.Module):
 
     def forward(self, *tensors):
         return self.network(tensors[-1])
-
-
-class Joined(nn.Module):
-    """A network of all tensors side by side, under their common leading dimensions."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, *tensors):
-        leading = torch.broadcast_shapes(*(tensor.shape[:-1] for tensor in tensors))
-        whole = [tensor.expand(*leading, tensor.shape[-1]) for tensor in tensors]
-        return self.network(torch.cat(whole, -1))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
     def support(self) -> constraints.Constraint:
         """Where the density is: what the last transform maps to."""
         codomain = self.transforms[-1].codomain
-        return constraints.independent(codomain, 1 - codomain.event_dim)
+        missing = 1 - codomain.event_dim
+        return constraints.independent(codomain, missing) if missing else codomain
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Flow":
         """Return the same flow with a batch of that shape."""

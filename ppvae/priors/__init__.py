@@ -1,25 +1,25 @@
 """Priors p(z), one short file a family: modules whose forward returns a distribution."""
 
-from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.conditional_normal import ConditionalNormal
+from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.laplace import Laplace
 from ppvae.priors.normal_mixture import NormalMixture
 from ppvae.priors.prior import Prior
 from ppvae.priors.pseudo_inputs import PseudoInputs
 from ppvae.priors.standard_normal import StandardNormal
 from ppvae.priors.student_t import StudentT
-from ppvae.priors.vamp_prior import VampPrior
 from ppvae.priors.uniform_sphere import UniformSphere
+from ppvae.priors.vamp_prior import VampPrior
 
 __all__ = [
-    "FlowPrior",
     "ConditionalNormal",
+    "FlowPrior",
     "Laplace",
     "NormalMixture",
     "Prior",
     "PseudoInputs",
     "StandardNormal",
     "StudentT",
-    "VampPrior",
     "UniformSphere",
+    "VampPrior",
 ]

@@ -10,7 +10,7 @@ import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
 from ppvae.compilation import replay
 from ppvae.inference import training
-from tests.conditional import First, Joined
+from ppvae.networks import First, Joined
 from tests.contracts.graphs import trained_both_ways
 
 FAMILIES = {

@@ -8,7 +8,8 @@ from torch.distributions import kl_divergence
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
-from tests.conditional import First, Joined, Last, LinearGaussian, z_score
+from ppvae.networks import First, Joined
+from tests.conditional import Last, LinearGaussian, z_score
 
 FALSE_ALARM_AT = 4.5  # standard errors: 7e-6
 
