@@ -18,8 +18,8 @@ class GRUEncoder(nn.Module):
     Shapes: `(*, time, features)` to `(*, out_features)`.
 
     Args:
-        shape: `(time, features)` of one sequence. Its weights know no length; but data of another
-            shape would otherwise be read as one long sequence, and are refused.
+        shape: `(time, features)` of one sequence. The weights fit any length; the shape is asked
+            for, since a batch of flat data would otherwise be read as one long sequence.
         out_features: size of the output's last dimension.
         width: size of h.
         depth: number of recurrent layers, each reading the h of the one before.
@@ -64,7 +64,8 @@ class GRUDecoder(nn.Module):
     without its reading of what was written before: given z, the steps are independent).
 
     Shapes: `(*, in_features)` to `(*, time, features)`. A likelihood of sequences takes
-    `event_dim=2`.
+    `event_dim=2`, and what it needs beside one output a feature, such as a scale, as an argument:
+    from the network it would read that as further steps in time.
 
     Args:
         in_features: size of the input's last dimension.
