@@ -1,4 +1,4 @@
-"""A network of the last of several tensors; linear-Gaussian pairs of which log p(x | y) is known."""
+"""A network of the last tensor, and linear-Gaussian pairs of which log p(x | y) is known."""
 
 import math
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Counts with more zeros than their family has."""
 
+from typing import ClassVar
+
 import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -7,6 +9,16 @@ from torch.nn.functional import softplus
 
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
+
+
+class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type: ignore[misc]
+    """Pyro's without a look at its probabilities, which round to 1 for large means over small r."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
+        name: constraint
+        for name, constraint in dist.ZeroInflatedNegativeBinomial.arg_constraints.items()
+        if name != "probs"
+    }
 
 
 class ZeroInflatedNegativeBinomial(Likelihood):
@@ -54,5 +66,5 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         log_mean, raw, gate = self.outputs(*conditions)
         r = softplus(raw)
         logits = log_mean + log_size - r.log()
-        counts = dist.ZeroInflatedNegativeBinomial(r, logits=logits, gate_logits=gate)
+        counts = _ZeroInflatedNegativeBinomial(r, logits=logits, gate_logits=gate)
         return counts.to_event(self.event_dim)

@@ -2,6 +2,7 @@
 
 import pyro.distributions as dist
 from torch import Tensor
+from torch.distributions import constraints
 
 from ppvae.posteriors import Posterior
 from ppvae.priors.prior import Prior
@@ -49,6 +50,11 @@ class VampPrior(Prior):
                 )
         self.posterior = posterior
         self.pseudo_inputs = pseudo_inputs
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """That of the posterior."""
+        return self.posterior.support
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(z) over `(latent,)`, or p(z | y) for every leading index of `conditions`."""
