@@ -12,7 +12,7 @@ from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
 
 
 class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type: ignore[misc]
-    """Pyro's without a look at its probabilities, which round to 1 for large means over small r."""
+    """Pyro's, but probabilities may round to 1, as they do for large means over small r."""
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         name: constraint
