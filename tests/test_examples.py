@@ -15,7 +15,9 @@ from tests.verify.reference import Tutorial, score_tutorial, train_tutorial
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[!_]*.py"))
 SMALL = {"fit_digits": (2, 20), "own_factor": (2, 20), "own_pair": (2, 20)}
 REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
+VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
 EXAMPLES.remove(REFERENCE)
+EXAMPLES.remove(VARIANTS)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -97,3 +99,14 @@ def test_tutorial_runs(tmp_path, capsys):
     assert errors == ""
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert len(drawn) == shown.count("   drawn: ") == 11
+
+
+@pytest.mark.slow
+def test_variants_runs(tmp_path, capsys):
+    write(tmp_path)
+    script = runpy.run_path(str(VARIANTS))
+    for name in ("NormalMixture", "FlowPrior"):
+        del script["PRIORS"][name]
+    script["main"](str(tmp_path), epochs=1, images=20, draws=20, output=str(tmp_path / "figures"))
+    assert capsys.readouterr().out.count("VampPrior") == 2 * len(script["POSTERIORS"])
+    assert (tmp_path / "figures" / "variants.png").stat().st_size > 10_000

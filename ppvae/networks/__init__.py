@@ -6,6 +6,7 @@ from ppvae.networks.mlp import MLP
 from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
 from ppvae.networks.residual_mlp import ResidualMLP
+from ppvae.networks.scaled import Scaled
 
 __all__ = [
     "MLP",
@@ -18,4 +19,5 @@ __all__ = [
     "ResidualConvDecoder",
     "ResidualConvEncoder",
     "ResidualMLP",
+    "Scaled",
 ]

@@ -17,7 +17,7 @@ from ppvae.likelihoods import (
     NegativeBinomial,
     Normal,
 )
-from ppvae.networks import ResidualMLP
+from ppvae.networks import ResidualMLP, Scaled
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, PseudoInputs, StandardNormal, VampPrior
@@ -38,7 +38,8 @@ def assemble(
     Args:
         dataset: the data to be modelled; one datapoint is a vector.
         latent: number of latent dimensions.
-        network: called with the sizes of input and output, for encoder and decoder.
+        network: called with the sizes of input and output, for encoder and decoder. The encoder
+            of bounded data is given them divided by their bound.
         prior: called with `latent`; `StandardNormal` unless given.
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
             start at training data drawn at random and stay within their range.
@@ -63,6 +64,9 @@ def assemble(
     # How many outputs a factor needs can depend on its arguments, so ask one without a network.
     decoder = network(latent, build(nn.Identity()).outputs_for(features))
     encoder = network(features, posterior(nn.Identity()).outputs_for(latent))
+    highest = float(getattr(dataset.support, "upper_bound", 1))
+    if highest != 1:
+        encoder = Scaled(encoder, highest)
     approximate = posterior(encoder)
     if pseudo_inputs is None:
         chosen = (prior or StandardNormal)(latent)

@@ -130,6 +130,14 @@ NETWORKS = {
     ),
     "Joined": Network("Joined", joined, {}, ((3,), (2,)), (2,), refused=((),)),
     "Joined, one tensor": Network("Joined", joined, {}, ((5,),), (2,)),
+    "Scaled": Network(
+        "Scaled",
+        lambda scale=4.0: networks.Scaled(nn.Linear(3, 2), scale),
+        {},
+        ((3,),),
+        (2,),
+        ({"scale": 0},),
+    ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }
 LEADING = [(), (5,), (4, 5), (2, 1, 5)]

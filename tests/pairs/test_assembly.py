@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import constraints
 
 import ppvae
-from ppvae import data, likelihoods, pairs
+from ppvae import data, diagnostics, likelihoods, pairs
 
 SUPPORTS = {
     "binary": (constraints.boolean, likelihoods.Bernoulli),
@@ -34,7 +34,7 @@ def test_named_parts_are_taken():
         likelihood=lambda network: likelihoods.Normal(network, scale=1.0),
     )
     assert (pair.likelihood.network.in_features, pair.likelihood.network.out_features) == (3, 64)
-    assert pair.posterior.network.out_features == 6
+    assert pair.posterior.network.network.out_features == 6
 
 
 def test_positive_data_get_their_likelihood():
@@ -51,3 +51,21 @@ def test_unknown_support_is_refused():
 def test_latent_must_be_positive():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         pairs.assemble(data.digits(), latent=0)
+
+
+def test_levels_reach_the_encoder_as_numbers_up_to_one():
+    pair = pairs.assemble(data.digits(), latent=2)
+    x = data.digits().test[:5]
+    inner = pair.posterior.network.network
+    assert torch.equal(pair.posterior.network(x), inner(x / 16))
+
+
+def test_grey_images_of_8_bits_train_and_are_told_in_bits():
+    """Raw levels up to 255 would start the encoder far outside its range."""
+    images = torch.randint(0, 256, (200, 16)).float()
+    grey = data.split("grey", images, constraints.integer_interval(0, 255))
+    pair = pairs.assemble(grey, latent=2, likelihood=likelihoods.DiscretizedLogisticMixture)
+    ppvae.fit(pair, grey, epochs=2)
+    summary = diagnostics.summarize(diagnostics.evidence(pair, grey.test, draws=20))
+    bits = float(diagnostics.bits_per_dimension(summary, 16)["mean"])
+    assert 8 <= bits < 16  # uniform levels take 8
