@@ -67,11 +67,6 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         self._drawn = z, log_prob
         return z
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw, without gradients: `(*sample_shape, *batch, features)`."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log q in nats, `(*sample, *batch)`.
 

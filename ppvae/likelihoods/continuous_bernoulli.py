@@ -1,7 +1,6 @@
 """Pixels in [0, 1] with a normalised density."""
 
 import math
-from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -11,7 +10,6 @@ from torch.distributions import constraints
 from ppvae.likelihoods.likelihood import Likelihood
 
 _SMALL = 0.1
-_ONE = torch.Size()
 
 
 class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
@@ -63,14 +61,6 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
         below = torch.where(rising, 1 - value, value)
         falling = -torch.log1p(below * torch.expm1(-rate)) / rate
         return torch.where(rising, 1 - falling, falling).clamp(0, 1)
-
-    def sample(self, sample_shape: Any = _ONE) -> Tensor:
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
-    def rsample(self, sample_shape: Any = _ONE) -> Tensor:
-        shape = self._extended_shape(sample_shape)
-        return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
 
 
 class ContinuousBernoulli(Likelihood):
