@@ -140,6 +140,21 @@ def test_ties_are_broken_at_random():
     assert float(faulty.p_value_adjusted.k) < 1e-3
 
 
+class Rounded(Dice):
+    """Dice whose densities depend in their last digits on whether draws are vectorised."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Bernoulli(x.new_full((), 0.5)))
+            rate = (1 + 3 * k) * (1 + 3e-7 * (k.dim() > 1))
+            pyro.sample("x", dist.Poisson(rate), obs=x)
+
+
+def test_ties_are_ties_whatever_the_rounding():
+    result = diagnostics.sbc(Rounded(), torch.zeros(3))
+    assert smallest(result.p_value_adjusted) > FALSE_ALARM
+
+
 def test_sites_and_plates_name_the_dims():
     result = diagnostics.sbc(CorrelatedGaussian(1), torch.zeros(3, 2), simulations=5, draws=4)
     assert result.ranks.z.dims == ("simulation", "z_dim_0")
