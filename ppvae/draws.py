@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyro
+import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
@@ -109,6 +110,28 @@ def draw(
     return _stack(runs)
 
 
+def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
+    """Draw z ~ q(z|x) once for every datapoint, and summed-out sites k ~ p(k | x, z)."""
+    guide, model = execute(pair, batch, structure)
+    return _latents(guide, model, structure, len(batch[0]), None)
+
+
+def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Draws:
+    """Score given latents in place of draws: densities `(1, data)`.
+
+    Args:
+        pair: the model/guide pair.
+        batch: the datapoints.
+        structure: what `structure_of` said of the pair.
+        latents: sites of a run without a dimension for draws, whose values are taken.
+    """
+    given = poutine.Trace()
+    for name, site in latents.items():
+        given.add_node(name, **{**site, "infer": {}})
+    guide, model = execute(pair, batch, structure, given)
+    return _score(guide, model, structure, len(batch[0]), None)
+
+
 def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     """Tell whether a pair scores two draws at once as it scores each of them alone.
 
@@ -148,11 +171,7 @@ def _simulate(
     if simulation is None:
         return scored
     with seeded(next(simulation.seeds)):
-        values = dict(guide)
-        if structure.marginalised:
-            log_prior, log_likelihoods = _densities(model, structure, len(batch[0]), draws)
-            log_joint = sum(log_likelihoods.values(), start=log_prior)
-            values |= predictions.draw_marginalised(model, structure, log_joint, draws)
+        values = _latents(guide, model, structure, len(batch[0]), draws)
         if draws is None or simulation.vectorized:
             predicted = predictions.simulate(pair, batch, structure, draws, values)
             simulated = predictions.simulate(pair, batch, structure, draws)
@@ -170,6 +189,17 @@ def _simulate(
             name: simulated[name] for name in (*structure.latents, *structure.observations)
         },
     )
+
+
+def _latents(
+    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
+) -> Sites:
+    """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""
+    if not structure.marginalised:
+        return dict(guide)
+    log_prior, log_likelihoods = _densities(model, structure, rows, draws)
+    log_joint = sum(log_likelihoods.values(), start=log_prior)
+    return guide | predictions.draw_marginalised(model, structure, log_joint, draws)
 
 
 def _densities(

@@ -278,6 +278,50 @@ def pareto_k(k: ArrayLike, threshold: float) -> Figure:
     return figure
 
 
+def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
+    """Draw how far the distribution functions of ranks lie from the uniform one, with a band.
+
+    Args:
+        ranks: `ranks` of `diagnostics.sbc` or `pit`: its variables, with a first dim that is
+            ranked over, and -1 for what is missing; those that leave the band get a label.
+        band: what `diagnostics.uniform_band` returned for as many ranks.
+
+    Example:
+        >>> from ppvae.diagnostics import uniform_band
+        >>> ranks = xr.Dataset({"z": (("simulation", "z_dim_0"), np.zeros((50, 2), int))})
+        >>> len(rank_ecdf(ranks, uniform_band(50, draws=9)).axes[0].get_legend().get_texts())
+        3
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    expected, cuts = band.expected.values, band.cut.values
+    x = [0, *expected, 1]
+    low, high = ([0, *(edge - expected), 0] for edge in (band.lower.values, band.upper.values))
+    inside = f"band of {band.attrs['probability']:.3g} for each"
+    axes.fill_between(x, low, high, color="0.85", linewidth=0, label=inside)
+    outside = 0
+    for name, array in ranks.items():
+        columns = array.values.reshape(len(array), -1).T
+        for index, column in zip(np.ndindex(array.shape[1:]), columns, strict=True):
+            present = np.sort(column[column >= 0])
+            share = np.searchsorted(present, cuts) / max(len(present), 1)
+            out = bool(((share < band.lower - 1e-9) | (share > band.upper + 1e-9)).any())
+            look: dict[str, Any] = {"color": "0.45", "linewidth": 0.7}
+            if out:
+                label = f"{name}{list(index) if index else ''}" if outside < 8 else None
+                look = {"color": f"C{outside % 8}", "linewidth": 1.2, "label": label}
+                look["linestyle"] = ("-", "--", "-.", ":")[outside % 4]
+            outside += out
+            axes.plot(x, [0, *(share - expected), 0], **look)
+    axes.set_xlabel("rank, as a share of the draws")
+    axes.set_ylabel("share of ranks below - expected")
+    quantities = sum(array[0].size for array in ranks.values())
+    axes.set_title(f"{outside} of {quantities} quantities leave the band of uniform ranks")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def evidence_bars(summary: xr.Dataset) -> Figure:
     """Draw both sides of formula (2) as stacked bars that end at the same ELBO.
 

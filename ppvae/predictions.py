@@ -64,12 +64,42 @@ def simulate(
     draw_dim = None if draws is None else structure.draw_dim
     arranged = {
         name: by_datapoint(site["value"], site, draw_dim)
-        for name, site in _run(pair, batch, structure, draws, values or {}).items()
+        for name, site in simulated_sites(pair, batch, structure, draws, values or {}).items()
         if not site_is_factor(site)
     }
     if draws is not None:
         return arranged
     return {name: value.unsqueeze(0) for name, value in arranged.items()}
+
+
+def simulated_sites(
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    draws: int | None,
+    values: Mapping[str, Site],
+) -> Sites:
+    """Run the model without its observations; return its sites as they are drawn.
+
+    What a site observed stands in its `infer` as `obs`. The arguments are those of `simulate`.
+
+    Raises:
+        ValueError: if a distribution cannot be drawn from, or the model cannot run.
+    """
+    given = poutine.Trace()
+    for name, site in values.items():
+        given.add_node(name, **{**site, "is_observed": False})
+    model = poutine.trace(poutine.replay(Unobserved()(pair.model), trace=given))
+    try:
+        if draws is None:
+            return sample_sites(model.get_trace(*batch))
+        with pyro.plate(DRAWS, draws, dim=structure.draw_dim):
+            return sample_sites(model.get_trace(*batch))
+    except (NotImplementedError, RuntimeError, ValueError, IndexError, TypeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"the model cannot be drawn from ({first}); predictive=False exports without them"
+        ) from error
 
 
 def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
@@ -78,16 +108,15 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     A model that reads its own observations meets them with a dimension of draws only here.
     """
     try:
-        together = _run(pair, batch, structure, 2, {})
+        together = simulated_sites(pair, batch, structure, 2, {})
         total = _total(together, structure, len(batch[0]), 2)
     except (RuntimeError, ValueError, IndexError, TypeError):
         return False
     for index in range(2):
         drawn = {name: site for name, site in together.items() if not site_is_factor(site)}
         given = one_draw(drawn, structure.draw_dim, index).nodes
-        alone = _total(_run(pair, batch, structure, None, given), structure, len(batch[0]), None)[
-            0
-        ]
+        single = simulated_sites(pair, batch, structure, None, given)
+        alone = _total(single, structure, len(batch[0]), None)[0]
         tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
         if not torch.allclose(total[index], alone, rtol=tolerance, atol=tolerance, equal_nan=True):
             return False
@@ -124,29 +153,6 @@ def draw_marginalised(
         value = support[chosen[position]].reshape(*shape, *event_shape)
         drawn[name] = {**site, "value": value, "infer": {}}
     return drawn
-
-
-def _run(
-    pair: Pair,
-    batch: Batch,
-    structure: Structure,
-    draws: int | None,
-    values: Mapping[str, Site],
-) -> Sites:
-    given = poutine.Trace()
-    for name, site in values.items():
-        given.add_node(name, **{**site, "is_observed": False})
-    model = poutine.trace(poutine.replay(Unobserved()(pair.model), trace=given))
-    try:
-        if draws is None:
-            return sample_sites(model.get_trace(*batch))
-        with pyro.plate(DRAWS, draws, dim=structure.draw_dim):
-            return sample_sites(model.get_trace(*batch))
-    except (NotImplementedError, RuntimeError, ValueError, IndexError, TypeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"the model cannot be drawn from ({first}); predictive=False leaves such draws out"
-        ) from error
 
 
 def _total(sites: Sites, structure: Structure, rows: int, draws: int | None) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ppvae import plots
+from ppvae import diagnostics, plots
 
 HISTORY = xr.Dataset(
     {
@@ -20,6 +20,7 @@ SUMMARY = xr.Dataset(
     {"mean": ("term", [-8.0, 2.0, -10.0, -9.0, 1.0])},
     {"term": ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]},
 )
+RANKS = xr.Dataset({"z": (("simulation", "z_dim_0"), np.arange(80).reshape(40, 2) % 10)})
 FIGURES = {
     "training_curves": lambda: plots.training_curves(HISTORY),
     "kl_bars": lambda: plots.kl_bars(xr.DataArray([0.5, 2.0, 0.0], dims="z")),
@@ -31,6 +32,7 @@ FIGURES = {
     "manifold": lambda: plots.manifold(np.zeros((9, 4)), (2, 2)),
     "traversals": lambda: plots.traversals(np.zeros((1, 3, 4)), (2, 2), ["z_0"], [-1, 0, 1]),
     "pareto_k": lambda: plots.pareto_k([-np.inf, 0.3, 0.9], 0.7),
+    "rank_ecdf": lambda: plots.rank_ecdf(RANKS, diagnostics.uniform_band(40, draws=9)),
     "evidence_bars": lambda: plots.evidence_bars(SUMMARY),
 }
 

@@ -1,20 +1,34 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
 from ppvae.diagnostics.bits import bits_per_dimension
+from ppvae.diagnostics.calibration import SBC, VSBC, sbc, vsbc
+from ppvae.diagnostics.credible_regions import Coverage, coverage
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
+from ppvae.diagnostics.predictive_ranks import PIT, pit
 from ppvae.diagnostics.pyro_svi import from_pyro_svi
+from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
 
 __all__ = [
+    "PIT",
+    "SBC",
+    "VSBC",
     "ActiveUnits",
+    "Coverage",
     "active_units",
     "bits_per_dimension",
+    "coverage",
     "evidence",
     "from_pyro_svi",
     "kl_per_dimension",
     "pareto_k",
+    "pit",
+    "sbc",
     "summarize",
     "to_arviz",
+    "uniform_band",
+    "uniform_p_values",
+    "vsbc",
     "weights",
 ]
