@@ -222,10 +222,20 @@ def _total(sites: list[Site], structure: Structure, rows: int, draws: int | None
     return sum(values[1:], start=values[0])
 
 
-def _score(
-    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
-) -> Draws:
-    draw_dim = structure.draw_dim
+def model_densities(
+    model: Sites, structure: Structure, rows: int, draws: int | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Read log p(z), log p(x, z) and log p(x_i|z) of each observed site, discrete ones summed out.
+
+    Args:
+        model: the model's sites, enumerated where some are to be summed out.
+        structure: what `structure_of` said of the pair.
+        rows: number of datapoints.
+        draws: number of draws at once, or None for one without a dimension of its own.
+
+    Returns:
+        In nats, `(draw, data)` each.
+    """
     log_prior, log_likelihoods = _densities(model, structure, rows, draws)
     observed = list(log_likelihoods.values())
     log_joint = log_prior + sum(observed[1:], start=observed[0])
@@ -242,6 +252,14 @@ def _score(
         log_likelihoods = {
             name: _summed_out(values) - log_prior for name, values in joints.items()
         }
+    return log_prior, log_joint, log_likelihoods
+
+
+def _score(
+    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
+) -> Draws:
+    draw_dim = structure.draw_dim
+    log_prior, log_joint, log_likelihoods = model_densities(model, structure, rows, draws)
     kl = structure.kl
     if kl is not None:
         kl = kl.expand_as(log_joint)

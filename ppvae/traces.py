@@ -1,6 +1,7 @@
 """Runs any pair and reads what its traces say of its structure."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -203,6 +204,26 @@ def execute(
         ValueError: if the pair cannot run on the batch.
     """
     guide = pair.guide if replayed is None else poutine.replay(pair.guide, trace=replayed)
+    with _explained(batch):
+        guide_trace = poutine.trace(guide).get_trace(*batch)
+    return sample_sites(guide_trace), run_model(pair, batch, structure, guide_trace)
+
+
+def run_model(
+    pair: Pair, batch: Batch, structure: Structure | None, given: poutine.Trace
+) -> Sites:
+    """Run the model alone and return its sample sites.
+
+    Args:
+        pair: the model/guide pair.
+        batch: the datapoints.
+        structure: names the discrete sites to be summed out and the first free dimension for it;
+            without it they are drawn.
+        given: latent sites whose values are taken from here; others are drawn.
+
+    Raises:
+        ValueError: if the model cannot run on the batch.
+    """
     model = pair.model
     enumeration: Any = nullcontext()
     if structure is not None and structure.marginalised:
@@ -211,16 +232,18 @@ def execute(
             model, lambda site: {"enumerate": "parallel"} if site["name"] in names else {}
         )
         enumeration = poutine.enum(first_available_dim=structure.draw_dim - 1)
+    with _explained(batch), enumeration:
+        return sample_sites(poutine.trace(poutine.replay(model, trace=given)).get_trace(*batch))
+
+
+@contextmanager
+def _explained(batch: Batch) -> Iterator[None]:
     try:
-        guide_trace = poutine.trace(guide).get_trace(*batch)
-        with enumeration:
-            replay = poutine.replay(model, trace=guide_trace)
-            model_trace = poutine.trace(replay).get_trace(*batch)
+        yield
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in batch)
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"the pair cannot run on data of shape {shapes}: {first}") from error
-    return sample_sites(guide_trace), sample_sites(model_trace)
 
 
 def _names(sites: Any) -> str:

@@ -3,6 +3,7 @@
 from ppvae.diagnostics.bits import bits_per_dimension
 from ppvae.diagnostics.calibration import SBC, VSBC, sbc, vsbc
 from ppvae.diagnostics.credible_regions import Coverage, coverage
+from ppvae.diagnostics.annealing import ais, bdmc
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
@@ -19,6 +20,8 @@ __all__ = [
     "active_units",
     "bits_per_dimension",
     "coverage",
+    "ais",
+    "bdmc",
     "evidence",
     "from_pyro_svi",
     "kl_per_dimension",
