@@ -13,7 +13,6 @@ from ppvae.isolation import isolated
 from ppvae.sites import by_datapoint
 from ppvae.traces import Pair, run
 
-
 _ROWS = 256
 
 
