@@ -1,6 +1,6 @@
 """The right side of formula (2): training."""
 
-from ppvae.inference.callbacks import EarlyStopping
+from ppvae.inference.callbacks import Converged, EarlyStopping
 from ppvae.inference.checkpoints import Checkpoints
 from ppvae.inference.compiled import Compiled
 from ppvae.inference.optimizers import JointOptim
@@ -12,6 +12,7 @@ from ppvae.inference.training import fit
 __all__ = [
     "Checkpoints",
     "Compiled",
+    "Converged",
     "CyclicWarmup",
     "Diverged",
     "EarlyStopping",

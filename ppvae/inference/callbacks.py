@@ -3,7 +3,11 @@
 import math
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ppvae.inference.state import Snapshot, Training
+from ppvae.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
 
 
 class EarlyStopping:
@@ -70,3 +74,115 @@ class EarlyStopping:
         else:
             self._waited += 1
         return self._waited >= self.patience
+
+
+class Converged:
+    """Stop when the parameters have come to rest; leave their average.
+
+    With a constant learning rate the iterates do not settle on a point: they end in a stationary
+    distribution around it, whose mean is nearer to the optimum than the last iterate (Dhaka,
+    Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic Optimization
+    for Variational Inference", 2020). The parameters of the last `window` evaluations are a chain;
+    a number of them is at rest where split R-hat is below `rhat`, the Monte Carlo error of its
+    average below `error`, and the effective sample size at least `effective`. Training stops when
+    a `share` of all numbers is; then the pair has the averages of the window, and `fit.reason` is
+    "stopped". Of a training that ends otherwise the last iterate stays.
+
+    Numbers are taken, and averaged, as the optimizer sees them, before any constraint; buffers
+    such as running statistics stay those of the last step. A falling learning rate makes iterates
+    rest where it leaves them: this rule is for constant ones. The window is kept in memory and in
+    checkpoints, so many times the size of the pair. Next to another callback that restores
+    weights, the last in the list of those has its way.
+
+    Args:
+        window: number of evaluations, at least 8.
+        rhat: bound on split R-hat.
+        error: bound on the standard error of an average, in the parameters' own units.
+        effective: bound on the effective sample size of the window from below.
+        share: of all numbers that must be at rest; of many some exceed the bounds by chance.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> import ppvae
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> fit = ppvae.fit(pair, digits, epochs=3, callbacks=[Converged(window=50)])
+        >>> fit.reason
+        'finished'
+    """
+
+    def __init__(
+        self,
+        window: int = 100,
+        *,
+        rhat: float = 1.1,
+        error: float = 0.02,
+        effective: float = 20.0,
+        share: float = 0.95,
+    ) -> None:
+        if window < 2 * FEWEST:
+            raise ValueError(f"Converged needs window >= {2 * FEWEST}, got {window}")
+        if not (rhat > 1 and error > 0 and effective > 0 and 0 < share <= 1):
+            raise ValueError(
+                "Converged needs rhat > 1, error > 0, effective > 0 and 0 < share <= 1, got "
+                f"{rhat}, {error}, {effective} and {share}"
+            )
+        self.window = window
+        self.rhat = rhat
+        self.error = error
+        self.effective = effective
+        self.share = share
+        self._forget()
+
+    def _forget(self) -> None:
+        self._training: Training | None = None
+        self._iterates: list[Tensor] = []
+        self._converged = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: the window, and whether it is at rest."""
+        return {"iterates": list(self._iterates), "converged": self._converged}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Begin the next training with a state that `state_dict` returned."""
+        self._forget()
+        self._iterates, self._converged = list(state["iterates"]), state["converged"]
+
+    def __call__(self, training: Training) -> bool:
+        """Return whether training should stop; put the averages in once it has stopped so."""
+        if self._training not in (None, training):  # one object may serve several trainings
+            self._forget()
+        self._training = training
+        if training.ended:
+            if self._converged:
+                training.restore(training.snapshot() | self._averages())
+            self._forget()
+            return False
+        values = [value.detach().flatten() for value in training.parameters.values()]
+        self._iterates = [*self._iterates, torch.cat(values)][-self.window :]
+        self._converged = len(self._iterates) == self.window and self._at_rest()
+        return self._converged
+
+    def _at_rest(self) -> bool:
+        chain = torch.stack(self._iterates)[None]
+        rhat = split_rhat(chain)
+        still = rhat.isnan()  # what never moves, as the weights of a dead unit
+        rest = still | (rhat < self.rhat)
+        if rest.double().mean() < self.share:  # before the costlier looks
+            return False
+        rest &= still | (effective_sample_size(chain) >= self.effective)
+        rest &= still | (monte_carlo_error(chain) < self.error)
+        return bool(rest.double().mean() >= self.share)
+
+    def _averages(self) -> Snapshot:
+        assert self._training is not None
+        parameters = self._training.parameters
+        average = torch.stack(self._iterates).double().mean(0)
+        parts = average.split([value.numel() for value in parameters.values()])
+        return {
+            name: part.reshape(value.shape).to(value.dtype)
+            for (name, value), part in zip(parameters.items(), parts, strict=True)
+        }
