@@ -5,9 +5,11 @@ from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
 from ppvae.diagnostics.pyro_svi import from_pyro_svi
+from ppvae.diagnostics.surgery import Surgery, surgery
 
 __all__ = [
     "ActiveUnits",
+    "Surgery",
     "active_units",
     "bits_per_dimension",
     "evidence",
@@ -15,6 +17,7 @@ __all__ = [
     "kl_per_dimension",
     "pareto_k",
     "summarize",
+    "surgery",
     "to_arviz",
     "weights",
 ]
