@@ -34,9 +34,9 @@ class Aggregate:
     memory: int
 
     def score(self, latents: Mapping[str, Tensor], first: int) -> tuple[Tensor, Tensor]:
-        """Return log q(z|x) of each draw at its own datapoint and log q(z), `(draw, data, column)`.
+        """Return log q(z|x) of each draw at its own datapoint, and log q(z).
 
-        The columns are those of `log_densities`, sites side by side, and at last the joint's.
+        Both are `(draw, data, column)`, in nats and double precision. The columns are those of `log_densities`, sites side by side, and at last the joint's.
 
         Args:
             latents: draws of q(z|x), `(draw, data, *inner plates, *event)`, by site.

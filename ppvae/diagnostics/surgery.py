@@ -68,8 +68,8 @@ def surgery(
 ) -> Surgery:
     """Split the KL term of formula (2), averaged over the data, into its parts.
 
-        mean_x KL[q(z|x) || p(z)] = I(x; z) + KL[q(z) || p(z)]                    (Hoffman, Johnson)
-        KL[q(z) || p(z)] = KL[q(z) || prod_i q(z_i)] + sum_i KL[q(z_i) || p(z_i)]       (Chen et al.)
+        mean_x KL[q(z|x) || p(z)] = I(x; z) + KL[q(z) || p(z)]
+        KL[q(z) || p(z)] = KL[q(z) || prod_i q(z_i)] + sum_i KL[q(z_i) || p(z_i)]
 
     with the aggregate posterior q(z) = 1/N sum_n q(z|x_n) of these N datapoints (Hoffman and
     Johnson, "ELBO surgery: yet another way to carve up the variational evidence lower bound",
@@ -231,7 +231,7 @@ def _split(
 def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
     """Return log p(z_i), `(draw, data, dimension)`; the prior of any datapoint is that of all."""
     draws, rows = part.log_prior.shape
-    columns = []
+    columns: list[Tensor] = []
     for name, values in part.latents.items():
         together = max(1, aggregate.memory // (64 * rows * values[0, 0].numel()))
         tiles = [
@@ -239,7 +239,8 @@ def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
             for tile in values.flatten(0, 1).split(together)
         ]
         columns.append(torch.cat(tiles).double())
-    return torch.cat(columns, -1).unflatten(0, (draws, rows))
+    joined: Tensor = torch.cat(columns, -1).unflatten(0, (draws, rows))
+    return joined
 
 
 def _dims(structure: Structure, model: Sites) -> _Shapes:
