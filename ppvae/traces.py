@@ -108,7 +108,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
             site stands outside the plate "data", a plate is sequential, a summed-out site
             stands in a plate of its own, or nothing is latent or observed.
     """
-    with _Allocations() as allocations:
+    with Allocations() as allocations:
         guide, model = run(pair, batch)
     rows = len(batch[0])
     for program, sites in (("guide", guide), ("model", model)):
@@ -170,7 +170,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     )
 
 
-class _Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):
     """Counts the bytes of all tensors that operations make inside the block."""
 
     def __init__(self) -> None:

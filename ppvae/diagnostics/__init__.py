@@ -12,6 +12,13 @@ from ppvae.diagnostics.predictive_ranks import PIT, pit
 from ppvae.diagnostics.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
 from ppvae.diagnostics.stacking import Stacking, stacking_weights
+from ppvae.diagnostics.disentanglement import disentanglement
+from ppvae.diagnostics.export import to_arviz
+from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
+from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
+from ppvae.diagnostics.probes import probes
+from ppvae.diagnostics.pyro_svi import from_pyro_svi
+from ppvae.diagnostics.surgery import Surgery, surgery
 
 __all__ = [
     "PIT",
@@ -28,6 +35,10 @@ __all__ = [
     "active_units",
     "bits_per_dimension",
     "compare",
+    "Surgery",
+    "active_units",
+    "bits_per_dimension",
+    "disentanglement",
     "evidence",
     "from_pyro_svi",
     "kl_per_dimension",
@@ -35,7 +46,9 @@ __all__ = [
     "pit",
     "sbc",
     "stacking_weights",
+    "probes",
     "summarize",
+    "surgery",
     "to_arviz",
     "uniform_band",
     "uniform_p_values",

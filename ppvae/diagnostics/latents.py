@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-import pyro.distributions as dist
 import torch
 import xarray as xr
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppvae.batches import Batch, Data, as_batch
+from ppvae.batches import Data, as_batch
 from ppvae.chunked_draws import draw_chunks
+from ppvae.diagnostics.dimensions import chosen, factors_of
+from ppvae.diagnostics.posterior_means import posterior_means
 from ppvae.isolation import isolated
-from ppvae.sites import Site, by_datapoint, plates
+from ppvae.sites import Site, plates
 from ppvae.traces import Pair, run
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
@@ -38,6 +39,11 @@ class ActiveUnits:
     def count(self) -> int:
         """Number of active dimensions over all sites."""
         return sum(int(flags.sum()) for flags in self.active.values())
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """The dimensions that are not active, such as "z[1]"."""
+        return chosen(~self.active)
 
 
 def active_units(
@@ -81,10 +87,7 @@ def active_units(
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
     with isolated(pair, seed):
-        means = _exact_means(pair, batch, memory)
-        noises = {name: torch.zeros_like(mean) for name, mean in means.items()}
-        if not means:
-            means, noises = _means_of_draws(pair, batch, draws, memory)
+        means, noises = posterior_means(pair, batch, draws, memory)
     variance = {}
     for name, mean in means.items():
         values = mean.var(0) - noises[name].mean(0)
@@ -143,7 +146,7 @@ def _split_kl(name: str, guide: Site, model: Site, rows: int) -> Tensor:
         raise ValueError(f"site {name!r} stands in a plate of its own, inside that of the data")
     if guide["mask"] is not None or model["mask"] is not None:
         raise ValueError(f"site {name!r} is masked, so its KL does not split into dimensions")
-    posterior, prior = _factors(guide["fn"]), _factors(model["fn"])
+    posterior, prior = factors_of(guide["fn"]), factors_of(model["fn"])
     if posterior is None or prior is None:
         raise ValueError(
             f"the KL of site {name!r} does not split into dimensions: prior and posterior must "
@@ -157,45 +160,3 @@ def _split_kl(name: str, guide: Site, model: Site, rows: int) -> Tensor:
             f"{type(prior).__name__}"
         ) from None
     return kl.expand(rows, *guide["fn"].event_shape)
-
-
-def _factors(distribution: dist.Distribution) -> dist.Distribution | None:
-    while isinstance(distribution, torch.distributions.Independent):
-        distribution = distribution.base_dist
-    return distribution if distribution.event_dim == 0 else None
-
-
-def _exact_means(pair: Pair, batch: Batch, memory: int) -> dict[str, Tensor]:
-    """Return E[z|x] where the guide's only site knows its mean; nothing elsewhere."""
-    means: list[Tensor] = []
-    for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
-        if len(structure.latents) != 1 or not structure.ordered:
-            return {}
-        (name,) = structure.latents
-        site = run(pair, chunk)[0][name]
-        try:
-            mean = by_datapoint(site["fn"].mean.double(), site, None)
-        except NotImplementedError:
-            return {}
-        if not bool(mean.isfinite().all()):  # some families say NaN where they have no mean
-            return {}
-        means.append(mean)
-    return {name: torch.cat(means)}
-
-
-def _means_of_draws(
-    pair: Pair, batch: Batch, draws: int, memory: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the mean of each latent's draws, and the variance of that mean."""
-    means: dict[str, list[Tensor]] = {}
-    noises: dict[str, list[Tensor]] = {}
-    for _, structure, parts in draw_chunks(pair, batch, draws, memory):
-        drawn = list(parts)
-        for name in structure.latents:
-            values = torch.cat([part.latents[name] for part in drawn]).double()
-            means.setdefault(name, []).append(values.mean(0))
-            noises.setdefault(name, []).append(values.var(0) / draws)
-    return (
-        {name: torch.cat(chunks) for name, chunks in means.items()},
-        {name: torch.cat(chunks) for name, chunks in noises.items()},
-    )
