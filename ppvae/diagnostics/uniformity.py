@@ -43,9 +43,10 @@ def uniform_p_values(ranks: NDArray[np.int64], draws: int) -> Numbers:
     for count in np.unique(present[present > 0]):
         columns = np.flatnonzero(present == count)
         tails = _tails(int(count), points)
-        below = np.stack(
-            [((ranks[:, columns] >= 0) & (ranks[:, columns] < cut)).sum(0) for cut in cuts]
-        )
+        places = ranks[:, columns] + 1 + (draws + 2) * np.arange(len(columns))
+        numbers = np.bincount(places.reshape(-1), minlength=(draws + 2) * len(columns))
+        numbers = numbers.reshape(len(columns), draws + 2)[:, 1:]  # the missing left out
+        below = numbers.cumsum(1).T[cuts - 1]
         gamma = tails[np.arange(len(cuts))[:, None], below].min(0)
         p_values[columns] = _p_values(tails, points, gamma)
     return p_values

@@ -86,3 +86,16 @@ def test_what_importance_weights_say(fault):
         assert above == 0 and share > 0.999
     if fault == "scale x 0.7":
         assert k > 0.3
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.8, 1.25])
+def test_alarms_of_pit(factor):
+    exact = LinearGaussian.random(0, latent=3, orthogonal=True, perturbation=0.0)
+    parts = exact.loadings, exact.offset, factor * exact.noise
+    pair = LinearGaussian(*parts, exact.slope, exact.intercept, exact.scale).pair(torch.float32)
+    runs = 0
+    for seed in range(RUNS):
+        result = diagnostics.pit(pair, exact.draw(1000, seed=seed), seed=seed)
+        runs += bool(result.p_value_adjusted.x.min() < LEVEL)
+    print(f"\nPIT, noise x {factor}: alarms in {runs} of {RUNS} runs")
+    assert runs <= MOST_FALSE if factor == 1 else runs >= FEWEST_TRUE
