@@ -118,3 +118,19 @@ def _dataset(
 
 def _dotted(name: str) -> str:
     return name.replace("/", ".")
+
+
+def with_groups(base: Any, datasets: Mapping[str, xr.Dataset]) -> Any:
+    """Return ArviZ data with further groups.
+
+    Example:
+        >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
+        >>> with_groups(tree(groups, {}), {"gaps": xr.Dataset({"total": 1.0})})["gaps"]["total"].item()
+        1.0
+    """
+    if isinstance(base, xr.DataTree):
+        own = {name: node.to_dataset() for name, node in base.children.items()}
+        return xr.DataTree.from_dict({**own, **datasets})
+    with warnings.catch_warnings(action="ignore"):  # of groups that ArviZ 0.x does not know
+        base.add_groups({name: data.copy() for name, data in datasets.items()})
+    return base

@@ -1,0 +1,63 @@
+"""What a diagnostic found, in words that need no statistics."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import xarray as xr
+
+_WIDTH, _NAME = 96, 22
+
+
+class Verdict(Enum):
+    """What to think of a finding."""
+
+    FINE = "fine"
+    LOOK = "look"
+    BAD = "bad"
+    UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one diagnostic found.
+
+    Args:
+        name: of what was looked at.
+        verdict: what to think of it.
+        answer: what was measured, in one sentence.
+        advice: what it means and what to do, where it is not fine; or why it is not known.
+        results: datasets that hold the figures, by the name of their group.
+    """
+
+    name: str
+    verdict: Verdict
+    answer: str
+    advice: str = ""
+    results: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = textwrap.wrap(self.answer, _WIDTH - _NAME - 6)
+        if self.verdict is not Verdict.FINE:
+            lines += textwrap.wrap(self.advice, _WIDTH - _NAME - 6)
+        margin = " " * (_NAME + 6)
+        return f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the worst of some verdicts; unknown ones count as fine."""
+    order = [Verdict.UNKNOWN, Verdict.FINE, Verdict.LOOK, Verdict.BAD]
+    return max(verdicts, key=order.index)
+
+
+def graded(value: float, look: float, bad: float) -> Verdict:
+    """Return "fine" below `look`, "bad" from `bad` on, "look" between.
+
+    Example:
+        >>> graded(0.02, look=0.01, bad=0.1)
+        <Verdict.LOOK: 'look'>
+    """
+    if value < look:
+        return Verdict.FINE
+    return Verdict.LOOK if value < bad else Verdict.BAD

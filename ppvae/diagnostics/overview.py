@@ -1,0 +1,99 @@
+"""One look at a posterior: every diagnostic that applies, each with a verdict."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ppvae.batches import Batch, Data, as_batch
+from ppvae.diagnostics.checks import Subject, checks, unknown
+from ppvae.diagnostics.effort import STANDARD, Effort
+from ppvae.diagnostics.export import to_arviz
+from ppvae.diagnostics.findings import Finding
+from ppvae.diagnostics.groups import with_groups
+from ppvae.traces import Pair
+
+_EXPORTED, _DRAWS = 100, 100  # datapoints and draws of the groups that ArviZ's plots read
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found; as text, one screen.
+
+    Args:
+        findings: one or more of each check.
+        left: checks that were not asked, with the level that asks them.
+        pair: the pair that was looked at.
+        batch: the datapoints that were looked at.
+        seed: of the draws.
+    """
+
+    findings: tuple[Finding, ...]
+    left: dict[str, str]
+    pair: Pair
+    batch: Batch
+    seed: int
+
+    def __str__(self) -> str:
+        lines = [str(finding) for finding in self.findings]
+        lines += [f"-     {name:22}not asked: --level {level}" for name, level in self.left.items()]
+        return "\n".join(lines)
+
+    def to_arviz(self) -> Any:
+        """Return all results as one tree, beside the groups of `to_arviz` for some datapoints.
+
+        Returns:
+            `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
+        """
+        rows = tuple(tensor[:_EXPORTED] for tensor in self.batch)
+        results = {name: data for f in self.findings for name, data in f.results.items()}
+        tree = to_arviz(self.pair, rows, draws=_DRAWS, predictive=False, seed=self.seed)
+        return with_groups(tree, results)
+
+
+def diagnose(
+    pair: Pair,
+    data: Data,
+    *,
+    effort: Effort = STANDARD,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Diagnosis:
+    """Say how good a posterior is: every diagnostic that applies, each fine, to look at, or bad.
+
+    A diagnostic that a pair does not allow, such as annealing of discrete latents or the evidence
+    of a pseudo-likelihood, is not left out in silence: its finding says why. Calibration and
+    bounds from both sides are measured on data simulated from the model, all else on `data`.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: `(data, *event)`, best held out from the training; of a dataset, the test split.
+        effort: how much to compute: `effort.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
+        seed: of all draws and of the choice of datapoints.
+        progress: show progress bars; only on a terminal, unless given.
+
+    Raises:
+        ValueError: if the data are no data of the pair.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> from ppvae.diagnostics import Effort
+        >>> digits = data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> found = diagnose(pair, digits.test, effort=Effort(datapoints=20, draws=50))
+        >>> found.findings[0].name, sorted(found.left)
+        ('guide, KL[Q||P(z|X)]', ['annealing', 'calibration', 'gaps'])
+    """
+    batch = as_batch(data, pair, split="test")
+    random = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
+    rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
+    subject = Subject(pair, rows, effort, seed, progress)
+    asked, left = checks(effort)
+    found: list[Finding] = []
+    for name, check in asked.items():
+        try:
+            found += check(subject)
+        except (ValueError, NotImplementedError) as error:
+            found.append(unknown(name, error))
+    return Diagnosis(tuple(found), left, pair, rows, seed)
