@@ -28,12 +28,12 @@ def outlier_score(
       Matsukawa, Teh and Lakshminarayanan, "Detecting Out-of-Distribution Inputs to Deep
       Generative Models Using Typicality", 2019, for a single datapoint).
 
-    Both are uniform on (0, 1), exactly, for a datapoint of the same source as the known ones if the
-    fit has seen neither; known data that it was fitted to lie too high. A high log P(x) is no
+    Both are uniform on (0, 1), exactly, for a datapoint of the same source as the known ones if
+    the fit has seen neither; known data that it was fitted to lie too high. A high log P(x) is no
     proof: models of natural images give smoother images of another source a higher one than their
-    own (Nalisnick, Matsukawa, Teh, Gorur and Lakshminarayanan, "Do Deep Generative Models Know What
-    They Don't Know?", 2019). Typicality sees those if log P(x) is higher than usual, and nothing
-    that merely has the usual log P(x).
+    own (Nalisnick, Matsukawa, Teh, Gorur and Lakshminarayanan, "Do Deep Generative Models Know
+    What They Don't Know?", 2019). Typicality sees those if log P(x) is higher than usual, and
+    nothing that merely has the usual log P(x).
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.

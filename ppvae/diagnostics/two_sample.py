@@ -136,12 +136,13 @@ def classifier_two_sample(
         ValueError: with fewer datapoints than folds, or if the pair cannot be drawn from.
 
     Example:
+        >>> from sklearn.neighbors import NearestCentroid
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> test = classifier_two_sample(
         ...     pairs.assemble(digits, latent=2),
         ...     digits.test[:30],
-        ...     classifier=LogisticRegression(),
+        ...     classifier=NearestCentroid(),
         ...     permutations=20,
         ... )
         >>> bool(test.accuracy > 0.9)
@@ -153,7 +154,10 @@ def classifier_two_sample(
         raise ValueError(f"folds must be between 2 and the {rows} datapoints, got {folds}")
     if classifier is None:
         classifier = make_pipeline(
-            StandardScaler(), PolynomialFeatures(2), StandardScaler(), LogisticRegression()
+            StandardScaler(),
+            PolynomialFeatures(2),
+            StandardScaler(),
+            LogisticRegression(max_iter=1000),
         )
     generator = np.random.default_rng(seed)
     fold = generator.permutation(rows) % folds

@@ -55,11 +55,11 @@ class Location(nn.Module):
             pyro.sample("z", dist.Normal(self.loc, 0.5))
 
 
-# Of 4000 draws the mean has a relative error of noise / (signal sqrt(4000)), the noise one of
-# 1 / sqrt(8000): five of each.
+# Of 1000 draws the mean has a relative error of noise / (signal sqrt(1000)), the noise one of
+# 1 / sqrt(2000): five of each.
 @pytest.mark.parametrize("loc", [0.0, 0.3, 2.0])
 def test_signal_and_noise_are_those_of_the_closed_form(loc):
-    rows, draws = 10, 4000
+    rows, draws = 10, 1000
     x = torch.zeros(rows, dtype=torch.float64)
     result = diagnostics.gradient_signal(Location(loc), x, draws=draws).sel(parameter="loc")
     signal, noise = rows * loc, math.sqrt(rows) * 0.5
