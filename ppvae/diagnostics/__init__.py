@@ -7,6 +7,7 @@ from ppvae.diagnostics.comparison import compare
 from ppvae.diagnostics.credible_regions import Coverage, coverage
 from ppvae.diagnostics.disentanglement import disentanglement
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
+from ppvae.diagnostics.convergence import convergence, gradient_signal
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
@@ -18,6 +19,11 @@ from ppvae.diagnostics.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.stacking import Stacking, stacking_weights
 from ppvae.diagnostics.surgery import Surgery, surgery
 from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
+from ppvae.diagnostics.outliers import outlier_score
+from ppvae.diagnostics.predictive import posterior_predictive_check, prior_predictive_check
+from ppvae.diagnostics.pyro_svi import from_pyro_svi
+from ppvae.diagnostics.stacking import Stacking, stacking_weights
+from ppvae.diagnostics.two_sample import classifier_two_sample, mmd
 
 __all__ = [
     "DEEP",
@@ -39,16 +45,23 @@ __all__ = [
     "ais",
     "bdmc",
     "bits_per_dimension",
+    "classifier_two_sample",
     "compare",
     "coverage",
     "disentanglement",
+    "convergence",
     "evidence",
     "from_pyro_svi",
+    "gradient_signal",
     "kl_per_dimension",
+    "mmd",
+    "outlier_score",
     "pareto_k",
     "pit",
     "probes",
     "sbc",
+    "posterior_predictive_check",
+    "prior_predictive_check",
     "stacking_weights",
     "summarize",
     "surgery",

@@ -87,7 +87,7 @@ def latents(subject: Subject) -> list[Finding]:
         parts = surgery(pair, batch, seed=seed, progress=subject.progress)
     except ValueError as error:
         return [*found, unknown("aggregate and prior", error)]
-    mean = {str(term): float(parts.terms["mean"].sel(term=term)) for term in parts.terms.term}
+    mean = {str(term): float(parts.terms["mean"].sel(term=term)) for term in parts.terms.term.values}
     gap = mean["marginal_kl"]
     return [
         *found,
