@@ -86,9 +86,11 @@ def surgery(
     All are exact statements about the N datapoints but for `monte_carlo_error`. About the source
     of the data they are biased: a draw's own datapoint is one of the N components, so that to
     first order I(x; z) is too low, and KL[q(z) || p(z)] too high, by V / 2N with
-    V = E_x[integral of q(z|x)^2 / q(z)] - 1. Where I(x; z) is `saturated` the N datapoints hardly
-    overlap, and it says little but log N. `standard_error` is that of datapoints drawn anew: the
-    spread over datapoints suffices, for what each does as a component is of second order.
+    V = E_x[integral of q(z|x)^2 / q(z)] - 1. `dimension_kl` is too high by the sum of the
+    dimensions' own V / 2N, and the total correlation takes the difference. Where I(x; z) is
+    `saturated` the N datapoints hardly overlap, and it says little but log N. `standard_error` is
+    that of datapoints drawn anew: the spread over datapoints suffices, for what each does as a
+    component is of second order.
 
     The last two terms need q(z_i|x), so a guide independent over dimensions given x, such as
     Normal(loc, scale).to_event(1); `dimension_kl` needs such a prior too. `marginal_kl` and
