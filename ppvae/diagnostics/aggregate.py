@@ -67,16 +67,19 @@ class Aggregate:
         positions = positions.clamp(0, rows - 1)
         with Allocations() as allocations:
             first = {name: value[:1] for name, value in latents.items()}
-            _columns(guide, first, draw_dim, rows)
+            columns = _columns(guide, first, draw_dim, rows)
         together = max(1, self.memory // (2 * allocations.bytes))
-        summed, exact = [], []
+        # Made before the large tensors: small ones between them would pin the memory they leave.
+        summed, exact = columns.new_empty(
+            (2, len(positions), columns.shape[-1]), dtype=torch.double
+        )
         for start in range(0, len(positions), together):
             tile = {name: value[start : start + together] for name, value in latents.items()}
             columns = _columns(guide, tile, draw_dim, rows)
-            summed.append(columns.logsumexp(1))
             at = positions[start : start + together]
-            exact.append(columns[torch.arange(len(at)), at])
-        return torch.cat(summed).double(), torch.cat(exact).double()
+            summed[start : start + together] = columns.logsumexp(1)
+            exact[start : start + together] = columns[torch.arange(len(at)), at]
+        return summed, exact
 
 
 def _columns(guide: Sites, latents: Mapping[str, Tensor], draw_dim: int, rows: int) -> Tensor:
@@ -84,7 +87,7 @@ def _columns(guide: Sites, latents: Mapping[str, Tensor], draw_dim: int, rows: i
     parts = []
     for name, values in latents.items():
         try:
-            parts.append(log_densities(guide[name], values, draw_dim, rows))
+            parts.append(log_densities(guide[name], values[:, None], draw_dim, rows))
         except (NotImplementedError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(

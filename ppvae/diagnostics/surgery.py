@@ -231,18 +231,13 @@ def _split(
 
 
 def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
-    """Return log p(z_i), `(draw, data, dimension)`; the prior of any datapoint is that of all."""
-    draws, rows = part.log_prior.shape
-    columns: list[Tensor] = []
-    for name, values in part.latents.items():
-        together = max(1, aggregate.memory // (64 * rows * values[0, 0].numel()))
-        tiles = [
-            log_densities(model[name], tile, aggregate.structure.draw_dim, rows)[:, 0]
-            for tile in values.flatten(0, 1).split(together)
-        ]
-        columns.append(torch.cat(tiles).double())
-    joined: Tensor = torch.cat(columns, -1).unflatten(0, (draws, rows))
-    return joined
+    """Return log p(z_i), `(draw, data, dimension)`."""
+    rows, draw_dim = part.log_prior.shape[1], aggregate.structure.draw_dim
+    columns = [
+        log_densities(model[name], values, draw_dim, rows).double()
+        for name, values in part.latents.items()
+    ]
+    return torch.cat(columns, -1)
 
 
 def _dims(structure: Structure, model: Sites) -> _Shapes:
