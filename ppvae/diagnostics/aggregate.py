@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae.batches import Batch, chunks
 from ppvae.diagnostics.dimensions import log_densities
 from ppvae.isolation import seeded
-from ppvae.sites import Site, sample_sites
+from ppvae.sites import Sites, sample_sites
 from ppvae.traces import Allocations, Pair, Structure
 
 
@@ -36,7 +36,8 @@ class Aggregate:
     def score(self, latents: Mapping[str, Tensor], first: int) -> tuple[Tensor, Tensor]:
         """Return log q(z|x) of each draw at its own datapoint, and log q(z).
 
-        Both are `(draw, data, column)`, in nats and double precision. The columns are those of `log_densities`, sites side by side, and at last the joint's.
+        Both are `(draw, data, column)`, in nats and double precision. The columns are those of
+        `log_densities`, sites side by side, and at last the joint's.
 
         Args:
             latents: draws of q(z|x), `(draw, data, *inner plates, *event)`, by site.
@@ -60,36 +61,38 @@ class Aggregate:
         self, chunk: Batch, latents: Mapping[str, Tensor], positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Sum some components' densities at all draws, and pick the one at each position."""
-        rows = len(chunk[0])
+        rows, draw_dim = len(chunk[0]), self.structure.draw_dim
         with seeded(0):  # the guide's own draws are not used, and must not move those that are
             guide = sample_sites(poutine.trace(self.pair.guide).get_trace(*chunk))
         positions = positions.clamp(0, rows - 1)
         with Allocations() as allocations:
-            self._columns(guide, {name: value[:1] for name, value in latents.items()}, rows)
+            first = {name: value[:1] for name, value in latents.items()}
+            columns = _columns(guide, first, draw_dim, rows)
         together = max(1, self.memory // (2 * allocations.bytes))
-        summed, exact = [], []
+        # Made before the large tensors: small ones between them would pin the memory they leave.
+        summed, exact = columns.new_empty(
+            (2, len(positions), columns.shape[-1]), dtype=torch.double
+        )
         for start in range(0, len(positions), together):
             tile = {name: value[start : start + together] for name, value in latents.items()}
-            columns = self._columns(guide, tile, rows)
-            summed.append(columns.logsumexp(1))
+            columns = _columns(guide, tile, draw_dim, rows)
             at = positions[start : start + together]
-            exact.append(columns[torch.arange(len(at)), at])
-        return torch.cat(summed).double(), torch.cat(exact).double()
+            summed[start : start + together] = columns.logsumexp(1)
+            exact[start : start + together] = columns[torch.arange(len(at)), at]
+        return summed, exact
 
-    def _columns(
-        self, guide: Mapping[str, Site], latents: Mapping[str, Tensor], rows: int
-    ) -> Tensor:
-        parts = []
-        for name in self.structure.latents:
-            try:
-                parts.append(
-                    log_densities(guide[name], latents[name], self.structure.draw_dim, rows)
-                )
-            except (NotImplementedError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise ValueError(
-                    f"the guide cannot score the draws of one datapoint at another, at latent "
-                    f"site {name!r}: {reason}"
-                ) from error
-        columns = torch.cat(parts, -1)
-        return torch.cat([columns, columns.sum(-1, keepdim=True)], -1)
+
+def _columns(guide: Sites, latents: Mapping[str, Tensor], draw_dim: int, rows: int) -> Tensor:
+    """Return the log densities of some draws under all components, `(draw, component, column)`."""
+    parts = []
+    for name, values in latents.items():
+        try:
+            parts.append(log_densities(guide[name], values[:, None], draw_dim, rows))
+        except (NotImplementedError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"the guide cannot score the draws of one datapoint at another, at latent site "
+                f"{name!r}: {reason}"
+            ) from error
+    columns = torch.cat(parts, -1)
+    return torch.cat([columns, columns.sum(-1, keepdim=True)], -1)

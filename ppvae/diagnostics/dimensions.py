@@ -33,7 +33,8 @@ def log_densities(site: Site, values: Tensor, draw_dim: int, rows: int) -> Tenso
 
     Args:
         site: a site of a run without draws.
-        values: the draws, `(draw, *inner plates, *event)`.
+        values: the draws, `(draw, data, *inner plates, *event)`, or `(draw, 1, ...)` to score each
+            at every datapoint.
         draw_dim: a batch dimension left of every plate.
         rows: number of datapoints of the run.
     """
@@ -42,10 +43,13 @@ def log_densities(site: Site, values: Tensor, draw_dim: int, rows: int) -> Tenso
     shape = [1] * -draw_dim
     shape[draw_dim] = len(values)
     for frame in plates(site):
-        shape[frame.dim] = 1 if frame.name == PLATE else frame.size
+        shape[frame.dim] = values.shape[1] if frame.name == PLATE else frame.size
+    ((position, data_dim),) = (
+        (index, frame.dim) for index, frame in enumerate(plates(site)) if frame.name == PLATE
+    )
     event_shape = values.shape[values.dim() - whole.event_dim :]
-    scores = (factors or whole).log_prob(values.reshape(*shape, *event_shape))
-    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
+    placed = values.movedim(1, 1 + position).reshape(*shape, *event_shape)
+    scores = (factors or whole).log_prob(placed)
     shape[data_dim] = rows
     scores = scores.expand(*shape, *(event_shape if factors else ()))
     columns: Tensor = scores.movedim(data_dim - draw_dim, 1).reshape(len(values), rows, -1)

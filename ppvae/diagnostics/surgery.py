@@ -86,9 +86,11 @@ def surgery(
     All are exact statements about the N datapoints but for `monte_carlo_error`. About the source
     of the data they are biased: a draw's own datapoint is one of the N components, so that to
     first order I(x; z) is too low, and KL[q(z) || p(z)] too high, by V / 2N with
-    V = E_x[integral of q(z|x)^2 / q(z)] - 1. Where I(x; z) is `saturated` the N datapoints hardly
-    overlap, and it says little but log N. `standard_error` is that of datapoints drawn anew: the
-    spread over datapoints suffices, for what each does as a component is of second order.
+    V = E_x[integral of q(z|x)^2 / q(z)] - 1. `dimension_kl` is too high by the sum of the
+    dimensions' own V / 2N, and the total correlation takes the difference. Where I(x; z) is
+    `saturated` the N datapoints hardly overlap, and it says little but log N. `standard_error` is
+    that of datapoints drawn anew: the spread over datapoints suffices, for what each does as a
+    component is of second order.
 
     The last two terms need q(z_i|x), so a guide independent over dimensions given x, such as
     Normal(loc, scale).to_event(1); `dimension_kl` needs such a prior too. `marginal_kl` and
@@ -229,18 +231,13 @@ def _split(
 
 
 def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
-    """Return log p(z_i), `(draw, data, dimension)`; the prior of any datapoint is that of all."""
-    draws, rows = part.log_prior.shape
-    columns: list[Tensor] = []
-    for name, values in part.latents.items():
-        together = max(1, aggregate.memory // (64 * rows * values[0, 0].numel()))
-        tiles = [
-            log_densities(model[name], tile, aggregate.structure.draw_dim, rows)[:, 0]
-            for tile in values.flatten(0, 1).split(together)
-        ]
-        columns.append(torch.cat(tiles).double())
-    joined: Tensor = torch.cat(columns, -1).unflatten(0, (draws, rows))
-    return joined
+    """Return log p(z_i), `(draw, data, dimension)`."""
+    rows, draw_dim = part.log_prior.shape[1], aggregate.structure.draw_dim
+    columns = [
+        log_densities(model[name], values, draw_dim, rows).double()
+        for name, values in part.latents.items()
+    ]
+    return torch.cat(columns, -1)
 
 
 def _dims(structure: Structure, model: Sites) -> _Shapes:

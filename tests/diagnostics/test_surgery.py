@@ -87,12 +87,14 @@ def test_terms_are_those_of_the_mixture():
     assert not parts.saturated
 
 
-def test_scores_are_those_of_the_sum_over_all_components():
+@pytest.mark.parametrize("memory", [2**25, 50_000])
+def test_scores_are_those_of_the_sum_over_all_components(memory):
     # The same draws, scored by all components at once.
     case = LinearGaussian.random(1, latent=3)
     x = case.draw(60, seed=2)
-    parts = diagnostics.surgery(case.pair(), x, draws=5, seed=4)
-    drawn = diagnostics.to_arviz(case.pair(), x, draws=5, seed=4, predictive=False)
+    pair, arguments = case.pair(), {"draws": 5, "seed": 4, "memory": memory}
+    parts = diagnostics.surgery(pair, x, **arguments)
+    drawn = diagnostics.to_arviz(pair, x, predictive=False, **arguments)
     z = torch.as_tensor(drawn["posterior"]["z"].values[0])
     guide = case.guide(x)
     scores = guide.log_prob(z[:, :, None])
@@ -232,6 +234,27 @@ def test_several_sites_are_taken_together():
         error(parts, "mutual_information"), float((by_hand.var(0) / 20_000).sum().sqrt()) / 25
     )
     assert abs(mean(parts, "mutual_information") - float(by_hand.mean())) < 4.5 * both
+
+
+class PlateLeftOfData:
+    """`Normals` with its dimensions in a plate left of the data plate."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("time", x.shape[1], dim=-2):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.T)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("time", x.shape[1], dim=-2):
+            pyro.sample("z", dist.Normal(x.T, 0.5))
+
+
+def test_plate_left_of_the_data():
+    x = correlated(20)
+    parts = diagnostics.surgery(PlateLeftOfData(), x, draws=2000)
+    for term, exact in integrated(x, 0.5)[0].items():  # false alarm of all below 1e-4
+        assert abs(mean(parts, term) - exact) < 4.5 * error(parts, term)
+    assert parts.dimension_kl.z.dims == ("time",)
 
 
 class FullRank(Normals):
