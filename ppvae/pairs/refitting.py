@@ -91,5 +91,5 @@ class _Aggregate(nn.Module):
             pyro.sample("z", self.prior(*conditions))
 
     def guide(self, x: Tensor, *conditions: Tensor) -> None:
-        with pyro.plate("data", len(x)), torch.no_grad():
+        with pyro.plate("data", len(x)):  # of fixed parameters, so without gradients
             pyro.sample("z", self.posterior(x, *conditions))
