@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import pyro
-import torch
 from torch import Tensor, nn
 
 from ppvae.batches import Data, reference

@@ -66,7 +66,7 @@ class VampPrior(Prior):
         if batch[-1:] != (len(points),) or len(batch) > 1 + leading:
             # Torch would take whatever stands last for the mixture's components.
             raise ValueError(
-                f"VampPrior needs one posterior for each of its {len(points)} pseudo-inputs, under "
+                f"VampPrior needs a posterior for each of its {len(points)} pseudo-inputs, under "
                 f"the leading dimensions of conditions (*, features), got a batch {tuple(batch)} "
                 f"of pseudo-inputs {tuple(points.shape[1:])} and conditions "
                 f"{[tuple(condition.shape) for condition in conditions]}"
