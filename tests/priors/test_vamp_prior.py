@@ -196,6 +196,10 @@ def test_bad_arguments():
         priors.PseudoInputs((3, 0), components=5)
     with pytest.raises(ValueError, match=r"that ascend, got \(1, 1\)"):
         priors.PseudoInputs((6,), bounds=(1, 1))
+    with pytest.raises(ValueError, match=r"finite, got \(0, inf\)"):
+        priors.PseudoInputs((6,), bounds=(0, math.inf))
+    with pytest.raises(ValueError, match="rows without NaN"):
+        priors.PseudoInputs.from_data(torch.full((2, 6), math.nan), bounds=(0, 1))
     with pytest.raises(ValueError, match=r"rows of shape .* got shape \(6,\)"):
         priors.PseudoInputs.from_data(torch.zeros(6))
 
