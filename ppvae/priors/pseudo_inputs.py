@@ -20,8 +20,8 @@ class PseudoInputs(nn.Module):
         bounds: the lowest and the highest value of the data, such as (0, 1) for pixels.
 
     Raises:
-        ValueError: if `components` or a size is not positive, or the bounds do not ascend or are not
-            finite.
+        ValueError: if `components` or a size is not positive, or the bounds do not ascend or
+            are not finite.
 
     Example:
         >>> PseudoInputs((1, 28, 28), components=10, bounds=(0.0, 1.0))().shape
@@ -61,7 +61,8 @@ class PseudoInputs(nn.Module):
             bounds: as of the constructor.
 
         Raises:
-            ValueError: if `rows` has not that shape or a value is not finite, and as the constructor does.
+            ValueError: if `rows` has not that shape or a value is not finite, and as the
+                constructor does.
 
         Example:
             >>> PseudoInputs.from_data(torch.tensor([[0.0, 0.5]]), bounds=(0.0, 1.0))().detach()

@@ -194,7 +194,7 @@ def test_bad_arguments():
         priors.PseudoInputs((6,), components=0)
     with pytest.raises(ValueError, match=r"positive sizes, got 5 and \(3, 0\)"):
         priors.PseudoInputs((3, 0), components=5)
-    with pytest.raises(ValueError, match=r"that ascend, got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"that ascend .* got \(1, 1\)"):
         priors.PseudoInputs((6,), bounds=(1, 1))
     with pytest.raises(ValueError, match=r"finite, got \(0, inf\)"):
         priors.PseudoInputs((6,), bounds=(0, math.inf))
