@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import constraints
-from torch import Tensor
+from torch import Tensor, nn
 from torch.special import log_ndtr
 
 from ppvae.distributions.expandable import Expandable
@@ -105,16 +105,26 @@ def _chosen(part: Tensor, which: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _standardized(value: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (z - loc) / scale and the log density of each coordinate in each component."""
-    standard = (value.unsqueeze(-2) - loc) / scale
+    """Return (z - loc) / scale and the log density of each coordinate in each component.
+
+    Beyond a distance at which a component has no weight, but whose square is a number, all count
+    as that far: infinity times no weight would be NaN in the derivatives.
+    """
+    farthest = torch.finfo(value.dtype).max ** 0.45
+    distance = value.unsqueeze(-2) - loc
+    far = distance.abs() > farthest * scale
+    near = torch.where(far, 0.0, distance) / scale
+    standard = torch.where(far, farthest * distance.detach().sign(), near)
     return standard, -0.5 * (standard.square() + math.log(2 * math.pi)) - scale.log()
 
 
 def _movement(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Return zero, of which the derivative is that of the draws `z`."""
     standard, log_densities = _standardized(z, loc, scale)
-    before = log_densities.cumsum(-1) - log_densities
+    # Summed, not taken off the sum of all, in whose digits a far coordinate leaves nothing of it.
+    before = nn.functional.pad(log_densities[..., :-1].cumsum(-1), (1, 0))
     log_weights = (logits.unsqueeze(-1) + before).log_softmax(-2)
+    most = torch.finfo(z.dtype).max
     with torch.no_grad():
         log_joint = log_weights + log_densities
         log_density = log_joint.logsumexp(-2, keepdim=True)
@@ -124,7 +134,7 @@ def _movement(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         side = torch.where(below, 1.0, -1.0).to(z.dtype)
         tails = side * (log_weights + log_ndtr(side * standard) - log_density).exp()
         stretch = (log_joint - log_density).exp() * scale
-        slopes = -standard / scale
+        slopes = (-standard / scale).clamp(-most, most)
         mean_slopes = log_weights.exp().mT @ slopes
         jacobian = tails.mT @ slopes - tails.sum(-2).unsqueeze(-1) * mean_slopes
     change = -(tails * log_weights + stretch * standard).sum(-2)

@@ -9,6 +9,11 @@ from ppvae.distributions.uniform_sphere import UniformSphere
 
 def _kl(q: PowerSpherical, p: UniformSphere) -> Tensor:
     """KL[PowerSpherical || uniform] = log area - entropy of q."""
+    if q.event_shape != p.event_shape:
+        raise ValueError(
+            "the KL of PowerSpherical to UniformSphere needs both on one sphere, got "
+            f"{q.event_shape[0]} and {p.event_shape[0]} features"
+        )
     return p.entropy() - q.entropy()
 
 

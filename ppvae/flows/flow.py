@@ -43,7 +43,7 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         validate_args: bool | None = None,
     ) -> None:
         self.base_dist, self.transforms = base_dist, tuple(transforms)
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self._drawn: tuple[Tensor, Tensor, bool] | None = None
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -64,7 +64,7 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         for transform in self.transforms:
             before, z = z, transform(z)
             log_prob = log_prob - _log_determinant(transform, before, z)
-        self._drawn = z, log_prob
+        self._drawn = z, log_prob, torch.is_grad_enabled()
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         """
         if self._validate_args:
             self._validate_sample(value)
-        # A draw without gradients has none to give to the parameters.
         if self._drawn is not None and value is self._drawn[0]:
-            log_prob = self._drawn[1]
-            if log_prob.requires_grad or not torch.is_grad_enabled():
+            _, log_prob, with_gradients = self._drawn
+            # What was drawn without gradients has none to give to the parameters.
+            if with_gradients or not torch.is_grad_enabled():
                 return log_prob
         z = value.expand(torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape))
         e, log_determinant = _taken_back(self.transforms, z)

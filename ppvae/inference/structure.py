@@ -110,6 +110,16 @@ def _describe(value: object, path: tuple[str, ...], seen: dict[int, str]) -> Any
         return items if isinstance(value, tuple) else {"list": items}
     if isinstance(value, type):
         return {"type": class_name(value)}
+    if isinstance(value, functools.partial):
+        return {
+            "partial": _describe(value.func, (*path, "function"), seen),
+            "positional": [
+                _describe(item, (*path, str(index)), seen) for index, item in enumerate(value.args)
+            ],
+            "keywords": {
+                name: _describe(item, (*path, name), seen) for name, item in value.keywords.items()
+            },
+        }
     if not isinstance(value, nn.Module):
         raise StructureError(
             f"{'.'.join(path)} is of type {type(value).__name__}, which is no number, string, "
@@ -194,6 +204,12 @@ def _build(
         return built[str(value["same"])]
     if "type" in value:
         return find(value["type"])
+    if "partial" in value:
+        whole = items({"function": value["partial"]}, dict)["function"]
+        if not isinstance(whole, type):
+            raise StructureError(f"expected a partial of a class, got one of {whole!r:.60}")
+        positional = items(value.get("positional", []), list).values()
+        return functools.partial(whole, *positional, **items(value.get("keywords", {}), dict))
     if "class" not in value:
         raise StructureError(f"expected a class, got {value!r:.60}")
     cls: Any = find(value["class"])

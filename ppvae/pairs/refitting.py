@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import pyro
-import torch
 from torch import Tensor, nn
 
 from ppvae.batches import Data, reference
@@ -91,5 +90,5 @@ class _Aggregate(nn.Module):
             pyro.sample("z", self.prior(*conditions))
 
     def guide(self, x: Tensor, *conditions: Tensor) -> None:
-        with pyro.plate("data", len(x)), torch.no_grad():
+        with pyro.plate("data", len(x)):  # of fixed parameters, so without gradients
             pyro.sample("z", self.posterior(x, *conditions))

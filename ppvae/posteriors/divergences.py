@@ -22,6 +22,11 @@ def _kl(q: MultivariateNormal | LowRankMultivariateNormal, p: "Independent[Any]"
     factors = p.base_dist
     if not isinstance(factors, Normal) or p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
+    if q.event_shape != p.event_shape:
+        raise ValueError(
+            "the KL of a normal distribution to a factorised one needs both over as many "
+            f"features, got {q.event_shape[0]} and {p.event_shape[0]}"
+        )
     log_peak: Tensor = q.log_prob(q.loc)  # type: ignore[no-untyped-call]
     log_determinant = -2 * log_peak - q.event_shape[0] * math.log(2 * math.pi)
     square = (q.variance + (q.loc - factors.loc).square()) / factors.scale.square()

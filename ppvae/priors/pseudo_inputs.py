@@ -1,5 +1,6 @@
 """Learned datapoints."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,8 @@ class PseudoInputs(nn.Module):
         bounds: the lowest and the highest value of the data, such as (0, 1) for pixels.
 
     Raises:
-        ValueError: if `components` or a size is not positive, or the bounds do not ascend.
+        ValueError: if `components` or a size is not positive, or the bounds do not ascend or
+            are not finite.
 
     Example:
         >>> PseudoInputs((1, 28, 28), components=10, bounds=(0.0, 1.0))().shape
@@ -38,8 +40,11 @@ class PseudoInputs(nn.Module):
                 "PseudoInputs need components >= 1 and an event_shape of positive sizes, got "
                 f"{components} and {tuple(event_shape)}"
             )
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"PseudoInputs need bounds (lower, upper) that ascend, got {bounds}")
+        if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+            raise ValueError(
+                "PseudoInputs need bounds (lower, upper) that ascend and are finite, got "
+                f"{bounds}; data without bounds need none"
+            )
         self.event_shape, self.components, self.bounds = tuple(event_shape), components, bounds
         self.raw = nn.Parameter(torch.randn(components, *event_shape))
 
@@ -56,7 +61,8 @@ class PseudoInputs(nn.Module):
             bounds: as of the constructor.
 
         Raises:
-            ValueError: if `rows` has not that shape, and as the constructor does.
+            ValueError: if `rows` has not that shape or a value is not finite, and as the
+                constructor does.
 
         Example:
             >>> PseudoInputs.from_data(torch.tensor([[0.0, 0.5]]), bounds=(0.0, 1.0))().detach()
@@ -66,6 +72,11 @@ class PseudoInputs(nn.Module):
             raise ValueError(
                 "PseudoInputs need rows of shape (components, *event) to start from, got shape "
                 f"{tuple(rows.shape)}"
+            )
+        if not bool(rows.isfinite().all()):
+            raise ValueError(
+                "PseudoInputs need rows without NaN and infinite values to start from; remove or "
+                "impute them"
             )
         points = cls(rows.shape[1:], len(rows), bounds)
         raw = rows.detach() * torch.ones((), dtype=points.raw.dtype, device=rows.device)

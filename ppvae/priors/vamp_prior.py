@@ -23,6 +23,7 @@ class VampPrior(Prior):
 
     Raises:
         TypeError: if an argument is not of its class.
+        ValueError: when called, if the posterior has not one distribution for each u_k.
 
     Example:
         >>> import torch
@@ -61,5 +62,14 @@ class VampPrior(Prior):
         beside = [condition.unsqueeze(-2) for condition in conditions]
         points = self.pseudo_inputs()
         posteriors = self.posterior(points, *beside)
+        batch, leading = posteriors.batch_shape, max((c.dim() - 1 for c in conditions), default=0)
+        if batch[-1:] != (len(points),) or len(batch) > 1 + leading:
+            # Torch would take whatever stands last for the mixture's components.
+            raise ValueError(
+                f"VampPrior needs a posterior for each of its {len(points)} pseudo-inputs, under "
+                f"the leading dimensions of conditions (*, features), got a batch {tuple(batch)} "
+                f"of pseudo-inputs {tuple(points.shape[1:])} and conditions "
+                f"{[tuple(condition.shape) for condition in conditions]}"
+            )
         equal = points.new_zeros(posteriors.batch_shape)
         return dist.MixtureSameFamily(dist.Categorical(logits=equal), posteriors)

@@ -235,3 +235,10 @@ def test_output_that_cannot_be_divided_is_refused(entry):
 @pytest.mark.parametrize("name", posteriors.__all__)
 def test_every_public_posterior_is_here(name):
     assert name in {key.partition(",")[0] for key in POSTERIORS} | {"Posterior"}
+
+
+@pytest.mark.parametrize("family", [posteriors.FullRankNormal, posteriors.LowRankNormal])
+def test_kl_of_correlated_normals_to_another_number_of_features_is_refused(family):
+    q = family(nn.Linear(2, 9))(torch.zeros(5, 2))
+    with pytest.raises(ValueError, match="as many features, got 3 and 1"):
+        kl_divergence(q, priors.StandardNormal(1)())

@@ -1,5 +1,7 @@
 """The mixture of normals against torch's, and its derivatives against integrals."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
@@ -127,17 +129,35 @@ def test_one_component_is_a_normal(dtype):
     torch.testing.assert_close(gradients[2].squeeze(-2), (cotangent * standard).detach())
 
 
+@pytest.mark.parametrize("scale", [1e-2, 1e-10, 1e-19, 1e-25])
 @pytest.mark.parametrize("distance", [0.0, 1.0, 10.0, 1000.0])
-def test_gradients_are_finite_in_single_precision(distance):
+def test_gradients_are_finite_in_single_precision(distance, scale):
     torch.manual_seed(0)
     loc = (distance * torch.tensor([[0.0] * 3, [1.0] * 3])).expand(10_000, 2, 3).clone()
-    values = [torch.zeros(10_000, 2), loc, torch.full_like(loc, 0.01)]
+    values = [torch.zeros(10_000, 2), loc, torch.full_like(loc, scale)]
     for part in values:
         part.requires_grad_()
     mixture = DiagonalNormalMixture(*values)
     z = mixture.rsample()
     for gradient in torch.autograd.grad((z.square().sum(-1) + mixture.log_prob(z)).sum(), values):
         assert bool(gradient.isfinite().all())
+
+
+def test_weights_keep_their_digits_in_single_precision():
+    # Components of one first coordinate, in the second 5000 standard deviations apart.
+    def gradient(dtype):
+        loc = torch.tensor([[0.0, 0.0], [0.5, 5.0]], dtype=dtype)
+        scale = torch.tensor([1.0, 0.001], dtype=dtype).expand(2, 2)
+        logits = torch.tensor([0.0, 0.3], dtype=dtype, requires_grad=True)
+        with mock.patch("torch.randn_like", lambda like: torch.full_like(like, 0.3)):
+            torch.manual_seed(0)
+            z = DiagonalNormalMixture(
+                logits.expand(20, 2), loc.expand(20, 2, 2), scale.expand(20, 2, 2)
+            ).rsample()
+        return torch.autograd.grad(z[:, 1].sum(), logits)[0].double()
+
+    exact = gradient(torch.float64)
+    torch.testing.assert_close(gradient(torch.float32), exact, rtol=1e-4, atol=0)
 
 
 def test_shapes_and_parameters_are_checked():

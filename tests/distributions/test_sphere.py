@@ -215,3 +215,9 @@ def test_shapes_broadcast():
     uniform = UniformSphere(torch.zeros(2)).expand((4, 5))
     assert uniform.sample((7,)).shape == (7, 4, 5, 2)
     assert uniform.log_prob(z).shape == (7, 4, 5)
+
+
+def test_kl_between_spheres_of_different_dimension_is_refused():
+    q = PowerSpherical(torch.tensor([1.0, 0.0, 0.0]), torch.tensor(2.0))
+    with pytest.raises(ValueError, match="on one sphere, got 3 and 4 features"):
+        kl_divergence(q, UniformSphere(torch.zeros(4)))

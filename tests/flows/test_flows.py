@@ -313,3 +313,27 @@ def test_diagnostics_of_a_flow(name, context):
     assert pair.reconstruct(x).shape == x.shape
     with pytest.raises(ValueError, match="does not split into dimensions"):
         diagnostics.kl_per_dimension(pair, x)
+
+
+def frozen_pair():
+    torch.manual_seed(0)
+    posterior = posteriors.FlowPosterior(nn.Linear(5, 4), 2, transforms=[transforms.planar])
+    posterior.requires_grad_(False)
+    return ppvae.VAE(priors.StandardNormal(2), likelihoods.Normal(nn.Linear(2, 10)), posterior)
+
+
+def test_encoder_that_is_kept_as_it_is_scores_its_draws_without_an_inverse():
+    pair, x = frozen_pair(), torch.randn(20, 5)
+    before = pair.likelihood.network.weight.detach().clone()
+    ppvae.fit(pair, x, steps=2, compile=False)
+    assert not torch.equal(pair.likelihood.network.weight, before)
+
+
+def test_prior_is_refitted_to_draws_of_a_flow_without_inverse():
+    prior = priors.NormalMixture(2, components=2)
+    refitted = ppvae.refit_prior(
+        frozen_pair().requires_grad_(True), torch.randn(20, 5), prior, steps=2, compile=False
+    )
+    after = dict(refitted.prior.named_parameters())
+    assert any(not torch.equal(value, after[name]) for name, value in prior.named_parameters())
+    assert all(parameter.requires_grad for parameter in refitted.parameters())

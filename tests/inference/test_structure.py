@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import ppvae
 from ppvae import networks
+from ppvae.likelihoods import Categorical, Columns, Normal
 from tests.inference import store_pairs
 
 
@@ -137,6 +138,10 @@ DESCRIBED = {
     "an argument shared with an argument": lambda: Beside(Kept(SHARED), SHARED),
     "shared modules": lambda: nn.ModuleList([SHARED, nn.Sequential(SHARED, nn.ReLU())]),
     "tied by the constructor": lambda: Tied(3),
+    "classes with arguments": lambda: Columns(
+        nn.Linear(2, 3 + 2),
+        [(1, functools.partial(Categorical, levels=3)), (1, functools.partial(Normal))],
+    ),
     "a tuple": lambda: Kept((1, 2.5, (None, "x"))),
     "a list": lambda: Kept([1, [2]]),
     "a function of its argument": lambda: Activated(2.0),
@@ -196,6 +201,14 @@ INDESCRIBABLE = {
     ),
     "a tensor that is no buffer": (lambda: with_(Kept(1), mask=torch.ones(2)), "'mask' of Kept"),
     "a function": (lambda: Kept(torch.tanh), "is no number, string, class or module"),
+    "a function with arguments": (
+        lambda: Kept(functools.partial(torch.add, 1)),
+        "is no number, string, class or module",
+    ),
+    "a foreign class with arguments": (
+        lambda: Kept(functools.partial(dict, a=1)),
+        "dict.* is no nn.Module",
+    ),
     "a foreign class": (lambda: Kept(dict), "dict.* is no nn.Module"),
     "a drawn number": (lambda: Noise(False), "the attribute 'noise' of Noise"),
     "a drawn buffer": (lambda: Noise(True), r"the attribute 'drawn \(buffer\)' of Noise"),
@@ -229,3 +242,21 @@ def test_what_would_be_another_is_saved_without_structure(make, reason, tmp_path
         tensor.zero_()
     assert ppvae.load(tmp_path, pair=module) is module
     assert all(torch.equal(own[name], value) for name, value in values.items())
+
+
+def test_table_whose_families_have_arguments_is_loaded(tmp_path):
+    table = DESCRIBED["classes with arguments"]()
+    ppvae.save(table, tmp_path)
+    loaded, z, x = ppvae.load(tmp_path), torch.randn(4, 2), torch.tensor([2.0, 0.5])
+    assert torch.equal(loaded(z).log_prob(x), table(z).log_prob(x))
+
+
+@pytest.mark.parametrize("found", [3, [{"type": "ppvae.networks.MLP"}], {"type": "os.system"}])
+def test_partial_of_no_trusted_class_is_refused(found, tmp_path):
+    ppvae.save(DESCRIBED["classes with arguments"](), tmp_path)
+    path = tmp_path / "pair.json"
+    content = json.loads(path.read_text())
+    content["pair"]["arguments"]["groups"]["list"][0][1]["partial"] = found
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="partial of a class|neither of ppvae"):
+        ppvae.load(tmp_path)

@@ -194,8 +194,12 @@ def test_bad_arguments():
         priors.PseudoInputs((6,), components=0)
     with pytest.raises(ValueError, match=r"positive sizes, got 5 and \(3, 0\)"):
         priors.PseudoInputs((3, 0), components=5)
-    with pytest.raises(ValueError, match=r"that ascend, got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"that ascend .* got \(1, 1\)"):
         priors.PseudoInputs((6,), bounds=(1, 1))
+    with pytest.raises(ValueError, match=r"finite, got \(0, inf\)"):
+        priors.PseudoInputs((6,), bounds=(0, math.inf))
+    with pytest.raises(ValueError, match="rows without NaN"):
+        priors.PseudoInputs.from_data(torch.full((2, 6), math.nan), bounds=(0, 1))
     with pytest.raises(ValueError, match=r"rows of shape .* got shape \(6,\)"):
         priors.PseudoInputs.from_data(torch.zeros(6))
 
@@ -213,3 +217,30 @@ def test_assembled_from_training_data():
     for count in (0, len(digits.train) + 1):
         with pytest.raises(ValueError, match=f"1439 training data, got {count}"):
             pairs.assemble(digits, pseudo_inputs=count)
+
+
+class Labelled(nn.Module):
+    """Takes labels `(*)`, which are no vectors `(*, features)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.of_data, self.of_labels = nn.Linear(6, 4), nn.Embedding(3, 4)
+
+    def forward(self, x, label):
+        return self.of_data(x) + self.of_labels(label)
+
+
+@pytest.mark.parametrize("components", [1, 8])
+def test_labels_that_are_no_vectors_are_not_taken_for_components(components):
+    posterior = posteriors.DiagonalNormal(Labelled())
+    prior = priors.VampPrior(posterior, priors.PseudoInputs((6,), components))
+    with pytest.raises(ValueError, match=r"got a batch \(1, 8\) .* conditions \[\(8,\)\]"):
+        prior(torch.randint(3, (8,)))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_pseudo_inputs_with_a_dimension_too_many_are_refused(rows):
+    posterior = posteriors.DiagonalNormal(nn.Linear(6, 4))
+    prior = priors.VampPrior(posterior, priors.PseudoInputs((rows, 6), components=5))
+    with pytest.raises(ValueError, match=rf"got a batch \(5, {rows}\) of pseudo-inputs"):
+        prior()
