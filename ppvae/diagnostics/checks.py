@@ -87,7 +87,9 @@ def latents(subject: Subject) -> list[Finding]:
         parts = surgery(pair, batch, seed=seed, progress=subject.progress)
     except ValueError as error:
         return [*found, unknown("aggregate and prior", error)]
-    mean = {str(term): float(parts.terms["mean"].sel(term=term)) for term in parts.terms.term.values}
+    mean = {
+        str(term): float(parts.terms["mean"].sel(term=term)) for term in parts.terms.term.values
+    }
     gap = mean["marginal_kl"]
     return [
         *found,
@@ -112,7 +114,9 @@ def calibration(subject: Subject) -> list[Finding]:
     ranked = sbc(
         pair, batch, simulations=simulations, seed=subject.seed, progress=subject.progress
     )
-    p_values = np.concatenate([values.values.ravel() for values in ranked.p_value_adjusted.values()])
+    p_values = np.concatenate(
+        [values.values.ravel() for values in ranked.p_value_adjusted.values()]
+    )
     alarms = int((p_values < _ALARM).sum())
     found = [
         Finding(
@@ -153,7 +157,9 @@ def calibration(subject: Subject) -> list[Finding]:
 def predictions(subject: Subject) -> list[Finding]:
     """Rank each observed feature among replicates."""
     ranked = pit(subject.pair, subject.batch, seed=subject.seed, progress=subject.progress)
-    p_values = np.concatenate([values.values.ravel() for values in ranked.p_value_adjusted.values()])
+    p_values = np.concatenate(
+        [values.values.ravel() for values in ranked.p_value_adjusted.values()]
+    )
     share = float((p_values < _ALARM).mean())
     return [
         Finding(

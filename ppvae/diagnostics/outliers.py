@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 
 from ppvae.batches import Data
-from ppvae.diagnostics.importance import evidence
 from ppvae.diagnostics.exchangeable import upper_p_value
+from ppvae.diagnostics.importance import evidence
 from ppvae.traces import Pair
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing

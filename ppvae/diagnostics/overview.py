@@ -36,7 +36,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [str(finding) for finding in self.findings]
-        lines += [f"-     {name:22}not asked: --level {level}" for name, level in self.left.items()]
+        lines += [
+            f"-     {name:22}not asked: --level {level}" for name, level in self.left.items()
+        ]
         return "\n".join(lines)
 
     def to_arviz(self) -> Any:
