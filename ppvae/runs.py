@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,22 @@ class Run:
             units = sum(variance.size for variance in active.variance.values())
             lines += [f"  {'active latent units':32}{f'{active.count} of {units}':>12}"]
         return "\n".join(lines)
+
+    def examine(
+        self, pair: nn.Module, dataset: Dataset, split: str, effort: diagnostics.Effort, seed: int
+    ) -> str:
+        """Look with every diagnostic; write netCDF and figure, return one screen of text."""
+        found = diagnostics.diagnose(pair, getattr(dataset, split), effort=effort, seed=seed)
+        for finding in found.findings:
+            ranks = finding.results.get("prior_sbc")
+            if ranks is not None:
+                band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
+                self.figure("ranks", plots.rank_ecdf(ranks, band))
+        with tempfile.TemporaryDirectory() as folder:
+            whole_tree = Path(folder) / "diagnosis.nc"
+            found.to_arviz().to_netcdf(whole_tree, engine="h5netcdf")
+            write(self.folder / f"diagnosis-{split}.nc", whole_tree.read_bytes())
+        return str(found)
 
 
 def _drawn(pair: nn.Module, dataset: Dataset, n: int, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from torch import nn
 
-from ppvae import inference, pairs
+from ppvae import diagnostics, inference, pairs
 from ppvae.cli import errors, parts
 from ppvae.cli.options import parsers
 from ppvae.data import Dataset
@@ -18,6 +18,11 @@ from ppvae.isolation import seeded
 from ppvae.runs import Run
 
 _INTERRUPTED = 130  # as shells have it
+_LEVELS = {
+    "quick": diagnostics.QUICK,
+    "standard": diagnostics.STANDARD,
+    "deep": diagnostics.DEEP,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +174,8 @@ def _diagnose(
     parser: ArgumentParser, options: Namespace, about_data: list[str], about_pair: list[str]
 ) -> int:
     run, dataset, pair = _read(options, about_data, about_pair)
-    return _measure(run, pair, dataset, options.split, options.draws, options.seed)
+    effort = None if options.level is None else _LEVELS[options.level]
+    return _measure(run, pair, dataset, options.split, options.draws, options.seed, True, effort)
 
 
 def _sample(
@@ -189,9 +195,12 @@ def _measure(
     draws: int,
     seed: int,
     compile: bool = True,
+    effort: diagnostics.Effort | None = None,
 ) -> int:
     try:
         print(run.diagnose(pair, dataset, split, draws, seed, compile))
+        if effort is not None:
+            print(run.examine(pair, dataset, split, effort, seed))
     except KeyboardInterrupt:
         return errors.complain("interrupted while measuring; the pair is kept", _INTERRUPTED)
     finally:

@@ -18,6 +18,7 @@ from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior
 
 Split = Literal["train", "validation", "test"]
+Level = Literal["quick", "standard", "deep"]
 
 
 def fit(
@@ -99,6 +100,7 @@ def diagnose(
     run: Path,
     *,
     split: Split = "test",
+    level: Level | None = None,
     draws: int = 1000,
     seed: int = 0,
     pair: str | None = None,
@@ -106,12 +108,14 @@ def diagnose(
 ) -> int:
     """Measure the posterior of a run: every term of formula (2), with standard errors.
 
-    Prints a table, and writes it and the figures into the run's folder.
+    Prints a table, and writes it and the figures into the run's folder. With a level, also every
+    diagnostic that applies, each with a verdict, and `diagnosis-SPLIT.nc`, which ArviZ reads.
 
     Args:
         run: the run's folder.
         split: the data to measure on.
-        draws: draws per datapoint.
+        level: how closely to look: seconds, a minute, or as long as it takes.
+        draws: draws per datapoint of the table.
         seed: of the draws.
         pair: your own pair by import path, if its run could not keep its structure.
         trust: modules whose classes may be built, beside those of ppvae and torch.nn.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ppvae.batches import Batch
 from ppvae.diagnostics.amortization import gaps
@@ -78,7 +79,7 @@ def latents(subject: Subject) -> list[Finding]:
             "latents in use",
             Verdict.BAD if units.count == 0 else graded(unused, 1e-9, 1.1),
             f"{units.count} of {total} vary with the data",
-            "The others hold only noise: harmless, but a smaller latent space would do; if none is "
+            "The others hold only noise: harmless, but a smaller latent space would do. If none is "
             "in use, the decoder ignores z: warm the KL up.",
             {"active_units": units.variance},
         )
@@ -268,6 +269,10 @@ def unknown(name: str, error: Exception) -> Finding:
     """Return the finding that a check does not apply, and why."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return Finding(name, Verdict.UNKNOWN, "does not apply", first)
+
+
+def _all(values: xr.Dataset) -> NDArray[np.float64]:
+    return np.concatenate([array.values.ravel() for array in values.values()])
 
 
 def _with_error(row: xr.Dataset) -> str:

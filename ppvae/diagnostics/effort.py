@@ -37,4 +37,4 @@ STANDARD = Effort(datapoints=500, draws=1000, simulations=1000, searched=100)
 DEEP = Effort(
     datapoints=2000, draws=5000, simulations=5000, searched=500, annealed=50, temperatures=1000
 )
-"""As long as it takes: annealed importance sampling too, and bounds of log P(X) from both sides."""
+"""As long as it takes: annealed importance sampling, and bounds of log P(X) from both sides."""

@@ -125,7 +125,8 @@ def with_groups(base: Any, datasets: Mapping[str, xr.Dataset]) -> Any:
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
-        >>> with_groups(tree(groups, {}), {"gaps": xr.Dataset({"total": 1.0})})["gaps"]["total"].item()
+        >>> more = with_groups(tree(groups, {}), {"gaps": xr.Dataset({"total": 1.0})})
+        >>> more["gaps"]["total"].item()
         1.0
     """
     if isinstance(base, xr.DataTree):
