@@ -79,8 +79,8 @@ def latents(subject: Subject) -> list[Finding]:
             "latents in use",
             Verdict.BAD if units.count == 0 else graded(unused, 1e-9, 1.1),
             f"{units.count} of {total} vary with the data",
-            "The others hold only noise: harmless, but a smaller latent space would do. If none is "
-            "in use, the decoder ignores z: warm the KL up.",
+            "The others hold only noise: harmless, but a smaller latent space would do. If none "
+            "is in use, the decoder ignores z: warm the KL up.",
             {"active_units": units.variance},
         )
     ]
@@ -125,8 +125,8 @@ def calibration(subject: Subject) -> list[Finding]:
             Verdict.FINE if alarms == 0 else Verdict.LOOK,
             f"{alarms} of {len(p_values)} quantities are not as an exact guide's, on "
             f"{simulations} simulated datapoints",
-            "The guide's shift, width or correlations are off, by how much the coverage says; with "
-            "many simulations the smallest error shows.",
+            "The guide's shift, width or correlations are off, by how much the coverage says; "
+            "with many simulations the smallest error shows.",
             {"prior_sbc": ranked.ranks},
         )
     ]

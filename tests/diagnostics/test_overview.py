@@ -1,0 +1,127 @@
+"""One look at a posterior: right verdicts where all is known, reasons where nothing applies."""
+
+import itertools
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+import ppvae
+from ppvae import data, diagnostics, likelihoods, pairs
+from ppvae.diagnostics import Effort, Verdict, diagnose
+from ppvae.diagnostics.findings import graded, worst
+from tests.linear_gaussian import LinearGaussian
+
+EFFORT = Effort(datapoints=200, draws=200, simulations=400, searched=20)
+
+
+def verdicts(found):
+    return {finding.name: finding.verdict for finding in found.findings}
+
+
+def test_an_exact_guide_is_fine_throughout():
+    """False alarms of three families at 1 % each, and of regions at three standard errors."""
+    exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
+    found = verdicts(diagnose(exact.pair(), exact.draw(300, 1), effort=EFFORT))
+    found.pop("aggregate and prior")  # of so few datapoints KL[q(z) || p(z)] is biased upwards
+    assert set(found.values()) == {Verdict.FINE}, found
+
+
+def test_a_guide_that_is_too_narrow_is_found_out():
+    pair = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
+    narrow = LinearGaussian(**{**vars(pair), "scale": pair.scale * 0.4})
+    found = diagnose(narrow.pair(), pair.draw(300, 1), effort=EFFORT)
+    seen = verdicts(found)
+    assert seen["ranks (SBC)"] is Verdict.LOOK
+    assert seen["credible regions"] is Verdict.BAD
+    assert seen["importance weights"] is Verdict.BAD
+    assert "too sure of itself" in str(found)
+    gaps = next(f for f in found.findings if f.name == "gaps").results["gaps"]
+    # KL of the narrow guide in closed form: all of it is the encoder's.
+    exact = 2 * (0.5 * (0.16 - 1) - torch.tensor(0.4).log().item())
+    assert float(gaps.total.mean()) == pytest.approx(exact, abs=0.02)
+    assert float(gaps.amortization.mean()) == pytest.approx(exact, abs=0.02)
+
+
+class Outside(nn.Module):
+    """Two latents of odd names, one discrete; networks that take one batch dimension alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Conv1d(1, 4, 3)
+        self.decoder = nn.Linear(5, 6)
+
+    def model(self, series):
+        with pyro.plate("data", len(series)):
+            regime = pyro.sample("the regime", dist.Categorical(series.new_ones(3)))
+            level = pyro.sample("level/0", dist.Normal(series.new_zeros(2), 1.0).to_event(1))
+            one = nn.functional.one_hot(regime, 3).to(series.dtype)
+            together = torch.cat([one.expand(*level.shape[:-1], 3), level], -1)
+            loc = self.decoder(together.reshape(len(series), 5))
+            pyro.sample("series", dist.Normal(loc, 1.0).to_event(1), obs=series)
+
+    def guide(self, series):
+        hidden = self.encoder(series[:, None]).flatten(1)
+        with pyro.plate("data", len(series)):
+            pyro.sample("the regime", dist.Categorical(logits=hidden[:, :3]))
+            pyro.sample("level/0", dist.Normal(hidden[:, 3:5], 1.0).to_event(1))
+
+
+def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
+    torch.manual_seed(0)
+    effort = Effort(30, 30, simulations=50, searched=5, annealed=2, temperatures=3)
+    found = diagnose(Outside(), torch.randn(40, 6), effort=effort)
+    unknown = {f.name: f.advice for f in found.findings if f.verdict is Verdict.UNKNOWN}
+    assert {"gaps", "annealing"} <= unknown.keys()
+    assert all("'the regime'" in reason for reason in unknown.values()), unknown
+    names = set(verdicts(found))
+    assert {"guide, KL[Q||P(z|X)]", "importance weights", "latents in use"} <= names
+    assert {"ranks (SBC)", "credible regions", "likelihood (PIT)"} <= names
+    tree = found.to_arviz()
+    assert tree["posterior"]["level.0"].sizes["data"] == 30
+    assert tree["prior_sbc"]["the regime"].sizes["simulation"] == 50
+
+
+def test_a_pseudo_likelihood_has_no_evidence_and_says_so():
+    grey = data.split("grey", torch.rand(60, 5), torch.distributions.constraints.unit_interval)
+    pair = pairs.assemble(grey, latent=2, likelihood=likelihoods.GreyBernoulli)
+    found = diagnose(pair, grey.train, effort=EFFORT)
+    reasons = {f.name: f.advice for f in found.findings if f.verdict is Verdict.UNKNOWN}
+    assert {"guide", "likelihood", "calibration", "gaps"} <= reasons.keys()
+    assert all("pseudo-likelihood" in reasons[name] for name in ("guide", "gaps"))
+
+
+def test_what_is_not_asked_is_named_with_the_level_that_asks():
+    digits = data.digits()
+    found = diagnose(pairs.assemble(digits, latent=2), digits, effort=Effort(20, 30))
+    lines = str(found).splitlines()
+    assert lines[0] == "20 datapoints, nats per datapoint"
+    assert [line.split() for line in lines[-3:]] == [
+        ["-", "calibration", "not", "asked;", "level", "standard"],
+        ["-", "gaps", "not", "asked;", "level", "standard"],
+        ["-", "annealing", "not", "asked;", "level", "deep"],
+    ]
+    assert max(map(len, lines)) <= 100
+
+
+def test_levels_ask_more_and_more():
+    levels = [diagnostics.QUICK, diagnostics.STANDARD, diagnostics.DEEP]
+    for less, more in itertools.pairwise(levels):
+        assert all(vars(more)[name] >= amount for name, amount in vars(less).items())
+
+
+def test_nothing_is_changed():
+    digits = data.digits()
+    pair = pairs.assemble(digits, latent=2)
+    ppvae.fit(pair, digits, epochs=1)
+    before = {name: value.clone() for name, value in pair.state_dict().items()}
+    first = str(diagnose(pair, digits, effort=Effort(20, 30, simulations=20)))
+    assert str(diagnose(pair, digits, effort=Effort(20, 30, simulations=20))) == first
+    assert all(torch.equal(before[name], value) for name, value in pair.state_dict().items())
+
+
+def test_verdicts():
+    assert [graded(v, 1, 2) for v in (0.5, 1, 2)] == [Verdict.FINE, Verdict.LOOK, Verdict.BAD]
+    assert worst([Verdict.UNKNOWN, Verdict.LOOK, Verdict.FINE]) is Verdict.LOOK
