@@ -1,5 +1,6 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
+from ppvae.diagnostics.amortization import gaps
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
@@ -10,6 +11,7 @@ __all__ = [
     "active_units",
     "evidence",
     "from_pyro_svi",
+    "gaps",
     "kl_per_dimension",
     "pareto_k",
     "summarize",
