@@ -8,6 +8,7 @@ from ppvae.diagnostics.convergence import convergence, gradient_signal
 from ppvae.diagnostics.credible_regions import Coverage, coverage
 from ppvae.diagnostics.disentanglement import disentanglement
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
+from ppvae.diagnostics.amortization import gaps
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
@@ -51,6 +52,7 @@ __all__ = [
     "evidence",
     "from_pyro_svi",
     "gradient_signal",
+    "gaps",
     "kl_per_dimension",
     "mmd",
     "outlier_score",

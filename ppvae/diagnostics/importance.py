@@ -17,7 +17,6 @@ from ppvae.isolation import isolated
 from ppvae.traces import Pair, Structure
 
 _MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
-_TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
 
 
 def weights(
@@ -53,7 +52,7 @@ def weights(
     with isolated(pair, seed):
         columns = []
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):
-            _refuse_degenerate(structure)
+            refuse_degenerate(structure)
             columns.append(torch.cat([part.log_weights for part in parts]))
     values = _finite(torch.cat(columns, dim=1))
     return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
@@ -119,8 +118,8 @@ def evidence(
     measured: list[dict[str, Tensor]] = []
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
-            _refuse_degenerate(structure)
-            _refuse_unnormalised(structure)
+            refuse_degenerate(structure)
+            refuse_unnormalised(structure)
             measured.append(_terms(parts, memory))
     variables = {
         name: ("data", _finite(torch.cat([chunk[name] for chunk in measured]), name))
@@ -173,7 +172,7 @@ def pareto_k(
     shapes, sizes = [], []
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):
-            _refuse_degenerate(structure)
+            refuse_degenerate(structure)
             log_weights = torch.cat([part.log_weights for part in parts])
             shapes.append(tail_shape(log_weights, memory=memory))
             relative = log_weights.double().softmax(0)
@@ -188,7 +187,7 @@ def pareto_k(
 
 
 def summarize(evidence: xr.Dataset) -> xr.Dataset:
-    """Average the terms of formula (2) over the data, with two standard errors.
+    """Average what was measured per datapoint over the data, with two standard errors.
 
     - `standard_error`: of the mean over datapoints drawn anew from the same source, draws
       included: the sample standard deviation of the per-datapoint values over sqrt(data). It is
@@ -197,7 +196,8 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
       one that more draws reduce.
 
     Args:
-        evidence: what `evidence` returned.
+        evidence: what `evidence` or `gaps` returned; each of its variables that has a companion of
+            the suffix `_error` is a term.
 
     Returns:
         `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`;
@@ -210,17 +210,18 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
         >>> summarize(terms).sel(term="elbo")["mean"].shape
         ()
     """
-    values = np.stack([evidence[name].values for name in _TERMS])
-    errors = np.stack([evidence[f"{name}_error"].values for name in _TERMS])
+    terms = [str(name) for name in evidence if f"{name}_error" in evidence]
+    values = np.stack([evidence[name].values for name in terms])
+    errors = np.stack([evidence[f"{name}_error"].values for name in terms])
     n = values.shape[1]
-    spread = values.std(1, ddof=1) if n > 1 else np.full(len(_TERMS), math.nan)
+    spread = values.std(1, ddof=1) if n > 1 else np.full(len(terms), math.nan)
     return xr.Dataset(
         {
             "mean": ("term", values.mean(1)),
             "standard_error": ("term", spread / math.sqrt(n)),
             "monte_carlo_error": ("term", np.sqrt(np.square(errors).sum(1)) / n),
         },
-        coords={"term": list(_TERMS)},
+        coords={"term": terms},
         attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
     )
 
@@ -265,12 +266,14 @@ def _error(values: Tensor) -> Tensor:
     return values.std(0) / math.sqrt(count)
 
 
-def _refuse_degenerate(structure: Structure) -> None:
+def refuse_degenerate(structure: Structure) -> None:
+    """Raise ValueError for a latent site whose log weights are no log densities, by name."""
     for name, reason in structure.degenerate.items():
         raise ValueError(f"importance weights are not defined: at latent site {name!r} {reason}")
 
 
-def _refuse_unnormalised(structure: Structure) -> None:
+def refuse_unnormalised(structure: Structure) -> None:
+    """Raise ValueError for an observed site that is no density of the data, by name."""
     for name, reason in structure.unnormalised.items():
         raise ValueError(
             f"log P(X) is not defined for this pair: at site {name!r} {reason}; `weights` and "

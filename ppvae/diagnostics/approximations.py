@@ -1,0 +1,34 @@
+"""What an approximate posterior with parameters for each datapoint can do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self, TypeAlias
+
+from torch import Tensor
+
+Values: TypeAlias = Mapping[str, Tensor]
+"""Draws of every latent, `(draw, *plates, *event)`, the draws left of every plate of the pair."""
+
+
+class Approximation(ABC):
+    """A distribution of all latents whose parameters each datapoint has for itself."""
+
+    @abstractmethod
+    def offsets(self) -> list[Tensor]:
+        """Return zeros of the shape of the coordinates in which it can be moved."""
+
+    @abstractmethod
+    def moved(self, offsets: Sequence[Tensor]) -> Self:
+        """Return it at other parameters; an offset of 1 moves it by about its own width."""
+
+    @abstractmethod
+    def rescaled(self) -> Self:
+        """Return the same distribution, its coordinates measured by its present width."""
+
+    @abstractmethod
+    def rsample(self, draws: int) -> Values:
+        """Return draws that gradients pass through."""
+
+    @abstractmethod
+    def log_prob(self, values: Values) -> Tensor:
+        """Return the log density of all latents together in nats, `(draw, data)`."""

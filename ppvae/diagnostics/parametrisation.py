@@ -1,0 +1,154 @@
+"""The parameters of a distribution, set free."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.distributions.torch_distribution import ExpandedDistribution
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Transform,
+    TransformedDistribution,
+    transform_to,
+)
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """A distribution as a function of unconstrained tensors.
+
+    Args:
+        raw: the tensors that give the distribution it was made of.
+        unbounded: which numbers in them are the parameter's own, no bound being mapped away.
+        build: makes the distribution of such tensors.
+    """
+
+    raw: tuple[Tensor, ...]
+    unbounded: tuple[Tensor, ...]
+    build: Callable[[Sequence[Tensor]], Any]
+
+
+@functools.singledispatch
+def parametrisation(distribution: Any) -> Parametrisation:
+    """Set the parameters of a distribution free, those that its `arg_constraints` name.
+
+    Each is an independent tensor mapped by `transform_to` of its constraint. Where one parameter
+    replaces another, such as a covariance and its Cholesky factor, the constructor's last is
+    taken; other arguments of the constructor stay what they are. Of `to_event`, and of a
+    `TransformedDistribution` whose transforms hold numbers only, the base is set free.
+
+    Raises:
+        ValueError: if it cannot be rebuilt from such parameters; the message continues "its
+            distribution ...".
+
+    Example:
+        >>> normal = torch.distributions.Normal(torch.zeros(3), torch.ones(3))
+        >>> free = parametrisation(normal)
+        >>> free.build([raw + 1 for raw in free.raw]).scale
+        tensor([2.7183, 2.7183, 2.7183])
+    """
+    family = type(distribution)
+    if isinstance(inspect.getattr_static(family, "arg_constraints"), property):
+        raise ValueError(f"{family.__name__} has parameters whose ranges depend on each other")
+    fixed, names = _arguments(distribution)
+    if not names:
+        raise ValueError(f"{family.__name__} has no parameters that could be set free")
+    batch_shape, raw, unbounded, transforms = distribution.batch_shape, [], [], []
+    for name in names:
+        constraint = distribution.arg_constraints[name]
+        try:
+            transform = transform_to(constraint)
+        except NotImplementedError:
+            raise ValueError(
+                f"{family.__name__} has the parameter {name!r}, whose range depends on others"
+            ) from None
+        value = torch.as_tensor(getattr(distribution, name))
+        event_shape = value.shape[value.dim() - constraint.event_dim :]
+        value = value.expand(*batch_shape, *event_shape)
+        inverse = transform.inv(value)
+        if not bool(inverse.isfinite().all()):
+            raise ValueError(f"{family.__name__} has {name!r} at the bound of its range")
+        same = inverse.shape == value.shape
+        raw.append(inverse.clone())
+        unbounded.append(inverse == value if same else torch.zeros_like(inverse).bool())
+        transforms.append(transform)
+
+    def build(values: Sequence[Tensor]) -> Any:
+        parameters = {
+            name: transform(value)
+            for name, transform, value in zip(names, transforms, values, strict=True)
+        }
+        return family(**fixed, **parameters, validate_args=False)
+
+    return Parametrisation(tuple(raw), tuple(unbounded), build)
+
+
+@parametrisation.register(Independent)
+def _independent(distribution: "Independent[Distribution]") -> Parametrisation:
+    inner = parametrisation(distribution.base_dist)
+    dims = distribution.reinterpreted_batch_ndims
+    return Parametrisation(
+        inner.raw, inner.unbounded, lambda values: inner.build(values).to_event(dims)
+    )
+
+
+@parametrisation.register(ExpandedDistribution)
+def _expanded(distribution: Any) -> Parametrisation:
+    base = distribution.base_dist
+    if base.batch_shape != distribution.batch_shape:
+        raise ValueError(
+            f"{type(base).__name__} has one draw for several datapoints; give it the batch shape "
+            "of its plates"
+        )
+    return parametrisation(base)
+
+
+@parametrisation.register(TransformedDistribution)
+def _transformed(distribution: TransformedDistribution) -> Parametrisation:
+    if distribution.arg_constraints:  # a family of its own, such as LogNormal
+        return parametrisation.dispatch(object)(distribution)
+    for transform in distribution.transforms:
+        if not _only_numbers(transform):
+            raise ValueError(
+                f"{type(distribution).__name__} has the transform {type(transform).__name__}, "
+                "whose own parameters cannot be set free"
+            )
+    inner = parametrisation(distribution.base_dist)
+    family, transforms = type(distribution), distribution.transforms
+    return Parametrisation(
+        inner.raw,
+        inner.unbounded,
+        lambda values: family(inner.build(values), transforms, validate_args=False),
+    )
+
+
+def _arguments(distribution: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the constructor's fixed arguments and the names of those that can be set free."""
+    fixed: dict[str, Any] = {}
+    needed: list[str] = []
+    alternatives: list[str] = []
+    for name, argument in inspect.signature(type(distribution).__init__).parameters.items():
+        if name in distribution.arg_constraints and hasattr(distribution, name):
+            (alternatives if argument.default is None else needed).append(name)
+        elif name not in ("self", "validate_args") and hasattr(distribution, name):
+            fixed[name] = getattr(distribution, name)
+    return fixed, needed + alternatives[-1:]
+
+
+def _only_numbers(transform: Transform) -> bool:
+    """Tell whether a transform holds nothing but numbers and other such transforms."""
+    held = [
+        value for name, value in vars(transform).items() if name not in ("_inv", "_cached_x_y")
+    ]
+    flat = [item for value in held for item in (value if isinstance(value, list) else [value])]
+    return all(
+        _only_numbers(item)
+        if isinstance(item, Transform) and not isinstance(item, torch.nn.Module)
+        else item is None or isinstance(item, int | float)
+        for item in flat
+    )

@@ -1,0 +1,428 @@
+"""`gaps` against closed forms, on linear-Gaussian pairs and on conjugate pairs in plain Pyro."""
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+from torch.distributions import MultivariateNormal, kl_divergence
+
+import ppvae
+from ppvae import diagnostics, likelihoods, posteriors, priors
+from tests import strangers
+from tests.linear_gaussian import LinearGaussian
+
+SIGMA = 5.0  # a false alarm in 2 million for each number that is compared
+ROUNDING = 2e-3  # nats that an optimum found by steps may lack
+
+
+def correlated(perturbation):
+    """A frozen correlated pair, of which the diagonal family leaves 0.7911 nats."""
+    torch.manual_seed(0)
+    loadings = torch.randn(6, 3) @ torch.tensor(
+        [[1.0, 0.8, 0.6], [0.0, 0.6, 0.5], [0.0, 0.0, 0.6]]
+    )
+    loadings = loadings.double()
+    precision = torch.eye(3).double() + loadings.T @ loadings
+    slope = torch.linalg.solve(precision, loadings.T)
+    slope = slope + perturbation * torch.randn(3, 6).double()
+    scale = precision.diagonal().rsqrt() * math.exp(perturbation)
+    zeros = torch.zeros(6).double()
+    return LinearGaussian(loadings, zeros, 1.0, slope, torch.zeros(3).double(), scale)
+
+
+def left_by_diagonal(precision):
+    """KL from the best diagonal normal to a normal of that precision."""
+    return float(0.5 * (precision.diagonal().log().sum() - torch.logdet(precision)))
+
+
+def agrees(found, name, exact, slack=ROUNDING):
+    """Every datapoint within `SIGMA` standard errors, and their mean too."""
+    difference = found[name].values - np.asarray(exact)
+    error = found[f"{name}_error"].values
+    assert (abs(difference) <= SIGMA * error + slack).all(), name
+    mean_error = math.sqrt(np.square(error).sum()) / len(error)
+    assert abs(difference.mean()) <= SIGMA * mean_error + slack, name
+
+
+def test_gaps_of_a_correlated_pair_are_its_closed_forms():
+    case = correlated(0.2)
+    x = case.draw(50, seed=1)
+    known = left_by_diagonal(case.posterior(x).precision_matrix[0])
+    assert known == pytest.approx(0.7911, abs=1e-4)
+    terms = case.terms(x)
+    assert float(terms["posterior_kl"].mean()) > 1.5 * known
+    found = diagnostics.gaps(case.pair(), x, seed=2)
+    agrees(found, "total", terms["posterior_kl"])
+    agrees(found, "approximation", np.full(50, known))
+    agrees(found, "amortization", terms["posterior_kl"] - known)
+    agrees(found, "correlation", np.full(50, known))
+    agrees(found, "log_evidence", terms["log_evidence"])
+    agrees(found, "elbo", terms["elbo"])
+    assert bool(found.converged.all())
+    summary = diagnostics.summarize(found)
+    assert float(summary["monte_carlo_error"].sel(term="approximation")) < 0.01
+    assert float(summary["mean"].sel(term="approximation")) == pytest.approx(known, abs=0.05)
+
+
+@pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_exact_guide_leaves_no_gap(dtype, memory):
+    case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
+    x = case.draw(30, seed=2)
+    found = diagnostics.gaps(case.pair(dtype), x, draws=50, steps=200, memory=memory)
+    for name in ("total", "approximation", "amortization", "correlation"):
+        assert abs(found[name].values).max() < ROUNDING, name
+    assert abs(found.log_evidence.values - case.terms(x)["log_evidence"].numpy()).max() < 1e-3
+    assert bool(found.converged.all())
+
+
+def test_a_correlated_family_leaves_nothing():
+    case = correlated(0.0)
+    x = case.draw(20, seed=1)
+    encoder = nn.Linear(6, 9).double()
+    diagonal = case.pair()
+    pair = ppvae.VAE(diagonal.prior, diagonal.likelihood, posteriors.FullRankNormal(encoder))
+    torch.nn.init.normal_(encoder.weight, std=0.1, generator=torch.Generator().manual_seed(3))
+    found = diagnostics.gaps(pair, x, draws=300)
+    agrees(found, "approximation", np.zeros(20))
+    agrees(found, "correlation", np.zeros(20))
+    with torch.no_grad():
+        exact = kl_divergence(pair.encode(x), case.posterior(x))
+    assert float(exact.mean()) > 1
+    agrees(found, "amortization", exact)
+
+
+def far_away(case):
+    """Return the case with a guide of a hundredth of the right width, three of the prior's off."""
+    intercept = case.intercept + 3.0
+    return LinearGaussian(case.loadings, case.offset, 1.0, case.slope, intercept, case.scale / 100)
+
+
+def test_an_overconfident_guide_far_away_is_led_home():
+    case = correlated(0.0)
+    x = case.draw(20, seed=1)
+    shifted = far_away(case)
+    found = diagnostics.gaps(shifted.pair(), x, draws=300, steps=800)
+    assert bool(found.converged.all())
+    known = left_by_diagonal(case.posterior(x).precision_matrix[0])
+    agrees(found, "approximation", np.full(20, known))
+    agrees(found, "amortization", shifted.terms(x)["posterior_kl"] - known)
+
+
+def test_a_search_that_has_not_arrived_says_so():
+    case = far_away(correlated(0.0))
+    x = case.draw(10, seed=1)
+    found = diagnostics.gaps(case.pair(), x, steps=100)
+    assert not bool(found.converged.any())
+    assert bool((found.rise > 0).all())
+
+
+class OddPlates:
+    """a ~ N(0, 1), b_t | a ~ N(a, 1), x_t | b_t ~ N(b_t, 1) for 3 times; a guide of independent
+    normals, off by some."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-2):
+            a = pyro.sample("odd name", dist.Normal(x.new_zeros(()), 1.0))
+            with pyro.plate("time", x.shape[1], dim=-1):
+                b = pyro.sample("b", dist.Normal(a, 1.0))
+                pyro.sample("seen", dist.Normal(b, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-2):
+            pyro.sample("odd name", dist.Normal(x.mean(1, keepdim=True) / 2, 0.4))
+            with pyro.plate("time", x.shape[1], dim=-1):
+                pyro.sample("b", dist.Normal(x / 2, 0.9))
+
+    def exact(self, x):
+        # Over (a, b_1, b_2, b_3), of which x sees b.
+        precision = torch.diag(torch.tensor([4.0, 2.0, 2.0, 2.0]))
+        precision[0, 1:] = precision[1:, 0] = -1
+        loc = torch.linalg.solve(precision, torch.cat([torch.zeros(len(x), 1), x], 1).T).T
+        posterior = MultivariateNormal(loc, precision_matrix=precision)
+        guide_loc = torch.cat([x.mean(1, keepdim=True) / 2, x / 2], 1)
+        guide = MultivariateNormal(
+            guide_loc, scale_tril=torch.diag(torch.tensor([0.4, 0.9, 0.9, 0.9]))
+        )
+        evidence = MultivariateNormal(torch.zeros(3), 1 + 2 * torch.eye(3)).log_prob(x)
+        return kl_divergence(guide, posterior), left_by_diagonal(precision), evidence
+
+
+@pytest.fixture
+def double_precision():
+    # Pairs without parameters do not tell a dtype: data are cast to torch's default.
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
+def test_two_latents_and_a_plate(memory):
+    x = 2 * torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+    total, known, evidence = OddPlates().exact(x)
+    assert known > 0.1
+    found = diagnostics.gaps(OddPlates(), x, memory=memory)
+    agrees(found, "total", total)
+    agrees(found, "approximation", np.full(20, known))
+    agrees(found, "amortization", total - known)
+    agrees(found, "correlation", np.full(20, known))
+    agrees(found, "log_evidence", evidence)
+
+
+class Conjugate:
+    """A pair whose posterior is of the guide's family; the guide is off by a factor 1.5."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            self.likelihood(pyro.sample("z/odd", self.prior()), x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z/odd", self.posterior(x, 1.5))
+
+
+class LogNormal(Conjugate):
+    def prior(self):
+        return dist.LogNormal(torch.zeros(()), 1.0)
+
+    def likelihood(self, z, x):
+        pyro.sample("x", dist.Normal(z.log(), 1.0), obs=x)
+
+    def posterior(self, x, factor):
+        return dist.LogNormal(x / 2 * factor, math.sqrt(0.5) / factor)
+
+
+class Exponential(LogNormal):
+    """The same, a normal pushed through exp: not a family of its own."""
+
+    def posterior(self, x, factor):
+        normal = dist.Normal(x / 2 * factor, math.sqrt(0.5) / factor)
+        return dist.TransformedDistribution(normal, dist.transforms.ExpTransform())
+
+
+class Gamma(Conjugate):
+    def prior(self):
+        return dist.Gamma(torch.tensor(2.0), 1.0)
+
+    def likelihood(self, z, x):
+        pyro.sample("x", dist.Poisson(z), obs=x.abs().round())
+
+    def posterior(self, x, factor):
+        return dist.Gamma((2 + x.abs().round()) * factor, 2.0)
+
+
+class Dirichlet(Conjugate):
+    def prior(self):
+        return dist.Dirichlet(torch.ones(3))
+
+    def likelihood(self, z, x):
+        pyro.sample("x", dist.Categorical(z), obs=(x > 0).long() + (x > 2))
+
+    def posterior(self, x, factor):
+        seen = torch.eye(3)[(x > 0).long() + (x > 2)]
+        return dist.Dirichlet((1 + seen) * factor)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("family", [LogNormal, Exponential, Gamma, Dirichlet])
+def test_families_that_hold_the_posterior(family):
+    pair = family()
+    x = 3 * torch.randn(20, generator=torch.Generator().manual_seed(1))
+    exact = kl_divergence(pair.posterior(x, 1.5), pair.posterior(x, 1.0)).numpy()
+    assert exact.mean() > 0.05
+    found = diagnostics.gaps(pair, x)
+    agrees(found, "total", exact)
+    agrees(found, "amortization", exact)
+    agrees(found, "approximation", np.zeros(20))
+    if issubclass(family, LogNormal):  # normal on the logarithm
+        agrees(found, "correlation", np.zeros(20))
+    else:
+        below = found.correlation - SIGMA * found.correlation_error
+        assert bool((below < 0).all())
+        assert float(found.correlation.mean()) < 0
+
+
+EXACT = {
+    strangers.PlateNotRightmost: (3,),
+    strangers.OneBatchDimension: (1,),
+    strangers.RefusesTwo: (1,),
+    strangers.FixedPlate: (1,),
+}
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize(("stranger", "shape"), EXACT.items())
+def test_exact_strangers_have_no_gap(stranger, shape):
+    x = torch.randn(64, *shape, generator=torch.Generator().manual_seed(1))
+    found = diagnostics.gaps(stranger(), x, draws=20, steps=16, particles=2)
+    for name in ("total", "approximation", "amortization", "correlation"):
+        agrees(found, name, np.zeros(64))
+    agrees(found, "log_evidence", stranger().log_evidence(x))
+    assert float(found.total_error.max()) < 0.05
+    assert abs(found.amortization.values).max() < 1e-9
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_masked_observations_count_where_they_are_seen():
+    generator = torch.Generator().manual_seed(1)
+    x, seen = torch.randn(30, 4, generator=generator), torch.rand(30, 4, generator=generator) < 0.6
+    found = diagnostics.gaps(strangers.MaskedLoop(), (x, seen), draws=20, steps=16)
+    agrees(found, "total", np.zeros(30))
+    agrees(found, "log_evidence", strangers.MaskedLoop().log_evidence(x, seen))
+    assert float(found.total_error.max()) < 0.05
+    assert abs(found.amortization.values).max() < 1e-9
+
+
+class SummedOut(strangers.Marginalised):
+    """A bimodal prior of which the model sums the component out, and a normal guide."""
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_a_site_that_the_model_sums_out():
+    pair, x = SummedOut(), torch.linspace(-4, 4, 15)
+    grid = torch.linspace(-14, 14, 8001)[:, None]
+    components = torch.distributions.Normal(torch.tensor(pair.locs), 1.0)
+    prior = torch.logsumexp(components.log_prob(grid) + torch.tensor(pair.weights).log(), -1)
+    log_joint = prior[:, None] + torch.distributions.Normal(grid, 1.0).log_prob(x)
+    q = torch.distributions.Normal(x / 2, 1.0).log_prob(grid)
+    elbo = torch.trapezoid(q.exp() * (log_joint - q), grid, dim=0)
+    found = diagnostics.gaps(pair, x, seed=1)
+    evidence = pair.log_evidence(x)
+    agrees(found, "total", evidence - elbo)
+    agrees(found, "log_evidence", evidence)
+    assert bool((found.approximation > -SIGMA * found.approximation_error).all())
+    # In one dimension a normal has no correlation to add.
+    agrees(found, "correlation", np.zeros(15), slack=0.01)
+
+
+class Masked(OddPlates):
+    def guide(self, x):
+        with pyro.poutine.mask(mask=x.sum(1, keepdim=True) > 0):
+            super().guide(x)
+
+
+class PlainGuide(nn.Module):
+    def __init__(self, posterior):
+        super().__init__()
+        self.posterior = posterior
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("code", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("code", self.posterior(x))
+
+
+def shifted_normal(x):
+    affine = dist.transforms.AffineTransform(x, 1.0)
+    return dist.TransformedDistribution(dist.Normal(torch.zeros_like(x), 1.0), affine)
+
+
+def noisy(x):
+    return dist.Normal(x + torch.randn_like(x), 1.0)
+
+
+REFUSED = {
+    "chain": (strangers.TwoLatents(), "site 'odd name' its parameters differ between two runs"),
+    "top-down": (strangers.TopDown(), "site 'b' its parameters differ between two runs"),
+    "discrete": (strangers.SampledDiscrete(), "site 'k' its draws are discrete"),
+    "mixture": (strangers.Marginalised(), "site 'z' its draws are discrete or have no gradient"),
+    "masked": (Masked(), "site 'odd name' it is masked"),
+    "uniform": (
+        PlainGuide(lambda x: dist.Uniform(x - 1, x + 1)),
+        "site 'code' its distribution Uniform has parameters whose ranges depend on each other",
+    ),
+    "transform": (PlainGuide(shifted_normal), "has the transform AffineTransform, whose own"),
+    "random": (PlainGuide(noisy), "site 'code' its parameters differ between two runs"),
+    "point": (PlainGuide(lambda x: dist.Delta(x)), "'code' the guide gives a single point"),
+}
+
+
+@pytest.mark.parametrize(("pair", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_optimised_is_refused_by_name(pair, message):
+    x = torch.randn(64, 3) if isinstance(pair, OddPlates) else torch.randn(64)
+    with pytest.raises(ValueError, match=message):
+        diagnostics.gaps(pair, x)
+
+
+def test_a_pseudo_likelihood_is_refused():
+    pair = ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.GreyBernoulli(nn.Linear(2, 5)),
+        posteriors.DiagonalNormal(nn.Linear(5, 4)),
+    )
+    with pytest.raises(ValueError, match="log P.X. is not defined for this pair: at site 'x'"):
+        diagnostics.gaps(pair, torch.rand(4, 5))
+
+
+def test_evidence_from_elsewhere():
+    case = correlated(0.2)
+    x = case.draw(6, seed=1)
+    terms = case.terms(x)
+    exact = xr.Dataset(
+        {
+            "log_evidence": ("data", terms["log_evidence"].numpy()),
+            "log_evidence_error": ("data", np.full(6, 0.5)),
+        }
+    )
+    found = diagnostics.gaps(
+        case.pair(), x, log_evidence=exact, normal=False, draws=200, memory=10**6
+    )
+    assert found.log_evidence.equals(exact.log_evidence)
+    assert np.allclose(found.total_error**2, 0.5**2 + found.elbo_error**2)
+    assert np.allclose(
+        found.amortization_error**2, found.elbo_error**2 + found.optimal_elbo_error**2
+    )
+    assert bool(found.pareto_k.isnull().all())
+    assert "correlation" not in found
+    agrees(found, "total", terms["posterior_kl"])
+    own = diagnostics.evidence(case.pair(), x, draws=30)
+    assert diagnostics.gaps(case.pair(), x, log_evidence=own, steps=8).sizes == {"data": 6}
+
+
+def evidence_like(rows, name="log_evidence", value=0.0):
+    values = ("data", np.full(rows, value))
+    return xr.Dataset({name: values, "log_evidence_error": values})
+
+
+BAD = {
+    "draws": ({"draws": 1}, "draws must be at least 2, got 1"),
+    "steps": ({"steps": 7}, "steps must be at least 8, got 7"),
+    "particles": ({"particles": 0}, "particles must be at least 1, got 0"),
+    "memory": ({"memory": 0}, "memory must be at least 1, got 0"),
+    "rate": ({"learning_rate": math.nan}, "learning_rate must be positive, got nan"),
+    "tolerance": ({"tolerance": -1.0}, "tolerance must be at least 0 nats, got -1"),
+    "names": ({"log_evidence": evidence_like(3, "elbo")}, "must hold log_evidence and log_ev"),
+    "rows": ({"log_evidence": evidence_like(4)}, "one value for each of 3 datapoints"),
+    "nan": ({"log_evidence": evidence_like(3, value=math.nan)}, "'log_evidence' that is NaN"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_arguments_are_refused(arguments, message):
+    case = LinearGaussian.random(1)
+    with pytest.raises(ValueError, match=message):
+        diagnostics.gaps(case.pair(), case.draw(3, seed=1), **arguments)
+
+
+def test_same_seed_same_result_whatever_the_caller_drew():
+    case = LinearGaussian.random(15)
+    x, pair = case.draw(5, seed=16), case.pair()
+    settings = {"draws": 20, "steps": 12}
+    first = diagnostics.gaps(pair, x, seed=1, **settings)
+    torch.rand(17)
+    assert diagnostics.gaps(pair, x, seed=1, **settings).equals(first)
+    assert not diagnostics.gaps(pair, x, seed=2, **settings).equals(first)
