@@ -1,6 +1,7 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
 from ppvae.diagnostics.annealing import ais, bdmc
+from ppvae.diagnostics.bounds import bound_table
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
 from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
@@ -11,6 +12,7 @@ __all__ = [
     "active_units",
     "ais",
     "bdmc",
+    "bound_table",
     "evidence",
     "from_pyro_svi",
     "kl_per_dimension",
