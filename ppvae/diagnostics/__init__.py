@@ -9,6 +9,7 @@ from ppvae.diagnostics.credible_regions import Coverage, coverage
 from ppvae.diagnostics.disentanglement import disentanglement
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
 from ppvae.diagnostics.amortization import gaps
+from ppvae.diagnostics.bounds import bound_table
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
@@ -49,6 +50,7 @@ __all__ = [
     "coverage",
     "diagnose",
     "disentanglement",
+    "bound_table",
     "evidence",
     "from_pyro_svi",
     "gradient_signal",

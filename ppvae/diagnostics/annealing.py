@@ -59,8 +59,8 @@ def ais(
     - `log_evidence_error`: its standard error, from the spread of the chains' weights (delta
       method). With few chains it is itself uncertain, and for a single one NaN;
     - `effective_sample_size` = (sum w)^2 / sum w^2, between 1 and the number of chains;
-    - `acceptance`: mean rate at which trajectories were accepted, the pilot aiming at 0.65. NaN
-      with one temperature, where there are none;
+    - `acceptance`: mean rate at which trajectories were accepted; the pilot aims at 0.65 for the
+      harmonic mean over chains, so this is higher. NaN with one temperature, where there are none;
     - `log_weight`: log w of each chain.
 
     One temperature is plain importance sampling from f_0. Factors of plates and of
@@ -202,28 +202,27 @@ def bdmc(
             upper.append(-_log_mean(back)[0])
     bounds = {"lower": torch.cat(lower), "upper": torch.cat(upper)}
     gap = bounds["upper"] - bounds["lower"]
-    variables = {name: ("simulation", _array(values)) for name, values in bounds.items()}
-    for name, mean, values in (
-        ("lower", "lower_mean", bounds["lower"]),
-        ("upper", "upper_mean", bounds["upper"]),
-        ("gap", "gap", gap),
-    ):
-        variables |= {mean: ((), float(values.mean())), f"{name}_error": ((), _error(values))}
-    return xr.Dataset(
-        variables, attrs={"units": "nats", "temperatures": temperatures, "chains": chains}
+    means = {"lower_mean": bounds["lower"], "upper_mean": bounds["upper"], "gap": gap}
+    measured = xr.Dataset(
+        {name: ("simulation", _array(values)) for name, values in bounds.items()},
+        attrs={"units": "nats", "temperatures": temperatures, "chains": chains},
     )
+    for name, values in means.items():
+        measured[name] = float(values.mean())
+        measured[f"{name.removesuffix('_mean')}_error"] = _error(values)
+    return measured
 
 
 def _chains(
     pair: Pair,
     batch: Batch,
     annealing: Annealing,
-    passes: int,
+    runs: int,
     memory: int,
     progress: bool | None,
 ) -> Iterator[Chains]:
     """Cut the data into chunks whose chains stay within `memory`; count what they do."""
-    transitions = annealing.pilot_transitions + passes * (annealing.temperatures - 1)
+    transitions = annealing.pilot_transitions + runs * (annealing.temperatures - 1)
     disable = None if progress is None else not progress
     vectorized = None
     with tqdm(

@@ -1,5 +1,6 @@
 """Hamiltonian transitions along a path, and the step sizes with which they are accepted."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,9 +17,9 @@ Stuart, "Optimal tuning of the hybrid Monte Carlo algorithm", 2013)."""
 SEARCHES = 20
 """Pilot transitions at the first temperature, which find a step size of any magnitude."""
 
-_JITTER = 0.2  # of each trajectory's step size, so that none returns to where it began
-_RATE = 0.3  # by which the step sizes' logarithm follows the acceptance along the path
-_WINDOW = 5  # pilot temperatures over which step sizes are averaged
+_SMALLEST = 0.1  # share of the step size that a trajectory may have
+_LEAST = 0.02  # acceptance below which a chain does not move at all
+_WINDOW = 3  # pilot temperatures over which step sizes are averaged
 
 
 def transition(
@@ -28,7 +29,9 @@ def transition(
 
     Momenta are drawn anew, so forward and backward are one and the same transition (Duane,
     Kennedy, Pendleton and Roweth, "Hybrid Monte Carlo", 1987). A trajectory that leaves the finite
-    latents is rejected.
+    latents is rejected. Its step size is the given one times a factor whose logarithm is uniform
+    over a decade: the error of a trajectory grows with the energy, so a chain that the moving
+    density has left behind gets back by small steps only.
 
     Args:
         path: the densities.
@@ -41,8 +44,8 @@ def transition(
         The point after it, and the probability of acceptance, `(chain, data)`.
     """
     space, before = path.space, point.log_density(temperature)
-    spread = 1 + _JITTER * (2 * torch.rand_like(before) - 1)
-    sizes = {name: space.spread(name, step_size * spread) for name in point.state}
+    share = torch.exp(math.log(_SMALLEST) * torch.rand_like(before))
+    sizes = {name: space.spread(name, step_size * share) for name in point.state}
     momentum = {name: torch.randn_like(value) for name, value in point.state.items()}
     kinetic = space.squared(momentum) / 2
     inside = torch.ones_like(before, dtype=torch.bool)
@@ -76,7 +79,9 @@ def tune(
     """Find step sizes with which `ACCEPTANCE` of the trajectories are accepted.
 
     A pilot run along a coarser schedule changes them after every transition. Chains that use them
-    later are others, so that they see fixed step sizes and their weights stay unbiased.
+    later are others, so that they see fixed step sizes and their weights stay unbiased. The rate
+    is the harmonic mean over chains, the inverse of the time they wait: the arithmetic one is as
+    content with a third of the chains standing still for good.
 
     Args:
         path: the densities.
@@ -89,11 +94,12 @@ def tune(
         Step sizes, `(temperature, data)`.
     """
     point = path.draw()
-    log_size = torch.zeros_like(point.log_start[0]) - 1.0
+    log_size = torch.full_like(point.log_start[0], -1.0)
     found = []
-    for temperature, rate in (*[(pilot[0], 1.0)] * SEARCHES, *((t, _RATE) for t in pilot)):
+    for temperature in (*[pilot[0]] * SEARCHES, *pilot):
         point, probability = transition(path, point, temperature, log_size.exp(), leapfrogs)
-        log_size = log_size + rate * (probability.mean(0) - ACCEPTANCE)
+        rate = 1 / (1 / probability.clamp(min=_LEAST)).mean(0)
+        log_size = log_size + rate - ACCEPTANCE
         found.append(log_size)
         done()
     curve = torch.stack(found[SEARCHES:])

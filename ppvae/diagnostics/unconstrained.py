@@ -57,13 +57,14 @@ class Unconstrained:
         return values, torch.stack(volumes).sum(0)
 
     def inside(self, state: State) -> Tensor:
-        """Tell which chains, `(chain, data)`, are at finite latents that the prior allows."""
+        """Tell which chains, `(chain, data)`, are at latents that the prior allows, as rounded."""
         outside = []
         for name, site in self.sites.items():
-            near = (self._rows(name, state[name]).abs() < _FARTHEST).all(-1)
             value = self.bijections[name](state[name].nan_to_num(0.0))
             allowed = _support(site).check(value)
-            outside.append(self.ensemble.sum((~(near & allowed)).double(), site))
+            for free in (state[name], self.bijections[name].inv(value)):
+                allowed = allowed & (self._rows(name, free).abs() < _FARTHEST).all(-1)
+            outside.append(self.ensemble.sum((~allowed).double(), site))
         return torch.stack(outside).sum(0) == 0
 
     def spread(self, name: str, values: Tensor) -> Tensor:
