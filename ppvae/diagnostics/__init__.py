@@ -1,15 +1,15 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
+from ppvae.diagnostics.amortization import gaps
 from ppvae.diagnostics.annealing import ais, bdmc
 from ppvae.diagnostics.bits import bits_per_dimension
+from ppvae.diagnostics.bounds import bound_table
 from ppvae.diagnostics.calibration import SBC, VSBC, sbc, vsbc
 from ppvae.diagnostics.comparison import compare
 from ppvae.diagnostics.convergence import convergence, gradient_signal
 from ppvae.diagnostics.credible_regions import Coverage, coverage
 from ppvae.diagnostics.disentanglement import disentanglement
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
-from ppvae.diagnostics.amortization import gaps
-from ppvae.diagnostics.bounds import bound_table
 from ppvae.diagnostics.export import to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
@@ -44,17 +44,17 @@ __all__ = [
     "ais",
     "bdmc",
     "bits_per_dimension",
+    "bound_table",
     "classifier_two_sample",
     "compare",
     "convergence",
     "coverage",
     "diagnose",
     "disentanglement",
-    "bound_table",
     "evidence",
     "from_pyro_svi",
-    "gradient_signal",
     "gaps",
+    "gradient_signal",
     "kl_per_dimension",
     "mmd",
     "outlier_score",

@@ -35,10 +35,9 @@ class Diagnosis:
     seed: int
 
     def __str__(self) -> str:
-        lines = [str(finding) for finding in self.findings]
-        lines += [
-            f"-     {name:22}not asked: --level {level}" for name, level in self.left.items()
-        ]
+        lines = [f"{len(self.batch[0])} datapoints, nats per datapoint"]
+        lines += [str(finding) for finding in self.findings]
+        lines += [f"-     {name:22}not asked; level {level}" for name, level in self.left.items()]
         return "\n".join(lines)
 
     def to_arviz(self) -> Any:
