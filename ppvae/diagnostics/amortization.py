@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ppvae.batches import Data, as_batch
 from ppvae.diagnostics.mixture import Mixture
 from ppvae.diagnostics.pareto import FEWEST_DRAWS, tail_shape, threshold
-from ppvae.diagnostics.search import Search
+from ppvae.diagnostics.search import Search, chunks, run
 from ppvae.isolation import isolated, seeds
 from ppvae.traces import Pair
 
@@ -120,8 +120,8 @@ def gaps(
         tqdm(total=rows, unit=" datapoints", disable=disable, delay=3, leave=False) as bar,
     ):
         apart = seeds(seed)
-        for chunk, structure, together in search.chunks(pair, batch):
-            mixture, rises = search.run(pair, chunk, structure, together, apart)
+        for chunk, structure, together in chunks(search, pair, batch):
+            mixture, rises = run(search, pair, chunk, structure, together, apart)
             here = len(chunk[0])
             known = None if given is None else given[:, done : done + here]
             found.append(_terms(mixture, rises, known, memory))

@@ -56,7 +56,7 @@ class JointNormal(Approximation):
 
     def rsample(self, draws: int) -> Values:
         """Return draws of every site, gradients passing through them."""
-        return self._constrained(self._normal().rsample((draws,)))
+        return _by_site(self._normal().rsample((draws,)), self.family, self.transforms)
 
     def log_prob(self, values: Values) -> Tensor:
         """Return log N(u) - log |det dz/du|, `(draw, data)`."""
@@ -71,23 +71,6 @@ class JointNormal(Approximation):
 
     def _normal(self) -> MultivariateNormal:
         return MultivariateNormal(self.loc, scale_tril=self.scale_tril, validate_args=False)
-
-    def _constrained(self, columns: Tensor) -> Values:
-        """Put `(draw, data, values)` into the shapes of the sites."""
-        values, start, draws = {}, 0, len(columns)
-        for name, transform in self.transforms.items():
-            distribution = self.family.sites[name]["fn"]
-            batch = distribution.batch_shape
-            event = transform.inverse_shape(distribution.event_shape)
-            dim = len(batch) + _data_dim(self.family, name)
-            others = (*batch[:dim], *batch[dim + 1 :], *event)
-            end = start + torch.Size(others).numel()
-            part = columns[..., start:end].reshape(draws, self.family.rows, *others)
-            missing = -self.family.draw_dim - 1 - len(batch)
-            part = part.movedim(1, 1 + dim).reshape(draws, *(1,) * missing, *batch, *event)
-            values[name] = transform(part)
-            start = end
-        return values
 
 
 def joint_normal(family: OwnFamily) -> JointNormal:
@@ -123,3 +106,23 @@ def _columns(values: Tensor, family: OwnFamily, name: str) -> Tensor:
     values = values.reshape(len(values), *batch, *event)
     values = values.movedim(1 + len(batch) + _data_dim(family, name), 1)
     return values.reshape(*values.shape[:2], -1)
+
+
+def _by_site(
+    columns: Tensor, family: OwnFamily, transforms: Mapping[str, Transform]
+) -> dict[str, Tensor]:
+    """Put `(draw, data, values)` into the shapes of the sites, and onto their supports."""
+    values, start, draws = {}, 0, len(columns)
+    for name, transform in transforms.items():
+        distribution = family.sites[name]["fn"]
+        batch = distribution.batch_shape
+        event = transform.inverse_shape(distribution.event_shape)
+        dim = len(batch) + _data_dim(family, name)
+        others = (*batch[:dim], *batch[dim + 1 :], *event)
+        end = start + torch.Size(others).numel()
+        part = columns[..., start:end].reshape(draws, family.rows, *others)
+        missing = -family.draw_dim - 1 - len(batch)
+        part = part.movedim(1, 1 + dim).reshape(draws, *(1,) * missing, *batch, *event)
+        values[name] = transform(part)
+        start = end
+    return values

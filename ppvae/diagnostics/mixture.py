@@ -1,6 +1,7 @@
 """Estimates from draws of several proposals, with the covariances that the draws share."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -80,3 +81,11 @@ class Mixture:
     def known(self, value: Tensor, error: Tensor) -> Estimate:
         """Return an estimate from elsewhere, of which these draws know nothing."""
         return Estimate(value, torch.zeros_like(self.log_joint), error.square())
+
+
+def joined(parts: Sequence[Mixture]) -> Mixture:
+    """Put draws of the same proposals together."""
+    return Mixture(
+        torch.cat([part.log_joint for part in parts], 1),
+        torch.cat([part.log_densities for part in parts], 2),
+    )

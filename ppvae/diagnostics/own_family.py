@@ -53,27 +53,7 @@ class OwnFamily(Approximation):
         A parameter of more numbers than the latent has moves by so much less that its noise is
         not more, all numbers together.
         """
-        raws = [raw.detach().requires_grad_() for raw in self.raw]
-        with torch.enable_grad():
-            here = replace(self, raw=tuple(raws))
-            values = {name: value.detach() for name, value in here.rsample(_SCORES).items()}
-            scores = [
-                torch.autograd.grad(log_prob.sum(), raws, retain_graph=True, allow_unused=True)
-                for log_prob in here.log_prob(values)
-            ]
-        traits = [
-            (free, math.sqrt(min(1, self.sites[name]["value"].numel() / free.numel())))
-            for name, family in self.families.items()
-            for free in family.unbounded
-        ]
-        units = []
-        for own, trait, gradients in zip(raws, traits, zip(*scores, strict=True), strict=True):
-            free, share = trait
-            squares = [torch.zeros_like(own) if g is None else g.square() for g in gradients]
-            information = torch.stack(squares).mean(0)
-            unit = torch.where(information > 0, information.rsqrt(), 1.0)
-            units.append(share * torch.where(free, unit, unit.clamp(max=1.0)))
-        return replace(self, units=tuple(units))
+        return replace(self, units=_widths(self))
 
     def rsample(self, draws: int) -> Values:
         """Return draws of every site, gradients passing through them."""
@@ -104,6 +84,30 @@ class OwnFamily(Approximation):
             distributions[name] = family.build(self.raw[start:end])
             start = end
         return distributions
+
+
+def _widths(family: OwnFamily) -> tuple[Tensor, ...]:
+    """Return how far each number moves the distribution by about its own width."""
+    raws = tuple(raw.detach().requires_grad_() for raw in family.raw)
+    with torch.enable_grad():
+        here = replace(family, raw=raws)
+        values = {name: value.detach() for name, value in here.rsample(_SCORES).items()}
+        scores = [
+            torch.autograd.grad(log_prob.sum(), raws, retain_graph=True, allow_unused=True)
+            for log_prob in here.log_prob(values)
+        ]
+    traits = [
+        (free, math.sqrt(min(1, family.sites[name]["value"].numel() / free.numel())))
+        for name, one in family.families.items()
+        for free in one.unbounded
+    ]
+    units = []
+    for raw, (free, share), gradients in zip(raws, traits, zip(*scores, strict=True), strict=True):
+        squares = [torch.zeros_like(raw) if g is None else g.square() for g in gradients]
+        information = torch.stack(squares).mean(0)
+        unit = torch.where(information > 0, information.rsqrt(), 1.0)
+        units.append(share * torch.where(free, unit, unit.clamp(max=1.0)))
+    return tuple(units)
 
 
 def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:

@@ -13,7 +13,7 @@ from ppvae.chunked_draws import draw_chunks
 from ppvae.diagnostics.approximations import Approximation, Values
 from ppvae.diagnostics.importance import refuse_degenerate, refuse_unnormalised
 from ppvae.diagnostics.joint_normal import joint_normal
-from ppvae.diagnostics.mixture import Mixture
+from ppvae.diagnostics.mixture import Mixture, joined
 from ppvae.diagnostics.own_family import own_family
 from ppvae.diagnostics.refinement import STAGES, LogJoint, log_joint, refine
 from ppvae.draws import vectorizable
@@ -58,107 +58,100 @@ class Search:
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
 
-    def chunks(self, pair: Pair, batch: Batch) -> Iterator[tuple[Batch, Structure, bool]]:
-        """Cut the data so that a step stays within the memory; tell whether draws run together.
 
-        Raises:
-            ValueError: if the pair's structure does not allow it.
-        """
-        kept = _KEPT * self.particles
-        few = max(1, self.memory // kept)
-        look, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
-        refuse_degenerate(structure)
-        refuse_unnormalised(structure)
-        family = own_family(pair, look, structure)
-        numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
-        step = kept * structure.bytes_per_draw + _DENSITIES * self.draws
-        share = structure.bytes_per_draw / (step + self.normal * _TRIANGLES * numbers**2)
-        together = vectorizable(pair, look, structure)
-        for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(self.memory * share))):
-            yield chunk, here, together
+def chunks(search: Search, pair: Pair, batch: Batch) -> Iterator[tuple[Batch, Structure, bool]]:
+    """Cut the data so that a step stays within the memory; tell whether draws run together.
 
-    def run(
-        self, pair: Pair, chunk: Batch, structure: Structure, together: bool, apart: Iterator[int]
-    ) -> tuple[Mixture, list[Tensor]]:
-        """Search for q* and n*, and draw from q, q* and n* anew.
+    Raises:
+        ValueError: if the pair's structure does not allow it.
+    """
+    kept = _KEPT * search.particles
+    few = max(1, search.memory // kept)
+    look, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
+    refuse_degenerate(structure)
+    refuse_unnormalised(structure)
+    family = own_family(pair, look, structure)
+    numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
+    step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
+    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
+    together = vectorizable(pair, look, structure)
+    for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
+        yield chunk, here, together
 
-        Args:
-            pair: the model/guide pair.
-            chunk: some datapoints.
-            structure: what `structure_of` said of the pair.
-            together: run all draws at once.
-            apart: seeds of the draws.
 
-        Returns:
-            The log densities of the draws; and of q* and of n* what each draw gained over the
-            stage before the last, `(draw, data)`, at the same random numbers.
-        """
-        own = own_family(pair, chunk, structure)
+def run(
+    search: Search,
+    pair: Pair,
+    chunk: Batch,
+    structure: Structure,
+    together: bool,
+    apart: Iterator[int],
+) -> tuple[Mixture, list[Tensor]]:
+    """Search for q* and n*, and draw from q, q* and n* anew.
 
-        def density(values: Values) -> Tensor:
-            return log_joint(pair, chunk, structure, own.sites, values, together)
+    Args:
+        search: how to search.
+        pair: the model/guide pair.
+        chunk: some datapoints.
+        structure: what `structure_of` said of the pair.
+        together: run all draws at once.
+        apart: seeds of the draws.
 
-        stages = self._stages(own, density)
-        optimal = stages[-1]
-        searches: list[list[Approximation]] = [[*stages]]
-        if self.normal:
-            searches.append([*self._stages(joint_normal(optimal), density)])
-        proposals: list[Approximation] = [own, *(stages[-1] for stages in searches)]
-        passing = structure.bytes_per_draw * own.rows
-        repeats = max(1, int(self.memory / passing))
-        parts = []
-        for start in range(0, self.draws, repeats):
-            count = min(repeats, self.draws - start)
-            numbers = [next(apart) for _ in proposals]
-            runs = [
-                _scored(one, proposals, density, count, number)
-                for one, number in zip(proposals, numbers, strict=True)
+    Returns:
+        The log densities of the draws; and of q* and of n* what each draw gained over the stage
+        before the last, `(draw, data)`, at the same random numbers.
+    """
+    own = own_family(pair, chunk, structure)
+
+    def density(values: Values) -> Tensor:
+        return log_joint(pair, chunk, structure, own.sites, values, together)
+
+    stages = _stages(search, own, density)
+    searches: list[list[Approximation]] = [[*stages]]
+    if search.normal:
+        searches.append([*_stages(search, joint_normal(stages[-1]), density)])
+    repeats = max(1, int(search.memory / (structure.bytes_per_draw * own.rows)))
+    late, early = [], []
+    for start in range(0, search.draws, repeats):
+        count = min(repeats, search.draws - start)
+        seeds = [next(apart) for _ in range(1 + len(searches))]
+        proposals = [own, *(found[-1] for found in searches)]
+        before = [found[-2] for found in searches]
+        late.append(_draws(proposals, density, count, seeds))
+        early.append(
+            [
+                _draws([one], density, count, [seed])
+                for one, seed in zip(before, seeds[1:], strict=True)
             ]
-            earlier = [
-                _scored(stages[-2], [stages[-2]], density, count, number)
-                for stages, number in zip(searches, numbers[1:], strict=True)
-            ]
-            parts.append((_mixture(runs), [_mixture([run]) for run in earlier]))
-        last = _joined([late for late, _ in parts])
-        rises = []
-        for index in range(len(searches)):
-            first = _joined([before[index] for _, before in parts])
-            rises.append(last.terms(index + 1) - first.terms(0))
-        return last, rises
-
-    def _stages(self, start: A, density: LogJoint) -> list[A]:
-        return list(
-            refine(
-                start,
-                density,
-                steps=self.steps,
-                particles=self.particles,
-                learning_rate=self.learning_rate,
-            )
         )
+    last = joined(late)
+    first = [joined(parts) for parts in zip(*early, strict=True)]
+    return last, [last.terms(i) - one.terms(0) for i, one in enumerate(first, start=1)]
 
 
-def _scored(
-    proposal: Approximation,
+def _stages(search: Search, start: A, density: LogJoint) -> list[A]:
+    return list(
+        refine(
+            start,
+            density,
+            steps=search.steps,
+            particles=search.particles,
+            learning_rate=search.learning_rate,
+        )
+    )
+
+
+def _draws(
     proposals: Sequence[Approximation],
     density: LogJoint,
     draws: int,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    """Draw; return log p(x, z), `(draw, data)`, and all proposals' log q, one more in front."""
-    with seeded(seed):
-        values = proposal.rsample(draws)
-    log_densities = torch.stack([other.log_prob(values) for other in proposals])
-    return density(values).double(), log_densities.double()
-
-
-def _mixture(runs: list[tuple[Tensor, Tensor]]) -> Mixture:
-    log_joints, log_densities = zip(*runs, strict=True)
+    seeds: Sequence[int],
+) -> Mixture:
+    """Draw from each proposal, with a seed of its own, and score with log p(x, z) and log q."""
+    log_joints, log_densities = [], []
+    for proposal, seed in zip(proposals, seeds, strict=True):
+        with seeded(seed):
+            values = proposal.rsample(draws)
+        log_joints.append(density(values).double())
+        log_densities.append(torch.stack([other.log_prob(values) for other in proposals]).double())
     return Mixture(torch.stack(log_joints), torch.stack(log_densities, 1))
-
-
-def _joined(parts: list[Mixture]) -> Mixture:
-    return Mixture(
-        torch.cat([part.log_joint for part in parts], 1),
-        torch.cat([part.log_densities for part in parts], 2),
-    )

@@ -69,6 +69,35 @@ def test_gaps_of_a_correlated_pair_are_its_closed_forms():
     assert float(summary["mean"].sel(term="approximation")) == pytest.approx(known, abs=0.05)
 
 
+def covered(copies, draws, seed):
+    """Count in how many of so many copies of a datapoint each interval covers the truth.
+
+    Copies are independent measurements of one gap, each searched for by itself.
+    """
+    case = correlated(0.05)
+    x = case.draw(1, seed=seed)
+    terms = {name: float(value) for name, value in case.terms(x).items()}
+    known = left_by_diagonal(case.posterior(x).precision_matrix[0])
+    exact = {
+        "total": terms["posterior_kl"],
+        "approximation": known,
+        "amortization": terms["posterior_kl"] - known,
+        "correlation": known,
+        "elbo": terms["elbo"],
+    }
+    found = diagnostics.gaps(case.pair(), x.expand(copies, -1), draws=draws, seed=seed)
+    return {
+        name: int((abs(found[name] - value) <= 1.959964 * found[f"{name}_error"]).sum())
+        for name, value in exact.items()
+    }
+
+
+def test_each_datapoint_is_covered():
+    # Of 200 nominal 95 % intervals, 179 to 198 cover: outside with probability below 0.1 %.
+    for name, count in covered(200, 200, seed=5).items():
+        assert count in range(179, 199), (name, count)
+
+
 @pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_exact_guide_leaves_no_gap(dtype, memory):
