@@ -33,7 +33,13 @@ def standardised(result, exact):
     return (result.log_evidence.values - exact.numpy()) / result.log_evidence_error.values
 
 
-@pytest.mark.parametrize("memory", [2**27, 1], ids=["whole", "one by one"])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        pytest.param(2**27, id="whole"),
+        pytest.param(1, id="one by one", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exact_guide_has_constant_weights(dtype, memory):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
@@ -81,6 +87,7 @@ def test_each_datapoint_is_covered(from_guide):
     assert 0.65 < float(result.acceptance.min()) < 0.99
 
 
+@pytest.mark.slow
 @START
 def test_more_temperatures_give_better_weights(from_guide):
     case = LinearGaussian.random(5, perturbation=0.3)

@@ -61,6 +61,7 @@ def test_p_values_are_uniform_under_the_right_model(check):
     assert min(found) > 0.001
 
 
+@pytest.mark.slow
 def test_a_wrong_model_is_found():
     pair, x = WIDER.pair(), CASE.draw(200, seed=3)
     statistics = {"spread": lambda x: x.std(0).min()}
