@@ -68,15 +68,10 @@ class PseudoInputs(nn.Module):
             >>> PseudoInputs.from_data(torch.tensor([[0.0, 0.5]]), bounds=(0.0, 1.0))().detach()
             tensor([[0.0100, 0.5000]])
         """
-        if rows.dim() < 2:
+        if rows.dim() < 2 or not bool(rows.isfinite().all()):
             raise ValueError(
-                "PseudoInputs need rows of shape (components, *event) to start from, got shape "
-                f"{tuple(rows.shape)}"
-            )
-        if not bool(rows.isfinite().all()):
-            raise ValueError(
-                "PseudoInputs need rows without NaN and infinite values to start from; remove or "
-                "impute them"
+                "PseudoInputs need rows of shape (components, *event) without NaN and infinite "
+                f"values to start from, got shape {tuple(rows.shape)}"
             )
         points = cls(rows.shape[1:], len(rows), bounds)
         raw = rows.detach() * torch.ones((), dtype=points.raw.dtype, device=rows.device)
