@@ -198,7 +198,7 @@ def test_bad_arguments():
         priors.PseudoInputs((6,), bounds=(1, 1))
     with pytest.raises(ValueError, match=r"finite, got \(0, inf\)"):
         priors.PseudoInputs((6,), bounds=(0, math.inf))
-    with pytest.raises(ValueError, match="rows without NaN"):
+    with pytest.raises(ValueError, match="without NaN"):
         priors.PseudoInputs.from_data(torch.full((2, 6), math.nan), bounds=(0, 1))
     with pytest.raises(ValueError, match=r"rows of shape .* got shape \(6,\)"):
         priors.PseudoInputs.from_data(torch.zeros(6))
