@@ -61,7 +61,7 @@ def train(pair: ppvae.VAE, digits: data.Dataset, epochs: int, seed: int = 0) -> 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw log P(X) with two standard errors, a row for each prior and a colour a posterior."""
-    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.5, 3), layout="constrained")
     for place, (name, rows) in enumerate(table.groupby("posterior", sort=False)):
         heights = [list(PRIORS).index(prior) + 0.2 * (place - 1) for prior in rows["prior"]]
         axes.errorbar(
@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.set_yticks(range(len(PRIORS)), list(PRIORS))
     axes.invert_yaxis()
     axes.set_xlabel("held-out log P(X), nats per image, with two standard errors")
-    axes.legend(title="posterior", frameon=False)
+    figure.legend(title="posterior", frameon=False, loc="outside right upper")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
