@@ -49,10 +49,7 @@ class Unconstrained:
         values, volumes = {}, []
         for name, site in self.sites.items():
             values[name] = self.bijections[name](state[name])
-            volume = self.bijections[name].log_abs_det_jacobian(state[name], values[name])
-            if site["mask"] is not None:  # a masked latent has no density to be transformed
-                mask = torch.as_tensor(site["mask"], device=volume.device)
-                volume = torch.where(mask, volume, 0.0)
+            volume = _log_volume(site, self.bijections[name], state[name], values[name])
             volumes.append(self.ensemble.sum(volume, site))
         return values, torch.stack(volumes).sum(0)
 
@@ -60,10 +57,7 @@ class Unconstrained:
         """Tell which chains, `(chain, data)`, are at latents that the prior allows, as rounded."""
         outside = []
         for name, site in self.sites.items():
-            value = self.bijections[name](state[name].nan_to_num(0.0))
-            allowed = _support(site).check(value)
-            for free in (state[name], self.bijections[name].inv(value)):
-                allowed = allowed & (self._rows(name, free).abs() < _FARTHEST).all(-1)
+            allowed = _allowed(site, self.bijections[name], state[name])
             outside.append(self.ensemble.sum((~allowed).double(), site))
         return torch.stack(outside).sum(0) == 0
 
@@ -82,14 +76,10 @@ class Unconstrained:
     def squared(self, state: State) -> Tensor:
         """Return the squared length of all latents together, `(chain, data)`."""
         values = [
-            self.ensemble.sum(self._rows(name, state[name]).square().sum(-1), site)
+            self.ensemble.sum(_rows(self.bijections[name], state[name]).square().sum(-1), site)
             for name, site in self.sites.items()
         ]
         return torch.stack(values).sum(0)
-
-    def _rows(self, name: str, value: Tensor) -> Tensor:
-        event_dim = self.bijections[name].domain.event_dim
-        return value.reshape(*value.shape[: value.dim() - event_dim], -1)
 
 
 def bijection(site: Site) -> Transform:
@@ -119,6 +109,28 @@ def same_support(site: Site, other: Site) -> bool:
     ours, theirs = bijection(site), bijection(other)
     points = torch.randn_like(ours.inv(site["value"]))
     return torch.equal(ours(points), theirs(points))
+
+
+def _log_volume(site: Site, bijection: Transform, free: Tensor, value: Tensor) -> Tensor:
+    volume: Tensor = bijection.log_abs_det_jacobian(free, value)
+    if site["mask"] is None:
+        return volume
+    # A masked latent has no density that could be transformed.
+    return torch.where(torch.as_tensor(site["mask"], device=volume.device), volume, 0.0)
+
+
+def _allowed(site: Site, bijection: Transform, free: Tensor) -> Tensor:
+    """Tell where a latent lies in its support and comes back from there, as rounded."""
+    value = bijection(free.nan_to_num(0.0))
+    allowed: Tensor = _support(site).check(value)
+    for place in (free, bijection.inv(value)):
+        allowed = allowed & (_rows(bijection, place).abs() < _FARTHEST).all(-1)
+    return allowed
+
+
+def _rows(bijection: Transform, free: Tensor) -> Tensor:
+    """Lay out the event dimensions of unconstrained values as the last one."""
+    return free.reshape(*free.shape[: free.dim() - bijection.domain.event_dim], -1)
 
 
 def _support(site: Site) -> Constraint:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ppvae
-from ppvae import data, diagnostics, pairs
+from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
 from tests.linear_gaussian import LinearGaussian
 
 SEEDS = 200
@@ -19,26 +19,32 @@ pytestmark = pytest.mark.verify
 
 @pytest.mark.parametrize("from_guide", [True, False], ids=["guide", "prior"])
 def test_intervals_of_the_mean_cover(from_guide):
-    # The bias of a datapoint is half its squared error, and adds up over 20 of them while the
+    # The bias of a datapoint is half its squared error, and adds up over 5 of them while the
     # errors cancel: the mean's is below a tenth of its error where a datapoint's error is below
-    # 0.2 / sqrt(20) = 0.045.
-    case = LinearGaussian.random(3, perturbation=0.1)
-    x = case.draw(20, seed=5)
+    # 0.2 / sqrt(5).
+    case = LinearGaussian.random(3, perturbation=0.1, noise=1.5)
+    x = case.draw(5, seed=5)
     exact = case.terms(x)["log_evidence"].numpy()
     hits, errors = 0, []
     for seed in range(SEEDS):
         result = diagnostics.ais(
-            case.pair(), x, temperatures=80, chains=64, from_guide=from_guide, seed=seed
+            case.pair(),
+            x,
+            temperatures=30,
+            chains=128,
+            leapfrogs=4,
+            from_guide=from_guide,
+            seed=seed,
         )
-        error = math.sqrt(float((result.log_evidence_error**2).sum())) / 20
+        error = math.sqrt(float((result.log_evidence_error**2).sum())) / 5
         difference = float((result.log_evidence - exact).mean())
         hits += abs(difference) <= 1.959964 * error
         errors.append(float(np.sqrt((result.log_evidence_error**2).mean())))
     print(
         f"\ncovered of {SEEDS}, expected 179 to 198: {hits}; error of a datapoint "
-        f"{np.mean(errors):.4f}"
+        f"{np.mean(errors):.4f}, at most {max(errors):.4f}"
     )
-    assert np.mean(errors) < 0.045
+    assert np.mean(errors) < 0.2 / math.sqrt(5)
     assert hits in COVERED
 
 
@@ -62,24 +68,25 @@ def test_the_gap_of_deep_annealing():
 def test_quadrature_of_two_latents(from_guide):
     """Annealing and importance sampling agree with a grid over both latents of digits."""
     digits = data.digits()
+    train, x = ((split > 8).double() for split in (digits.train, digits.test[:20]))
     torch.manual_seed(0)
-    pair = pairs.assemble(digits, latent=2).double()
-    ppvae.fit(pair, digits.train.double(), batch_size=128, epochs=10, seed=0)
-    x = digits.test[:20].double()
+    pair = ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2, 64, hidden=(64,))),
+        posteriors.DiagonalNormal(networks.MLP(64, 4, hidden=(64,))),
+    ).double()
+    ppvae.fit(pair, train, batch_size=128, epochs=60, seed=0)
     exact = quadrature(pair, x)
     evidence = diagnostics.evidence(pair, x, draws=20_000)
-    # 20 standardised errors each, of which a normal one passes 4 with probability 6e-5; where
-    # importance sampling is poor its error is too small, which is no matter of this.
-    trusted = evidence.effective_sample_size.values > 100
-    assert trusted.sum() >= 10
+    # 20 standardised errors each, of which a normal one passes 4.5 with probability below 7e-6.
     by_weights = (evidence.log_evidence.values - exact) / evidence.log_evidence_error.values
-    assert abs(by_weights[trusted]).max() < 4
+    assert abs(by_weights).max() < 4.5
     result = diagnostics.ais(pair, x, temperatures=300, chains=64, from_guide=from_guide)
     annealed = (result.log_evidence.values - exact) / result.log_evidence_error.values
     print(
         f"\nerrors of annealing {abs(result.log_evidence.values - exact).max():.4f} at most, "
         f"standardised {np.abs(annealed).max():.2f} at most; of importance sampling "
-        f"{np.abs(by_weights[trusted]).max():.2f}"
+        f"{np.abs(by_weights).max():.2f}"
     )
     assert abs(annealed).max() < 4.5
     assert float(result.log_evidence_error.max()) < 0.2
