@@ -9,6 +9,9 @@ from ppvae.draws import Draws, Simulation, draw, vectorizable
 from ppvae.isolation import seeded, seeds
 from ppvae.traces import Pair, Structure, structure_of
 
+MEMORY = 32 * 2**20
+"""Bytes that a chunk takes unless told: larger ones leave the processor's caches, gain nothing."""
+
 
 def draw_chunks(
     pair: Pair,

@@ -98,7 +98,8 @@ def simulated_sites(
     except (NotImplementedError, RuntimeError, ValueError, IndexError, TypeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"the model cannot be drawn from ({first}); predictive=False exports without them"
+            f"the model cannot be drawn from ({first}), which simulations need; `evidence`, `ais` "
+            "and `to_arviz(..., predictive=False)` do not"
         ) from error
 
 

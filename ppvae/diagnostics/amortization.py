@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ppvae.batches import Data, as_batch
 from ppvae.diagnostics.mixture import Mixture
 from ppvae.diagnostics.pareto import FEWEST_DRAWS, tail_shape, threshold
+from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.search import Search, chunks, run
 from ppvae.isolation import isolated, seeds
 from ppvae.traces import Pair
@@ -114,10 +115,9 @@ def gaps(
     rows, done = len(batch[0]), 0
     given = None if log_evidence is None else _given(log_evidence, batch[0])
     found: list[dict[str, Tensor]] = []
-    disable = None if progress is None else not progress
     with (
         isolated(pair, seed),
-        tqdm(total=rows, unit=" datapoints", disable=disable, delay=3, leave=False) as bar,
+        tqdm(total=rows, unit=" datapoints", **shown(progress)) as bar,
     ):
         apart = seeds(seed)
         for chunk, structure, together in chunks(search, pair, batch):

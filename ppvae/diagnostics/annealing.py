@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pyro.poutine as poutine
 import torch
 import xarray as xr
 from numpy.typing import NDArray
@@ -16,16 +15,16 @@ from tqdm import tqdm
 from ppvae.batches import Batch, Data, as_batch
 from ppvae.chunked_draws import draw_chunks
 from ppvae.diagnostics.annealed_chains import Annealing, Chains, sigmoid_schedule
+from ppvae.diagnostics.importance import refuse_unnormalised
 from ppvae.diagnostics.paths import GuideStart, PriorStart
+from ppvae.diagnostics.progress import shown
 from ppvae.draws import vectorizable
 from ppvae.isolation import isolated
-from ppvae.predictions import Unobserved
-from ppvae.sites import Sites, sample_sites
+from ppvae.predictions import simulated_sites
 from ppvae.traces import Pair
 
 _MEMORY = 64 * 2**20  # smaller chunks pay for each run of the pair more often
 _COPIES = 3  # of what one run makes, while a gradient is taken
-_DELAY = 3  # seconds that need no progress bar
 
 
 def ais(
@@ -191,7 +190,7 @@ def bdmc(
     lower, upper = [], []
     with isolated(pair, seed):
         for group in _chains(pair, batch, annealing, 2, memory, progress):
-            drawn = _simulated(group.pair, group.batch)
+            drawn = simulated_sites(group.pair, group.batch, group.structure, None, {})
             observed = {name: drawn[name] for name in group.structure.observed}
             group = replace(group, observed=observed)
             sizes, path = group.step_sizes(), group.path(chains)
@@ -223,38 +222,20 @@ def _chains(
 ) -> Iterator[Chains]:
     """Cut the data into chunks whose chains stay within `memory`; count what they do."""
     transitions = annealing.pilot_transitions + runs * (annealing.temperatures - 1)
-    disable = None if progress is None else not progress
     vectorized = None
     with tqdm(
         total=len(batch[0]) * transitions,
         unit=" transitions",
         unit_scale=True,
-        disable=disable,
-        leave=False,
-        delay=_DELAY,
+        **shown(progress),
     ) as bar:
         share = max(1, memory // (_COPIES * annealing.chains))
         for chunk, structure, _ in draw_chunks(pair, batch, 1, share, compile=False):
-            for name, reason in structure.unnormalised.items():
-                raise ValueError(
-                    f"log P(X) is not defined for this pair: at site {name!r} {reason}; use a "
-                    "normalised likelihood"
-                )
+            refuse_unnormalised(structure)
             if vectorized is None:
                 vectorized = vectorizable(pair, chunk, structure)
             done = partial(bar.update, len(chunk[0]))
             yield Chains(annealing, pair, chunk, structure, vectorized, {}, done)
-
-
-def _simulated(pair: Pair, batch: Batch) -> Sites:
-    """Draw z ~ p(z) and x ~ p(x|z), one of each datapoint."""
-    try:
-        return sample_sites(poutine.trace(Unobserved()(pair.model)).get_trace(*batch))
-    except (NotImplementedError, RuntimeError, ValueError, IndexError, TypeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"the model cannot be drawn from ({first}), which bdmc needs; `ais` does not"
-        ) from error
 
 
 def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:

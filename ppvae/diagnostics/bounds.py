@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.batches import Data, as_batch
 from ppvae.chunked_draws import draw_chunks
 from ppvae.diagnostics.annealing import ais
+from ppvae.diagnostics.importance import refuse_degenerate
 from ppvae.diagnostics.pareto import smoothed, tail_length
 from ppvae.isolation import isolated
 from ppvae.traces import Pair
@@ -102,10 +103,7 @@ def bound_table(
     columns = []
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):
-            for name, reason in structure.degenerate.items():
-                raise ValueError(
-                    f"importance weights are not defined: at latent site {name!r} {reason}"
-                )
+            refuse_degenerate(structure)
             columns.append(_weighted(torch.cat([part.log_weights for part in parts]), memory))
     values, errors = torch.cat(columns, dim=-1).cpu().numpy()
     values = np.concatenate([values, annealed.log_evidence.values[None]])

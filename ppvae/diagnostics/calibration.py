@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
+from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.groups import Variable, tree
 from ppvae.diagnostics.quantities import dataset, each, holm
 from ppvae.diagnostics.ranks import simulated_ranks
@@ -16,8 +17,6 @@ from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
 from ppvae.traces import Pair
 
 SIMULATED = {"tests": "the guide on data simulated from the model, not on real data"}
-
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def sbc(
     simulations: int = 1000,
     draws: int = 99,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> SBC:
     """Simulation-based calibration: rank the z that x was simulated from among draws z_k ~ q(z|x).
@@ -142,7 +141,7 @@ def vsbc(
     simulations: int = 1000,
     draws: int = 99,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> VSBC:
     """Variational simulation-based calibration: is the guide's centre biased?

@@ -30,6 +30,7 @@ class Subject:
 
     pair: Pair
     batch: Batch
+    rows: NDArray[np.int64]  # of the user's data, which `batch` was chosen from
     effort: Effort
     seed: int
     progress: bool | None
@@ -41,7 +42,13 @@ Check = Callable[[Subject], list[Finding]]
 def formula_two(subject: Subject) -> list[Finding]:
     """Measure log P(X), what the guide misses of it, and the tails of the weights."""
     effort = subject.effort
-    terms = evidence(subject.pair, subject.batch, draws=effort.draws, seed=subject.seed)
+    terms = evidence(
+        subject.pair,
+        subject.batch,
+        draws=effort.draws,
+        seed=subject.seed,
+        progress=subject.progress,
+    ).assign_coords(data=subject.rows)
     table = summarize(terms)
     of = {str(term): table.sel(term=term) for term in table.term.values}
     log_p, missed = of["log_evidence"], of["posterior_kl"]
@@ -56,14 +63,14 @@ def formula_two(subject: Subject) -> list[Finding]:
     verdict = graded(float(missed["mean"]), look=1, bad=10)
     found = [Finding("guide, KL[Q||P(z|X)]", verdict, answer, advice, {"evidence": terms})]
     above = float((terms.pareto_k > terms.attrs["threshold"]).mean())
-    worst = np.argsort(-terms.pareto_k.values)[:5]
+    worst = terms.data.values[np.argsort(-terms.pareto_k.values)[:5]]
     answer = (
         f"Pareto k is above {terms.attrs['threshold']:.2f} for {above:.1%} of the datapoints; "
         f"effective draws {float(terms.effective_sample_size.median()):.0f} of {effort.draws}"
     )
     advice = (
         "There the guide is too narrow somewhere, log P(X) is too low and its error too small: "
-        f"take more draws, or --level deep. Worst rows: {', '.join(map(str, worst))}."
+        f"take more draws, or level deep. Worst rows: {', '.join(map(str, worst))}."
     )
     return [*found, Finding("importance weights", graded(above, 0.01, 0.1), answer, advice)]
 
@@ -115,9 +122,7 @@ def calibration(subject: Subject) -> list[Finding]:
     ranked = sbc(
         pair, batch, simulations=simulations, seed=subject.seed, progress=subject.progress
     )
-    p_values = np.concatenate(
-        [values.values.ravel() for values in ranked.p_value_adjusted.values()]
-    )
+    p_values = _all(ranked.p_value_adjusted)
     alarms = int((p_values < _ALARM).sum())
     found = [
         Finding(
@@ -158,9 +163,7 @@ def calibration(subject: Subject) -> list[Finding]:
 def predictions(subject: Subject) -> list[Finding]:
     """Rank each observed feature among replicates."""
     ranked = pit(subject.pair, subject.batch, seed=subject.seed, progress=subject.progress)
-    p_values = np.concatenate(
-        [values.values.ravel() for values in ranked.p_value_adjusted.values()]
-    )
+    p_values = _all(ranked.p_value_adjusted)
     share = float((p_values < _ALARM).mean())
     return [
         Finding(
@@ -178,10 +181,10 @@ def search(subject: Subject) -> list[Finding]:
     """Split what the guide misses into what its family costs and what its encoder costs."""
     batch = tuple(tensor[: subject.effort.searched] for tensor in subject.batch)
     table = gaps(subject.pair, batch, seed=subject.seed, progress=subject.progress)
-    mean = {name: float(table[name].mean()) for name in ("total", "approximation", "amortization")}
-    rows = np.sqrt(table.sizes["data"])
-    error = {name: float(table[name].std(ddof=1)) / rows for name in mean}
-    larger = max(("approximation", "amortization"), key=lambda name: mean[name])
+    table = table.assign_coords(data=subject.rows[: table.sizes["data"]])
+    summary = summarize(table)
+    of = {str(term): summary.sel(term=term) for term in summary.term.values}
+    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
     remedy = {
         "approximation": "Most of it is the family's: take a richer posterior.",
         "amortization": "Most of it is the encoder's: take a larger network, or train longer.",
@@ -190,10 +193,9 @@ def search(subject: Subject) -> list[Finding]:
     return [
         Finding(
             "gaps",
-            graded(mean["total"], 1, 10),
-            f"of {mean['total']:.2f} +- {error['total']:.2f} nats the family costs "
-            f"{mean['approximation']:.2f} +- {error['approximation']:.2f}, the encoder "
-            f"{mean['amortization']:.2f} +- {error['amortization']:.2f}",
+            graded(float(of["total"]["mean"]), 1, 10),
+            f"of {_with_error(of['total'])} nats the family costs "
+            f"{_with_error(of['approximation'])}, the encoder {_with_error(of['amortization'])}",
             remedy + (f" The search was not at its end for {moving:.0%}." if moving else ""),
             {"gaps": table},
         )
@@ -236,7 +238,7 @@ def annealing(subject: Subject) -> list[Finding]:
         seed=subject.seed,
         progress=subject.progress,
     )
-    width = float((sides.upper - sides.lower).mean())
+    width = float(sides.gap)
     return [
         *found,
         Finding(

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ppvae.batches import Batch, Data, as_batch
+from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.importance import evidence
 from ppvae.diagnostics.measures import check_same, measure_of
 from ppvae.diagnostics.pareto import tail_length, threshold
+from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.stacking import stacking_weights
 from ppvae.traces import Pair
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 _MANY = 0.05  # the share of datapoints with a bad tail from which a model is flagged
 
 Values: TypeAlias = NDArray[np.float64]
@@ -29,7 +30,7 @@ def compare(
     *,
     draws: int = 1000,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     log_evidence: Estimator | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
@@ -108,8 +109,7 @@ def compare(
         unknown = np.full_like(values, math.nan)
         return values, unknown, unknown
 
-    disable = None if progress is None else not progress
-    bar = tqdm(zip(every, batches, strict=True), total=len(every), disable=disable, leave=False)
+    bar = tqdm(zip(every, batches, strict=True), total=len(every), **shown(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     return _summary(owners, *(np.stack(column) for column in columns), draws=draws)
 

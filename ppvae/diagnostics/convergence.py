@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
+from ppvae.diagnostics.progress import shown
 from ppvae.isolation import isolated
 from ppvae.iterates import effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.parameters import collect
@@ -118,7 +119,6 @@ def gradient_signal(
             f"objective {type(objective).__name__} has no differentiable_loss; pass another ELBO"
         )
     batch = as_batch(data, pair, split="train")
-    disable = None if progress is None else not progress
     with isolated(pair, seed), torch.enable_grad():
 
         def evaluate() -> Tensor:
@@ -131,7 +131,7 @@ def gradient_signal(
         leaves = list(parameters.values())
         means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
         squares = [0.0] * len(leaves)
-        for count in tqdm(range(1, draws + 1), disable=disable, leave=False):
+        for count in tqdm(range(1, draws + 1), **shown(progress)):
             gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
             for index, gradient in enumerate(gradients):
                 if gradient is None:

@@ -8,13 +8,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ppvae.batches import Data, as_batch
+from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.calibration import SIMULATED, joined
 from ppvae.diagnostics.quantities import dataset, holm
 from ppvae.diagnostics.ranks import simulated_ranks
 from ppvae.diagnostics.uniformity import binomial_p_values
 from ppvae.traces import Pair
-
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def coverage(
     draws: int = 199,
     levels: Sequence[float] = (0.1, 0.5, 0.8, 0.9, 0.95, 0.99),
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> Coverage:
     """Measure how often credible regions of q(z|x) hold the z that x was simulated from.

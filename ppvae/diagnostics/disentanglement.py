@@ -4,16 +4,16 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from ppvae.chunked_draws import MEMORY
 from ppvae.data import Dataset
 from ppvae.diagnostics.codes import Numbers, checked_dataset, codes
 from ppvae.diagnostics.importance_matrix import scores
 from ppvae.diagnostics.information_gap import information_gap
 from ppvae.diagnostics.predictability_gap import predictability_gap
+from ppvae.diagnostics.progress import shown
 from ppvae.isolation import isolated
 from ppvae.traces import Pair
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
-_DELAY = 3  # seconds that need no progress bar
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
 _Part = tuple[Numbers, Numbers]
 
@@ -27,7 +27,7 @@ def disentanglement(
     resamples: int = 20,
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Measure how the posterior means line up with the known factors of a dataset.
@@ -86,10 +86,9 @@ def disentanglement(
             for split in ("train", "test")
         )
     value = _measure(train, test, bins, seed)
-    disable = None if progress is None else not progress
     resampled = [
         _measure(_resampled(train, generator), _resampled(test, generator), bins, seed)
-        for _ in tqdm(range(resamples), disable=disable, delay=_DELAY, unit="resamples")
+        for _ in tqdm(range(resamples), unit=" resamples", **shown(progress))
     ]
     return xr.Dataset(
         {

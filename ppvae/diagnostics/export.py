@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.groups import Array, Groups, Variable, tree
 from ppvae.draws import Draws
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, Structure
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 _NATS = {"units": "nats"}
 
 
@@ -24,7 +23,7 @@ def to_arviz(
     draws: int = 100,
     predictive: bool = True,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
 ) -> Any:
     """Draw z ~ q(z|x) for every datapoint and hand draws, densities and data to ArviZ.
 

@@ -1,7 +1,6 @@
 """What a diagnostic found, in words that need no statistics."""
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -43,12 +42,6 @@ class Finding:
             lines += textwrap.wrap(self.advice, _WIDTH - _NAME - 6)
         margin = " " * (_NAME + 6)
         return f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the worst of some verdicts; unknown ones count as fine."""
-    order = [Verdict.UNKNOWN, Verdict.FINE, Verdict.LOOK, Verdict.BAD]
-    return max(verdicts, key=order.index)
 
 
 def graded(value: float, look: float, bad: float) -> Verdict:

@@ -8,19 +8,25 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.pareto import FEWEST_DRAWS, tail_length, tail_shape, threshold
+from ppvae.diagnostics.progress import shown
 from ppvae.draws import Draws
 from ppvae.isolation import isolated
 from ppvae.traces import Pair, Structure
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
-
 
 def weights(
-    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> xr.DataArray:
     """Return the log importance weights log p(x, z) - log q(z|x) of draws z ~ q(z|x).
 
@@ -34,6 +40,7 @@ def weights(
         draws: number of draws per datapoint.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         Log weights in nats, dims `(draw, data)`.
@@ -49,11 +56,13 @@ def weights(
         Frozen({'draw': 10, 'data': 5})
     """
     batch = as_batch(data, pair, split="test")
-    with isolated(pair, seed):
-        columns = []
-        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+    columns = []
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    with bar, isolated(pair, seed):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
             columns.append(torch.cat([part.log_weights for part in parts]))
+            bar.update(len(chunk[0]))
     values = _finite(torch.cat(columns, dim=1))
     return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
 
@@ -64,8 +73,9 @@ def evidence(
     *,
     draws: int = 1000,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     compile: bool = True,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Measure every term of formula (2) per datapoint, with its Monte Carlo standard error.
 
@@ -99,6 +109,7 @@ def evidence(
         memory: bound in bytes on the intermediate tensors.
         compile: score the draws by compiled code once there are enough of them to pay for it,
             half a minute's; they are the same draws, and their scores equal to rounding.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         A dataset with dims `(data,)`, in nats.
@@ -116,11 +127,13 @@ def evidence(
     """
     batch = as_batch(data, pair, split="test")
     measured: list[dict[str, Tensor]] = []
-    with isolated(pair, seed):
-        for _, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    with bar, isolated(pair, seed):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
             refuse_degenerate(structure)
             refuse_unnormalised(structure)
             measured.append(_terms(parts, memory))
+            bar.update(len(chunk[0]))
     variables = {
         name: ("data", _finite(torch.cat([chunk[name] for chunk in measured]), name))
         for name in measured[0]
@@ -130,7 +143,13 @@ def evidence(
 
 
 def pareto_k(
-    pair: Pair, data: Data, *, draws: int = 1000, seed: int = 0, memory: int = _MEMORY
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Fit a generalised Pareto distribution to the largest importance weights of each datapoint.
 
@@ -153,6 +172,7 @@ def pareto_k(
         draws: number of draws per datapoint, at least 21.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         A dataset with dims `(data,)` and attributes `draws` and `threshold`.
@@ -170,13 +190,15 @@ def pareto_k(
     tail_length(draws)
     batch = as_batch(data, pair, split="test")
     shapes, sizes = [], []
-    with isolated(pair, seed):
-        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    with bar, isolated(pair, seed):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
             log_weights = torch.cat([part.log_weights for part in parts])
             shapes.append(tail_shape(log_weights, memory=memory))
             relative = log_weights.double().softmax(0)
             sizes.append(1 / relative.square().sum(0))
+            bar.update(len(chunk[0]))
     return xr.Dataset(
         {
             "pareto_k": ("data", torch.cat(shapes).cpu().numpy()),

@@ -8,14 +8,12 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.dimensions import chosen, factors_of
 from ppvae.diagnostics.posterior_means import posterior_means
 from ppvae.isolation import isolated
 from ppvae.sites import Site, plates
 from ppvae.traces import Pair, run
-
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def active_units(
     threshold: float = 0.01,
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
 ) -> ActiveUnits:
     """Find the latent dimensions whose posterior mean moves with the data.
 
@@ -97,7 +95,7 @@ def active_units(
 
 
 def kl_per_dimension(
-    pair: Pair, data: Data, *, seed: int = 0, memory: int = _MEMORY
+    pair: Pair, data: Data, *, seed: int = 0, memory: int = MEMORY
 ) -> xr.DataArray:
     """Return the closed-form KL[q(z_j|x) || p(z_j)] of each latent dimension, averaged over data.
 

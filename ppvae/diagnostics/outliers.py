@@ -4,11 +4,10 @@ import numpy as np
 import xarray as xr
 
 from ppvae.batches import Data
+from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.exchangeable import upper_p_value
 from ppvae.diagnostics.importance import evidence
 from ppvae.traces import Pair
-
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 
 def outlier_score(
@@ -18,7 +17,7 @@ def outlier_score(
     *,
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
 ) -> xr.Dataset:
     """Rank log P(x) of datapoints among that of known ones.
 

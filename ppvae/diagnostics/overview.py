@@ -69,7 +69,7 @@ def diagnose(
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`, best held out from the training; of a dataset, the test split.
-        effort: how much to compute: `effort.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
+        effort: how much to compute: `diagnostics.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
         seed: of all draws and of the choice of datapoints.
         progress: show progress bars; only on a terminal, unless given.
 
@@ -89,7 +89,7 @@ def diagnose(
     random = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
-    subject = Subject(pair, rows, effort, seed, progress)
+    subject = Subject(pair, rows, chosen.numpy(), effort, seed, progress)
     asked, left = checks(effort)
     found: list[Finding] = []
     for name, check in asked.items():

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
+from ppvae.chunked_draws import MEMORY
+
 _FEWEST = 5  # draws in a tail that can be fitted
 FEWEST_DRAWS = 21
 """Draws whose largest fifth is such a tail."""
@@ -20,7 +21,7 @@ def threshold(draws: int) -> float:
     return min(1 - 1 / math.log10(draws), 0.7)
 
 
-def tail_shape(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
+def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
     """Return the shape k of the tail of each column of log weights.
 
     All is computed from logarithms, so no weight is too small or too large. Weights that are
@@ -51,7 +52,7 @@ def tail_shape(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
     return torch.cat([_shapes(part, length) for part in parts])
 
 
-def smoothed(log_weights: Tensor, *, memory: int = _MEMORY) -> Tensor:
+def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
     """Put the expected order statistics of a fitted Pareto tail in place of the largest weights.
 
     The n weights w above the cutoff u become u + F^-1((i - 1/2) / n), i = 1, ..., n, in their

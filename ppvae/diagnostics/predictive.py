@@ -10,12 +10,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
+from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.exchangeable import upper_p_value
+from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.replicates import Replicates, observations, replicate
 from ppvae.isolation import isolated, seeds
 from ppvae.traces import Pair
-
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 
 Statistic: TypeAlias = Callable[..., Tensor]
 """Called with the values of the observed sites, `(data, *event)` each in the model's order."""
@@ -28,7 +28,7 @@ def prior_predictive_check(
     statistics: Mapping[str, Statistic],
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Compare statistics of the data with those of the model's own data, z ~ p(z), x ~ p(x|z).
@@ -77,7 +77,7 @@ def posterior_predictive_check(
     statistics: Mapping[str, Statistic],
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Compare statistics of the data with those of replicates, z ~ q(z|x), x ~ p(x|z).
@@ -128,9 +128,8 @@ def _check(
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
     batch = as_batch(data, pair, split="test")
-    disable = None if progress is None else not progress
     replicated: dict[str, list[Any]] = {name: [] for name in statistics}
-    with isolated(pair, seed), tqdm(total=draws, disable=disable, leave=False) as bar:
+    with isolated(pair, seed), tqdm(total=draws, **shown(progress)) as bar:
         values, _ = observations(pair, batch)
         seen = values.values()
         observed = {name: _number(function(*seen)) for name, function in statistics.items()}

@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from ppvae import predictions
 from ppvae.batches import Batch, Data, as_batch, chunks
+from ppvae.chunked_draws import MEMORY
+from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.quantities import dataset, each, holm
 from ppvae.diagnostics.ranks import Tally
 from ppvae.diagnostics.uniformity import uniform_p_values
@@ -18,7 +20,6 @@ from ppvae.isolation import isolated
 from ppvae.sites import Site, Sites, by_datapoint
 from ppvae.traces import Pair, Structure, run, structure_of
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 _ROUNDING = 4  # units in the last place by which equal observations may differ
 
 
@@ -52,7 +53,7 @@ def pit(
     *,
     draws: int = 99,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> PIT:
     """Rank each feature of each datapoint among replicates from the likelihood: real data.
@@ -95,8 +96,7 @@ def pit(
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
     batch = as_batch(x, pair, split="test", argument="x")
     parts = []
-    disable = None if progress is None else not progress
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", disable=disable, leave=False, delay=3)
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
     with bar, isolated(pair, seed):
         for chunk, structure in _chunks(pair, batch, draws, memory):
             parts.append(_ranks(pair, chunk, structure, draws, memory))

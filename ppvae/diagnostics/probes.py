@@ -9,12 +9,12 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from ppvae.chunked_draws import MEMORY
 from ppvae.data import Dataset
 from ppvae.diagnostics.codes import Numbers, checked_dataset, codes
 from ppvae.isolation import isolated
 from ppvae.traces import Pair
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
 _SPLITS = ("train", "test")
 
 
@@ -26,7 +26,7 @@ def probes(
     rows: int = 10_000,
     draws: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
 ) -> xr.Dataset:
     """Classify test data by their posterior means, and by themselves, by two classifiers.
 

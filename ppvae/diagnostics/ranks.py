@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ppvae.batches import Batch
 from ppvae.chunked_draws import draw_chunks
+from ppvae.diagnostics.progress import shown
 from ppvae.draws import Draws
 from ppvae.isolation import isolated
 from ppvae.simulations import simulations
@@ -107,8 +108,7 @@ def simulated_ranks(
         ValueError: if the pair cannot be simulated, or a draw or density is NaN.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
-    disable = None if progress is None else not progress
-    bar = tqdm(total=count, unit=" simulations", disable=disable, leave=False, delay=3)
+    bar = tqdm(total=count, unit=" simulations", **shown(progress))
     with bar, isolated(pair, seed):
         for simulated in simulations(pair, template, count, memory):
             start = 0

@@ -10,17 +10,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.batches import Batch, Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.aggregate import Aggregate
 from ppvae.diagnostics.dependence import moved_by_data, moved_by_draws
 from ppvae.diagnostics.dimensions import chosen, log_densities, named, splits
+from ppvae.diagnostics.progress import shown
 from ppvae.draws import Draws
 from ppvae.isolation import isolated, seeded
 from ppvae.sites import PLATE, Sites, plates
 from ppvae.traces import Pair, Structure, execute
 
-_MEMORY = 32 * 2**20  # larger chunks leave the processor's caches and gain nothing
-_DELAY = 3  # seconds that need no progress bar
 _MARGIN = 1.0  # nats below log N: a draw's own datapoint then holds 1/e of all its density
 _TERMS = ("kl", "mutual_information", "marginal_kl", "total_correlation", "dimension_kl")
 
@@ -63,7 +62,7 @@ def surgery(
     draws: int = 4,
     threshold: float = 0.01,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> Surgery:
     """Split the KL term of formula (2), averaged over the data, into its parts.
@@ -129,10 +128,9 @@ def surgery(
     measured: list[tuple[Tensor, Tensor]] = []
     undefined: dict[str, str] = {}
     start = 0
-    disable = None if progress is None else not progress
     with (
         isolated(pair, seed),
-        tqdm(total=len(batch[0]), disable=disable, delay=_DELAY, unit="datapoints") as bar,
+        tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress)) as bar,
     ):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             rows = len(chunk[0])

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
 from ppvae.diagnostics.exchangeable import upper_p_value
+from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.replicates import observations, replicate
 from ppvae.isolation import isolated, seeds
 from ppvae.traces import Pair
@@ -164,11 +165,10 @@ def classifier_two_sample(
     # First the data as they are, then swapped.
     swaps = generator.random((1 + permutations, rows, 1)) < 0.5
     swaps[0] = False
-    disable = None if progress is None else not progress
     accuracies = np.array(
         [
             _accuracy(classifier, np.where(swap, y, x), np.where(swap, x, y), fold)
-            for swap in tqdm(swaps, disable=disable, leave=False)
+            for swap in tqdm(swaps, **shown(progress))
         ]
     )
     return xr.Dataset(

@@ -1,15 +1,13 @@
 """Counts whose variance exceeds their mean."""
 
 import pyro.distributions as dist
-from torch import Tensor, nn
-from torch.distributions import constraints
+from torch import Tensor
 from torch.nn.functional import softplus
 
-from ppvae.likelihoods.likelihood import Likelihood
-from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
+from ppvae.likelihoods.counts import Counts
 
 
-class NegativeBinomial(Likelihood):
+class NegativeBinomial(Counts):
     """Independent counts of mean m and variance m + m^2 / r.
 
     p(x_i | z) = Gamma(x_i + r) / (Gamma(r) x_i!) (r / (r + m))^r (m / (r + m))^x_i, with
@@ -31,21 +29,10 @@ class NegativeBinomial(Likelihood):
         1.0
     """
 
-    def __init__(
-        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
-    ) -> None:
-        super().__init__(network, event_dim)
-        self.size = size or UnitSize()
-
     @property
     def outputs_per_feature(self) -> int:
         """Log mean and raw r."""
         return 2
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The integers from 0 on."""
-        return constraints.nonnegative_integer
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""

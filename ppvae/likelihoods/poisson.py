@@ -1,14 +1,12 @@
 """Counts whose variance is their mean."""
 
 import pyro.distributions as dist
-from torch import Tensor, nn
-from torch.distributions import constraints
+from torch import Tensor
 
-from ppvae.likelihoods.likelihood import Likelihood
-from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
+from ppvae.likelihoods.counts import Counts
 
 
-class Poisson(Likelihood):
+class Poisson(Counts):
     """Independent counts: p(x_i | z) = Poisson(x_i; s exp(network(z)_i)).
 
     The size s is 1 unless it is observed.
@@ -26,17 +24,6 @@ class Poisson(Likelihood):
         >>> counts.log_prob(torch.ones(1)).item()  # rate 1
         -1.0
     """
-
-    def __init__(
-        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
-    ) -> None:
-        super().__init__(network, event_dim)
-        self.size = size or UnitSize()
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The integers from 0 on."""
-        return constraints.nonnegative_integer
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""

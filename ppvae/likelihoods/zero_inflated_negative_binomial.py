@@ -3,12 +3,11 @@
 from typing import ClassVar
 
 import pyro.distributions as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import softplus
 
-from ppvae.likelihoods.likelihood import Likelihood
-from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
+from ppvae.likelihoods.counts import Counts
 
 
 class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type: ignore[misc]
@@ -21,7 +20,7 @@ class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type:
     }
 
 
-class ZeroInflatedNegativeBinomial(Likelihood):
+class ZeroInflatedNegativeBinomial(Counts):
     """Independent counts that are zero with probability g, negative binomial otherwise.
 
     p(x_i | z) = g [x_i = 0] + (1 - g) NegativeBinomial(x_i; m, r), as counts of single cells are
@@ -44,21 +43,10 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         True
     """
 
-    def __init__(
-        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
-    ) -> None:
-        super().__init__(network, event_dim)
-        self.size = size or UnitSize()
-
     @property
     def outputs_per_feature(self) -> int:
         """Log mean, raw r and the logit of g."""
         return 3
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The integers from 0 on."""
-        return constraints.nonnegative_integer
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""

@@ -12,7 +12,7 @@ from torch import nn
 import ppvae
 from ppvae import data, diagnostics, likelihoods, pairs
 from ppvae.diagnostics import Effort, Verdict, diagnose
-from ppvae.diagnostics.findings import graded, worst
+from ppvae.diagnostics.findings import graded
 from tests.linear_gaussian import LinearGaussian
 
 EFFORT = Effort(datapoints=200, draws=200, simulations=400, searched=20)
@@ -94,6 +94,21 @@ def test_a_pseudo_likelihood_has_no_evidence_and_says_so():
     assert all("pseudo-likelihood" in reasons[name] for name in ("guide", "gaps"))
 
 
+def test_the_worst_rows_are_rows_of_the_users_data():
+    exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
+    narrow = LinearGaussian(**{**vars(exact), "scale": exact.scale * 0.4}).pair()
+    data = exact.draw(300, 1)
+    data[[7, 250]] += 30  # no guide of this width knows what to do with these
+    quick = diagnose(narrow, data, effort=Effort(datapoints=280, draws=200), seed=3)
+    weights = next(f for f in quick.findings if f.name == "importance weights")
+    terms = quick.findings[0].results["evidence"]
+    rows = terms.data.values
+    assert torch.equal(quick.batch[0], data[rows])
+    worst = [int(row) for row in weights.advice.split("Worst rows: ")[1].rstrip(".").split(", ")]
+    known = diagnostics.pareto_k(narrow, quick.batch[0], draws=200, seed=3).pareto_k.values
+    assert worst == rows[(-known).argsort()[:5]].tolist()
+
+
 def test_what_is_not_asked_is_named_with_the_level_that_asks():
     digits = data.digits()
     found = diagnose(pairs.assemble(digits, latent=2), digits, effort=Effort(20, 30))
@@ -126,4 +141,3 @@ def test_nothing_is_changed():
 
 def test_verdicts():
     assert [graded(v, 1, 2) for v in (0.5, 1, 2)] == [Verdict.FINE, Verdict.LOOK, Verdict.BAD]
-    assert worst([Verdict.UNKNOWN, Verdict.LOOK, Verdict.FINE]) is Verdict.LOOK

@@ -1,0 +1,28 @@
+"""Counts, whose means are multiplied by a size."""
+
+from torch import nn
+from torch.distributions import constraints
+
+from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
+
+
+class Counts(Likelihood):
+    """A likelihood of counts, whose means are multiplied by the size of a datapoint.
+
+    Args:
+        network: module from latent to the parameters of each count.
+        event_dim: number of dimensions of one datapoint.
+        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
+    """
+
+    def __init__(
+        self, network: nn.Module, event_dim: int = 1, size: SizeFactor | None = None
+    ) -> None:
+        super().__init__(network, event_dim)
+        self.size = size or UnitSize()
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The integers from 0 on."""
+        return constraints.nonnegative_integer
