@@ -85,8 +85,7 @@ def modules_of(pair: object) -> list[nn.Module]:
     if not isinstance(pair, nn.Module):
         held += vars(pair).values() if hasattr(pair, "__dict__") else []
         for program in (getattr(pair, "model", None), getattr(pair, "guide", None)):
-            held.append(getattr(program, "__self__", program))
-            held += [cell.cell_contents for cell in getattr(program, "__closure__", None) or ()]
+            held += _held_by(program, set())
     found: dict[nn.Module, None] = {}
     for value in held:
         if isinstance(value, dict):
@@ -95,6 +94,19 @@ def modules_of(pair: object) -> list[nn.Module]:
             if isinstance(item, nn.Module):
                 found.update(dict.fromkeys(item.modules()))
     return list(found)
+
+
+def _held_by(program: Any, seen: set[int]) -> list[object]:
+    """Return what a program reads that is not given to it, and what programs it calls read."""
+    if id(program) in seen:
+        return []
+    seen.add(id(program))
+    held = [getattr(program, "__self__", program)]
+    within = [getattr(program, "func", None)]  # of a partial
+    within += [cell.cell_contents for cell in getattr(program, "__closure__", None) or ()]
+    for value in within:
+        held += _held_by(value, seen) if callable(value) else [value]
+    return held
 
 
 def seeds(seed: int) -> Iterator[int]:

@@ -38,6 +38,18 @@ class Pair(Protocol):
         """The approximate posterior, called as `guide(*batch)`."""
 
 
+class Marginalised(Protocol):
+    """What must be known of a pair to sum discrete sites out."""
+
+    @property
+    def draw_dim(self) -> int:
+        """The batch dimension free for draws, left of every plate."""
+
+    @property
+    def marginalised(self) -> tuple[str, ...]:
+        """Discrete sites of the model alone."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """What one run of a pair shows of its sites, before any draw is vectorised.
@@ -113,7 +125,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     rows = len(batch[0])
     for program, sites in (("guide", guide), ("model", model)):
         for name, site in sites.items():
-            _check_plates(program, name, site, rows)
+            check_plates(program, name, site, rows)
     marginalised = [
         name for name, site in model.items() if not site["is_observed"] and name not in guide
     ]
@@ -203,14 +215,28 @@ def execute(
     Raises:
         ValueError: if the pair cannot run on the batch.
     """
-    guide = pair.guide if replayed is None else poutine.replay(pair.guide, trace=replayed)
-    with _explained(batch):
-        guide_trace = poutine.trace(guide).get_trace(*batch)
+    guide_trace = run_guide(pair, batch, replayed)
     return sample_sites(guide_trace), run_model(pair, batch, structure, guide_trace)
 
 
+def run_guide(pair: Pair, batch: Batch, replayed: poutine.Trace | None = None) -> poutine.Trace:
+    """Run the guide alone and return its trace.
+
+    Args:
+        pair: the model/guide pair.
+        batch: the datapoints.
+        replayed: values for the guide's sites, instead of draws.
+
+    Raises:
+        ValueError: if the guide cannot run on the batch.
+    """
+    guide = pair.guide if replayed is None else poutine.replay(pair.guide, trace=replayed)
+    with _explained(batch):
+        return poutine.trace(guide).get_trace(*batch)
+
+
 def run_model(
-    pair: Pair, batch: Batch, structure: Structure | None, given: poutine.Trace
+    pair: Pair, batch: Batch, structure: Marginalised | None, given: poutine.Trace
 ) -> Sites:
     """Run the model alone and return its sample sites.
 
@@ -241,7 +267,8 @@ def _explained(batch: Batch) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in batch)
+        tensors = (value for value in batch if isinstance(value, Tensor))
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"the pair cannot run on data of shape {shapes}: {first}") from error
 
@@ -254,7 +281,8 @@ def _enumerable(site: Site) -> bool:
     return bool(getattr(site["fn"], "has_enumerate_support", False))
 
 
-def _check_plates(program: str, name: str, site: Site, rows: int) -> None:
+def check_plates(program: str, name: str, site: Site, rows: int | None) -> None:
+    """Raise ValueError unless a site stands in the plate over datapoints and no sequential one."""
     stack = site["cond_indep_stack"]
     for frame in stack:
         if not frame.vectorized:
@@ -271,7 +299,7 @@ def _check_plates(program: str, name: str, site: Site, rows: int) -> None:
             "latents that all datapoints share"
         )
     size = next(frame.size for frame in stack if frame.name == PLATE)
-    if size != rows:
+    if rows is not None and size != rows:
         raise ValueError(
             f"site {name!r} of the {program}: the plate {PLATE!r} has {size} rows, the data "
             f"{rows}; the first dimension of the data must be the plate's"

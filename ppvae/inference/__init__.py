@@ -3,6 +3,13 @@
 from ppvae.inference.callbacks import Converged, EarlyStopping
 from ppvae.inference.checkpoints import Checkpoints
 from ppvae.inference.compiled import Compiled
+from ppvae.inference.objectives import (
+    CombinedImportanceWeighted_ELBO,
+    ImportanceWeighted_ELBO,
+    PartiallyImportanceWeighted_ELBO,
+    StickingTheLanding_ELBO,
+    VariationalRenyi_ELBO,
+)
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.saving import load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
@@ -11,15 +18,20 @@ from ppvae.inference.training import fit
 
 __all__ = [
     "Checkpoints",
+    "CombinedImportanceWeighted_ELBO",
     "Compiled",
     "Converged",
     "CyclicWarmup",
     "Diverged",
     "EarlyStopping",
     "Fit",
+    "ImportanceWeighted_ELBO",
     "JointOptim",
     "LinearWarmup",
+    "PartiallyImportanceWeighted_ELBO",
+    "StickingTheLanding_ELBO",
     "Training",
+    "VariationalRenyi_ELBO",
     "fit",
     "load",
     "save",

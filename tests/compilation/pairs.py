@@ -19,6 +19,13 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
+from ppvae.inference import (
+    CombinedImportanceWeighted_ELBO,
+    ImportanceWeighted_ELBO,
+    PartiallyImportanceWeighted_ELBO,
+    StickingTheLanding_ELBO,
+    VariationalRenyi_ELBO,
+)
 
 FEATURES, LATENT = 6, 3
 
@@ -303,7 +310,48 @@ class Convolutional(Plain):
 
 
 ELBO = Trace_ELBO
+
+
+def vamp():
+    """A prior that shares the guide's parameters."""
+    encoder = posteriors.DiagonalNormal(networks.MLP(FEATURES, 2 * LATENT))
+    pseudo = priors.PseudoInputs.from_data(torch.rand(4, FEATURES))
+    decoder = likelihoods.Bernoulli(networks.MLP(LATENT, FEATURES))
+    return ppvae.VAE(priors.VampPrior(encoder, pseudo), decoder, encoder)
+
+
+WEIGHTED = {
+    "importance weighted": (Plain, lambda: ImportanceWeighted_ELBO(5), bits),
+    "importance weighted, of a part": (Subsampled, lambda: ImportanceWeighted_ELBO(5), bits),
+    "importance weighted, tempered": (Tempered, lambda: ImportanceWeighted_ELBO(5), bits),
+    "importance weighted, by the score": (Scored, lambda: ImportanceWeighted_ELBO(5), bits),
+    "importance weighted, summed": (SummedInModel, lambda: ImportanceWeighted_ELBO(5), bits),
+    "importance weighted, one by one": (
+        Normalised,
+        lambda: ImportanceWeighted_ELBO(3, vectorize_particles=False),
+        bits,
+    ),
+    "doubly reparameterised": (
+        Hierarchical,
+        lambda: ImportanceWeighted_ELBO(5, doubly_reparameterised=True),
+        bits,
+    ),
+    "combined": (Plain, lambda: CombinedImportanceWeighted_ELBO(5, elbo_weight=0.5), bits),
+    "partially": (
+        Plain,
+        lambda: PartiallyImportanceWeighted_ELBO(3, repeats=2),
+        bits,
+    ),
+    "Renyi": (
+        Plain,
+        lambda: VariationalRenyi_ELBO(0.5, 5, doubly_reparameterised=True),
+        bits,
+    ),
+    "sticking the landing": (vamp, StickingTheLanding_ELBO, bits),
+    "sticking the landing, layers": (Hierarchical, lambda: StickingTheLanding_ELBO(3), bits),
+}
 GRAPHS = {
+    **WEIGHTED,
     "Bernoulli": (lambda: vae(likelihoods.Bernoulli), ELBO, bits),
     "residual networks": (
         lambda: vae(likelihoods.Bernoulli, network=networks.ResidualMLP),

@@ -1,0 +1,17 @@
+"""What SVI climbs, beside Pyro's own objectives."""
+
+from ppvae.inference.objectives.combined_importance_weighted import CombinedImportanceWeighted_ELBO
+from ppvae.inference.objectives.importance_weighted import ImportanceWeighted_ELBO
+from ppvae.inference.objectives.partially_importance_weighted import (
+    PartiallyImportanceWeighted_ELBO,
+)
+from ppvae.inference.objectives.sticking_the_landing import StickingTheLanding_ELBO
+from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
+
+__all__ = [
+    "CombinedImportanceWeighted_ELBO",
+    "ImportanceWeighted_ELBO",
+    "PartiallyImportanceWeighted_ELBO",
+    "StickingTheLanding_ELBO",
+    "VariationalRenyi_ELBO",
+]

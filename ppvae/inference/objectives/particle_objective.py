@@ -1,0 +1,217 @@
+"""Bounds of log P(X) from several draws of each datapoint: what they have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from pyro.infer.util import torch_item
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from ppvae.compilation import Refused
+from ppvae.inference.objectives.layout import Layout, Program, layout_of
+from ppvae.inference.objectives.particles import Particles, particles
+from ppvae.inference.objectives.vectorized import check_vectorized
+from ppvae.isolation import random_state, set_random_state
+
+_LAYOUTS = 16  # of pairs that are remembered
+
+
+class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
+    """A bound of log P(X) of each datapoint, from log weights l_k = log p(x, z_k) - log q(z_k|x).
+
+    Subclasses give the bound B(l), its derivatives c_k = dB/dl_k, and what remains of them in a
+    gradient that runs through the draws alone, c_k - d^2 B / dl_k^2 (Tucker, Lawson, Gu and
+    Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019).
+
+    The scale of the data, that of `plate(size, subsample_size)` and of `poutine.scale` around all
+    sites, multiplies the bound of each datapoint. What scales latent sites otherwise than observed
+    ones, as the `kl_weight` of `fit`, is a weight inside the bound. Latents that are not
+    reparameterised are learned by their score, each particle's bound held against the one without
+    it (Mnih and Rezende, "Variational inference for Monte Carlo objectives", 2016); discrete
+    latents of the model alone are summed out.
+
+    Args:
+        num_particles: draws of each datapoint.
+        path_gradient: derive by the guide's parameters through the draws alone.
+        vectorize_particles: draw all at once, in a plate left of all others; else one after the
+            other, for networks that take a single batch dimension.
+        at_once: how many are in memory at once; all, unless given. Fewer cost a run without
+            gradients more, and no compiled code.
+
+    Raises:
+        ValueError: if a number is not positive; when called, if the pair does not allow it, by
+            site.
+    """
+
+    def __init__(
+        self,
+        num_particles: int,
+        *,
+        path_gradient: bool,
+        vectorize_particles: bool,
+        at_once: int | None,
+    ) -> None:
+        for name, value in (("num_particles", num_particles), ("at_once", at_once)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        super().__init__(num_particles=num_particles, vectorize_particles=vectorize_particles)
+        self.path_gradient = path_gradient
+        self.at_once = at_once
+        self._layouts: dict[tuple[Program, Program], Layout] = {}
+
+    apart = False
+    """Whether model and guide climb different bounds."""
+
+    @abstractmethod
+    def bound(self, log_weights: Tensor) -> Tensor:
+        """Return the bound, `(*)`, of log weights `(particle, *)`."""
+
+    @abstractmethod
+    def coefficients(self, log_weights: Tensor) -> Tensor:
+        """Return the bound's derivative by each log weight, `(particle, *)`."""
+
+    @abstractmethod
+    def path_coefficients(self, log_weights: Tensor) -> Tensor | None:
+        """Return what remains of it through the draws; None if all does."""
+
+    def guide_bound(self, log_weights: Tensor) -> Tensor:
+        """Return what the guide climbs, if it is another bound than the model's."""
+        return self.bound(log_weights)
+
+    def guide_coefficients(self, log_weights: Tensor) -> Tensor | None:
+        """Return the derivative of that; None if it is the same bound."""
+        return None
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the negative bound, summed over the datapoints, in nats."""
+        with torch.no_grad():
+            weighed = [
+                (run.log_weights, run.scale)
+                for run in self._runs(model, guide, args, kwargs, gated=False)
+            ]
+            loss: float = torch_item(_loss(self.bound, *_joined(weighed)))
+        return loss
+
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Return the same as a tensor, whose gradient is that of the bound."""
+        runs = [*self._runs(model, guide, args, kwargs, gated=self._gated)]
+        log_weights, scale = _joined([(run.log_weights.detach(), run.scale) for run in runs])
+        surrogate = torch.stack([*self._surrogates(runs, log_weights, scale)]).sum()
+        return _loss(self.bound, log_weights, scale) - (surrogate - surrogate.detach())
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the negative bound, and add its gradients to the parameters'."""
+        if self.at_once is not None and self.at_once < self.num_particles:
+            return self._in_parts(model, guide, args, kwargs)
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward()
+        value: float = torch_item(loss)
+        return value
+
+    def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
+        """Weigh all draws first, then draw the same ones again, a few at once, and derive."""
+        if get_proxy_mode() is not None:
+            raise Refused("the draws of one step are not in memory all at once (at_once)")
+        self._layout(model, guide, args, kwargs)
+        state = random_state()
+        with torch.no_grad():
+            weighed = [
+                (run.log_weights, run.scale)
+                for run in self._runs(model, guide, args, kwargs, gated=False)
+            ]
+        log_weights, scale = _joined(weighed)
+        set_random_state(state)
+        again = self._runs(model, guide, args, kwargs, gated=self._gated)
+        for part in self._surrogates(again, log_weights, scale):
+            if part.requires_grad:
+                (-part).backward()
+        return float(_loss(self.bound, log_weights, scale))
+
+    @property
+    def _gated(self) -> bool:
+        return self.path_gradient or self.apart
+
+    def _surrogates(
+        self, runs: Iterable[Particles], log_weights: Tensor, scale: Tensor | float
+    ) -> Iterator[Tensor]:
+        """Yield a number for each run whose gradient is its part of the bound's."""
+        derive = self.path_coefficients if self.path_gradient else self.guide_coefficients
+        weights, others = scale * self.coefficients(log_weights), derive(log_weights)
+        others = None if others is None else scale * others
+        gains, start = None, 0
+        for run in runs:
+            part = slice(start, start + len(run.log_joint))
+            start = part.stop
+            surrogate = run.surrogate(
+                weights[part], None if others is None else others[part], path=self.path_gradient
+            )
+            if run.log_unreparameterised is not None:
+                if gains is None:
+                    gains = scale * _gains(self.guide_bound, log_weights)
+                surrogate = surrogate + (gains[part] * run.log_unreparameterised).sum()
+            yield surrogate
+
+    def _runs(
+        self, model: Program, guide: Program, args: Any, kwargs: Any, *, gated: bool
+    ) -> Iterator[Particles]:
+        layout = self._layout(model, guide, args, kwargs)
+        model, guide = _given(model, kwargs), _given(guide, kwargs)
+        if not self.vectorize_particles or self.num_particles == 1:
+            for _ in range(self.num_particles):
+                yield particles(model, guide, args, layout, None, gated=gated)
+            return
+        at_once = self.at_once or self.num_particles
+        for start in range(0, self.num_particles, at_once):
+            count = min(at_once, self.num_particles - start)
+            yield particles(model, guide, args, layout, count, gated=gated)
+
+    def _layout(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Layout:
+        key = model, guide
+        if key not in self._layouts:
+            if len(self._layouts) == _LAYOUTS:
+                self._layouts.clear()
+            model, guide = _given(model, kwargs), _given(guide, kwargs)
+            layout = layout_of(model, guide, args)
+            if self.vectorize_particles and self.num_particles > 1:
+                check_vectorized(model, guide, args, layout)
+            self._layouts[key] = layout
+        return self._layouts[key]
+
+    def _get_trace(self, *args: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} weighs datapoints, not traces")
+
+
+def _given(program: Program, kwargs: dict[str, Any]) -> Program:
+    return partial(program, **kwargs) if kwargs else program
+
+
+def _joined(
+    weighed: Sequence[tuple[Tensor, Tensor | float]],
+) -> tuple[Tensor, Tensor | float]:
+    """Put the log weights of several runs together; return the scale, the same of every draw."""
+    scale = weighed[0][1]
+    if isinstance(scale, Tensor) and scale.dim() > 0:
+        scale = scale[0]
+    return torch.cat([log_weights for log_weights, _ in weighed]), scale
+
+
+def _loss(bound: Callable[[Tensor], Tensor], log_weights: Tensor, scale: Tensor | float) -> Tensor:
+    return -(scale * bound(log_weights)).sum()
+
+
+def _gains(bound: Callable[[Tensor], Tensor], log_weights: Tensor) -> Tensor:
+    """Return what each draw adds to the bound over the mean log weight of the others."""
+    count = len(log_weights)
+    if count == 1:
+        return bound(log_weights).unsqueeze(0)
+    others = (log_weights.sum(0) - log_weights) / (count - 1)
+    alone = torch.eye(count, dtype=torch.bool, device=log_weights.device).unsqueeze(-1)
+    without = torch.where(alone, others, log_weights.unsqueeze(1))
+    return bound(log_weights) - bound(without)

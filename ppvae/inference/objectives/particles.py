@@ -1,0 +1,202 @@
+"""Draws of a guide, weighed for each datapoint, and what can be derived from their weights."""
+
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from torch import Tensor
+
+from ppvae.inference.objectives.gates import Gate, GatedDraws
+from ppvae.inference.objectives.layout import Layout, Program, rows_of, subsampling
+from ppvae.sites import PLATE, Site, Sites, log_prob, per_datapoint, plates, sample_sites
+from ppvae.traces import run_guide, run_model
+
+PARTICLES = "particles of the objective"
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Draws z ~ q(z|x) of each datapoint and their log densities, in nats, `(particle, data)`.
+
+    Factors of plates and of `poutine.scale` that all sites share stay out of them.
+
+    Args:
+        log_joint: log p(x, z).
+        log_posterior: log q(z|x).
+        log_unreparameterised: log q of the sites whose draws have no gradient, or None.
+        scale: the factor of each datapoint, a number or `(particle, data)`.
+        draws: the latents as the guide goes on from them, if they are gated.
+        model_gate: between these and the model.
+        guide_gate: between the guide's own draws and these.
+        trace: of the guide.
+    """
+
+    log_joint: Tensor
+    log_posterior: Tensor
+    log_unreparameterised: Tensor | None
+    scale: Tensor | float
+    draws: list[Tensor]
+    model_gate: Gate
+    guide_gate: Gate
+    trace: poutine.Trace
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Return log p(x, z) - log q(z|x)."""
+        return self.log_joint - self.log_posterior
+
+    def surrogate(self, weights: Tensor, path_weights: Tensor | None, *, path: bool) -> Tensor:
+        """Return a number whose gradient is that of a bound.
+
+        Args:
+            weights: of the gradient of each log p(x, z) by the model's parameters, and of
+                log p(x, z) - log q(z|x) by the guide's: `(particle, data)`.
+            path_weights: of the latter, if they are others; gates are needed then.
+            path: derive log p(x, z) - log q(z|x) by the guide's parameters through the draws
+                alone, not by log q's own; gates are needed then. The prior may share these
+                parameters: what it does with them counts.
+        """
+        posterior = self.log_posterior
+        if not path and path_weights is None:
+            return (weights * self.log_weights).sum()
+        if path_weights is None:
+            return (weights * self.log_joint).sum() + self._along(-(weights * posterior).sum())
+        terms = self.log_weights if path else self.log_joint
+        through = self._along((path_weights * terms).sum())
+        self.model_gate.open = False
+        total = (weights * self.log_joint).sum() + through
+        return total if path else total - (path_weights * posterior).sum()
+
+    def _along(self, total: Tensor) -> Tensor:
+        """Return a number whose gradient is that of `total` through the draws alone."""
+        draws = [draw for draw in self.draws if draw.requires_grad]
+        if not draws:
+            return torch.zeros_like(total)  # the guide has nothing to learn
+        self.guide_gate.open = False  # lest what a draw does to later ones counts twice
+        gradients = torch.autograd.grad(total, draws, retain_graph=True, allow_unused=True)
+        self.guide_gate.open = True
+        products = [
+            (gradient * draw).sum()
+            for gradient, draw in zip(gradients, draws, strict=True)
+            if gradient is not None
+        ]
+        return torch.stack(products).sum()
+
+
+def particles(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    layout: Layout,
+    count: int | None,
+    *,
+    gated: bool = False,
+    replayed: poutine.Trace | None = None,
+) -> Particles:
+    """Draw from the guide and weigh what it drew.
+
+    Args:
+        model: the model.
+        guide: the guide.
+        args: what both are called with.
+        layout: how their sites stand.
+        count: particles, drawn at once in a plate of their own; None for one without.
+        gated: put gates around the draws.
+        replayed: values for the guide's sites, instead of draws.
+
+    Raises:
+        ValueError: if the pair cannot be run; with gates, if draws have no gradient.
+    """
+    pair = SimpleNamespace(model=model, guide=guide)
+    around: Any = nullcontext()
+    if count is not None:
+        around = pyro.plate(PARTICLES, count, dim=layout.draw_dim)
+    drawn, model_gate = GatedDraws(), Gate()
+    with around:
+        with drawn if gated else nullcontext():
+            trace = run_guide(pair, args, replayed)
+        guide_sites = sample_sites(trace)
+        for name, value in drawn.values.items():
+            trace.nodes[name] = {**trace.nodes[name], "value": model_gate(value)}
+        model_sites = run_model(pair, args, layout, trace)
+    reference = model_sites[layout.reference]
+    if layout.marginalised:
+        _refuse_weights(model_sites, reference)
+    look = _Look(layout.draw_dim, reference, rows_of(reference), count)
+    joint = look.log_density(model_sites.values())
+    unreparameterised = [site for site in guide_sites.values() if not site["fn"].has_rsample]
+    return Particles(
+        log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
+        log_posterior=look.log_density(guide_sites.values()),
+        log_unreparameterised=(
+            look.log_density(unreparameterised, weighted=False) if unreparameterised else None
+        ),
+        scale=look.scale(),
+        draws=list(drawn.values.values()),
+        model_gate=model_gate,
+        guide_gate=drawn.gate,
+        trace=trace,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Reads sites next to the one whose scale is the objective's."""
+
+    draw_dim: int
+    reference: Site
+    rows: int
+    count: int | None
+
+    def log_density(self, sites: Iterable[Site], *, weighted: bool = True) -> Tensor:
+        """Sum the sites' log densities, `(*enumerated, particle, data)`."""
+        total: Any = 0.0
+        for site in sites:
+            weight = weight_of(site, self.reference) if weighted else None
+            values = log_prob(site) if weight is None else log_prob(site) * weight
+            total = total + self._per_datapoint(values, site)
+        assert isinstance(total, Tensor)
+        return total
+
+    def scale(self) -> Tensor | float:
+        """Return the factor outside of a bound: a number, or `(particle, data)`."""
+        given, plate = _given(self.reference), subsampling(self.reference, inner=False)
+        if isinstance(given, Tensor) and given.dim() > 0:
+            inner = [frame.size for frame in plates(self.reference) if frame.name != PLATE]
+            count = math.prod(inner) // (self.count or 1)
+            return self._per_datapoint(given, self.reference) * (plate / count)
+        factor: Tensor | float = given * plate
+        return factor
+
+    def _per_datapoint(self, values: Tensor, site: Site) -> Tensor:
+        return per_datapoint(values, site, self.draw_dim, self.rows, self.count)
+
+
+def weight_of(site: Site, reference: Site) -> Tensor | float | None:
+    """Return what a site weighs within a bound: what its scale has that the objective's has not.
+
+    That is the subsampling of plates within the datapoint, and the weight of the KL term.
+    """
+    weight: Tensor | float = subsampling(site, inner=True) * _given(site) / _given(reference)
+    return None if isinstance(weight, float) and weight == 1 else weight
+
+
+def _given(site: Site) -> Any:
+    """Return what a site is scaled by `poutine.scale`, its plates aside."""
+    return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
+
+
+def _refuse_weights(sites: Sites, reference: Site) -> None:
+    for name, site in sites.items():
+        weight = weight_of(site, reference)
+        if weight is not None:
+            raise ValueError(
+                f"site {name!r} is scaled otherwise than site {reference['name']!r}; where sites "
+                "are summed out all need one scale, so take kl_weight=1"
+            )

@@ -1,0 +1,53 @@
+"""Whether a pair weighs several draws at once as it weighs each of them alone."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from pyro.poutine.util import site_is_subsample
+
+from ppvae.inference.objectives.layout import Layout, Program
+from ppvae.inference.objectives.particles import particles
+from ppvae.isolation import isolated
+from ppvae.sites import one_draw, sample_sites
+
+
+def check_vectorized(
+    model: Program, guide: Program, args: tuple[Any, ...], layout: Layout
+) -> None:
+    """Weigh two draws at once and one after the other, leaving no trace of it.
+
+    A network that was written for one batch dimension may fail on a second, or worse, return
+    something of a wrong but fitting shape.
+
+    Raises:
+        ValueError: if the pair cannot, or gives other weights.
+    """
+    with isolated(SimpleNamespace(model=model, guide=guide), seed=0, keep=True):
+        try:
+            together = particles(model, guide, args, layout, 2)
+            log_weights = together.log_weights.expand(2, -1)
+            sites = sample_sites(together.trace)
+            draws = [one_draw(sites, layout.draw_dim, index) for index in range(2)]
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"the pair cannot draw several particles at once ({first}); pass "
+                "vectorize_particles=False"
+            ) from error
+        for index, draw in enumerate(draws):
+            for name, node in together.trace.nodes.items():
+                if node["type"] == "sample" and site_is_subsample(node):
+                    draw.add_node(name, **node)
+            try:
+                alone = particles(model, guide, args, layout, None, replayed=draw).log_weights[0]
+            except NotImplementedError:
+                continue  # a guide that can score its own draws alone, as some flows
+            tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
+            if not torch.allclose(log_weights[index], alone, rtol=tolerance, atol=tolerance):
+                raise ValueError(
+                    "the pair weighs several particles at once otherwise than one after the "
+                    "other, as networks for a single batch dimension do; pass "
+                    "vectorize_particles=False"
+                )

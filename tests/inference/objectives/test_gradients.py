@@ -1,0 +1,266 @@
+"""Gradients of the bounds: the same expectation, by closed forms, enumeration or each other."""
+
+import dataclasses
+import itertools
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+from torch import nn
+
+import ppvae
+from ppvae import diagnostics, likelihoods, posteriors, priors
+from ppvae.inference import (
+    CombinedImportanceWeighted_ELBO,
+    ImportanceWeighted_ELBO,
+    PartiallyImportanceWeighted_ELBO,
+    StickingTheLanding_ELBO,
+    VariationalRenyi_ELBO,
+)
+from tests.linear_gaussian import LinearGaussian
+
+# Of up to 60 coordinates, |t| above 5.2 in one: once in 10,000 runs.
+_FALSE_ALARM = 5.2
+
+
+def members(path):
+    """Every bound, with plain gradients or with those through the draws alone."""
+    return {
+        "importance weighted": ImportanceWeighted_ELBO(5, doubly_reparameterised=path),
+        "multiply weighted": ImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterised=path),
+        "combined": CombinedImportanceWeighted_ELBO(
+            5, elbo_weight=0.4, doubly_reparameterised=path
+        ),
+        "partially": PartiallyImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterised=path),
+        "Renyi 0.5": VariationalRenyi_ELBO(0.5, 5, doubly_reparameterised=path),
+        "Renyi 2": VariationalRenyi_ELBO(2, 5, doubly_reparameterised=path),
+    }
+
+
+NAMES = list(members(False))
+
+
+def flat(pair):
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in pair.parameters()]
+    return torch.cat([gradient.flatten().clone() for gradient in gradients])
+
+
+def sample(objective, pair, x, seed=0, *, repeats=100, copies=40):
+    """Gradients of all parameters, `(repeat, coordinate)`, each the mean of some independent."""
+    torch.manual_seed(seed)
+    together, found = x.repeat(copies, 1), []
+    for _ in range(repeats):
+        pair.zero_grad()
+        objective.loss_and_grads(pair.model, pair.guide, together)
+        found.append(flat(pair) / copies)
+    return torch.stack(found)
+
+
+def assert_same_expectation(first, second):
+    """Of two samples; where neither varies, to rounding."""
+    difference = first.mean(0) - second.mean(0)
+    error = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt()
+    assert bool((difference.abs() < _FALSE_ALARM * error + 1e-9).all()), difference / error
+
+
+@pytest.mark.parametrize("name", [*NAMES, "sticking the landing"])
+def test_coefficients_are_the_derivatives_of_the_bound(name):
+    objective = {**members(True), "sticking the landing": StickingTheLanding_ELBO(6)}[name]
+    torch.manual_seed(0)
+    log_weights = torch.randn(objective.num_particles, dtype=torch.float64)
+
+    def derivatives(function):
+        automatic = torch.autograd.functional
+        jacobian = automatic.jacobian(function, log_weights)
+        return jacobian, automatic.hessian(function, log_weights)
+
+    first, _ = derivatives(objective.bound)
+    torch.testing.assert_close(objective.coefficients(log_weights), first)
+    first, second = derivatives(objective.guide_bound)
+    if objective.guide_coefficients(log_weights) is not None:
+        torch.testing.assert_close(objective.guide_coefficients(log_weights), first)
+    path = objective.path_coefficients(log_weights)
+    remaining = first - second.diagonal()
+    torch.testing.assert_close(first if path is None else path, remaining)
+
+
+def linear(perturbation=0.2, rows=3):
+    case = LinearGaussian.random(0, orthogonal=True, perturbation=perturbation)
+    return case, case.pair(), case.draw(rows, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_through_the_draws_alone_the_expectation_is_the_same(name):
+    _, pair, x = linear()
+    plain = sample(members(False)[name], pair, x)
+    path = sample(members(True)[name], pair, x, seed=1)
+    assert_same_expectation(plain, path)
+
+
+def test_sticking_the_landing_climbs_the_elbo_in_closed_form():
+    case, pair, x = linear()
+    found = sample(StickingTheLanding_ELBO(), pair, x)
+    # Guide and posterior have the same widths, so that the slope's gradient has no noise at all.
+    slope = case.slope.clone().requires_grad_()
+    raw = case.scale.expm1().log().requires_grad_()
+    learned = LinearGaussian(
+        case.loadings, case.offset, case.noise, slope, case.intercept, nn.functional.softplus(raw)
+    )
+    (-learned.terms(x)["elbo"].sum()).backward()
+    names = [name for name, _ in pair.named_parameters()]
+    sizes = [p.numel() for p in pair.parameters()]
+    by_name = dict(zip(names, found.split(sizes, 1), strict=True))
+    weight = by_name["posterior.network.weight"].unflatten(1, (4, 5))[:, :2].flatten(1)
+    bias = by_name["posterior.network.bias"][:, 2:]
+    for estimates, exact in ((weight, slope.grad.flatten()), (bias, raw.grad)):
+        error = estimates.std(0) / math.sqrt(len(estimates))
+        assert bool(((estimates.mean(0) - exact).abs() < _FALSE_ALARM * error + 1e-9).all())
+
+
+@pytest.mark.parametrize("objective", [*members(True).values(), StickingTheLanding_ELBO()])
+def test_at_the_posterior_the_guides_gradient_has_no_noise(objective):
+    _, pair, x = linear(perturbation=0.0)
+    guides = torch.cat(
+        [
+            torch.full((p.numel(),), name.startswith("posterior"))
+            for name, p in pair.named_parameters()
+        ]
+    )
+    assert sample(objective, pair, x, repeats=20, copies=1)[:, guides].abs().max() < 1e-9
+    plain = sample(Trace_ELBO(), pair, x, repeats=20, copies=1)[:, guides]
+    assert plain.std(0).max() > 1
+    plain = sample(ImportanceWeighted_ELBO(5), pair, x, repeats=20, copies=1)[:, guides]
+    assert plain.std(0).max() > 0.1
+
+
+def test_signal_to_noise_rises_with_draws_only_through_the_draws_alone():
+    """As sqrt(K) against 1 / sqrt(K), of a guide that covers the posterior."""
+    exact, _, x = linear(perturbation=0.0, rows=20)
+    wide = dataclasses.replace(exact, scale=1.3 * exact.scale, intercept=exact.intercept + 0.1)
+    pair = wide.pair()
+
+    def signal_to_noise(draws, path):
+        objective = ImportanceWeighted_ELBO(draws, doubly_reparameterised=path)
+        measured = diagnostics.gradient_signal(pair, x, draws=100, objective=objective)
+        return float(measured.signal_to_noise.sel(parameter="posterior.network.bias"))
+
+    plain = [signal_to_noise(count, False) for count in (1, 10)]
+    path = [signal_to_noise(count, True) for count in (1, 10, 100)]
+    assert plain[0] > 2 * plain[1], plain
+    assert path[2] > 2 * path[1] > 3 * path[0], path
+
+
+class Chain(nn.Module):
+    """Two latents: the guide's second depends on the first, the model's on both."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first = nn.Linear(2, 2)
+        self.second = nn.Linear(3, 2)
+        self.decoder = nn.Linear(2, 2)
+        self.double()
+
+    def model(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            b = pyro.sample("b", dist.Normal(torch.tanh(a), 0.5).to_event(1))
+            loc = self.decoder(torch.cat([a, b], -1))
+            pyro.sample("x", dist.Normal(loc, 0.5).to_event(1), obs=x)
+
+    def guide(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            loc, raw = self.first(x).chunk(2, -1)
+            a = pyro.sample("a", dist.Normal(loc, raw.exp()).to_event(1))
+            seen = torch.cat([x.expand(*a.shape[:-1], 2), a], -1)
+            loc, raw = self.second(seen).chunk(2, -1)
+            pyro.sample("b", dist.Normal(loc, raw.exp()).to_event(1))
+
+
+def vamp():
+    """The prior shares the guide's parameters, and has some of its own."""
+    torch.manual_seed(0)
+    encoder = posteriors.DiagonalNormal(nn.Linear(2, 2))
+    pseudo = priors.PseudoInputs.from_data(torch.randn(3, 2))
+    pair = ppvae.VAE(
+        priors.VampPrior(encoder, pseudo), likelihoods.Normal(nn.Linear(1, 2), scale=0.5), encoder
+    )
+    return pair.double()
+
+
+@pytest.mark.parametrize("build", [Chain, vamp])
+@pytest.mark.parametrize("path", ["sticking the landing", "importance weighted", "partially"])
+def test_what_stops_is_the_use_of_parameters_not_they(build, path):
+    pair, x = build(), torch.randn(3, 2, dtype=torch.float64)
+    if path == "sticking the landing":
+        plain, through = Trace_ELBO(), StickingTheLanding_ELBO()
+    else:
+        plain, through = members(False)[path], members(True)[path]
+    first, second = sample(plain, pair, x), sample(through, pair, x, seed=1)
+    assert_same_expectation(first, second)
+    assert bool((second.abs().sum(0) > 0).any())
+
+
+class Choice(nn.Module):
+    """A discrete latent, which is not reparameterised, and a continuous one given it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.logits = nn.Linear(2, 3)
+        self.decoder = nn.Linear(3, 2)
+        self.double()
+
+    def density(self, one, x):
+        return dist.Normal(self.decoder(one), 1.0).log_prob(x).sum(-1)
+
+    def model(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            one = pyro.sample("k", dist.OneHotCategorical(logits=x.new_zeros(3)))
+            pyro.sample("x", dist.Normal(self.decoder(one), 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.OneHotCategorical(logits=self.logits(x)))
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_scores_of_discrete_latents_are_right_by_enumeration(draws):
+    """All 3^K outcomes of K draws, each with its probability."""
+    pair, x = Choice(), torch.randn(2, 2, dtype=torch.float64)
+    ones = torch.eye(3, dtype=torch.float64)
+    log_q = pair.logits(x).log_softmax(-1)
+    log_w = torch.stack([pair.density(one, x) for one in ones], -1) - math.log(3) - log_q
+    bound = 0.0
+    for outcome in itertools.product(range(3), repeat=draws):
+        index = list(outcome)
+        probability = log_q[:, index].sum(-1).exp()
+        bound = bound + probability * (log_w[:, index].logsumexp(-1) - math.log(draws))
+    (-bound.sum()).backward()
+    exact = flat(pair)
+    found = sample(ImportanceWeighted_ELBO(draws), pair, x, seed=1)
+    error = found.std(0) / math.sqrt(len(found))
+    assert bool(((found.mean(0) - exact).abs() < _FALSE_ALARM * error + 1e-9).all())
+
+
+def test_the_other_draws_take_noise_from_the_score():
+    """Against as many draws whose score is held against nothing."""
+    pair, x = Choice(), torch.randn(2, 2, dtype=torch.float64)
+    held = sample(StickingFree(8), pair, x).var(0).sum()
+    alone = sample(Trace_ELBO(8, vectorize_particles=True), pair, x).var(0).sum()
+    assert held < 0.7 * alone
+
+
+class StickingFree(StickingTheLanding_ELBO):
+    """The ELBO of several draws with plain gradients."""
+
+    def __init__(self, num_particles):
+        super().__init__(num_particles)
+        self.path_gradient = False
