@@ -1,9 +1,10 @@
 """Turns a graph into machine code by torch's own code generator."""
 
+import logging
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -184,6 +185,7 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
         with (
             torch.no_grad(),
             warnings.catch_warnings(),
+            _silent("torch._inductor"),
             mock.patch.object(CppWrapperCodeCache, "load_pybinding", later),
             # A hit there would pass `keep` by, and its key knows nothing of our decompositions.
             torch._functorch.config.patch(enable_autograd_cache=False),
@@ -203,6 +205,18 @@ def _lower(graph: Graph, inputs: Sequence[Tensor], sources: list[_Source]) -> Ru
     if len(runs) != 1:
         raise Refused("the code generator wants the graph in pieces")
     return runs[0]
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger from telling the user how torch does its work."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _first_line(error: Exception | None) -> str:

@@ -170,7 +170,8 @@ class _Look:
         if isinstance(given, Tensor) and given.dim() > 0:
             inner = [frame.size for frame in plates(self.reference) if frame.name != PLATE]
             count = math.prod(inner) // (self.count or 1)
-            return self._per_datapoint(given, self.reference) * (plate / count)
+            each: Tensor = self._per_datapoint(given, self.reference) * (plate / count)
+            return each
         factor: Tensor | float = given * plate
         return factor
 
