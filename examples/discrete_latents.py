@@ -1,0 +1,112 @@
+"""A discrete latent learned in five ways, and the noise of each one's gradient."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import pandas as pd
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, config_enumerate
+from torch import nn
+
+import ppvae
+from ppvae.inference import ImportanceWeighted_ELBO
+
+CLUSTERS, BATCH = 5, 100
+
+
+class Clusters(nn.Module):
+    """A point of the plane belongs to one of five clusters; the guide says which."""
+
+    infer: ClassVar[dict[str, object]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(2 * torch.randn(CLUSTERS, 2))
+        self.encoder = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, CLUSTERS))
+
+    def model(self, x: torch.Tensor) -> None:
+        """Draw a cluster, one-hot, and a point near its centre."""
+        pyro.module("clusters", self)
+        with pyro.plate("data", len(x)):
+            cluster = pyro.sample("cluster", dist.OneHotCategorical(x.new_ones(CLUSTERS)))
+            pyro.sample("x", dist.Normal(cluster @ self.centres, 0.5).to_event(1), obs=x)
+
+    def choice(self, x: torch.Tensor) -> dist.Distribution:
+        """Return q(cluster | x)."""
+        return dist.OneHotCategorical(logits=self.encoder(x))
+
+    def guide(self, x: torch.Tensor) -> None:
+        """Choose a cluster."""
+        pyro.module("clusters", self)
+        with pyro.plate("data", len(x)):
+            pyro.sample("cluster", self.choice(x), infer=self.infer)
+
+
+class Enumerated(Clusters):
+    """Every cluster is tried, and weighed by its probability."""
+
+    guide = config_enumerate(Clusters.guide)
+
+
+class Averaged(Clusters):
+    """The score, less a running mean of what it is multiplied by."""
+
+    infer: ClassVar[dict[str, object]] = {
+        "baseline": {"use_decaying_avg_baseline": True, "baseline_beta": 0.9}
+    }
+
+
+class Relaxed(Clusters):
+    """Draws that are one-hot, with the gradient of points between the corners."""
+
+    def choice(self, x: torch.Tensor) -> dist.Distribution:
+        """Return q(cluster | x) with a gradient through its draws, which is biased."""
+        return dist.RelaxedOneHotCategoricalStraightThrough(
+            torch.tensor(0.5), logits=self.encoder(x)
+        )
+
+
+WAYS: dict[str, tuple[type[Clusters], Callable[[], ELBO]]] = {
+    "enumeration": (Enumerated, lambda: TraceEnum_ELBO(max_plate_nesting=1)),
+    "score": (Clusters, Trace_ELBO),
+    "score less a running mean": (Averaged, TraceGraph_ELBO),
+    "score less the other 7 draws'": (Clusters, lambda: ImportanceWeighted_ELBO(8)),
+    "relaxation, straight through": (Relaxed, Trace_ELBO),
+}
+
+
+def gradients(pair: Clusters, objective: ELBO, x: torch.Tensor, repeats: int) -> torch.Tensor:
+    """Return gradients of the encoder in nats per datapoint, `(repeat, weight)`."""
+    found = []
+    for _ in range(repeats):
+        pair.zero_grad()
+        objective.loss_and_grads(pair.model, pair.guide, x)
+        weights = [weight.grad.flatten() for weight in pair.encoder.parameters()]
+        found.append(torch.cat(weights) / len(x))
+    return torch.stack(found)
+
+
+def main(epochs: int = 30, repeats: int = 200) -> None:
+    """Train the same pair in each way; print what it reached, and its gradient's variance."""
+    torch.manual_seed(0)
+    centres = torch.randn(CLUSTERS, 2).mul(2.5)[torch.randint(CLUSTERS, (2000,))]
+    x = centres + 0.5 * torch.randn(2000, 2)
+    start = Clusters().state_dict()
+    rows = []
+    for name, (kind, make) in WAYS.items():
+        pair = kind()
+        pair.load_state_dict(start)
+        noise = gradients(pair, make(), x[:BATCH], repeats).var(0).sum()
+        ppvae.fit(pair, x, epochs=epochs, batch_size=BATCH, objective=make(), seed=1)
+        # Scored alike: the sum over all clusters, which only the enumerating guide is asked for.
+        scored = Enumerated()
+        scored.load_state_dict(pair.state_dict())
+        elbo = -TraceEnum_ELBO(max_plate_nesting=1).loss(scored.model, scored.guide, x) / len(x)
+        rows.append({"gradient by": name, "variance at the start": float(noise), "ELBO": elbo})
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
+
+
+if __name__ == "__main__":
+    main()
