@@ -3,6 +3,12 @@
 from ppvae.inference.callbacks import Converged, EarlyStopping
 from ppvae.inference.checkpoints import Checkpoints
 from ppvae.inference.compiled import Compiled
+from ppvae.inference.objectives import (
+    FreeBits_ELBO,
+    InverseMultiquadratics,
+    MaximumMeanDiscrepancy_ELBO,
+    TotalCorrelation_ELBO,
+)
 from ppvae.inference.optimizers import JointOptim
 from ppvae.inference.saving import load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
@@ -17,8 +23,12 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "Fit",
+    "FreeBits_ELBO",
+    "InverseMultiquadratics",
     "JointOptim",
     "LinearWarmup",
+    "MaximumMeanDiscrepancy_ELBO",
+    "TotalCorrelation_ELBO",
     "Training",
     "fit",
     "load",
