@@ -19,6 +19,7 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
+from ppvae.inference import FreeBits_ELBO, MaximumMeanDiscrepancy_ELBO, TotalCorrelation_ELBO
 
 FEATURES, LATENT = 6, 3
 
@@ -347,6 +348,22 @@ GRAPHS = {
     "wake-sleep": (
         lambda: vae(likelihoods.Bernoulli),
         functools.partial(ReweightedWakeSleep, num_particles=3, model_has_params=True),
+        bits,
+    ),
+    "free bits": (lambda: vae(likelihoods.Bernoulli), functools.partial(FreeBits_ELBO, 0.5), bits),
+    "free bits of dimensions": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(FreeBits_ELBO, 0.1, per_dimension=True),
+        bits,
+    ),
+    "total correlation": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(TotalCorrelation_ELBO, 1000, 6.0),
+        bits,
+    ),
+    "maximum mean discrepancy": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(MaximumMeanDiscrepancy_ELBO, 10.0),
         bits,
     ),
     "sphere": (

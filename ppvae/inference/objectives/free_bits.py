@@ -84,11 +84,11 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss with floors, in nats, with its gradient."""
-        loss = torch.zeros(())
+        loss: Any = 0.0
         costs: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
             loss = loss - log_likelihood(model_trace) / self.num_particles
-            for latent in latents_of(type(self).__name__, guide_trace, model_trace):
+            for latent in latents_of("FreeBits_ELBO", guide_trace, model_trace):
                 costs.setdefault(latent.name, []).append(self._costs(latent))
         for particles in costs.values():
             kls, floors = zip(*particles, strict=True)
@@ -96,7 +96,8 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
             floor = torch.cat(floors).sum(0) / self.num_particles
             loss = loss + torch.where(kl < floor, floor, kl).sum()
         warn_if_nan(loss, "loss")
-        return loss
+        total: Tensor = loss
+        return total
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Return the loss with floors, in nats, and add its gradients to the parameters'."""
@@ -110,7 +111,7 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
         """Return the KL of all datapoints together, and its floor: `(particle, column)` each."""
         if latent.is_global:
             return _without_floor(weighted_kl(latent).sum().reshape(1, 1))
-        check_plate(type(self).__name__, latent)
+        check_plate("FreeBits_ELBO", latent)
         if self.per_dimension:
             kl = weighted_kl(latent, factors_of_both("FreeBits_ELBO(per_dimension=True)", latent))
             columns = by_row(kl, latent.guide, latent.guide["fn"].event_dim)

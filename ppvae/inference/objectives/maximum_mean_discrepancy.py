@@ -98,7 +98,7 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
     def _differentiable_loss_particle(
         self, model_trace: Trace, guide_trace: Trace
     ) -> tuple[Any, Tensor]:
-        latent = only_latent(type(self).__name__, guide_trace, model_trace)
+        latent = only_latent("MaximumMeanDiscrepancy_ELBO", guide_trace, model_trace)
         loss = -log_likelihood(model_trace)
         if self.kl_weight > 0:  # a guide of single points has no finite KL, and needs none
             loss = loss + self.kl_weight * weighted_kl(latent).sum()

@@ -55,10 +55,10 @@ class TotalCorrelation_ELBO(Trace_ELBO):  # type: ignore[misc]
     paper's appendix C.2): the row itself counts 1 / size, each other row of the batch the same
     part of the rest, which is the paper's estimator averaged over the order of the rows. It has no
     bias as a density, and is exact where the batch is all the data. Its logarithm is too low on
-    average (Jensen), the more so the fewer rows and the less they overlap: I(z; x) is estimated
-    too high, never above log size; the dimension-wise KL too low; and the total correlation, the
-    difference of the joint's and the dimensions' errors, as a rule too low, since the joint's is
-    the larger. Time and memory grow with rows^2 d.
+    average (Jensen), the more so the fewer rows there are and the less they overlap. So I(z; x) is
+    estimated too high, though never above log size, and the dimension-wise KL too low; the total
+    correlation takes the difference of the joint's error and the dimensions', and may be off
+    either way. Time and memory grow with rows^2 d.
 
     A weight of the latent site, `fit`'s `kl_weight` or a `poutine.scale` of one's own, multiplies
     all three parts. `loss`, with which SVI and `fit` evaluate, is that of `Trace_ELBO`: the plain

@@ -48,7 +48,8 @@ class Linear(nn.Module):
     def model(self, x):
         with self.rows(x):
             z = pyro.sample("z", self.prior(x))
-            pyro.sample("x", dist.Normal(z @ self.loadings, 1.0).to_event(1), obs=x)
+            loc = z @ self.loadings[: z.shape[-1]]
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
             self.more_of_the_model(x)
 
     def guide(self, x):
