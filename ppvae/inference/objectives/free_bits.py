@@ -28,12 +28,14 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     with N the datapoints that the batch stands for; with `per_dimension` the sum is over every
     dimension of every site (Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, "Improved
-    Variational Inference with Inverse Autoregressive Flow", 2016, equation 15). Below its floor a
-    KL has no gradient, and the latent stays in use while the decoder learns to read it.
+    Variational Inference with Inverse Autoregressive Flow", 2016). Below its floor a KL has no
+    gradient, and the latent stays in use while the decoder learns to read it.
 
     The KL is in closed form where there is one and guide and model draw several latents in the
     same order, log q(z|x) - log p(z) elsewhere; where no floor is active, value and gradient are
-    so those of `TraceMeanField_ELBO` or `Trace_ELBO`. Particles are averaged before the maximum.
+    so those of `TraceMeanField_ELBO` or `Trace_ELBO`. In another order only the sum over sites is
+    a KL; a site's own term, which has the floor, may be negative. Particles are averaged before
+    the maximum.
 
     A weight of the latent sites, `fit`'s `kl_weight` or a `poutine.scale` of one's own, is outside
     of the maximum, weight max(nats, KL): however small the weight, the floor lies at as many nats

@@ -60,8 +60,8 @@ def latents_of(objective: str, guide_trace: Trace, model_trace: Trace) -> list[L
     for name, site in guide.items():
         if name not in names:
             raise ValueError(
-                f"{objective} needs a guide that draws the model's latents alone, but has the "
-                f"site {name!r} in it, which is none; write the guide without it"
+                f"{objective} needs a guide that draws the model's latents alone, but the guide "
+                f"has the site {name!r} too; write it without"
             )
         if not site["fn"].has_rsample:
             raise ValueError(

@@ -38,10 +38,10 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     MMD^2 is estimated from the batch's draws and as many of the prior, over pairs of different
     rows alone: of random data without bias, negative now and then (Gretton, Borgwardt, Rasch,
-    Schölkopf and Smola, "A Kernel Two-Sample Test", 2012, equation 3). Its standard deviation
-    falls as one over the rows, so that small batches need a small weight. The draws of the prior
-    are those of the model's latent site, a row each; a prior that is not reparameterised is moved
-    by the KL alone. The kernel takes memory in proportion to rows^2 d.
+    Schölkopf and Smola, "A Kernel Two-Sample Test", 2012, equation 3). Near q(z) = p(z) its
+    standard deviation falls as one over the rows. The draws of the prior are those of the model's
+    latent site, a row each; a prior that is not reparameterised is moved by the KL alone. Time and
+    memory of the default kernel grow with rows^2 d.
 
     The KL is in closed form where there is one. A weight of the latent site, `fit`'s `kl_weight`
     or a `poutine.scale` of one's own, multiplies KL and MMD^2 alike. `loss`, with which SVI and
