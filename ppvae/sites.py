@@ -40,6 +40,13 @@ def base_of(distribution: Any) -> Any:
     return distribution
 
 
+def factors_of(distribution: dist.Distribution) -> dist.Distribution | None:
+    """Return a distribution over vectors as one over their numbers, if those are independent."""
+    while isinstance(distribution, torch.distributions.Independent):
+        distribution = distribution.base_dist
+    return distribution if distribution.event_dim == 0 else None
+
+
 def unnormalised(name: str, site: Site) -> str | None:
     """Say why the log_prob of an observed site is no density of the data; None if it is one.
 

@@ -4,19 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 import xarray as xr
 from torch import Tensor
 
-from ppvae.sites import PLATE, Site, plates
-
-
-def factors_of(distribution: dist.Distribution) -> dist.Distribution | None:
-    """Return a distribution over vectors as one over their numbers, if those are independent."""
-    while isinstance(distribution, torch.distributions.Independent):
-        distribution = distribution.base_dist
-    return distribution if distribution.event_dim == 0 else None
+from ppvae.sites import PLATE, Site, factors_of, plates
 
 
 def splits(site: Site) -> bool:

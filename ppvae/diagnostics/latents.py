@@ -9,10 +9,10 @@ from torch.distributions import kl_divergence
 
 from ppvae.batches import Data, as_batch
 from ppvae.chunked_draws import MEMORY, draw_chunks
-from ppvae.diagnostics.dimensions import chosen, factors_of
+from ppvae.diagnostics.dimensions import chosen
 from ppvae.diagnostics.posterior_means import posterior_means
 from ppvae.isolation import isolated
-from ppvae.sites import Site, plates
+from ppvae.sites import Site, factors_of, plates
 from ppvae.traces import Pair, run
 
 

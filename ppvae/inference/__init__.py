@@ -5,9 +5,13 @@ from ppvae.inference.checkpoints import Checkpoints
 from ppvae.inference.compiled import Compiled
 from ppvae.inference.objectives import (
     CombinedImportanceWeighted_ELBO,
+    FreeBits_ELBO,
     ImportanceWeighted_ELBO,
+    InverseMultiquadratics,
+    MaximumMeanDiscrepancy_ELBO,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
+    TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
 from ppvae.inference.optimizers import JointOptim
@@ -25,11 +29,15 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "Fit",
+    "FreeBits_ELBO",
     "ImportanceWeighted_ELBO",
+    "InverseMultiquadratics",
     "JointOptim",
     "LinearWarmup",
+    "MaximumMeanDiscrepancy_ELBO",
     "PartiallyImportanceWeighted_ELBO",
     "StickingTheLanding_ELBO",
+    "TotalCorrelation_ELBO",
     "Training",
     "VariationalRenyi_ELBO",
     "fit",

@@ -21,9 +21,12 @@ import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
 from ppvae.inference import (
     CombinedImportanceWeighted_ELBO,
+    FreeBits_ELBO,
     ImportanceWeighted_ELBO,
+    MaximumMeanDiscrepancy_ELBO,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
+    TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
 
@@ -342,7 +345,7 @@ WEIGHTED = {
         lambda: PartiallyImportanceWeighted_ELBO(3, repeats=2),
         bits,
     ),
-    "Renyi": (
+    "Renyi, of each datapoint": (
         Plain,
         lambda: VariationalRenyi_ELBO(0.5, 5, doubly_reparameterised=True),
         bits,
@@ -395,6 +398,22 @@ GRAPHS = {
     "wake-sleep": (
         lambda: vae(likelihoods.Bernoulli),
         functools.partial(ReweightedWakeSleep, num_particles=3, model_has_params=True),
+        bits,
+    ),
+    "free bits": (lambda: vae(likelihoods.Bernoulli), functools.partial(FreeBits_ELBO, 0.5), bits),
+    "free bits of dimensions": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(FreeBits_ELBO, 0.1, per_dimension=True),
+        bits,
+    ),
+    "total correlation": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(TotalCorrelation_ELBO, 1000, 6.0),
+        bits,
+    ),
+    "maximum mean discrepancy": (
+        lambda: vae(likelihoods.Bernoulli),
+        functools.partial(MaximumMeanDiscrepancy_ELBO, 10.0),
         bits,
     ),
     "sphere": (

@@ -1,17 +1,26 @@
 """What SVI climbs, beside Pyro's own objectives."""
 
 from ppvae.inference.objectives.combined_importance_weighted import CombinedImportanceWeighted_ELBO
+from ppvae.inference.objectives.free_bits import FreeBits_ELBO
 from ppvae.inference.objectives.importance_weighted import ImportanceWeighted_ELBO
+from ppvae.inference.objectives.kernels import InverseMultiquadratics
+from ppvae.inference.objectives.maximum_mean_discrepancy import MaximumMeanDiscrepancy_ELBO
 from ppvae.inference.objectives.partially_importance_weighted import (
     PartiallyImportanceWeighted_ELBO,
 )
 from ppvae.inference.objectives.sticking_the_landing import StickingTheLanding_ELBO
+from ppvae.inference.objectives.total_correlation import Decomposition, TotalCorrelation_ELBO
 from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
 
 __all__ = [
     "CombinedImportanceWeighted_ELBO",
+    "Decomposition",
+    "FreeBits_ELBO",
     "ImportanceWeighted_ELBO",
+    "InverseMultiquadratics",
+    "MaximumMeanDiscrepancy_ELBO",
     "PartiallyImportanceWeighted_ELBO",
     "StickingTheLanding_ELBO",
+    "TotalCorrelation_ELBO",
     "VariationalRenyi_ELBO",
 ]
