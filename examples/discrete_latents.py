@@ -64,7 +64,9 @@ class Relaxed(Clusters):
     def choice(self, x: torch.Tensor) -> dist.Distribution:
         """Return q(cluster | x) with a gradient through its draws, which is biased."""
         return dist.RelaxedOneHotCategoricalStraightThrough(
-            torch.tensor(0.5), logits=self.encoder(x)
+            torch.tensor(0.5),
+            logits=self.encoder(x),
+            validate_args=False,  # its points sum to 1 up to more rounding than the check allows
         )
 
 
@@ -88,7 +90,17 @@ def gradients(pair: Clusters, objective: ELBO, x: torch.Tensor, repeats: int) ->
     return torch.stack(found)
 
 
-def main(epochs: int = 30, repeats: int = 200) -> None:
+def scores(pair: Clusters, x: torch.Tensor) -> tuple[float, float]:
+    """Return log P(X) and the ELBO in nats per datapoint, summed over all clusters."""
+    with torch.no_grad():
+        likelihood = dist.Normal(pair.centres, 0.5).log_prob(x.unsqueeze(1)).sum(-1)
+        log_joint = likelihood - torch.tensor(float(CLUSTERS)).log()
+        log_q = pair.encoder(x).log_softmax(-1)
+        elbo = (log_q.exp() * (log_joint - log_q)).sum(-1)
+        return float(log_joint.logsumexp(-1).mean()), float(elbo.mean())
+
+
+def main(epochs: int = 20, repeats: int = 100) -> None:
     """Train the same pair in each way; print what it reached, and its gradient's variance."""
     torch.manual_seed(0)
     centres = torch.randn(CLUSTERS, 2).mul(2.5)[torch.randint(CLUSTERS, (2000,))]
@@ -100,12 +112,10 @@ def main(epochs: int = 30, repeats: int = 200) -> None:
         pair.load_state_dict(start)
         noise = gradients(pair, make(), x[:BATCH], repeats).var(0).sum()
         ppvae.fit(pair, x, epochs=epochs, batch_size=BATCH, objective=make(), seed=1)
-        # Scored alike: the sum over all clusters, which only the enumerating guide is asked for.
-        scored = Enumerated()
-        scored.load_state_dict(pair.state_dict())
-        elbo = -TraceEnum_ELBO(max_plate_nesting=1).loss(scored.model, scored.guide, x) / len(x)
-        rows.append({"gradient by": name, "variance at the start": float(noise), "ELBO": elbo})
-    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
+        log_evidence, elbo = scores(pair, x)
+        row = {"gradient by": name, "variance at the start": float(noise)}
+        rows.append({**row, "log P(X)": log_evidence, "ELBO": elbo})
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,20 @@ import ppvae
 from ppvae import data, diagnostics, pairs
 from ppvae.inference import (
     CombinedImportanceWeighted_ELBO,
+    FreeBits_ELBO,
     ImportanceWeighted_ELBO,
+    MaximumMeanDiscrepancy_ELBO,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
+    TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
 
+ROWS = 50  # of the minibatch whose gradients are measured
+AT_ONCE = {"max_plate_nesting": 1, "vectorize_particles": True}
 OBJECTIVES: dict[str, Callable[[int], ELBO]] = {
-    "ELBO": lambda k: Trace_ELBO(k, vectorize_particles=True),
-    "ELBO, closed-form KL": lambda k: TraceMeanField_ELBO(k, vectorize_particles=True),
+    "ELBO": lambda k: Trace_ELBO(k, **AT_ONCE),
+    "ELBO, closed-form KL": lambda k: TraceMeanField_ELBO(k, **AT_ONCE),
     "ELBO, sticking the landing": StickingTheLanding_ELBO,
     "importance weighted": ImportanceWeighted_ELBO,
     "importance weighted, doubly reparameterised": lambda k: ImportanceWeighted_ELBO(
@@ -32,6 +37,15 @@ OBJECTIVES: dict[str, Callable[[int], ELBO]] = {
         min(k, 2), repeats=max(k // 2, 1)
     ),
     "Renyi, alpha 0.5": lambda k: VariationalRenyi_ELBO(0.5, k),
+    "free bits, 1 nat a dimension": lambda k: FreeBits_ELBO(
+        1.0, per_dimension=True, num_particles=k, **AT_ONCE
+    ),
+    "total correlation, beta 4": lambda k: TotalCorrelation_ELBO(
+        1000, beta=4, num_particles=k, **AT_ONCE
+    ),
+    "mean discrepancy, weight 10": lambda k: MaximumMeanDiscrepancy_ELBO(
+        10, num_particles=k, **AT_ONCE
+    ),
 }
 
 
@@ -56,7 +70,7 @@ def signal_to_noise(
 
 def draw(table: pd.DataFrame, log_evidence: float, path: Path) -> None:
     """Draw the bound and both ratios against the number of draws."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 5), layout="constrained")
     columns = ("bound", "decoder", "encoder")
     titles = (
         "bound, nats per datapoint",
@@ -66,14 +80,16 @@ def draw(table: pd.DataFrame, log_evidence: float, path: Path) -> None:
     for ax, column, title in zip(axes, columns, titles, strict=True):
         for name, rows in table.groupby("objective", sort=False):
             ax.plot(rows["draws"], rows[column], "o-", markersize=3, linewidth=1, label=name)
-        ax.set_xscale("log")
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel("draws of each datapoint")
         ax.set_title(title, fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].axhline(log_evidence, color="black", linewidth=0.8, linestyle=":")
     axes[0].annotate("log P(X)", (1, log_evidence), va="bottom", fontsize=8)
     for ax in axes[1:]:
-        ax.set_yscale("log")
+        ax.set_yscale("log", base=2)
+        ax.yaxis.set_major_formatter("{x:g}")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, frameon=False, fontsize=8, loc="outside lower center")
     figure.savefig(path, dpi=150)
@@ -92,7 +108,7 @@ def main(
     pair = pairs.assemble(digits, latent=8)
     ppvae.fit(pair, digits, epochs=epochs)
     pair.eval()
-    x = digits.test[:50]
+    x = digits.test[:ROWS]
     rows = []
     for name, make in OBJECTIVES.items():
         for count in draws:

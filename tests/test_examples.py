@@ -16,8 +16,10 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[!_]*.py"))
 SMALL = {"fit_digits": (2, 20), "own_factor": (2, 20), "own_pair": (2, 20)}
 REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
 VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
-EXAMPLES.remove(REFERENCE)
-EXAMPLES.remove(VARIANTS)
+OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")
+DISCRETE = next(path for path in EXAMPLES if path.stem == "discrete_latents")
+for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE):
+    EXAMPLES.remove(path)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -110,3 +112,21 @@ def test_variants_runs(tmp_path, capsys):
     script["main"](str(tmp_path), epochs=1, images=20, draws=20, output=str(tmp_path / "figures"))
     assert capsys.readouterr().out.count("VampPrior") == 2 * len(script["POSTERIORS"])
     assert (tmp_path / "figures" / "variants.png").stat().st_size > 10_000
+
+
+def test_objectives_runs(tmp_path, capsys):
+    script = runpy.run_path(str(OBJECTIVES))
+    script["main"](epochs=1, draws=(1, 2), gradients=3, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert all(shown.count(f"{name} ") >= 2 for name in script["OBJECTIVES"])
+    assert (tmp_path / "objectives.png").stat().st_size > 10_000
+
+
+def test_discrete_latents_runs(capsys):
+    script = runpy.run_path(str(DISCRETE))
+    script["main"](epochs=1, repeats=20)
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert len(rows) == len(script["WAYS"])
+    variances = [float(row.split()[-3]) for row in rows]
+    enumeration, score, averaged, others, _ = variances
+    assert enumeration < 1e-9 < others < averaged < score

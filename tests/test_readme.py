@@ -29,7 +29,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 def test_there_are_blocks_of_known_kinds():
     assert {kind for kind, _ in BLOCKS} == {"python", "sh"}
-    assert len(blocks("python")) == 11
+    assert len(blocks("python")) == 13
 
 
 def test_python_blocks_run_one_after_the_other():
