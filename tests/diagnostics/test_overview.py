@@ -103,7 +103,7 @@ def test_the_worst_rows_are_rows_of_the_users_data():
     weights = next(f for f in quick.findings if f.name == "importance weights")
     terms = quick.findings[0].results["evidence"]
     rows = terms.data.values
-    assert torch.equal(quick.batch[0], data[rows])
+    assert torch.equal(quick.batch[0], data[torch.tensor(rows)])
     worst = [int(row) for row in weights.advice.split("Worst rows: ")[1].rstrip(".").split(", ")]
     known = diagnostics.pareto_k(narrow, quick.batch[0], draws=200, seed=3).pareto_k.values
     assert worst == rows[(-known).argsort()[:5]].tolist()
