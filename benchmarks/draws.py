@@ -41,12 +41,12 @@ def pair_of(features, hidden, latent):
     torch.manual_seed(0)
     return ppvae.VAE(
         priors.StandardNormal(latent),
-        likelihoods.Bernoulli(networks.MLP(latent, features, hidden=[hidden])),
-        posteriors.DiagonalNormal(networks.MLP(features, 2 * latent, hidden=[hidden])),
+        likelihoods.Bernoulli(networks.MLP(latent, features, hidden=hidden)),
+        posteriors.DiagonalNormal(networks.MLP(features, 2 * latent, hidden=hidden)),
     )
 
 
-def draws(features, hidden, latent, rows, count):
+def draws(features, hidden, latent, rows, count, rounds=5):
     pair = pair_of(features, hidden, latent)
     x = (torch.rand(rows, features) < 0.3).float()
     decoder: nn.Module = pair.likelihood.network
@@ -70,9 +70,10 @@ def draws(features, hidden, latent, rows, count):
             "decode and score, bare": bare,
             "diagnostics.evidence": lambda: diagnostics.evidence(pair, x, draws=count),
         },
-        rounds=5,
+        rounds=rounds,
     )
-    report(f"{count} draws of {rows} datapoints, {features}-{hidden}-{latent}", seconds, 1)
+    sizes = "-".join(map(str, [features, *hidden, latent]))
+    report(f"{count} draws of {rows} datapoints, {sizes}", seconds, 1)
 
 
 def growth(features, hidden, latent, rows, counts):
@@ -80,7 +81,7 @@ def growth(features, hidden, latent, rows, counts):
     pair = pair_of(features, hidden, latent)
     x = (torch.rand(rows, features) < 0.3).float()
     diagnostics.evidence(pair, x, draws=counts[0])
-    print(f"\nevidence of {rows} datapoints, {features}-{hidden}-{latent}")
+    print(f"\nevidence of {rows} datapoints, {'-'.join(map(str, [features, *hidden, latent]))}")
     for count in counts:
         started = time.perf_counter()
         diagnostics.evidence(pair, x, draws=count)

@@ -1,6 +1,7 @@
 """Annealing at full length: coverage over seeds, the bounds' gap, and quadrature on digits."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
 from tests.linear_gaussian import LinearGaussian
 
+FOLDER = os.environ.get("PPVAE_MNIST")
 SEEDS = 200
 # Of 200 nominal 95 % intervals, 179 to 198 cover: outside with probability below 0.1 %.
 COVERED = range(179, 199)
@@ -64,18 +66,31 @@ def test_the_gap_of_deep_annealing():
     assert -4 * float(bounds.gap_error) < float(bounds.gap) < 0.05
 
 
-@pytest.mark.parametrize("from_guide", [True, False], ids=["guide", "prior"])
-def test_quadrature_of_two_latents(from_guide):
-    """Annealing and importance sampling agree with a grid over both latents of digits."""
+def embedded():
     digits = data.digits()
-    train, x = ((split > 8).double() for split in (digits.train, digits.test[:20]))
+    return (digits.train > 8).double(), (digits.test[:20] > 8).double(), 60
+
+
+def mnist():
+    if FOLDER is None:
+        pytest.skip("PPVAE_MNIST names no folder of MNIST's files")
+    digits = data.mnist(FOLDER)
+    return digits.train[:20_000].double(), digits.test[:10].double(), 5
+
+
+@pytest.mark.parametrize("images", [embedded, mnist])
+@pytest.mark.parametrize("from_guide", [True, False], ids=["guide", "prior"])
+def test_quadrature_of_two_latents(from_guide, images):
+    """Annealing and importance sampling agree with a grid over both latents of digits."""
+    train, x, epochs = images()
+    pixels = x.shape[-1]
     torch.manual_seed(0)
     pair = ppvae.VAE(
         priors.StandardNormal(2),
-        likelihoods.Bernoulli(networks.MLP(2, 64, hidden=(64,))),
-        posteriors.DiagonalNormal(networks.MLP(64, 4, hidden=(64,))),
+        likelihoods.Bernoulli(networks.MLP(2, pixels, hidden=(64,))),
+        posteriors.DiagonalNormal(networks.MLP(pixels, 4, hidden=(64,))),
     ).double()
-    ppvae.fit(pair, train, batch_size=128, epochs=60, seed=0)
+    ppvae.fit(pair, train, batch_size=128, epochs=epochs, seed=0)
     exact = quadrature(pair, x)
     evidence = diagnostics.evidence(pair, x, draws=20_000)
     # 20 standardised errors each, of which a normal one passes 4.5 with probability below 7e-6.
