@@ -57,10 +57,4 @@ class GatedDraws(Messenger):  # type: ignore[misc]
     def _pyro_post_sample(self, message: Any) -> None:
         if message["is_observed"] or site_is_subsample(message):
             return
-        if not message["fn"].has_rsample:
-            raise ValueError(
-                f"latent site {message['name']!r} is drawn from "
-                f"{type(message['fn']).__name__}, whose draws have no gradient; an objective that "
-                "takes gradients through the draws alone needs a reparameterised guide"
-            )
         message["value"] = self.values[message["name"]] = self.gate(message["value"])

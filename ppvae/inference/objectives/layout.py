@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ppvae.isolation import isolated
-from ppvae.sites import PLATE, plates
+from ppvae.sites import PLATE, base_of, plates
 from ppvae.traces import check_plates, run
 
 Program = Callable[..., Any]
@@ -21,11 +21,13 @@ class Layout:
         draw_dim: the batch dimension free for particles, left of every plate.
         marginalised: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
+        unreparameterised: the guide's sites whose draws have no gradient, with their families.
     """
 
     draw_dim: int
     marginalised: tuple[str, ...]
     reference: str
+    unreparameterised: dict[str, str]
 
 
 def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
@@ -53,6 +55,11 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
             if not site["is_observed"] and name not in guide_sites
         ),
         reference=observed[0],
+        unreparameterised={
+            name: type(base_of(site["fn"])).__name__
+            for name, site in guide_sites.items()
+            if not site["fn"].has_rsample
+        },
     )
 
 

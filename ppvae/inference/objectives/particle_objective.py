@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from ppvae.compilation import Refused
 from ppvae.inference.objectives.layout import Layout, Program, layout_of
 from ppvae.inference.objectives.particles import Particles, particles
-from ppvae.inference.objectives.vectorized import check_vectorized
+from ppvae.inference.objectives.requirements import check_path, check_vectorized
 from ppvae.isolation import random_state, set_random_state
 
 _LAYOUTS = 16  # of pairs that are remembered
@@ -179,6 +179,8 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                 self._layouts.clear()
             model, guide = _given(model, kwargs), _given(guide, kwargs)
             layout = layout_of(model, guide, args)
+            if self._gated:
+                check_path(type(self).__name__, model, guide, args, layout)
             if self.vectorize_particles and self.num_particles > 1:
                 check_vectorized(model, guide, args, layout)
             self._layouts[key] = layout

@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions.transforms import conditional_planar
 from pyro.infer import Trace_ELBO
 from torch import nn
 
@@ -248,6 +249,60 @@ def test_scores_of_discrete_latents_are_right_by_enumeration(draws):
     found = sample(ImportanceWeighted_ELBO(draws), pair, x, seed=1)
     error = found.std(0) / math.sqrt(len(found))
     assert bool(((found.mean(0) - exact).abs() < _FALSE_ALARM * error + 1e-9).all())
+
+
+def planar():
+    flow = posteriors.FlowPosterior(
+        nn.Linear(2, 2 * 2 + 4), latent=2, transforms=[conditional_planar], context=4
+    )
+    decoder = likelihoods.Normal(nn.Linear(2, 2), scale=0.5)
+    return ppvae.VAE(priors.StandardNormal(2), decoder, flow).double()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (Choice, "latent site 'k' have none: OneHotCategorical is not reparameterised"),
+        (planar, "needs log q.z.x. of given draws: ConditionedPlanar has no inverse"),
+    ],
+)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+        PartiallyImportanceWeighted_ELBO(3, repeats=2),
+        StickingTheLanding_ELBO(),
+    ],
+)
+def test_what_has_no_gradient_through_its_draws_is_refused(build, message, objective):
+    x = torch.randn(10, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=f"{type(objective).__name__} takes .* {message}"):
+        ppvae.fit(build(), x, epochs=1, objective=objective)
+    fit = ppvae.fit(build(), x, epochs=1, objective=ImportanceWeighted_ELBO(3))
+    assert fit.steps == 1
+
+
+class SingleBatch(nn.Module):
+    """A decoder for one batch dimension: it flattens all others."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, z):
+        return self.layer(z.reshape(-1, 2)[: len(z) if z.dim() == 2 else z.shape[-2]])
+
+
+def test_networks_for_one_batch_dimension_are_found_out():
+    decoder = likelihoods.Normal(SingleBatch(), scale=0.5)
+    pair = ppvae.VAE(
+        priors.StandardNormal(2), decoder, posteriors.DiagonalNormal(nn.Linear(2, 4))
+    ).double()
+    x = torch.randn(10, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="otherwise than one after the other.*=False"):
+        ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3))
+    one_by_one = ImportanceWeighted_ELBO(3, vectorize_particles=False)
+    assert ppvae.fit(pair, x, epochs=1, objective=one_by_one).steps == 1
 
 
 def test_the_other_draws_take_noise_from_the_score():

@@ -1,4 +1,4 @@
-"""Whether a pair weighs several draws at once as it weighs each of them alone."""
+"""What a pair must allow to be weighed by particles."""
 
 import math
 from types import SimpleNamespace
@@ -11,6 +11,30 @@ from ppvae.inference.objectives.layout import Layout, Program
 from ppvae.inference.objectives.particles import particles
 from ppvae.isolation import isolated
 from ppvae.sites import one_draw, sample_sites
+
+
+def check_path(
+    objective: str, model: Program, guide: Program, args: tuple[Any, ...], layout: Layout
+) -> None:
+    """Look whether gradients can go through the draws alone.
+
+    Raises:
+        ValueError: if the draws of a site have no gradient, or a guide cannot score given draws.
+    """
+    for name, family in layout.unreparameterised.items():
+        raise ValueError(
+            f"{objective} takes gradients through the draws alone, but those of latent site "
+            f"{name!r} have none: {family} is not reparameterised; take an objective with plain "
+            "gradients, or another family in the guide"
+        )
+    with isolated(SimpleNamespace(model=model, guide=guide), seed=0, keep=True):
+        try:
+            particles(model, guide, args, layout, None, gated=True)
+        except NotImplementedError as error:
+            raise ValueError(
+                f"{objective} takes gradients through the draws alone, which needs log q(z|x) of "
+                f"given draws: {error}"
+            ) from error
 
 
 def check_vectorized(
