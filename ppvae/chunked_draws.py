@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pyro
+
 from ppvae import predictions
 from ppvae.batches import Batch, chunks
 from ppvae.compiled_draws import CompiledDraws
@@ -9,8 +11,8 @@ from ppvae.draws import Draws, Simulation, draw, vectorizable
 from ppvae.isolation import seeded, seeds
 from ppvae.traces import Pair, Structure, structure_of
 
-MEMORY = 32 * 2**20
-"""Bytes that a chunk takes unless told: larger ones leave the processor's caches, gain nothing."""
+MEMORY = 64 * 2**20
+"""Bytes that a chunk takes unless told; larger ones leave the processor's caches behind."""
 
 
 def draw_chunks(
@@ -71,12 +73,15 @@ def draw_chunks(
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
         for start in range(0, draws, repeats):
             count = min(repeats, draws - start)
-            if compiled is not None:
-                yield compiled(chunk, structure, count)
-            else:
-                yield draw(
-                    pair, chunk, structure, count, vectorized=vectorized, simulation=simulation
-                )
+            # Data and parameters were looked at with the structure: once is enough.
+            with pyro.validation_enabled(False):
+                if compiled is not None:
+                    drawn = compiled(chunk, structure, count)
+                else:
+                    drawn = draw(
+                        pair, chunk, structure, count, vectorized=vectorized, simulation=simulation
+                    )
+            yield drawn
 
     for chunk in chunks(batch, rows):
         seen = len(chunk[0]) == len(look[0]) == len(batch[0])
