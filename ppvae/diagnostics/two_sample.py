@@ -7,10 +7,6 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
@@ -154,12 +150,7 @@ def classifier_two_sample(
     if not 2 <= folds <= rows:
         raise ValueError(f"folds must be between 2 and the {rows} datapoints, got {folds}")
     if classifier is None:
-        classifier = make_pipeline(
-            StandardScaler(),
-            PolynomialFeatures(2),
-            StandardScaler(),
-            LogisticRegression(max_iter=1000),
-        )
+        classifier = _quadratic()
     generator = np.random.default_rng(seed)
     fold = generator.permutation(rows) % folds
     # First the data as they are, then swapped.
@@ -180,7 +171,24 @@ def classifier_two_sample(
     )
 
 
+def _quadratic() -> Any:
+    """Return a logistic regression on the features and their products."""
+    # Imported here, for it takes a second, and memory, that most programs have no need of.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    return make_pipeline(
+        StandardScaler(),
+        PolynomialFeatures(2),
+        StandardScaler(),
+        LogisticRegression(max_iter=1000),
+    )
+
+
 def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> float:
+    from sklearn.base import clone
+
     hits = 0
     for index in range(fold.max() + 1):
         left_out = fold == index
