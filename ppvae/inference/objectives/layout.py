@@ -22,12 +22,14 @@ class Layout:
         marginalised: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
         unreparameterised: the guide's sites whose draws have no gradient, with their families.
+        auxiliary: the guide's sites that the model has not.
     """
 
     draw_dim: int
     marginalised: tuple[str, ...]
     reference: str
     unreparameterised: dict[str, str]
+    auxiliary: frozenset[str]
 
 
 def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
@@ -46,6 +48,13 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     observed = [name for name, site in model_sites.items() if site["is_observed"]]
     if not observed:
         raise ValueError("the model observes nothing; pass its data to a site as obs=")
+    for name, site in model_sites.items():
+        own = len(site["cond_indep_stack"]) > 1
+        if own and not site["is_observed"] and name not in guide_sites:
+            raise ValueError(
+                f"site {name!r} is summed out inside a plate of its own, which is not supported; "
+                "draw it in the guide, or take TraceEnum_ELBO"
+            )
     every = [*guide_sites.values(), *model_sites.values()]
     return Layout(
         draw_dim=min(frame.dim for site in every for frame in plates(site)) - 1,
@@ -55,6 +64,7 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
             if not site["is_observed"] and name not in guide_sites
         ),
         reference=observed[0],
+        auxiliary=frozenset(guide_sites) - frozenset(model_sites),
         unreparameterised={
             name: type(base_of(site["fn"])).__name__
             for name, site in guide_sites.items()

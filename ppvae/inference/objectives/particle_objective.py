@@ -63,6 +63,9 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         self.at_once = at_once
         self._layouts: dict[tuple[Program, Program], Layout] = {}
 
+    curved = True
+    """Whether the bound is no linear function of the log weights."""
+
     apart = False
     """Whether model and guide climb different bounds."""
 
@@ -163,14 +166,15 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     ) -> Iterator[Particles]:
         layout = self._layout(model, guide, args, kwargs)
         model, guide = _given(model, kwargs), _given(guide, kwargs)
+        curved = self.path_gradient and self.curved and self.num_particles > 1 and gated
         if not self.vectorize_particles or self.num_particles == 1:
             for _ in range(self.num_particles):
-                yield particles(model, guide, args, layout, None, gated=gated)
+                yield particles(model, guide, args, layout, None, gated=gated, curved=curved)
             return
         at_once = self.at_once or self.num_particles
         for start in range(0, self.num_particles, at_once):
             count = min(at_once, self.num_particles - start)
-            yield particles(model, guide, args, layout, count, gated=gated)
+            yield particles(model, guide, args, layout, count, gated=gated, curved=curved)
 
     def _layout(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Layout:
         key = model, guide

@@ -76,7 +76,7 @@ class Particles:
     def _along(self, total: Tensor) -> Tensor:
         """Return a number whose gradient is that of `total` through the draws alone."""
         draws = [draw for draw in self.draws if draw.requires_grad]
-        if not draws:
+        if not draws or not total.requires_grad:
             return torch.zeros_like(total)  # the guide has nothing to learn
         self.guide_gate.open = False  # lest what a draw does to later ones counts twice
         gradients = torch.autograd.grad(total, draws, retain_graph=True, allow_unused=True)
@@ -86,7 +86,7 @@ class Particles:
             for gradient, draw in zip(gradients, draws, strict=True)
             if gradient is not None
         ]
-        return torch.stack(products).sum()
+        return torch.stack([torch.zeros_like(total), *products]).sum()
 
 
 def particles(
@@ -97,6 +97,7 @@ def particles(
     count: int | None,
     *,
     gated: bool = False,
+    curved: bool = False,
     replayed: poutine.Trace | None = None,
 ) -> Particles:
     """Draw from the guide and weigh what it drew.
@@ -108,6 +109,7 @@ def particles(
         layout: how their sites stand.
         count: particles, drawn at once in a plate of their own; None for one without.
         gated: put gates around the draws.
+        curved: what is taken through the draws alone rests on log q(z|x) with a weight of 1.
         replayed: values for the guide's sites, instead of draws.
 
     Raises:
@@ -125,11 +127,19 @@ def particles(
         for name, value in drawn.values.items():
             trace.nodes[name] = {**trace.nodes[name], "value": model_gate(value)}
         model_sites = run_model(pair, args, layout, trace)
+    latent = {name for name, site in model_sites.items() if not site["is_observed"]}
+    if latent != {*guide_sites, *layout.marginalised} - layout.auxiliary:
+        raise ValueError(
+            f"the latent sites are {sorted(latent)}, others than when the objective first met "
+            "this pair; use one objective for each way in which the pair is called"
+        )
     reference = model_sites[layout.reference]
     if layout.marginalised:
         _refuse_weights(model_sites, reference)
     look = _Look(layout.draw_dim, reference, rows_of(reference), count)
     joint = look.log_density(model_sites.values())
+    if curved:
+        _refuse_inner_weights(guide_sites, reference)
     unreparameterised = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
         log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
@@ -191,6 +201,16 @@ def weight_of(site: Site, reference: Site) -> Tensor | float | None:
 def _given(site: Site) -> Any:
     """Return what a site is scaled by `poutine.scale`, its plates aside."""
     return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
+
+
+def _refuse_inner_weights(sites: Sites, reference: Site) -> None:
+    for name, site in sites.items():
+        if weight_of(site, reference) is not None or site["mask"] is not None:
+            raise ValueError(
+                f"latent site {name!r} of the guide is masked, or scaled otherwise than site "
+                f"{reference['name']!r}, which doubly reparameterised gradients do not allow: "
+                "take kl_weight=1, or plain gradients"
+            )
 
 
 def _refuse_weights(sites: Sites, reference: Site) -> None:

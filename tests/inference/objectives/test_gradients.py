@@ -319,3 +319,13 @@ class StickingFree(StickingTheLanding_ELBO):
     def __init__(self, num_particles):
         super().__init__(num_particles)
         self.path_gradient = False
+
+
+def test_a_weight_of_the_kl_term_goes_with_plain_gradients_only():
+    """Through the draws alone the gradient of a curved bound rests on log q of weight 1."""
+    pair, x = Chain(), torch.randn(10, 2, dtype=torch.float64)
+    curved = ImportanceWeighted_ELBO(3, doubly_reparameterised=True)
+    with pytest.raises(ValueError, match="latent site 'a' of the guide .*take kl_weight=1"):
+        ppvae.fit(pair, x, epochs=1, kl_weight=0.5, objective=curved)
+    for objective in (StickingTheLanding_ELBO(), ImportanceWeighted_ELBO(3)):
+        assert ppvae.fit(pair, x, epochs=1, kl_weight=0.5, objective=objective).steps == 1
