@@ -23,6 +23,7 @@ class Layout:
         reference: an observed site, whose scale is that of the objective.
         unreparameterised: the guide's sites whose draws have no gradient, with their families.
         auxiliary: the guide's sites that the model has not.
+        chooses: whether the plate over datapoints takes some of the rows that it is given.
     """
 
     draw_dim: int
@@ -30,6 +31,7 @@ class Layout:
     reference: str
     unreparameterised: dict[str, str]
     auxiliary: frozenset[str]
+    chooses: bool
 
 
 def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
@@ -64,6 +66,7 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
             if not site["is_observed"] and name not in guide_sites
         ),
         reference=observed[0],
+        chooses=rows_of(model_sites[observed[0]]) != len(args[0]),
         auxiliary=frozenset(guide_sites) - frozenset(model_sites),
         unreparameterised={
             name: type(base_of(site["fn"])).__name__

@@ -183,6 +183,14 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                 self._layouts.clear()
             model, guide = _given(model, kwargs), _given(guide, kwargs)
             layout = layout_of(model, guide, args)
+            runs = self.at_once or self.num_particles
+            together = self.vectorize_particles and runs >= self.num_particles
+            if layout.chooses and self.num_particles > 1 and not together:
+                raise ValueError(
+                    "the plate 'data' chooses its rows anew for every run, so that draws of "
+                    "several runs are not of the same datapoints; pass the objective "
+                    "vectorize_particles=True and no at_once, or give the pair its minibatch"
+                )
             if self._gated:
                 check_path(type(self).__name__, model, guide, args, layout)
             if self.vectorize_particles and self.num_particles > 1:

@@ -272,3 +272,56 @@ def test_in_parts_it_is_the_same():
         found_value, found = gradients(parts, pair, x)
         assert found_value == pytest.approx(value, rel=1e-6)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ImportanceWeighted_ELBO(4, vectorize_particles=False),
+        ImportanceWeighted_ELBO(4, at_once=2),
+    ],
+)
+def test_draws_of_several_runs_must_be_of_the_same_rows(objective):
+    with pytest.raises(ValueError, match="chooses its rows anew for every run"):
+        loss(objective, Chosen(), CASE.draw(ROWS, 1))
+
+
+class Summed(nn.Module):
+    """A latent of the model alone in a plate within the datapoint."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-2):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 1), 1.0))
+            with pyro.plate("features", 3, dim=-1):
+                k = pyro.sample("k", dist.Bernoulli(0.7), infer={"enumerate": "parallel"})
+                pyro.sample("x", dist.Normal(z + 3 * k, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-2):
+            pyro.sample("z", dist.Normal(x.mean(1, keepdim=True), 1.0))
+
+
+def test_latents_summed_out_in_plates_of_their_own_are_refused():
+    with pytest.raises(ValueError, match="site 'k' is summed out inside a plate of its own"):
+        loss(ImportanceWeighted_ELBO(1), Summed(), torch.randn(5, 3))
+
+
+class Labelled(nn.Module):
+    """Labels are observed where they are given."""
+
+    def model(self, x, y=None):
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Categorical(x.new_ones(3)), obs=y)
+            z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z + 0 * x, 1.0).to_event(1), obs=x)
+
+    def guide(self, x, y=None):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x[:, :1], 1.0).to_event(1))
+
+
+def test_sites_that_are_latent_now_and_then_are_not_mistaken():
+    objective, pair, x = ImportanceWeighted_ELBO(2), Labelled(), torch.randn(5, 3)
+    objective.loss(pair.model, pair.guide, x, torch.zeros(5).long())
+    with pytest.raises(ValueError, match=r"latent sites are \['y', 'z'\], others than when"):
+        objective.loss(pair.model, pair.guide, x)
