@@ -126,15 +126,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     for program, sites in (("guide", guide), ("model", model)):
         for name, site in sites.items():
             check_plates(program, name, site, rows)
-    marginalised = [
-        name for name, site in model.items() if not site["is_observed"] and name not in guide
-    ]
-    for name in marginalised:
-        if len(model[name]["cond_indep_stack"]) > 1:
-            raise ValueError(
-                f"site {name!r} is summed out inside a plate of its own, which is not supported; "
-                "draw it in the guide"
-            )
+    marginalised = summed_out(guide, model)
     latents = [name for name in model if name in guide]
     for name in latents:
         stacks = [*plates(guide[name]), *plates(model[name])]
@@ -162,7 +154,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     reasons = {name: unnormalised(name, model[name]) for name in observed}
     return Structure(
         latents=tuple(latents),
-        marginalised=tuple(marginalised),
+        marginalised=marginalised,
         observed=tuple(observed),
         observations={
             name: by_datapoint(model[name]["value"], model[name], None)
@@ -180,6 +172,24 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         degenerate=_degenerate(guide, model, latents),
         bytes_per_draw=allocations.bytes / rows,
     )
+
+
+def summed_out(guide: Sites, model: Sites) -> tuple[str, ...]:
+    """Return the latents of the model alone.
+
+    Raises:
+        ValueError: if one of them stands in a plate within that over datapoints.
+    """
+    names = tuple(
+        name for name, site in model.items() if not site["is_observed"] and name not in guide
+    )
+    for name in names:
+        if len(model[name]["cond_indep_stack"]) > 1:
+            raise ValueError(
+                f"site {name!r} is summed out inside a plate of its own, which is not supported; "
+                "draw it in the guide"
+            )
+    return names
 
 
 class Allocations(TorchDispatchMode):

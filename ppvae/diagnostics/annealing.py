@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.batches import Batch, Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.annealed_chains import Annealing, Chains, sigmoid_schedule
 from ppvae.diagnostics.importance import refuse_unnormalised
 from ppvae.diagnostics.paths import GuideStart, PriorStart
@@ -23,7 +23,6 @@ from ppvae.isolation import isolated
 from ppvae.predictions import simulated_sites
 from ppvae.traces import Pair
 
-_MEMORY = 64 * 2**20  # smaller chunks pay for each run of the pair more often
 _COPIES = 3  # of what one run makes, while a gradient is taken
 
 
@@ -36,7 +35,7 @@ def ais(
     from_guide: bool = True,
     leapfrogs: int = 10,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Measure log P(X) per datapoint by annealed importance sampling.
@@ -128,7 +127,7 @@ def bdmc(
     chains: int = 16,
     leapfrogs: int = 10,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Sandwich log P(X) of data simulated from the model: bidirectional Monte Carlo.

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import draw_chunks
+from ppvae.chunked_draws import MEMORY, draw_chunks
 from ppvae.diagnostics.annealing import ais
 from ppvae.diagnostics.importance import refuse_degenerate
 from ppvae.diagnostics.pareto import smoothed, tail_length
 from ppvae.isolation import isolated
 from ppvae.traces import Pair
 
-_MEMORY = 64 * 2**20
 _BOUNDS = ("elbo", "importance", "pareto_smoothed", "ais")
 _ERRORS = 4  # standard errors that chance explains in one of 30,000 datapoints
 _ROUNDING = 1e-4  # nats by which sums of hundreds of float32 may differ, whatever the draws
@@ -32,7 +31,7 @@ def bound_table(
     from_guide: bool = True,
     leapfrogs: int = 10,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Measure log P(X) of the same data from below in four ways.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ppvae.isolation import isolated
 from ppvae.sites import PLATE, base_of, plates
-from ppvae.traces import check_plates, run
+from ppvae.traces import check_plates, run, summed_out
 
 Program = Callable[..., Any]
 
@@ -22,7 +22,7 @@ class Layout:
         marginalised: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
         unreparameterised: the guide's sites whose draws have no gradient, with their families.
-        auxiliary: the guide's sites that the model has not.
+        latents: sites of the model that are not observed.
         chooses: whether the plate over datapoints takes some of the rows that it is given.
     """
 
@@ -30,7 +30,7 @@ class Layout:
     marginalised: tuple[str, ...]
     reference: str
     unreparameterised: dict[str, str]
-    auxiliary: frozenset[str]
+    latents: frozenset[str]
     chooses: bool
 
 
@@ -50,24 +50,13 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     observed = [name for name, site in model_sites.items() if site["is_observed"]]
     if not observed:
         raise ValueError("the model observes nothing; pass its data to a site as obs=")
-    for name, site in model_sites.items():
-        own = len(site["cond_indep_stack"]) > 1
-        if own and not site["is_observed"] and name not in guide_sites:
-            raise ValueError(
-                f"site {name!r} is summed out inside a plate of its own, which is not supported; "
-                "draw it in the guide, or take TraceEnum_ELBO"
-            )
     every = [*guide_sites.values(), *model_sites.values()]
     return Layout(
         draw_dim=min(frame.dim for site in every for frame in plates(site)) - 1,
-        marginalised=tuple(
-            name
-            for name, site in model_sites.items()
-            if not site["is_observed"] and name not in guide_sites
-        ),
+        marginalised=summed_out(guide_sites, model_sites),
         reference=observed[0],
         chooses=rows_of(model_sites[observed[0]]) != len(args[0]),
-        auxiliary=frozenset(guide_sites) - frozenset(model_sites),
+        latents=frozenset(model_sites) - frozenset(observed),
         unreparameterised={
             name: type(base_of(site["fn"])).__name__
             for name, site in guide_sites.items()

@@ -1,7 +1,7 @@
 """Bounds of log P(X) from several draws of each datapoint: what they have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -63,9 +63,6 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         self.at_once = at_once
         self._layouts: dict[tuple[Program, Program], Layout] = {}
 
-    curved = True
-    """Whether the bound is no linear function of the log weights."""
-
     apart = False
     """Whether model and guide climb different bounds."""
 
@@ -91,12 +88,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the negative bound, summed over the datapoints, in nats."""
-        with torch.no_grad():
-            weighed = [
-                (run.log_weights, run.scale)
-                for run in self._runs(model, guide, args, kwargs, gated=False)
-            ]
-            loss: float = torch_item(_loss(self.bound, *_joined(weighed)))
+        loss: float = torch_item(_loss(self.bound, *self._weigh(model, guide, args, kwargs)))
         return loss
 
     def differentiable_loss(
@@ -104,7 +96,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     ) -> Tensor:
         """Return the same as a tensor, whose gradient is that of the bound."""
         runs = [*self._runs(model, guide, args, kwargs, gated=self._gated)]
-        log_weights, scale = _joined([(run.log_weights.detach(), run.scale) for run in runs])
+        log_weights, scale = _joined(runs)
         surrogate = torch.stack([*self._surrogates(runs, log_weights, scale)]).sum()
         return _loss(self.bound, log_weights, scale) - (surrogate - surrogate.detach())
 
@@ -124,18 +116,20 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
             raise Refused("the draws of one step are not in memory all at once (at_once)")
         self._layout(model, guide, args, kwargs)
         state = random_state()
-        with torch.no_grad():
-            weighed = [
-                (run.log_weights, run.scale)
-                for run in self._runs(model, guide, args, kwargs, gated=False)
-            ]
-        log_weights, scale = _joined(weighed)
+        log_weights, scale = self._weigh(model, guide, args, kwargs)
         set_random_state(state)
         again = self._runs(model, guide, args, kwargs, gated=self._gated)
         for part in self._surrogates(again, log_weights, scale):
             if part.requires_grad:
                 (-part).backward()
         return float(_loss(self.bound, log_weights, scale))
+
+    @torch.no_grad()
+    def _weigh(
+        self, model: Program, guide: Program, args: Any, kwargs: Any
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return the log weights of new draws, and the scale of the data."""
+        return _joined(self._runs(model, guide, args, kwargs, gated=False))
 
     @property
     def _gated(self) -> bool:
@@ -150,6 +144,12 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         others = None if others is None else scale * others
         gains, start = None, 0
         for run in runs:
+            if self.path_gradient and others is not None and run.weighted:
+                raise ValueError(
+                    f"latent site {run.weighted[0]!r} of the guide is masked, or scaled otherwise "
+                    "than what is observed, which doubly reparameterised gradients do not allow: "
+                    "take kl_weight=1, or plain gradients"
+                )
             part = slice(start, start + len(run.log_joint))
             start = part.stop
             surrogate = run.surrogate(
@@ -166,15 +166,14 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     ) -> Iterator[Particles]:
         layout = self._layout(model, guide, args, kwargs)
         model, guide = _given(model, kwargs), _given(guide, kwargs)
-        curved = self.path_gradient and self.curved and self.num_particles > 1 and gated
         if not self.vectorize_particles or self.num_particles == 1:
             for _ in range(self.num_particles):
-                yield particles(model, guide, args, layout, None, gated=gated, curved=curved)
+                yield particles(model, guide, args, layout, None, gated=gated)
             return
         at_once = self.at_once or self.num_particles
         for start in range(0, self.num_particles, at_once):
             count = min(at_once, self.num_particles - start)
-            yield particles(model, guide, args, layout, count, gated=gated, curved=curved)
+            yield particles(model, guide, args, layout, count, gated=gated)
 
     def _layout(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Layout:
         key = model, guide
@@ -206,10 +205,9 @@ def _given(program: Program, kwargs: dict[str, Any]) -> Program:
     return partial(program, **kwargs) if kwargs else program
 
 
-def _joined(
-    weighed: Sequence[tuple[Tensor, Tensor | float]],
-) -> tuple[Tensor, Tensor | float]:
+def _joined(runs: Iterable[Particles]) -> tuple[Tensor, Tensor | float]:
     """Put the log weights of several runs together; return the scale, the same of every draw."""
+    weighed = [(run.log_weights.detach(), run.scale) for run in runs]
     scale = weighed[0][1]
     if isinstance(scale, Tensor) and scale.dim() > 0:
         scale = scale[0]

@@ -34,6 +34,7 @@ class Particles:
         draws: the latents as the guide goes on from them, if they are gated.
         model_gate: between these and the model.
         guide_gate: between the guide's own draws and these.
+        weighted: the guide's sites that are masked, or scaled otherwise than the data.
         trace: of the guide.
     """
 
@@ -44,6 +45,7 @@ class Particles:
     draws: list[Tensor]
     model_gate: Gate
     guide_gate: Gate
+    weighted: list[str]
     trace: poutine.Trace
 
     @property
@@ -97,7 +99,6 @@ def particles(
     count: int | None,
     *,
     gated: bool = False,
-    curved: bool = False,
     replayed: poutine.Trace | None = None,
 ) -> Particles:
     """Draw from the guide and weigh what it drew.
@@ -109,7 +110,6 @@ def particles(
         layout: how their sites stand.
         count: particles, drawn at once in a plate of their own; None for one without.
         gated: put gates around the draws.
-        curved: what is taken through the draws alone rests on log q(z|x) with a weight of 1.
         replayed: values for the guide's sites, instead of draws.
 
     Raises:
@@ -128,7 +128,7 @@ def particles(
             trace.nodes[name] = {**trace.nodes[name], "value": model_gate(value)}
         model_sites = run_model(pair, args, layout, trace)
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
-    if latent != {*guide_sites, *layout.marginalised} - layout.auxiliary:
+    if latent != layout.latents:
         raise ValueError(
             f"the latent sites are {sorted(latent)}, others than when the objective first met "
             "this pair; use one objective for each way in which the pair is called"
@@ -138,8 +138,6 @@ def particles(
         _refuse_weights(model_sites, reference)
     look = _Look(layout.draw_dim, reference, rows_of(reference), count)
     joint = look.log_density(model_sites.values())
-    if curved:
-        _refuse_inner_weights(guide_sites, reference)
     unreparameterised = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
         log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
@@ -151,6 +149,11 @@ def particles(
         draws=list(drawn.values.values()),
         model_gate=model_gate,
         guide_gate=drawn.gate,
+        weighted=[
+            name
+            for name, site in guide_sites.items()
+            if weight_of(site, reference) is not None or site["mask"] is not None
+        ],
         trace=trace,
     )
 
@@ -201,16 +204,6 @@ def weight_of(site: Site, reference: Site) -> Tensor | float | None:
 def _given(site: Site) -> Any:
     """Return what a site is scaled by `poutine.scale`, its plates aside."""
     return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
-
-
-def _refuse_inner_weights(sites: Sites, reference: Site) -> None:
-    for name, site in sites.items():
-        if weight_of(site, reference) is not None or site["mask"] is not None:
-            raise ValueError(
-                f"latent site {name!r} of the guide is masked, or scaled otherwise than site "
-                f"{reference['name']!r}, which doubly reparameterised gradients do not allow: "
-                "take kl_weight=1, or plain gradients"
-            )
 
 
 def _refuse_weights(sites: Sites, reference: Site) -> None:

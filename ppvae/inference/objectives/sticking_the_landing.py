@@ -35,8 +35,6 @@ class StickingTheLanding_ELBO(ParticleObjective):
         12
     """
 
-    curved = False
-
     def __init__(
         self,
         num_particles: int = 1,
