@@ -78,8 +78,9 @@ def draw(table: pd.DataFrame, log_evidence: float, path: Path) -> None:
         "encoder's gradient, signal to noise",
     )
     for ax, column, title in zip(axes, columns, titles, strict=True):
-        for name, rows in table.groupby("objective", sort=False):
-            ax.plot(rows["draws"], rows[column], "o-", markersize=3, linewidth=1, label=name)
+        for place, (name, rows) in enumerate(table.groupby("objective", sort=False)):
+            line = "o-" if place < 8 else "s--"  # there are ten colours
+            ax.plot(rows["draws"], rows[column], line, markersize=3, linewidth=1, label=name)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel("draws of each datapoint")
