@@ -145,7 +145,7 @@ class CompiledSteps:
         """Tell whether this step is the first by its code, and see to it that there is code."""
         assert isinstance(self.optim, JointOptim)
         begun = self.optim.taken > (0 if self._from is not None else 1)
-        if not self._wholes and begun and self._decided(number):
+        if not self._wholes and begun and minibatch.exemplary and self._decided(number):
             self._begin(minibatch)
         if self._over or minibatch.kind not in self._wholes:
             return False

@@ -53,6 +53,11 @@ class Minibatch:
         """Return the first rows of the whole, as many as most minibatches have."""
         return self if self.index is None else self.start(self.full or self.rows)
 
+    @property
+    def exemplary(self) -> bool:
+        """Tell whether `first` is as most minibatches are."""
+        return self.index is not None or self.rows >= self.full
+
     def start(self, rows: int) -> "Minibatch":
         """Return the first `rows` rows of the whole."""
         index = torch.arange(rows, device=self.whole[0].device)
@@ -120,16 +125,18 @@ class Streamed:
 
     def __init__(self, source: Iterable[Any], pair: Pair) -> None:
         self.rows: int | None = None
-        self.steps: int | None = None
+        self.steps: int | None = _length(source)
         self._source = source
         self._pair = pair
         self._first: Batch | None = None
+        self._full = 0  # rows of the largest batch so far
 
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the caller's batches, checked and moved to the pair."""
         for parts in self._source:
             batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
-            yield Minibatch(batch)
+            self._full = max(self._full, len(batch[0]))
+            yield Minibatch(batch, full=self._full)
 
     def first(self, rows: int) -> Batch:
         """Return rows of the first batch that the source ever gave."""
@@ -139,6 +146,14 @@ class Streamed:
                 raise ValueError("data yields no batch; expected at least one")
             self._first = minibatch.tensors
         return tuple(tensor[:rows] for tensor in self._first)
+
+
+def _length(source: Iterable[Any]) -> int | None:
+    """Return how many batches an epoch has, if the source knows."""
+    try:
+        return len(source)  # type: ignore[arg-type]  # asked of everything
+    except TypeError:  # also of a DataLoader of a stream without end
+        return None
 
 
 def minibatches(data: Any, pair: Pair, batch_size: int | None) -> Minibatches:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader, IterableDataset
 
 import ppvae
 import ppvae.inference.training as training
@@ -223,6 +224,39 @@ def test_much_work_is_compiled_as_soon_as_the_code_is_there(monkeypatch):
     fit = ppvae.fit(vae(), data(), epochs=10, batch_size=25)
     assert fit.compiled_from == 27  # 20 steps are timed, and 7 times there is no code yet
     assert fit.compilation == "compiled from step 27 on"
+
+
+class Stream(IterableDataset):
+    """Rows without a known end."""
+
+    def __iter__(self):
+        return iter(data())
+
+
+SOURCES = {
+    "a DataLoader": (lambda: DataLoader(data(), batch_size=30, shuffle=True), 20),
+    "a list whose shorter batch comes first": (lambda: [*data().split([10, 30, 30, 30])], 21),
+    "a stream": (lambda: DataLoader(Stream(), batch_size=30), None),
+}
+
+
+@pytest.mark.parametrize(("source", "switched"), SOURCES.values(), ids=SOURCES.keys())
+def test_batches_of_ones_own_are_compiled_if_their_number_is_known(source, switched, monkeypatch):
+    monkeypatch.setattr("ppvae.inference.compiled_steps._WORTH", 0.0)
+    plain, compiled = vae(), vae()
+    ppvae.fit(plain, source(), epochs=8, compile=False)
+    fit = ppvae.fit(compiled, source(), epochs=8)
+    assert_same(weights(plain), weights(compiled))
+    assert fit.compiled_from == switched
+    if switched is None:
+        assert fit.compilation == "not compiled: it is not known how many steps there will be"
+
+
+def test_code_is_not_made_for_the_last_smaller_batch(monkeypatch):
+    monkeypatch.setattr("ppvae.inference.compiled_steps._WORTH", 0.0)
+    monkeypatch.setattr("ppvae.inference.compiled_steps._LOOKED_AT", 3)
+    fit = ppvae.fit(vae(), [*data(70).split(20)], epochs=3)
+    assert fit.compiled_from == 4  # the batch that would be due, number 3, has 10 rows
 
 
 def test_code_that_never_comes_does_no_harm(monkeypatch):
