@@ -243,13 +243,19 @@ class Run:
     def examine(
         self, pair: nn.Module, dataset: Dataset, split: str, effort: diagnostics.Effort, seed: int
     ) -> str:
-        """Look with every diagnostic; write netCDF and figure, return one screen of text."""
-        found = diagnostics.diagnose(pair, getattr(dataset, split), effort=effort, seed=seed)
-        for finding in found.findings:
-            ranks = finding.results.get("prior_sbc")
-            if ranks is not None:
-                band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
-                self.figure("ranks", plots.rank_ecdf(ranks, band))
+        """Look with every diagnostic; write netCDF and figures, return one screen of text."""
+        found = diagnostics.diagnose(pair, dataset, split=split, effort=effort, seed=seed)
+        results = {name: data for f in found.findings for name, data in f.results.items()}
+        if "prior_sbc" in results:
+            ranks = results["prior_sbc"]
+            band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
+            self.figure("ranks", plots.rank_ecdf(ranks, band))
+        if "coverage" in results:
+            held = results["coverage"]
+            shares, error = held.drop_vars("standard_error"), held.standard_error
+            self.figure("coverage", plots.coverage_curves(shares, error))
+        if "gaps" in results:
+            self.figure("gaps", plots.gap_bars(diagnostics.summarize(results["gaps"])))
         with tempfile.TemporaryDirectory() as folder:
             whole_tree = Path(folder) / "diagnosis.nc"
             found.to_arviz().to_netcdf(whole_tree, engine="h5netcdf")

@@ -20,6 +20,15 @@ SUMMARY = xr.Dataset(
     {"mean": ("term", [-8.0, 2.0, -10.0, -9.0, 1.0])},
     {"term": ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]},
 )
+GAPS = xr.Dataset(
+    {"mean": ("term", [3.0, 1.0, 2.0]), "standard_error": ("term", [0.2, 0.1, 0.2])},
+    {"term": ["total", "approximation", "amortization"]},
+)
+COVERAGE = xr.Dataset(
+    {"z": (("level", "z_dim_0"), [[0.5, 0.4], [0.9, 0.7]]), "joint": ("level", [0.3, 0.6])},
+    {"level": [0.5, 0.9]},
+)
+COVERAGE_ERROR = xr.DataArray([0.02, 0.01], dims="level")
 RANKS = xr.Dataset({"z": (("simulation", "z_dim_0"), np.arange(80).reshape(40, 2) % 10)})
 FIGURES = {
     "training_curves": lambda: plots.training_curves(HISTORY),
@@ -33,6 +42,8 @@ FIGURES = {
     "traversals": lambda: plots.traversals(np.zeros((1, 3, 4)), (2, 2), ["z_0"], [-1, 0, 1]),
     "pareto_k": lambda: plots.pareto_k([-np.inf, 0.3, 0.9], 0.7),
     "rank_ecdf": lambda: plots.rank_ecdf(RANKS, diagnostics.uniform_band(40, draws=9)),
+    "coverage_curves": lambda: plots.coverage_curves(COVERAGE, COVERAGE_ERROR),
+    "gap_bars": lambda: plots.gap_bars(GAPS),
     "evidence_bars": lambda: plots.evidence_bars(SUMMARY),
 }
 
@@ -50,6 +61,23 @@ def test_training_curves_show_both_splits_with_units():
     assert [len(panel.lines) for panel in axes] == [2, 2, 2]
     assert axes[0].get_ylabel() == "nats per datapoint"
     assert all(panel.get_xlabel() == "step" for panel in axes)
+
+
+def test_gap_bars_add_up():
+    total, family, encoder = plots.gap_bars(GAPS).axes[0].patches
+    assert (family.get_x(), encoder.get_x()) == (0, family.get_width())
+    assert encoder.get_x() + encoder.get_width() == total.get_width() == 3
+
+
+def test_coverage_curves_show_every_coordinate_and_the_joint_one():
+    axes = plots.coverage_curves(COVERAGE, COVERAGE_ERROR).axes[0]
+    curves = [line.get_ydata()[1:-1].tolist() for line in axes.lines[1:]]
+    assert curves == [[0.5, 0.9], [0.4, 0.7], [0.3, 0.6]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "of an exact guide",
+        "z",
+        "all latents together",
+    ]
 
 
 def test_kl_bars_are_sorted_and_named():

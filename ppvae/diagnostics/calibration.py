@@ -11,7 +11,7 @@ from ppvae.batches import Data, as_batch
 from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.groups import Variable, tree
 from ppvae.diagnostics.quantities import dataset, each, holm
-from ppvae.diagnostics.ranks import simulated_ranks
+from ppvae.diagnostics.ranks import SimulatedRanks, simulated_ranks
 from ppvae.diagnostics.symmetry import symmetry_p_values
 from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
 from ppvae.traces import Pair
@@ -128,8 +128,14 @@ def sbc(
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
-    values = joined(drawn.latents, "log_joint", drawn.log_joint)
-    ranks = dataset(values, "simulation", drawn.structure, SIMULATED | {"draws": draws})
+    return sbc_of(drawn)
+
+
+def sbc_of(simulated: SimulatedRanks) -> SBC:
+    """Test that the ranks of latents and of log p(x, z) are uniform."""
+    draws = simulated.draws
+    values = joined(simulated.latents, "log_joint", simulated.log_joint)
+    ranks = dataset(values, "simulation", simulated.structure, SIMULATED | {"draws": draws})
     p_value = each(ranks, "simulation", lambda columns: uniform_p_values(columns, draws))
     return SBC(ranks, p_value, holm(p_value))
 
@@ -180,8 +186,14 @@ def vsbc(
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
+    return vsbc_of(drawn)
+
+
+def vsbc_of(simulated: SimulatedRanks) -> VSBC:
+    """Test that the ranks of latents are distributed symmetrically about their midst."""
+    draws = simulated.draws
     attrs = SIMULATED | {"draws": draws}
-    ranks = dataset(drawn.latents, "simulation", drawn.structure, attrs)
+    ranks = dataset(simulated.latents, "simulation", simulated.structure, attrs)
     p_value = each(ranks, "simulation", lambda columns: symmetry_p_values(draws - 2 * columns))
     return VSBC((1 - ranks / draws).assign_attrs(attrs), p_value, holm(p_value))
 

@@ -11,7 +11,7 @@ from ppvae.batches import Data, as_batch
 from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.calibration import SIMULATED, joined
 from ppvae.diagnostics.quantities import dataset, holm
-from ppvae.diagnostics.ranks import simulated_ranks
+from ppvae.diagnostics.ranks import SimulatedRanks, simulated_ranks
 from ppvae.diagnostics.uniformity import binomial_p_values
 from ppvae.traces import Pair
 
@@ -88,33 +88,42 @@ def coverage(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    sizes = _sizes(levels, draws)
+    _sizes(levels, draws)
     batch = as_batch(x, pair, split="test", argument="x")
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
-    for name, reason in drawn.structure.degenerate.items():
+    return coverage_of(drawn, levels)
+
+
+def coverage_of(simulated: SimulatedRanks, levels: Sequence[float]) -> Coverage:
+    """Count the simulations whose latents lie within regions.
+
+    Raises:
+        ValueError: if the guide has no density, or the draws do not allow the levels.
+    """
+    draws, count = simulated.draws, len(simulated.log_joint)
+    sizes = _sizes(levels, draws)
+    for name, reason in simulated.structure.degenerate.items():
         raise ValueError(f"regions of q(z|x) are not defined: at latent site {name!r} {reason}")
     # Both kinds of region hold the ranks at less than `size` from their midst: a central interval
     # counts from the middle rank in steps of two, a region of highest density from the top one.
-    distances = {name: (2 * ranks - draws).abs() for name, ranks in drawn.latents.items()}
-    distances = joined(distances, "joint", draws - drawn.log_posterior)
-    attrs = SIMULATED | {"draws": draws, "simulations": simulations}
-    from_midst = dataset(distances, "simulation", drawn.structure, attrs)
+    distances = {name: (2 * ranks - draws).abs() for name, ranks in simulated.latents.items()}
+    distances = joined(distances, "joint", draws - simulated.log_posterior)
+    attrs = SIMULATED | {"draws": draws, "simulations": count}
+    from_midst = dataset(distances, "simulation", simulated.structure, attrs)
     probabilities = sizes / (draws + 1)
     size = xr.DataArray(sizes, dims="level", coords={"level": probabilities})
     hits = (from_midst < size).sum("simulation").transpose("level", ...).assign_attrs(attrs)
 
     def p_values(array: xr.DataArray) -> xr.DataArray:
         flat = array.values.reshape(len(sizes), -1)
-        values = binomial_p_values(flat, simulations, probabilities)
+        values = binomial_p_values(flat, count, probabilities)
         return array.copy(data=values.reshape(array.shape))
 
     p_value = hits.map(p_values, keep_attrs=True)
-    error = np.sqrt(size.level * (1 - size.level) / simulations)
-    return Coverage(
-        (hits / simulations).assign_attrs(attrs), error.drop_attrs(), p_value, holm(p_value)
-    )
+    error = np.sqrt(size.level * (1 - size.level) / count)
+    return Coverage((hits / count).assign_attrs(attrs), error.drop_attrs(), p_value, holm(p_value))
 
 
 def _sizes(levels: Sequence[float], draws: int) -> NDArray[np.int64]:

@@ -10,6 +10,8 @@ class Effort:
     Args:
         datapoints: how many datapoints to look at, drawn at random.
         draws: draws of the guide for each.
+        samples: of the model, which a classifier is to tell from as many datapoints.
+        labelled: training datapoints that labels and factors are learned from.
         simulations: datapoints simulated for calibration.
         searched: datapoints whose guide is optimised anew for the gaps.
         annealed: datapoints of annealed importance sampling, and of its bounds from both sides.
@@ -22,6 +24,8 @@ class Effort:
 
     datapoints: int
     draws: int
+    samples: int = 0
+    labelled: int = 0
     simulations: int = 0
     searched: int = 0
     annealed: int = 0
@@ -31,10 +35,19 @@ class Effort:
 QUICK = Effort(datapoints=200, draws=500)
 """Seconds: formula (2), the tails of the weights, the latents in use."""
 
-STANDARD = Effort(datapoints=500, draws=1000, simulations=1000, searched=100)
-"""About a minute for a small pair: calibration and gaps too."""
+STANDARD = Effort(
+    datapoints=500, draws=1000, samples=500, labelled=2000, simulations=1000, searched=100
+)
+"""About a minute for a small pair: samples, labels, calibration and gaps too."""
 
 DEEP = Effort(
-    datapoints=2000, draws=5000, simulations=5000, searched=500, annealed=50, temperatures=1000
+    datapoints=2000,
+    draws=5000,
+    samples=2000,
+    labelled=10_000,
+    simulations=5000,
+    searched=500,
+    annealed=50,
+    temperatures=1000,
 )
 """As long as it takes: annealed importance sampling, and bounds of log P(X) from both sides."""

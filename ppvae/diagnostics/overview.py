@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ppvae.batches import Batch, Data, as_batch
+from ppvae.data import Dataset
 from ppvae.diagnostics.checks import Subject, checks, unknown
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz
@@ -22,7 +23,7 @@ class Diagnosis:
 
     Args:
         findings: one or more of each check.
-        left: checks that were not asked, with the level that asks them.
+        left: checks that were not asked, and why, or what asks them.
         pair: the pair that was looked at.
         batch: the datapoints that were looked at.
         seed: of the draws.
@@ -37,7 +38,7 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{len(self.batch[0])} datapoints, nats per datapoint"]
         lines += [str(finding) for finding in self.findings]
-        lines += [f"-     {name:22}not asked; level {level}" for name, level in self.left.items()]
+        lines += [f"-     {name:22}not asked: {reason}" for name, reason in self.left.items()]
         return "\n".join(lines)
 
     def to_arviz(self) -> Any:
@@ -56,6 +57,7 @@ def diagnose(
     pair: Pair,
     data: Data,
     *,
+    split: str = "test",
     effort: Effort = STANDARD,
     seed: int = 0,
     progress: bool | None = None,
@@ -68,13 +70,15 @@ def diagnose(
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        data: `(data, *event)`, best held out from the training; of a dataset, the test split.
+        data: `(data, *event)`, best held out from the training; or a dataset, whose labels and
+            factors, if known, are read off the latents of its test split.
+        split: of a dataset, which part to look at.
         effort: how much to compute: `diagnostics.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
         seed: of all draws and of the choice of datapoints.
         progress: show progress bars; only on a terminal, unless given.
 
     Raises:
-        ValueError: if the data are no data of the pair.
+        ValueError: if the data are no data of the pair, or there is no such split.
 
     Example:
         >>> from ppvae import data, pairs
@@ -82,15 +86,18 @@ def diagnose(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> found = diagnose(pair, digits.test, effort=Effort(datapoints=20, draws=50))
-        >>> found.findings[0].name, sorted(found.left)
-        ('guide, KL[Q||P(z|X)]', ['annealing', 'calibration', 'gaps'])
+        >>> found.findings[0].name, found.left["gaps"]
+        ('guide, KL[Q||P(z|X)]', 'level standard')
     """
-    batch = as_batch(data, pair, split="test")
+    if split not in ("train", "validation", "test"):
+        raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
+    batch = as_batch(data, pair, split=split)
     random = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
-    subject = Subject(pair, rows, chosen.numpy(), effort, seed, progress)
-    asked, left = checks(effort)
+    dataset = data if isinstance(data, Dataset) else None
+    subject = Subject(pair, rows, chosen.numpy(), dataset, effort, seed, progress)
+    asked, left = checks(effort, dataset)
     found: list[Finding] = []
     for name, check in asked.items():
         try:

@@ -27,12 +27,14 @@ class SimulatedRanks:
         log_joint: ranks of log p(x, z), `(simulation,)`.
         log_posterior: ranks of log q(z|x), `(simulation,)`.
         structure: of the pair.
+        draws: how many of them.
     """
 
     latents: dict[str, Tensor]
     log_joint: Tensor
     log_posterior: Tensor
     structure: Structure
+    draws: int
 
 
 class Tally:
@@ -124,7 +126,7 @@ def simulated_ranks(
     latents = {
         name: torch.cat([part[0][name] for part in parts])[:count] for name in structure.latents
     }
-    return SimulatedRanks(latents, log_joint, log_posterior, structure)
+    return SimulatedRanks(latents, log_joint, log_posterior, structure, draws)
 
 
 def _rank(

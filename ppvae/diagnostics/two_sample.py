@@ -14,7 +14,7 @@ from ppvae.diagnostics.exchangeable import upper_p_value
 from ppvae.diagnostics.progress import shown
 from ppvae.diagnostics.replicates import observations, replicate
 from ppvae.isolation import isolated, seeds
-from ppvae.traces import Pair
+from ppvae.traces import Pair, structure_of
 
 _MEMORY = 256 * 2**20
 
@@ -52,7 +52,7 @@ def mmd(
 
     Raises:
         ValueError: with fewer than 2 datapoints or more than memory allows, or where all distances
-            are 0, or the pair cannot be drawn from.
+            are 0, or the pair cannot be drawn from or is a pseudo-likelihood.
 
     Example:
         >>> from ppvae import data, pairs
@@ -130,7 +130,8 @@ def classifier_two_sample(
         `accuracy` and `p_value`, scalars.
 
     Raises:
-        ValueError: with fewer datapoints than folds, or if the pair cannot be drawn from.
+        ValueError: with fewer datapoints than folds, or if the pair cannot be drawn from or is a
+            pseudo-likelihood.
 
     Example:
         >>> from sklearn.neighbors import NearestCentroid
@@ -204,6 +205,11 @@ def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Va
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
     batch = as_batch(data, pair, split="test")
     with isolated(pair, seed):
+        for name, reason in structure_of(pair, batch).unnormalised.items():
+            raise ValueError(
+                f"samples of observed site {name!r} are not such as its data: {reason}; use a "
+                "normalised likelihood"
+            )
         values, _ = observations(pair, batch)
         (drawn,) = replicate(pair, batch, 1, memory, seeds(seed))
 

@@ -15,7 +15,7 @@ from ppvae.diagnostics import Effort, Verdict, diagnose
 from ppvae.diagnostics.findings import graded
 from tests.linear_gaussian import LinearGaussian
 
-EFFORT = Effort(datapoints=200, draws=200, simulations=400, searched=20)
+EFFORT = Effort(datapoints=200, draws=200, samples=200, simulations=400, searched=20)
 
 
 def verdicts(found):
@@ -23,7 +23,7 @@ def verdicts(found):
 
 
 def test_an_exact_guide_is_fine_throughout():
-    """False alarms of three families at 1 % each, and of regions at three standard errors."""
+    """False alarms of five families at 1 % each, and of regions at three standard errors."""
     exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
     found = verdicts(diagnose(exact.pair(), exact.draw(300, 1), effort=EFFORT))
     found.pop("aggregate and prior")  # of so few datapoints KL[q(z) || p(z)] is biased upwards
@@ -36,6 +36,8 @@ def test_a_guide_that_is_too_narrow_is_found_out():
     found = diagnose(narrow.pair(), pair.draw(300, 1), effort=EFFORT)
     seen = verdicts(found)
     assert seen["ranks (SBC)"] is Verdict.LOOK
+    assert seen["centre (VSBC)"] is Verdict.FINE
+    assert seen["samples"] is Verdict.FINE  # the model is right, whatever the guide
     assert seen["credible regions"] is Verdict.BAD
     assert seen["importance weights"] is Verdict.BAD
     assert "too sure of itself" in str(found)
@@ -72,14 +74,16 @@ class Outside(nn.Module):
 
 def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
     torch.manual_seed(0)
-    effort = Effort(30, 30, simulations=50, searched=5, annealed=2, temperatures=3)
+    effort = Effort(30, 30, samples=30, simulations=50, searched=5, annealed=2, temperatures=3)
     found = diagnose(Outside(), torch.randn(40, 6), effort=effort)
     unknown = {f.name: f.advice for f in found.findings if f.verdict is Verdict.UNKNOWN}
     assert {"gaps", "annealing"} <= unknown.keys()
     assert all("'the regime'" in reason for reason in unknown.values()), unknown
     names = set(verdicts(found))
     assert {"guide, KL[Q||P(z|X)]", "importance weights", "latents in use"} <= names
-    assert {"ranks (SBC)", "credible regions", "likelihood (PIT)"} <= names
+    assert {"ranks (SBC)", "centre (VSBC)", "credible regions"} <= names
+    assert {"likelihood (PIT)", "samples"} <= names
+    assert found.left["labels"] == "needs a dataset with labels, got data alone"
     tree = found.to_arviz()
     assert tree["posterior"]["level.0"].sizes["data"] == 30
     assert tree["prior_sbc"]["the regime"].sizes["simulation"] == 50
@@ -90,7 +94,7 @@ def test_a_pseudo_likelihood_has_no_evidence_and_says_so():
     pair = pairs.assemble(grey, latent=2, likelihood=likelihoods.GreyBernoulli)
     found = diagnose(pair, grey.train, effort=EFFORT)
     reasons = {f.name: f.advice for f in found.findings if f.verdict is Verdict.UNKNOWN}
-    assert {"guide", "likelihood", "calibration", "gaps"} <= reasons.keys()
+    assert {"guide", "likelihood", "calibration", "gaps", "samples"} <= reasons.keys()
     assert all("pseudo-likelihood" in reasons[name] for name in ("guide", "gaps"))
 
 
@@ -109,17 +113,82 @@ def test_the_worst_rows_are_rows_of_the_users_data():
     assert worst == rows[(-known).argsort()[:5]].tolist()
 
 
-def test_what_is_not_asked_is_named_with_the_level_that_asks():
+def test_what_is_not_asked_is_named_with_the_reason():
     digits = data.digits()
     found = diagnose(pairs.assemble(digits, latent=2), digits, effort=Effort(20, 30))
     lines = str(found).splitlines()
     assert lines[0] == "20 datapoints, nats per datapoint"
-    assert [line.split() for line in lines[-3:]] == [
-        ["-", "calibration", "not", "asked;", "level", "standard"],
-        ["-", "gaps", "not", "asked;", "level", "standard"],
-        ["-", "annealing", "not", "asked;", "level", "deep"],
-    ]
+    reasons = [line.split("not asked: ") for line in lines[-len(found.left) :]]
+    assert {name.strip(" -"): reason for name, reason in reasons} == found.left
+    assert (
+        found.left
+        | {
+            "samples": "level standard",
+            "labels": "level standard",
+            "factors": "dataset 'digits' has no two known factors",
+            "calibration": "level standard",
+            "gaps": "level standard",
+            "annealing": "level deep",
+        }
+        == found.left
+    )
+    assert {"convergence", "other pairs", "other data", "statistics"} <= found.left.keys()
     assert max(map(len, lines)) <= 100
+
+
+def test_labels_and_factors_are_looked_for_where_they_are_known():
+    squares = data.factors(300)
+    pair = pairs.assemble(squares, latent=4)
+    found = diagnose(pair, squares, split="validation", effort=Effort(20, 30, labelled=200))
+    assert "labels" in found.left
+    scores = next(f for f in found.findings if f.name == "factors (MIG)")
+    assert scores.verdict is Verdict.LOOK  # untrained
+    known = diagnostics.disentanglement(pair, squares, rows=200, seed=0)
+    assert scores.results["disentanglement"].equals(known)
+    digits = data.digits()
+    pair = pairs.assemble(digits, latent=8)
+    ppvae.fit(pair, digits, epochs=10)
+    found = diagnose(pair, digits, effort=Effort(20, 30, labelled=500))
+    read = next(f for f in found.findings if f.name == "labels (probes)")
+    assert read.verdict is Verdict.FINE
+    assert read.results["probes"].equals(diagnostics.probes(pair, digits, rows=500, seed=0))
+    assert "factors" in found.left
+
+
+def test_samples_of_another_model_are_told_from_data():
+    exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
+    found = diagnose(exact.pair(), 3 * exact.draw(300, 1), effort=Effort(200, 50, samples=200))
+    told = next(f for f in found.findings if f.name == "samples")
+    assert told.verdict in (Verdict.LOOK, Verdict.BAD)
+    assert float(told.results["samples"].accuracy) > 0.6
+
+
+def test_a_guide_without_density_has_ranks_but_no_regions():
+    class Certain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Linear(3, 1)
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+                pyro.sample("x", dist.Normal(z.expand(*z.shape[:-1], 3), 1.0).to_event(1), obs=x)
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Delta(self.encoder(x), event_dim=1))
+
+    found = verdicts(
+        diagnose(Certain(), torch.randn(30, 3), effort=Effort(20, 20, simulations=50))
+    )
+    assert found["ranks (SBC)"] is Verdict.LOOK
+    assert found["credible regions"] is Verdict.UNKNOWN
+
+
+def test_an_unknown_split_is_refused():
+    digits = data.digits()
+    with pytest.raises(ValueError, match="'train', 'validation' or 'test', got 'tset'"):
+        diagnose(pairs.assemble(digits, latent=2), digits, split="tset")
 
 
 def test_levels_ask_more_and_more():

@@ -24,8 +24,9 @@ FOLDER = os.environ.get("PPVAE_MNIST")
 DRAWS, SEEDS = (1, 5, 50), range(3)
 PASSES, BATCH = 8, 100
 IMAGES, SCORED = 1000, 1000  # held-out images, and the draws that score each
-# The paper's 3280 passes, in stages of 3^i at a learning rate of 10^(-3 - i/7), take about four
-# hours; all stages are shortened alike, here to two. Its 86.76 is by 5000 draws of all test images.
+# The paper's 3280 passes, in stages of 3^i at a learning rate of 10^(-3 - i/7), take four
+# hours and a half; all stages are shortened alike, here to two hours of two cores. Its 86.76 is by
+# 5000 draws of all test images.
 LONG = int(os.environ.get("PPVAE_PASSES", "1440"))
 
 pytestmark = [

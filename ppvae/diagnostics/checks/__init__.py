@@ -1,0 +1,48 @@
+"""Each diagnostic as a check: what it found, and what to think of it."""
+
+from ppvae.data import Dataset
+from ppvae.diagnostics.checks.calibration import calibration
+from ppvae.diagnostics.checks.evidence import annealing, formula_two, search
+from ppvae.diagnostics.checks.latent_space import factors, labels, latents
+from ppvae.diagnostics.checks.model import predictions, samples
+from ppvae.diagnostics.checks.subject import Check, Subject, unknown
+from ppvae.diagnostics.effort import Effort
+
+__all__ = ["Check", "Subject", "checks", "unknown"]
+
+_NEED_MORE = {
+    "convergence": "needs the training: fit(callbacks=[Converged()])",
+    "other pairs": "compare takes several",
+    "other data": "outlier_score takes those in doubt",
+    "statistics": "posterior_predictive_check takes yours",
+}
+
+
+def checks(effort: Effort, dataset: Dataset | None) -> tuple[dict[str, Check], dict[str, str]]:
+    """Return the checks that are asked for by name, and why the others are not."""
+    asked: dict[str, Check] = {"guide": formula_two, "latents": latents, "likelihood": predictions}
+    left: dict[str, str] = {}
+    for name, check, amount, level, missing in (
+        ("samples", samples, effort.samples, "standard", ""),
+        ("labels", labels, effort.labelled, "standard", _lacks(dataset, "labels")),
+        ("factors", factors, effort.labelled, "standard", _lacks(dataset, "factors")),
+        ("calibration", calibration, effort.simulations, "standard", ""),
+        ("gaps", search, effort.searched, "standard", ""),
+        ("annealing", annealing, effort.annealed, "deep", ""),
+    ):
+        if amount and not missing:
+            asked[name] = check
+        else:
+            left[name] = missing or f"level {level}"
+    return asked, left | _NEED_MORE
+
+
+def _lacks(dataset: Dataset | None, what: str) -> str:
+    """Return why there are no labels or factors, or nothing if there are."""
+    if dataset is None:
+        return f"needs a dataset with {what}, got data alone"
+    if what == "labels" and not {"train", "test"} <= dataset.labels.keys():
+        return f"dataset {dataset.name!r} has no labels"
+    if what == "factors" and len(dataset.factor_names) < 2:
+        return f"dataset {dataset.name!r} has no two known factors"
+    return ""

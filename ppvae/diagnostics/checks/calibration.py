@@ -1,0 +1,73 @@
+"""Checks of the guide on data simulated from the model, where the true latents are known."""
+
+from ppvae.chunked_draws import MEMORY
+from ppvae.diagnostics.calibration import sbc_of, vsbc_of
+from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, unknown
+from ppvae.diagnostics.credible_regions import coverage_of
+from ppvae.diagnostics.findings import Finding, Verdict, graded
+from ppvae.diagnostics.ranks import SimulatedRanks, simulated_ranks
+
+_DRAWS = 199  # with which regions of these levels are exact
+_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def calibration(subject: Subject) -> list[Finding]:
+    """Rank true latents among the guide's draws, and count how often its regions hold them."""
+    simulated = simulated_ranks(
+        subject.pair,
+        subject.batch,
+        subject.effort.simulations,
+        _DRAWS,
+        seed=subject.seed,
+        memory=MEMORY,
+        progress=subject.progress,
+    )
+    found = [_ranks(simulated), _centre(simulated)]
+    try:
+        return [*found, _regions(simulated)]
+    except ValueError as error:
+        return [*found, unknown("credible regions", error)]
+
+
+def _ranks(simulated: SimulatedRanks) -> Finding:
+    ranked = sbc_of(simulated)
+    p_values = all_values(ranked.p_value_adjusted)
+    alarms = int((p_values < ALARM).sum())
+    return Finding(
+        "ranks (SBC)",
+        Verdict.FINE if alarms == 0 else Verdict.LOOK,
+        f"{alarms} of {len(p_values)} quantities are not as an exact guide's, on "
+        f"{ranked.ranks.sizes['simulation']} simulated datapoints",
+        "The guide's shift, width or correlations are off, by how much the coverage says; "
+        "with many simulations the smallest error shows.",
+        {"prior_sbc": ranked.ranks},
+    )
+
+
+def _centre(simulated: SimulatedRanks) -> Finding:
+    centred = vsbc_of(simulated)
+    p_values = all_values(centred.p_value_adjusted)
+    alarms = int((p_values < ALARM).sum())
+    return Finding(
+        "centre (VSBC)",
+        Verdict.FINE if alarms == 0 else Verdict.LOOK,
+        f"it is off to one side for {alarms} of {len(p_values)} latents",
+        "The encoder is biased, or the posterior is skew where the guide is not: train longer, "
+        "or take a flow as posterior.",
+        {"vsbc": centred.probability},
+    )
+
+
+def _regions(simulated: SimulatedRanks) -> Finding:
+    held = coverage_of(simulated, levels=_LEVELS)
+    level, share = float(held.coverage.level[-1]), float(held.coverage.joint[-1])
+    error = float(held.standard_error[-1])
+    off = abs(share - level)
+    overconfident = "too sure of itself" if share < level else "too unsure"
+    return Finding(
+        "credible regions",
+        Verdict.FINE if off < 3 * error else graded(off, 0, 0.05),
+        f"its {level:.0%} regions hold the truth in {share:.1%} +- {error:.1%} of simulations",
+        f"The guide is {overconfident}. A richer posterior or a better encoder helps.",
+        {"coverage": held.coverage.assign(standard_error=held.standard_error)},
+    )

@@ -1,0 +1,160 @@
+"""Images of data, reconstructions and samples."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+
+def image_rows(rows: Mapping[str, ArrayLike], image_shape: tuple[int, int], title: str) -> Figure:
+    """Draw images in labelled rows, one below the other, dark on light.
+
+    Args:
+        rows: images `(images, height * width)` by label, the same number in each.
+        image_shape: height and width.
+        title: what the figure shows.
+
+    Raises:
+        ValueError: if there are no rows, or their numbers of images differ.
+
+    Example:
+        >>> figure = image_rows({"data": np.zeros((3, 4))}, (2, 2), "three images")
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['data']
+    """
+    images = {label: _images(values, image_shape) for label, values in rows.items()}
+    counts = {len(values) for values in images.values()}
+    if len(counts) != 1:
+        raise ValueError(f"image_rows needs rows of one length, got {sorted(counts)}")
+    return _mosaic(np.stack(list(images.values())), title, labels=list(images))
+
+
+def image_grid(values: ArrayLike, image_shape: tuple[int, int], title: str) -> Figure:
+    """Draw images in a grid as near to square as their number allows, dark on light.
+
+    Args:
+        values: images `(images, height * width)`.
+        image_shape: height and width.
+        title: what the figure shows.
+
+    Example:
+        >>> len(image_grid(np.zeros((6, 4)), (2, 2), "six images").axes)
+        1
+    """
+    images = _images(values, image_shape)
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    padded = np.full((rows * columns, *image_shape), np.nan)
+    padded[: len(images)] = images
+    return _mosaic(padded.reshape(rows, columns, *image_shape), title)
+
+
+def traversals(
+    images: ArrayLike, image_shape: tuple[int, int], names: Sequence[str], values: ArrayLike
+) -> Figure:
+    """Draw how the decoded image changes along each latent dimension, one a row.
+
+    Args:
+        images: decoded images `(dimensions, steps, height * width)`.
+        image_shape: height and width.
+        names: what each dimension is called.
+        values: the latent's values, `(steps,)`.
+
+    Raises:
+        ValueError: if names or values do not fit the images.
+
+    Example:
+        >>> figure = traversals(np.zeros((2, 3, 4)), (2, 2), ["z_0", "z_1"], [-2, 0, 2])
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['z_0', 'z_1']
+    """
+    rows, steps = np.asarray(images), np.asarray(values)
+    if rows.ndim != 3 or rows.shape[:2] != (len(names), len(steps)):
+        raise ValueError(
+            f"traversals needs images of shape ({len(names)}, {len(steps)}, pixels), got "
+            f"{rows.shape}"
+        )
+    title = f"mean of p(x|z) as one latent moves from {steps[0]:g} to {steps[-1]:g}"
+    return image_rows(dict(zip(names, rows, strict=True)), image_shape, title)
+
+
+def manifold(images: ArrayLike, image_shape: tuple[int, int]) -> Figure:
+    """Draw what a two-dimensional latent space decodes to, side by side, dark on light.
+
+    Args:
+        images: the decoded points of `quantile_grid`, `(side * side, height * width)`.
+        image_shape: height and width.
+
+    Raises:
+        ValueError: if the number of images is no square.
+
+    Example:
+        >>> len(manifold(np.zeros((400, 4)), (2, 2)).axes)
+        1
+    """
+    tiles = _images(images, image_shape)
+    side = math.isqrt(len(tiles))
+    if side * side != len(tiles):
+        raise ValueError(f"manifold needs a square number of images, got {len(tiles)}")
+    height, width = image_shape
+    square = tiles.reshape(side, side, height, width).swapaxes(1, 2)
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(square.reshape(side * height, side * width), cmap="gray_r")
+    quantiles = quantile_grid(side)[:side, 0]
+    ticks = min(side, 5 if side % 2 else 4)  # as many as stand at opposite quantiles
+    shown = np.unique(np.linspace(0, side - 1, ticks).round().astype(int))
+    texts = [f"{quantiles[index]:.2f}" for index in shown]
+    axes.set_xticks((shown + 0.5) * width, texts)
+    axes.set_yticks((side - shown - 0.5) * height, texts)
+    axes.set_xlabel("z_0, on the quantiles of the normal")
+    axes.set_ylabel("z_1")
+    axes.set_title("mean of p(x|z) over the latent space")
+    return figure
+
+
+def quantile_grid(side: int = 20) -> NDArray[np.float64]:
+    """Return the points of a square grid on the quantiles of the normal, row by row from the top.
+
+    Args:
+        side: number of points along each axis.
+
+    Returns:
+        `(side * side, 2)`: the two coordinates of each point, the second falling down the rows.
+
+    Example:
+        >>> quantile_grid(3)[4].tolist()
+        [0.0, 0.0]
+    """
+    normal = NormalDist()
+    quantiles = np.array([normal.inv_cdf((index + 0.5) / side) for index in range(side)])
+    first, second = np.meshgrid(quantiles, quantiles[::-1])
+    return np.stack([first.ravel(), second.ravel()], axis=1)
+
+
+def _images(values: ArrayLike, image_shape: tuple[int, int]) -> NDArray[Any]:
+    return np.asarray(values).reshape(-1, *image_shape)
+
+
+def _mosaic(images: NDArray[Any], title: str, labels: Sequence[str] = ()) -> Figure:
+    """Draw images `(rows, columns, height, width)` as one, with gaps between; NaN stays empty."""
+    rows, columns, height, width = images.shape
+    gap = max(1, round(0.1 * max(height, width)))
+    canvas = np.full((rows, height + gap, columns, width + gap), np.nan)
+    canvas[:, :height, :, :width] = images.swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + gap), columns * (width + gap))[:-gap, :-gap]
+    size = (0.62 * columns + (1.3 if labels else 0.3), 0.62 * rows + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(canvas, cmap="gray_r")
+    axes.set_xticks([])
+    centres = (np.arange(len(labels)) + 0.5) * (height + gap) - (gap + 1) / 2
+    axes.set_yticks(centres, labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize="medium")
+    return figure
