@@ -1,8 +1,9 @@
 """Cuts data and draws into chunks, so that memory stays bounded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyro
+from torch import Tensor
 
 from ppvae import predictions
 from ppvae.batches import Batch, chunks
@@ -87,6 +88,25 @@ def draw_chunks(
         seen = len(chunk[0]) == len(look[0]) == len(batch[0])
         here = structure if seen else structure_of(pair, chunk)
         yield chunk, here, run_draws(chunk, here)
+
+
+def collected(
+    parts: Iterable[Draws], draws: int, *read: Callable[[Draws], Tensor]
+) -> list[Tensor]:
+    """Put what is read of each chunk of draws, `(draw, data)`, together.
+
+    It is copied into tensors made once: small ones that stay between the large ones that come and
+    go would leave holes, and the process would grow by many times what they hold.
+    """
+    whole: list[Tensor] = []
+    start = 0
+    for part in parts:
+        values = [function(part) for function in read]
+        whole = whole or [value.new_empty(draws, *value.shape[1:]) for value in values]
+        for kept, value in zip(whole, values, strict=True):
+            kept[start : start + len(value)] = value
+        start += len(values[0])
+    return whole
 
 
 def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:

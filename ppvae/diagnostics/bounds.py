@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import MEMORY, draw_chunks
+from ppvae.chunked_draws import MEMORY, collected, draw_chunks
 from ppvae.diagnostics.annealing import ais
 from ppvae.diagnostics.importance import refuse_degenerate
 from ppvae.diagnostics.pareto import smoothed, tail_length
@@ -103,7 +103,8 @@ def bound_table(
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
-            columns.append(_weighted(torch.cat([part.log_weights for part in parts]), memory))
+            (log_weights,) = collected(parts, draws, lambda part: part.log_weights)
+            columns.append(_weighted(log_weights, memory))
     values, errors = torch.cat(columns, dim=-1).cpu().numpy()
     values = np.concatenate([values, annealed.log_evidence.values[None]])
     errors = np.concatenate([errors, annealed.log_evidence_error.values[None]])

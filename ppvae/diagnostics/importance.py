@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.batches import Data, as_batch
-from ppvae.chunked_draws import MEMORY, draw_chunks
+from ppvae.chunked_draws import MEMORY, collected, draw_chunks
 from ppvae.diagnostics.pareto import FEWEST_DRAWS, tail_length, tail_shape, threshold
 from ppvae.diagnostics.progress import shown
 from ppvae.draws import Draws
@@ -61,7 +61,7 @@ def weights(
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
-            columns.append(torch.cat([part.log_weights for part in parts]))
+            columns += collected(parts, draws, lambda part: part.log_weights)
             bar.update(len(chunk[0]))
     values = _finite(torch.cat(columns, dim=1))
     return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
@@ -132,7 +132,7 @@ def evidence(
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
             refuse_degenerate(structure)
             refuse_unnormalised(structure)
-            measured.append(_terms(parts, memory))
+            measured.append(_terms(parts, draws, memory))
             bar.update(len(chunk[0]))
     variables = {
         name: ("data", _finite(torch.cat([chunk[name] for chunk in measured]), name))
@@ -194,7 +194,7 @@ def pareto_k(
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
-            log_weights = torch.cat([part.log_weights for part in parts])
+            (log_weights,) = collected(parts, draws, lambda part: part.log_weights)
             shapes.append(tail_shape(log_weights, memory=memory))
             relative = log_weights.double().softmax(0)
             sizes.append(1 / relative.square().sum(0))
@@ -248,13 +248,14 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _terms(parts: Iterable[Draws], memory: int) -> dict[str, Tensor]:
+def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]:
     """Reduce the draws of some datapoints to the terms of formula (2), `(data,)` each."""
-    scores = [
-        (part.log_weights, part.log_posterior - part.log_prior if part.kl is None else part.kl)
-        for part in parts
-    ]
-    rounded, kl_draws = (torch.cat(columns) for columns in zip(*scores, strict=True))
+    rounded, kl_draws = collected(
+        parts,
+        draws,
+        lambda part: part.log_weights,
+        lambda part: part.log_posterior - part.log_prior if part.kl is None else part.kl,
+    )
     log_weights, kl_draws = rounded.double(), kl_draws.double()
     count = len(log_weights)
     few = torch.full_like(log_weights[0], math.nan)

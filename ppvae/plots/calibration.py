@@ -87,7 +87,7 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
             )
     axes.set_xlabel("level of the region")
     axes.set_ylabel("share of simulations whose truth is inside")
-    axes.set_title("credible regions: below the diagonal too sure, above too unsure")
+    axes.set_title("credible regions: too sure below, too unsure above")
     axes.legend(frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

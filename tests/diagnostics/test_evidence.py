@@ -1,6 +1,8 @@
 """`weights` and `evidence` against closed forms on linear-Gaussian pairs."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pyro
@@ -175,3 +177,27 @@ def test_same_seed_same_result_whatever_the_caller_drew():
     torch.rand(17)
     assert diagnostics.weights(pair, x, draws=3, seed=1).equals(first)
     assert not diagnostics.weights(pair, x, draws=3, seed=2).equals(first)
+
+
+PEAK = """
+import resource, sys, torch, ppvae
+from ppvae import diagnostics, likelihoods, networks, posteriors, priors
+
+pair = ppvae.VAE(
+    priors.StandardNormal(20),
+    likelihoods.Bernoulli(networks.MLP(20, 784, hidden=[100])),
+    posteriors.DiagonalNormal(networks.MLP(784, 40, hidden=[100])),
+)
+x = torch.bernoulli(torch.full((50, 784), 0.3))
+diagnostics.evidence(pair, x, draws=int(sys.argv[1]), compile=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_draws():
+    few, many = (
+        int(subprocess.check_output([sys.executable, "-c", PEAK, str(draws)]))
+        for draws in (500, 20_000)
+    )
+    assert many - few < 50  # MiB; 100 if draws are kept between the tensors that come and go
