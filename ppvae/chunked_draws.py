@@ -58,7 +58,7 @@ def draw_chunks(
     # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
     # of a chunk of datapoints are kept until the next one.
     together = min(draws, 64) if vectorized else 1
-    rows = max(1, min(passing // together, memory // (64 * draws)))
+    rows = max(1, min(passing // together, memory // (128 * draws)))
     if rows < len(batch[0]):
         first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
         rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
