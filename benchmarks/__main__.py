@@ -111,7 +111,7 @@ def main():
         for name, case in GROWTH.items():
             measure(name, case, GROWING, chosen.rounds)
         cold()
-        growth(784, [400], 20, rows=100, counts=(100, 1000, 10_000))
+        growth(784, [400], 20, rows=100, counts=(100, 1000, 10_000, 100_000))
         draws(784, [200], 50, rows=200, count=1000)
         draws(64, [256], 10, rows=200, count=1000)
         draws(784, [200, 200], 50, rows=1000, count=5000, rounds=3)
