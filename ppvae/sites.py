@@ -188,8 +188,12 @@ def one_draw(sites: Sites, draw_dim: int, index: int) -> poutine.Trace:
     trace = poutine.Trace()
     for name, site in sites.items():
         value = unvectorized(site, draw_dim)[index]
+        soft = getattr(site["value"], "_unquantize", None)
         depth = max(-frame.dim for frame in plates(site) if frame.dim != draw_dim)
         while value.dim() > depth + site["fn"].event_dim and value.shape[0] == 1:
             value = value.squeeze(0)  # a plate of another site stood there
+        if soft is not None:  # Pyro's straight-through draws carry what log_prob scores
+            unrounded = unvectorized({**site, "value": soft}, draw_dim)[index]
+            value.__dict__["_unquantize"] = unrounded.reshape(value.shape)
         trace.add_node(name, **{**site, "value": value})
     return trace

@@ -45,7 +45,7 @@ def theirs(alpha, draws, x, size):
 
 @pytest.mark.parametrize("size", [ROWS, 10 * ROWS], ids=["whole", "a tenth"])
 def test_bounds_are_those_of_numpyro(size):
-    """Nine means of SEEDS losses differ by no more than 3.5 standard errors: 0.4 % false alarms."""
+    """Nine means of SEEDS losses, 3.5 standard errors: 0.4 % false alarms."""
     with jax.enable_x64(True):
         x = CASE.draw(ROWS, 1)
         pair = Scaled(CASE, size=None if size == ROWS else size)

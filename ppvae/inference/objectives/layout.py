@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import pyro.distributions as dist
+import torch
+
 from ppvae.isolation import isolated
-from ppvae.sites import PLATE, base_of, plates
+from ppvae.sites import PLATE, Site, base_of, plates
 from ppvae.traces import check_plates, run, summed_out
 
 Program = Callable[..., Any]
@@ -22,16 +25,21 @@ class Layout:
         marginalised: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
         unreparameterised: the guide's sites whose draws have no gradient, with their families.
+        off_the_path: the guide's sites of which gradients through the draws miss a part, with the
+            reason.
         latents: sites of the model that are not observed.
         chooses: whether the plate over datapoints takes some of the rows that it is given.
+        scaled_apart: an observed site whose scale is another than the reference's, if any.
     """
 
     draw_dim: int
     marginalised: tuple[str, ...]
     reference: str
     unreparameterised: dict[str, str]
+    off_the_path: dict[str, str]
     latents: frozenset[str]
     chooses: bool
+    scaled_apart: str | None
 
 
 def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
@@ -42,7 +50,7 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
             model name different latents, or nothing is observed.
     """
     pair = SimpleNamespace(model=model, guide=guide)
-    with isolated(pair, seed=0, keep=True):
+    with isolated(pair, seed=0, keep=True), torch.enable_grad():
         guide_sites, model_sites = run(pair, args)
     for program, sites in (("guide", guide_sites), ("model", model_sites)):
         for name, site in sites.items():
@@ -50,13 +58,16 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     observed = [name for name, site in model_sites.items() if site["is_observed"]]
     if not observed:
         raise ValueError("the model observes nothing; pass its data to a site as obs=")
+    reasons = {name: _off_the_path(site) for name, site in guide_sites.items()}
     every = [*guide_sites.values(), *model_sites.values()]
     return Layout(
         draw_dim=min(frame.dim for site in every for frame in plates(site)) - 1,
         marginalised=summed_out(guide_sites, model_sites),
         reference=observed[0],
         chooses=rows_of(model_sites[observed[0]]) != len(args[0]),
+        scaled_apart=_scaled_apart([model_sites[name] for name in observed]),
         latents=frozenset(model_sites) - frozenset(observed),
+        off_the_path={name: reason for name, reason in reasons.items() if reason is not None},
         unreparameterised={
             name: type(base_of(site["fn"])).__name__
             for name, site in guide_sites.items()
@@ -65,13 +76,43 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     )
 
 
-def rows_of(site: dict[str, Any]) -> int:
+def rows_of(site: Site) -> int:
     """Return how many datapoints a site has."""
     return next(int(frame.size) for frame in plates(site) if frame.name == PLATE)
 
 
-def subsampling(site: dict[str, Any], *, inner: bool) -> float:
+def subsampling(site: Site, *, inner: bool) -> float:
     """Return the factor by which plates scale a site: the data plate's, or that of all others."""
     frames = [frame for frame in plates(site) if (frame.name != PLATE) == inner]
     factors: list[float] = [(frame.full_size or frame.size) / frame.size for frame in frames]
     return math.prod(factors)
+
+
+def _off_the_path(site: Site) -> str | None:
+    """Say why the expected gradient of log q(z|x) by its own parameters is not 0, if so."""
+    inner: Any = site["fn"]
+    while inner is not None:
+        family = type(inner).__name__
+        if isinstance(inner, dist.RelaxedOneHotCategoricalStraightThrough):
+            return f"{family} rounds its draws"
+        if isinstance(inner, dist.Delta) and inner.log_density.requires_grad:
+            return f"{family} has a log density with parameters"
+        bounds = [value for value in vars(inner.support).values() if torch.is_tensor(value)]
+        if any(bound.requires_grad for bound in bounds):
+            return f"the support of {family} depends on parameters"
+        inner = getattr(inner, "base_dist", None)
+    return None
+
+
+def given_scale(site: Site) -> Any:
+    """Return what a site is scaled by `poutine.scale`, its plates aside."""
+    return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
+
+
+def _scaled_apart(observed: list[Site]) -> str | None:
+    first = torch.as_tensor(given_scale(observed[0])).double()
+    for site in observed[1:]:
+        given = torch.as_tensor(given_scale(site)).double()
+        if given.dim() != first.dim() or not torch.allclose(given, first):
+            return str(site["name"])
+    return None

@@ -1,5 +1,6 @@
 """Bounds of log P(X) from several draws of each datapoint: what they have in common."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -25,7 +26,8 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     Subclasses give the bound B(l), its derivatives c_k = dB/dl_k, and what remains of them in a
     gradient that runs through the draws alone, c_k - d^2 B / dl_k^2 (Tucker, Lawson, Gu and
-    Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019).
+    Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019). Where
+    log q weighs beta in l_k, as under a `kl_weight`, c_k - beta d^2 B / dl_k^2 remains.
 
     The scale of the data, that of `plate(size, subsample_size)` and of `poutine.scale` around all
     sites, multiplies the bound of each datapoint. What scales latent sites otherwise than observed
@@ -65,6 +67,9 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     apart = False
     """Whether model and guide climb different bounds."""
+
+    linear = False
+    """Whether the bound is a mean of log weights."""
 
     @abstractmethod
     def bound(self, log_weights: Tensor) -> Tensor:
@@ -141,20 +146,19 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         """Yield a number for each run whose gradient is its part of the bound's."""
         derive = self.path_coefficients if self.path_gradient else self.guide_coefficients
         weights, others = scale * self.coefficients(log_weights), derive(log_weights)
+        own = self.guide_coefficients(log_weights)
+        own = weights if own is None else scale * own
         others = None if others is None else scale * others
         gains, start = None, 0
         for run in runs:
-            if self.path_gradient and others is not None and run.weighted:
-                raise ValueError(
-                    f"latent site {run.weighted[0]!r} of the guide is masked, or scaled otherwise "
-                    "than what is observed, which doubly reparameterised gradients do not allow: "
-                    "take kl_weight=1, or plain gradients"
-                )
             part = slice(start, start + len(run.log_joint))
             start = part.stop
-            surrogate = run.surrogate(
-                weights[part], None if others is None else others[part], path=self.path_gradient
-            )
+            remaining = None if others is None else others[part]
+            if self.path_gradient and remaining is not None:
+                weight = run.posterior_weight()
+                if weight is not None:
+                    remaining = own[part] + weight * (remaining - own[part])
+            surrogate = run.surrogate(weights[part], remaining, path=self.path_gradient)
             if run.log_unreparameterised is not None:
                 if gains is None:
                     gains = scale * _gains(self.guide_bound, log_weights)
@@ -182,6 +186,12 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                 self._layouts.clear()
             model, guide = _given(model, kwargs), _given(guide, kwargs)
             layout = layout_of(model, guide, args)
+            if layout.scaled_apart is not None and self.num_particles > 1 and not self.linear:
+                raise ValueError(
+                    f"observed site {layout.scaled_apart!r} is scaled otherwise than site "
+                    f"{layout.reference!r}, so that it is not known which scale is that of the "
+                    "bound; give both the same, or take one particle"
+                )
             runs = self.at_once or self.num_particles
             together = self.vectorize_particles and runs >= self.num_particles
             if layout.chooses and self.num_particles > 1 and not together:
@@ -223,7 +233,10 @@ def _gains(bound: Callable[[Tensor], Tensor], log_weights: Tensor) -> Tensor:
     count = len(log_weights)
     if count == 1:
         return bound(log_weights).unsqueeze(0)
-    others = (log_weights.sum(0) - log_weights) / (count - 1)
     alone = torch.eye(count, dtype=torch.bool, device=log_weights.device).unsqueeze(-1)
+    # Not the sum less its part, which may be infinite.
+    others = log_weights.unsqueeze(1).masked_fill(alone, 0).sum(0) / (count - 1)
     without = torch.where(alone, others, log_weights.unsqueeze(1))
-    return bound(log_weights) - bound(without)
+    baseline = bound(without)
+    # Where all the others have no weight, there is nothing to hold the score against.
+    return bound(log_weights) - baseline.masked_fill(baseline == -math.inf, 0)

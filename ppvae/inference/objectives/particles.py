@@ -11,9 +11,16 @@ import pyro
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.inference.objectives.gates import Gate, GatedDraws
-from ppvae.inference.objectives.layout import Layout, Program, rows_of, subsampling
+from ppvae.inference.objectives.layout import (
+    Layout,
+    Program,
+    given_scale,
+    rows_of,
+    subsampling,
+)
 from ppvae.sites import PLATE, Site, Sites, log_prob, per_datapoint, plates, sample_sites
 from ppvae.traces import run_guide, run_model
 
@@ -34,7 +41,8 @@ class Particles:
         draws: the latents as the guide goes on from them, if they are gated.
         model_gate: between these and the model.
         guide_gate: between the guide's own draws and these.
-        weighted: the guide's sites that are masked, or scaled otherwise than the data.
+        posterior_weights: what log q of each site weighs within a bound; None for 1.
+        masked: the guide's sites that are masked.
         trace: of the guide.
     """
 
@@ -45,7 +53,8 @@ class Particles:
     draws: list[Tensor]
     model_gate: Gate
     guide_gate: Gate
-    weighted: list[str]
+    posterior_weights: dict[str, Tensor | float | None]
+    masked: list[str]
     trace: poutine.Trace
 
     @property
@@ -66,14 +75,40 @@ class Particles:
         """
         posterior = self.log_posterior
         if not path and path_weights is None:
-            return (weights * self.log_weights).sum()
+            return _weighted(weights, self.log_weights)
         if path_weights is None:
-            return (weights * self.log_joint).sum() + self._along(-(weights * posterior).sum())
+            return _weighted(weights, self.log_joint) - self._along(_weighted(weights, posterior))
         terms = self.log_weights if path else self.log_joint
-        through = self._along((path_weights * terms).sum())
+        through = self._along(_weighted(path_weights, terms))
         self.model_gate.open = False
-        total = (weights * self.log_joint).sum() + through
-        return total if path else total - (path_weights * posterior).sum()
+        total = _weighted(weights, self.log_joint) + through
+        return total if path else total - _weighted(path_weights, posterior)
+
+    def posterior_weight(self) -> Tensor | float | None:
+        """Return what log q(z|x) weighs within a bound, if all its sites weigh the same.
+
+        Raises:
+            ValueError: if they do not, or one is masked.
+        """
+        names = [*self.posterior_weights]
+        weights = [*self.posterior_weights.values()]
+        known = (
+            get_proxy_mode() is None
+        )  # a captured step was taken before, when they were looked at
+        for name, weight in self.posterior_weights.items():
+            one_for_all = not isinstance(weight, Tensor) or weight.dim() == 0
+            if (
+                name not in self.masked
+                and one_for_all
+                and not (known and _differ(weight, weights[0]))
+            ):
+                continue
+            raise ValueError(
+                f"latent site {name!r} of the guide is masked, or scaled otherwise than "
+                f"{'by one number' if name == names[0] else f'site {names[0]!r}'}, which doubly "
+                "reparameterised gradients do not allow; take plain gradients"
+            )
+        return weights[0] if weights else None
 
     def _along(self, total: Tensor) -> Tensor:
         """Return a number whose gradient is that of `total` through the draws alone."""
@@ -91,6 +126,16 @@ class Particles:
         return torch.stack([torch.zeros_like(total), *products]).sum()
 
 
+def _weighted(weights: Tensor, values: Tensor) -> Tensor:
+    """Sum values by weights; what weighs nothing may be infinite."""
+    return (weights * values.masked_fill(weights == 0, 0)).sum()
+
+
+def _differ(first: Tensor | float | None, second: Tensor | float | None) -> bool:
+    one, other = (1.0 if weight is None else float(weight) for weight in (first, second))
+    return not math.isclose(one, other)
+
+
 def particles(
     model: Program,
     guide: Program,
@@ -100,6 +145,7 @@ def particles(
     *,
     gated: bool = False,
     replayed: poutine.Trace | None = None,
+    model_seed: int | None = None,
 ) -> Particles:
     """Draw from the guide and weigh what it drew.
 
@@ -111,6 +157,7 @@ def particles(
         count: particles, drawn at once in a plate of their own; None for one without.
         gated: put gates around the draws.
         replayed: values for the guide's sites, instead of draws.
+        model_seed: of what the model draws itself.
 
     Raises:
         ValueError: if the pair cannot be run; with gates, if draws have no gradient.
@@ -126,6 +173,8 @@ def particles(
         guide_sites = sample_sites(trace)
         for name, value in drawn.values.items():
             trace.nodes[name] = {**trace.nodes[name], "value": model_gate(value)}
+        if model_seed is not None:
+            torch.manual_seed(model_seed)
         model_sites = run_model(pair, args, layout, trace)
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
     if latent != layout.latents:
@@ -149,11 +198,8 @@ def particles(
         draws=list(drawn.values.values()),
         model_gate=model_gate,
         guide_gate=drawn.gate,
-        weighted=[
-            name
-            for name, site in guide_sites.items()
-            if weight_of(site, reference) is not None or site["mask"] is not None
-        ],
+        posterior_weights={name: weight_of(site, reference) for name, site in guide_sites.items()},
+        masked=[name for name, site in guide_sites.items() if site["mask"] is not None],
         trace=trace,
     )
 
@@ -179,7 +225,7 @@ class _Look:
 
     def scale(self) -> Tensor | float:
         """Return the factor outside of a bound: a number, or `(particle, data)`."""
-        given, plate = _given(self.reference), subsampling(self.reference, inner=False)
+        given, plate = given_scale(self.reference), subsampling(self.reference, inner=False)
         if isinstance(given, Tensor) and given.dim() > 0:
             inner = [frame.size for frame in plates(self.reference) if frame.name != PLATE]
             count = math.prod(inner) // (self.count or 1)
@@ -197,13 +243,10 @@ def weight_of(site: Site, reference: Site) -> Tensor | float | None:
 
     That is the subsampling of plates within the datapoint, and the weight of the KL term.
     """
-    weight: Tensor | float = subsampling(site, inner=True) * _given(site) / _given(reference)
+    weight: Tensor | float = (
+        subsampling(site, inner=True) * given_scale(site) / given_scale(reference)
+    )
     return None if isinstance(weight, float) and weight == 1 else weight
-
-
-def _given(site: Site) -> Any:
-    """Return what a site is scaled by `poutine.scale`, its plates aside."""
-    return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
 
 
 def _refuse_weights(sites: Sites, reference: Site) -> None:

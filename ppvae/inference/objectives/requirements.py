@@ -19,13 +19,20 @@ def check_path(
     """Look whether gradients can go through the draws alone.
 
     Raises:
-        ValueError: if the draws of a site have no gradient, or a guide cannot score given draws.
+        ValueError: if the draws of a site have no gradient or not all of it, or a guide cannot
+            score given draws.
     """
     for name, family in layout.unreparameterised.items():
         raise ValueError(
             f"{objective} takes gradients through the draws alone, but those of latent site "
             f"{name!r} have none: {family} is not reparameterised; take an objective with plain "
             "gradients, or another family in the guide"
+        )
+    for name, reason in layout.off_the_path.items():
+        raise ValueError(
+            f"{objective} takes gradients through the draws alone, which miss a part at latent "
+            f"site {name!r}: {reason}; take an objective with plain gradients, or another family "
+            "in the guide"
         )
     with isolated(SimpleNamespace(model=model, guide=guide), seed=0, keep=True):
         try:
@@ -50,7 +57,7 @@ def check_vectorized(
     """
     with isolated(SimpleNamespace(model=model, guide=guide), seed=0, keep=True):
         try:
-            together = particles(model, guide, args, layout, 2)
+            together = particles(model, guide, args, layout, 2, model_seed=0)
             log_weights = together.log_weights.expand(2, -1)
             sites = sample_sites(together.trace)
             draws = [one_draw(sites, layout.draw_dim, index) for index in range(2)]
@@ -65,13 +72,15 @@ def check_vectorized(
                 if node["type"] == "sample" and site_is_subsample(node):
                     draw.add_node(name, **node)
             try:
-                alone = particles(model, guide, args, layout, None, replayed=draw).log_weights[0]
+                alone = particles(
+                    model, guide, args, layout, None, replayed=draw, model_seed=0
+                ).log_weights[0]
             except NotImplementedError:
                 continue  # a guide that can score its own draws alone, as some flows
             tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
             if not torch.allclose(log_weights[index], alone, rtol=tolerance, atol=tolerance):
                 raise ValueError(
                     "the pair weighs several particles at once otherwise than one after the "
-                    "other, as networks for a single batch dimension do; pass "
-                    "vectorize_particles=False"
+                    "other, as networks for a single batch dimension do, and such as draw random "
+                    "numbers themselves (dropout); pass vectorize_particles=False"
                 )

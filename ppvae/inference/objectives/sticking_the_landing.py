@@ -35,6 +35,8 @@ class StickingTheLanding_ELBO(ParticleObjective):
         12
     """
 
+    linear = True
+
     def __init__(
         self,
         num_particles: int = 1,

@@ -324,3 +324,26 @@ def test_sites_that_are_latent_now_and_then_are_not_mistaken():
     objective.loss(pair.model, pair.guide, x, torch.zeros(5).long())
     with pytest.raises(ValueError, match=r"latent sites are \['y', 'z'\], others than when"):
         objective.loss(pair.model, pair.guide, x)
+
+
+class TwoObserved(Scaled):
+    """Two observed sites, the second of which weighs less."""
+
+    def model(self, x):
+        with self.around(x):
+            zero = x.new_zeros(self.case.loadings.shape[1])
+            z = pyro.sample("code", dist.Normal(zero, 1.0).to_event(1))
+            loc = z @ self.case.loadings.T + self.case.offset
+            pyro.sample("row", dist.Normal(loc, self.case.noise).to_event(1), obs=x)
+            with pyro.poutine.scale(scale=0.5):
+                pyro.sample("again", dist.Normal(loc, 2.0).to_event(1), obs=x)
+
+
+def test_observed_sites_of_different_scales_are_refused_where_it_matters_which_is_first():
+    pair, x = TwoObserved(CASE), CASE.draw(20, 1)
+    with pytest.raises(ValueError, match="site 'again' is scaled otherwise than site 'row'"):
+        loss(ImportanceWeighted_ELBO(2), pair, x)
+    elbo = loss(Trace_ELBO(), pair, x)
+    for objective in (ImportanceWeighted_ELBO(1), StickingTheLanding_ELBO(1)):
+        assert loss(objective, pair, x) == pytest.approx(elbo, rel=1e-12)
+    assert loss(StickingTheLanding_ELBO(3), pair, x) > 0

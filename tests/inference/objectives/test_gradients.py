@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import warnings
 
 import pyro
 import pyro.distributions as dist
@@ -10,6 +11,7 @@ import pytest
 import torch
 from pyro.distributions.transforms import conditional_planar
 from pyro.infer import Trace_ELBO
+from pyro.poutine.messenger import Messenger
 from torch import nn
 
 import ppvae
@@ -17,10 +19,12 @@ from ppvae import diagnostics, likelihoods, posteriors, priors
 from ppvae.inference import (
     CombinedImportanceWeighted_ELBO,
     ImportanceWeighted_ELBO,
+    LinearWarmup,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
     VariationalRenyi_ELBO,
 )
+from ppvae.inference.kl_weight import KLWeight
 from tests.linear_gaussian import LinearGaussian
 
 # Of up to 60 coordinates, |t| above 5.2 in one: once in 10,000 runs.
@@ -321,11 +325,170 @@ class StickingFree(StickingTheLanding_ELBO):
         self.path_gradient = False
 
 
-def test_a_weight_of_the_kl_term_goes_with_plain_gradients_only():
-    """Through the draws alone the gradient of a curved bound rests on log q of weight 1."""
-    pair, x = Chain(), torch.randn(10, 2, dtype=torch.float64)
+class Weighted(nn.Module):
+    """A pair whose latents weigh beta, as under the `kl_weight` of `fit`."""
+
+    def __init__(self, pair, beta):
+        super().__init__()
+        self.pair = pair
+        weight = KLWeight()
+        weight.value.fill_(beta)
+        self.model, self.guide = weight.weighted(pair.model), weight.weighted(pair.guide)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4, 2.5])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_of_the_kl_term_goes_with_every_gradient(name, beta):
+    pair, x = Weighted(Chain(), beta), torch.randn(3, 2, dtype=torch.float64)
+    plain, path = sample(members(False)[name], pair, x), sample(members(True)[name], pair, x, 1)
+    assert_same_expectation(plain, path)
+    assert bool((path.abs().sum(0) > 0).any())
+
+
+def test_a_schedule_of_the_weight_goes_with_every_gradient():
+    x = torch.randn(10, 2, dtype=torch.float64)
+    for objective in [*members(True).values(), StickingTheLanding_ELBO()]:
+        fit = ppvae.fit(Chain(), x, epochs=3, kl_weight=LinearWarmup(3), objective=objective)
+        assert fit.steps == 3
+
+
+class OneWeighed(Chain):
+    """Its first latent weighs less than the second, in model and guide."""
+
+    def model(self, x):
+        return _scaled(super().model, "a")(x)
+
+    def guide(self, x):
+        return _scaled(super().guide, "a")(x)
+
+
+def _scaled(program, name):
+    class Lighter(Messenger):
+        def _pyro_sample(self, message):
+            if message["name"] == name:
+                message["scale"] = message["scale"] * 0.5
+
+    def run(*args):
+        with Lighter():
+            return program(*args)
+
+    return run
+
+
+def test_latents_of_different_weights_are_refused_where_gradients_need_one():
+    pair, x = OneWeighed(), torch.randn(10, 2, dtype=torch.float64)
     curved = ImportanceWeighted_ELBO(3, doubly_reparameterised=True)
-    with pytest.raises(ValueError, match="latent site 'a' of the guide .*take kl_weight=1"):
-        ppvae.fit(pair, x, epochs=1, kl_weight=0.5, objective=curved)
+    with pytest.raises(ValueError, match="scaled otherwise than site 'a'.*take plain gradients"):
+        ppvae.fit(pair, x, epochs=1, objective=curved)
     for objective in (StickingTheLanding_ELBO(), ImportanceWeighted_ELBO(3)):
-        assert ppvae.fit(pair, x, epochs=1, kl_weight=0.5, objective=objective).steps == 1
+        assert ppvae.fit(pair, x, epochs=1, objective=objective).steps == 1
+
+
+class OffThePath(nn.Module):
+    """A guide of some family."""
+
+    def __init__(self, family):
+        super().__init__()
+        self.family = family
+        self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+
+    def model(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            prior = dist.Normal(x.new_zeros(3), 1.0).to_event(1)
+            if self.family is rounded:
+                prior = rounded(x.new_zeros(3))
+            z = pyro.sample("z", prior)
+            pyro.sample("x", dist.Normal(z[..., :2], 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.family(self.weight.expand(len(x), 3)))
+
+
+def rounded(weight):
+    return dist.RelaxedOneHotCategoricalStraightThrough(weight.new_tensor(0.5), logits=weight)
+
+
+def bounded(weight):
+    return dist.Uniform(weight - 1, weight + 1).to_event(1)
+
+
+def carried(weight):
+    value = weight + torch.randn_like(weight)
+    return dist.Delta(value, log_density=weight.sum(-1), event_dim=1)
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        (rounded, "RelaxedOneHotCategoricalStraightThrough rounds its draws"),
+        (bounded, "the support of Uniform depends on parameters"),
+        (carried, "Delta has a log density with parameters"),
+    ],
+)
+def test_families_of_which_the_path_misses_a_part_are_refused(family, message):
+    pair, x = OffThePath(family), torch.randn(10, 2, dtype=torch.float64)
+    for objective in (
+        ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+        PartiallyImportanceWeighted_ELBO(3, repeats=2),
+        StickingTheLanding_ELBO(),
+    ):
+        with pytest.raises(ValueError, match=f"site 'z': {message}"):
+            ppvae.fit(pair, x, epochs=1, objective=objective)
+    if family is not carried:  # which draws for itself, and so one particle for all
+        assert ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3)).steps == 1
+
+
+class Impossible(Choice):
+    """Of three classes the last cannot have made the data."""
+
+    def density(self, one, x):
+        return super().density(one, x).masked_fill(one[..., -1] == 1, -math.inf)
+
+    def model(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            one = pyro.sample("k", dist.OneHotCategorical(logits=x.new_zeros(3)))
+            pyro.factor("x", self.density(one, x), has_rsample=False)
+
+
+def test_draws_without_weight_leave_bound_and_gradient_finite():
+    """Unless none of them has any."""
+    pair, x = Impossible(), torch.randn(1, 2, dtype=torch.float64)
+    objective, seen = ImportanceWeighted_ELBO(3), set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pyro's, of infinite log densities
+        for seed in range(60):
+            torch.manual_seed(seed)
+            expected = objective.loss(pair.model, pair.guide, x)
+            torch.manual_seed(seed)
+            pair.zero_grad()
+            value = objective.loss_and_grads(pair.model, pair.guide, x)
+            if expected == math.inf:
+                continue
+            assert value == pytest.approx(expected)
+            assert bool(flat(pair).isfinite().all())
+            seen.add(round(value, 6))
+    assert len(seen) > 5  # with none, one or two that are impossible
+
+
+class RandomData(OffThePath):
+    """Binarises its data anew at every run, and draws a latent that is rounded."""
+
+    def __init__(self):
+        super().__init__(rounded)
+
+    def model(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            prior = rounded(x.new_zeros(3))
+            z = pyro.sample("z", prior)
+            bits = torch.bernoulli(x)
+            pyro.sample("x", dist.Bernoulli(logits=z[..., :2]).to_event(1), obs=bits)
+
+
+def test_random_numbers_of_the_model_do_not_look_like_a_wrong_network():
+    pair, x = RandomData(), torch.rand(10, 2, dtype=torch.float64)
+    assert ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3)).steps == 1
