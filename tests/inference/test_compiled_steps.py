@@ -17,7 +17,7 @@ import ppvae
 import ppvae.inference.training as training
 from ppvae import likelihoods, networks, posteriors, priors
 from ppvae.compilation import Refused, Replay, replay
-from ppvae.inference import Checkpoints, LinearWarmup
+from ppvae.inference import Checkpoints, ImportanceWeighted_ELBO, LinearWarmup
 from tests.compilation.pairs import (
     Normalised,
     Plain,
@@ -118,6 +118,10 @@ SETTINGS = {
     },
     "a warm-up of the KL": {"kl_weight": LinearWarmup(15)},
     "a KL weight": {"kl_weight": 0.3},
+    "a warm-up with gradients through the draws": {
+        "kl_weight": LinearWarmup(15),
+        "objective": ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+    },
     "a closed-form KL": {"objective": TraceMeanField_ELBO()},
     "one batch": {"batch_size": 100, "epochs": 20},
     "batches of one's own": {"batch_size": None},

@@ -22,11 +22,12 @@ class ImportanceWeighted_ELBO(ParticleObjective):
         E[sum_k v_k^2 d(log w_k)/dz dz/dphi],    v_k = w_k / sum_j w_j
 
     (Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo
-    Objectives", 2019). It needs every latent of the guide reparameterised, a support that does not
-    depend on the parameters, and log q(z|x) of given z with its full weight: a `kl_weight` other
-    than 1 is refused. The mean of M such bounds of K draws each, `repeats`, is the multiply
-    weighted one (MIWAE; Rainforth et al., "Tighter Variational Bounds Are Not Necessarily Better",
-    2018).
+    Objectives", 2019). It needs every latent of the guide reparameterised, and a support that does
+    not depend on the parameters. Where log q weighs beta, as under a `kl_weight`, v^2 becomes
+    (1 - beta) v + beta v^2, with the same beta for all latents.
+
+    The mean of M such bounds of K draws each, `repeats`, is the multiply weighted one (MIWAE;
+    Rainforth et al., "Tighter Variational Bounds Are Not Necessarily Better", 2018).
 
     Discrete latents of the guide are learned by their score with the other draws as control
     variate (Mnih and Rezende, "Variational inference for Monte Carlo objectives", 2016); those of
