@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         super().__init__(num_particles=num_particles, vectorize_particles=vectorize_particles)
         self.path_gradient = path_gradient
         self.at_once = at_once
-        self._layouts: dict[tuple[Program, Program], Layout] = {}
+        self._layouts: dict[Hashable, Layout] = {}
 
     apart = False
     """Whether model and guide climb different bounds."""
@@ -180,7 +180,9 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
             yield particles(model, guide, args, layout, count, gated=gated)
 
     def _layout(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Layout:
-        key = model, guide
+        # Labels, say, are observed where they are given, and latent where they are not.
+        given = {**dict(enumerate(args)), **kwargs}
+        key = model, guide, frozenset(name for name, value in given.items() if value is not None)
         if key not in self._layouts:
             if len(self._layouts) == _LAYOUTS:
                 self._layouts.clear()

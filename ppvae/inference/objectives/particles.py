@@ -180,7 +180,7 @@ def particles(
     if latent != layout.latents:
         raise ValueError(
             f"the latent sites are {sorted(latent)}, others than when the objective first met "
-            "this pair; use one objective for each way in which the pair is called"
+            "this pair; use one objective for each kind of data"
         )
     reference = model_sites[layout.reference]
     if layout.marginalised:

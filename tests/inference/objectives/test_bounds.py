@@ -1,6 +1,7 @@
 """Bounds of log P(X) are bounds, whatever scales the data."""
 
 import contextlib
+import math
 
 import pyro
 import pyro.distributions as dist
@@ -319,11 +320,38 @@ class Labelled(nn.Module):
             pyro.sample("z", dist.Normal(x[:, :1], 1.0).to_event(1))
 
 
-def test_sites_that_are_latent_now_and_then_are_not_mistaken():
+@pytest.mark.parametrize("labelled_first", [True, False])
+def test_labels_are_observed_where_given_and_summed_out_elsewhere(labelled_first):
+    """They tell nothing of x, and are one of three."""
     objective, pair, x = ImportanceWeighted_ELBO(2), Labelled(), torch.randn(5, 3)
-    objective.loss(pair.model, pair.guide, x, torch.zeros(5).long())
-    with pytest.raises(ValueError, match=r"latent sites are \['y', 'z'\], others than when"):
-        objective.loss(pair.model, pair.guide, x)
+    found = {}
+    for given in (labelled_first, not labelled_first):
+        torch.manual_seed(0)
+        labels = {"y": torch.zeros(5).long() if given else None}
+        found[given] = objective.loss(pair.model, pair.guide, x, **labels)
+    assert found[True] - found[False] == pytest.approx(5 * math.log(3), rel=1e-5)
+    torch.manual_seed(0)
+    assert objective.loss(pair.model, pair.guide, x) == found[False]
+
+
+class Moody(Labelled):
+    """Observes labels of its own at every second call."""
+
+    calls = 0
+
+    def model(self, x):
+        self.calls += 1
+        super().model(x, None if self.calls % 2 else x[:, 0].long() * 0)
+
+    def guide(self, x):
+        super().guide(x)
+
+
+def test_sites_that_are_latent_now_and_then_are_not_mistaken():
+    objective, pair, x = ImportanceWeighted_ELBO(1), Moody(), torch.randn(5, 3)
+    with pytest.raises(ValueError, match=r"others than when the objective first met this pair"):
+        for _ in range(2):
+            objective.loss(pair.model, pair.guide, x)
 
 
 class TwoObserved(Scaled):
