@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
@@ -30,7 +31,8 @@ def programs(
     """
     sites: list[tuple[Sites, Sites]] = []
     try:
-        with isolated(pair, seed=0, keep=True):
+        # Parameters that the programs make here start at random, by the seed of the moment.
+        with isolated(pair, seed=torch.initial_seed(), keep=True):
             parameters = collect(lambda: sites.append(run(pair, example)))
     except ValueError as error:
         cause = explain(pair, example, error)

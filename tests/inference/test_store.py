@@ -1,18 +1,22 @@
 """Pairs saved with what they keep in Pyro's parameter store."""
 
+import functools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.distributions import constraints
+from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
 import ppvae
 from ppvae import data, pairs
+from ppvae.inference import ImportanceWeighted_ELBO
 from tests.inference import store_pairs
 
 
@@ -144,3 +148,40 @@ def test_store_stays_out_of_pairs_of_ours(tmp_path, empty_store):
     pyro.param("another's", torch.ones(2))
     ppvae.save(pairs.assemble(data.digits(), latent=2), tmp_path)
     assert "store" not in json.loads((tmp_path / "pair.json").read_text())
+
+
+class Random:
+    """A guide whose parameter starts at random, as one without an `nn.Module` must."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        slope = pyro.param("slope", lambda: torch.randn(2))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(slope * x, 1.0).to_event(1))
+
+
+def by_fit(seed, objective):
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    ppvae.fit(Random(), torch.ones(4, 2), steps=1, optimizer=still, objective=objective, seed=seed)
+
+
+def by_svi(seed, objective):
+    pyro.set_rng_seed(seed)
+    svi = SVI(Random().model, Random().guide, pyro.optim.SGD({"lr": 0.0}), objective)
+    svi.step(torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("train", [by_fit, by_svi])
+@pytest.mark.parametrize("objective", [Trace_ELBO, functools.partial(ImportanceWeighted_ELBO, 2)])
+def test_restarts_start_elsewhere_by_their_seed(train, objective):
+    started = []
+    for seed in (1, 1, 2):
+        with pyro.get_param_store().scope():
+            train(seed, objective())
+            started.append(pyro.param("slope").detach().clone())
+    assert torch.equal(started[0], started[1])
+    assert not torch.allclose(started[0], started[2])

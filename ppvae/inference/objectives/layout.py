@@ -50,7 +50,8 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
             model name different latents, or nothing is observed.
     """
     pair = SimpleNamespace(model=model, guide=guide)
-    with isolated(pair, seed=0, keep=True), torch.enable_grad():
+    # Parameters that the programs make here start at random, by the seed of the moment.
+    with isolated(pair, seed=torch.initial_seed(), keep=True), torch.enable_grad():
         guide_sites, model_sites = run(pair, args)
     for program, sites in (("guide", guide_sites), ("model", model_sites)):
         for name, site in sites.items():
