@@ -116,12 +116,17 @@ def _dataset(
     )
 
 
+def _with_dots(data: xr.Dataset) -> xr.Dataset:
+    names = {name for name in (*data.variables, *data.dims) if "/" in str(name)}
+    return data.rename({name: _dotted(str(name)) for name in names})
+
+
 def _dotted(name: str) -> str:
     return name.replace("/", ".")
 
 
 def with_groups(base: Any, datasets: Mapping[str, xr.Dataset]) -> Any:
-    """Return ArviZ data with further groups.
+    """Return ArviZ data with further groups, with dots for the slashes in their names.
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
@@ -129,6 +134,7 @@ def with_groups(base: Any, datasets: Mapping[str, xr.Dataset]) -> Any:
         >>> more["gaps"]["total"].item()
         1.0
     """
+    datasets = {name: _with_dots(data) for name, data in datasets.items()}
     if isinstance(base, xr.DataTree):
         own = {name: node.to_dataset() for name, node in base.children.items()}
         return xr.DataTree.from_dict({**own, **datasets})

@@ -80,6 +80,9 @@ class Minibatches(Protocol):
     steps: int | None
     """Minibatches of an epoch, if known."""
 
+    expected: int | None
+    """How many there should be, if anyone says so."""
+
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch."""
 
@@ -102,6 +105,7 @@ class InMemory:
         self.batch = batch
         self.batch_size = batch_size or min(128, len(batch[0]))
         self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
+        self.expected: int | None = self.steps
 
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch; the last one may be smaller.
@@ -125,7 +129,10 @@ class Streamed:
 
     def __init__(self, source: Iterable[Any], pair: Pair) -> None:
         self.rows: int | None = None
-        self.steps: int | None = _length(source)
+        self.steps: int | None = None
+        self.expected: int | None = _length(
+            source
+        )  # which may be wrong, as that of many workers' streams
         self._source = source
         self._pair = pair
         self._first: Batch | None = None
@@ -152,7 +159,7 @@ def _length(source: Iterable[Any]) -> int | None:
     """Return how many batches an epoch has, if the source knows."""
     try:
         return len(source)  # type: ignore[arg-type]  # asked of everything
-    except TypeError:  # also of a DataLoader of a stream without end
+    except (TypeError, NotImplementedError):  # also of a DataLoader of a stream without end
         return None
 
 

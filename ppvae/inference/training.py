@@ -151,8 +151,8 @@ def fit(
         else:
             optim = JointOptim(optimizer, parameters, clip_norm=clip_norm)
         planned = steps
-        if epochs is not None and batches.steps is not None:
-            planned = epochs * batches.steps
+        if epochs is not None and batches.expected is not None:
+            planned = epochs * batches.expected
         eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
         loop = Loop(
             training=Training(pair, parameters),

@@ -163,6 +163,16 @@ def test_samples_of_another_model_are_told_from_data():
     assert float(told.results["samples"].accuracy) > 0.6
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_samples_too_wide_or_too_narrow_are_told_from_data(factor):
+    exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
+    found = diagnose(
+        exact.pair(), exact.draw(300, 1) / factor, effort=Effort(200, 50, samples=200)
+    )
+    told = next(f for f in found.findings if f.name == "samples")
+    assert told.verdict in (Verdict.LOOK, Verdict.BAD)
+
+
 def test_a_guide_without_density_has_ranks_but_no_regions():
     class Certain(nn.Module):
         def __init__(self):

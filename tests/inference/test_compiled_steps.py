@@ -237,6 +237,21 @@ class Stream(IterableDataset):
         return iter(data())
 
 
+class Liar(Stream):
+    """Batches, fewer of which are promised than come."""
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter(data().split(20))
+
+
+def test_a_length_that_is_wrong_does_no_harm():
+    assert ppvae.fit(vae(), Liar(), steps=2).steps == 2
+    assert ppvae.fit(vae(), Liar(), epochs=2).steps == 10
+
+
 SOURCES = {
     "a DataLoader": (lambda: DataLoader(data(), batch_size=30, shuffle=True), 20),
     "a list whose shorter batch comes first": (lambda: [*data().split([10, 30, 30, 30])], 21),

@@ -49,10 +49,17 @@ class CombinedImportanceWeighted_ELBO(ImportanceWeighted_ELBO):
         )
         self.elbo_weight = elbo_weight
 
+    @property
+    def linear(self) -> bool:
+        """It is, where the ELBO has all the weight."""
+        return super().linear or self.elbo_weight == 1
+
     def bound(self, log_weights: Tensor) -> Tensor:
         """Return the weighted mean of both bounds."""
-        importance_weighted = super().bound(log_weights)
-        return importance_weighted + self.elbo_weight * (log_weights.mean(0) - importance_weighted)
+        importance_weighted, mean = super().bound(log_weights), log_weights.mean(0)
+        if self.elbo_weight in (0, 1):  # a part of no weight may be infinite
+            return mean if self.elbo_weight else importance_weighted
+        return importance_weighted + self.elbo_weight * (mean - importance_weighted)
 
     def coefficients(self, log_weights: Tensor) -> Tensor:
         """Return beta / K + (1 - beta) v_k."""

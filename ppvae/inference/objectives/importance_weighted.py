@@ -78,6 +78,11 @@ class ImportanceWeighted_ELBO(ParticleObjective):
         )
         self.repeats = repeats
 
+    @property
+    def linear(self) -> bool:
+        """It is, of bounds of one draw each."""
+        return bool(self.num_particles == self.repeats)
+
     def bound(self, log_weights: Tensor) -> Tensor:
         """Return the mean over M of log mean w over K."""
         grouped = self._grouped(log_weights)
@@ -90,7 +95,7 @@ class ImportanceWeighted_ELBO(ParticleObjective):
 
     def path_coefficients(self, log_weights: Tensor) -> Tensor | None:
         """Return v_k^2 / M."""
-        if self.num_particles == self.repeats:
+        if self.linear:
             return None  # v is 1
         return self._shares(log_weights).square().flatten(0, 1) / self.repeats
 

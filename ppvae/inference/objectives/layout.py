@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import torch
 
 from ppvae.isolation import isolated
-from ppvae.sites import PLATE, Site, base_of, plates
+from ppvae.sites import PLATE, Site, Sites, base_of, plates
 from ppvae.traces import check_plates, run, summed_out
 
 Program = Callable[..., Any]
@@ -25,6 +25,7 @@ class Layout:
         marginalised: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
         unreparameterised: the guide's sites whose draws have no gradient, with their families.
+        rounded: the guide's sites whose draws are rounded, with their families.
         off_the_path: the guide's sites of which gradients through the draws miss a part, with the
             reason.
         latents: sites of the model that are not observed.
@@ -36,6 +37,7 @@ class Layout:
     marginalised: tuple[str, ...]
     reference: str
     unreparameterised: dict[str, str]
+    rounded: dict[str, str]
     off_the_path: dict[str, str]
     latents: frozenset[str]
     chooses: bool
@@ -59,7 +61,6 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     observed = [name for name, site in model_sites.items() if site["is_observed"]]
     if not observed:
         raise ValueError("the model observes nothing; pass its data to a site as obs=")
-    reasons = {name: _off_the_path(site) for name, site in guide_sites.items()}
     every = [*guide_sites.values(), *model_sites.values()]
     return Layout(
         draw_dim=min(frame.dim for site in every for frame in plates(site)) - 1,
@@ -68,7 +69,8 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
         chooses=rows_of(model_sites[observed[0]]) != len(args[0]),
         scaled_apart=_scaled_apart([model_sites[name] for name in observed]),
         latents=frozenset(model_sites) - frozenset(observed),
-        off_the_path={name: reason for name, reason in reasons.items() if reason is not None},
+        rounded=_named(_rounding, guide_sites),
+        off_the_path=_named(_off_the_path, guide_sites),
         unreparameterised={
             name: type(base_of(site["fn"])).__name__
             for name, site in guide_sites.items()
@@ -89,16 +91,34 @@ def subsampling(site: Site, *, inner: bool) -> float:
     return math.prod(factors)
 
 
+def _named(look: Callable[[Site], str | None], sites: Sites) -> dict[str, str]:
+    found = {name: look(site) for name, site in sites.items()}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _rounding(site: Site) -> str | None:
+    """Return the family that rounds a site's draws and scores them unrounded, if it does."""
+    if not hasattr(site["value"], "_unquantize"):  # where Pyro keeps these
+        return None
+    family = site["fn"]
+    while isinstance(family, dist.Independent):
+        family = family.base_dist
+    return type(family).__name__
+
+
 def _off_the_path(site: Site) -> str | None:
     """Say why the expected gradient of log q(z|x) by its own parameters is not 0, if so."""
     inner: Any = site["fn"]
     while inner is not None:
         family = type(inner).__name__
-        if isinstance(inner, dist.RelaxedOneHotCategoricalStraightThrough):
-            return f"{family} rounds its draws"
         if isinstance(inner, dist.Delta) and inner.log_density.requires_grad:
             return f"{family} has a log density with parameters"
-        bounds = [value for value in vars(inner.support).values() if torch.is_tensor(value)]
+        if isinstance(inner, dist.Rejector):
+            return f"{family} draws by rejection"
+        try:
+            bounds = [value for value in vars(inner.support).values() if torch.is_tensor(value)]
+        except NotImplementedError:  # a family of the user's need not have one
+            bounds = []
         if any(bound.requires_grad for bound in bounds):
             return f"the support of {family} depends on parameters"
         inner = getattr(inner, "base_dist", None)
@@ -114,6 +134,6 @@ def _scaled_apart(observed: list[Site]) -> str | None:
     first = torch.as_tensor(given_scale(observed[0])).double()
     for site in observed[1:]:
         given = torch.as_tensor(given_scale(site)).double()
-        if given.dim() != first.dim() or not torch.allclose(given, first):
+        if given.shape != first.shape or not torch.allclose(given, first):
             return str(site["name"])
     return None

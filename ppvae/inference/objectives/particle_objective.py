@@ -68,8 +68,10 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     apart = False
     """Whether model and guide climb different bounds."""
 
-    linear = False
-    """Whether the bound is a mean of log weights."""
+    @property
+    def linear(self) -> bool:
+        """Whether the bound is a mean of log weights."""
+        return bool(self.num_particles == 1)
 
     @abstractmethod
     def bound(self, log_weights: Tensor) -> Tensor:
@@ -103,7 +105,8 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         runs = [*self._runs(model, guide, args, kwargs, gated=self._gated)]
         log_weights, scale = _joined(runs)
         surrogate = torch.stack([*self._surrogates(runs, log_weights, scale)]).sum()
-        return _loss(self.bound, log_weights, scale) - (surrogate - surrogate.detach())
+        nothing = surrogate - surrogate.detach()  # but its gradient; of a bound of -inf it is NaN
+        return _loss(self.bound, log_weights, scale) - torch.where(nothing == 0, nothing, 0.0)
 
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the negative bound, and add its gradients to the parameters'."""
@@ -188,11 +191,11 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                 self._layouts.clear()
             model, guide = _given(model, kwargs), _given(guide, kwargs)
             layout = layout_of(model, guide, args)
-            if layout.scaled_apart is not None and self.num_particles > 1 and not self.linear:
+            if layout.scaled_apart is not None and not self.linear:
                 raise ValueError(
                     f"observed site {layout.scaled_apart!r} is scaled otherwise than site "
                     f"{layout.reference!r}, so that it is not known which scale is that of the "
-                    "bound; give both the same, or take one particle"
+                    "bound; give both the same, or take an ELBO"
                 )
             runs = self.at_once or self.num_particles
             together = self.vectorize_particles and runs >= self.num_particles
@@ -203,7 +206,8 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                     "vectorize_particles=True and no at_once, or give the pair its minibatch"
                 )
             if self._gated:
-                check_path(type(self).__name__, model, guide, args, layout)
+                name, alone = type(self).__name__, self.path_gradient
+                check_path(name, model, guide, args, layout, alone=alone)
             if self.vectorize_particles and self.num_particles > 1:
                 check_vectorized(model, guide, args, layout)
             self._layouts[key] = layout

@@ -42,7 +42,7 @@ class Particles:
         model_gate: between these and the model.
         guide_gate: between the guide's own draws and these.
         posterior_weights: what log q of each site weighs within a bound; None for 1.
-        masked: the guide's sites that are masked.
+        uneven: the guide's sites that are masked, or scaled otherwise within a datapoint.
         trace: of the guide.
     """
 
@@ -54,7 +54,7 @@ class Particles:
     model_gate: Gate
     guide_gate: Gate
     posterior_weights: dict[str, Tensor | float | None]
-    masked: list[str]
+    uneven: list[str]
     trace: poutine.Trace
 
     @property
@@ -90,24 +90,15 @@ class Particles:
         Raises:
             ValueError: if they do not, or one is masked.
         """
-        names = [*self.posterior_weights]
         weights = [*self.posterior_weights.values()]
-        known = (
-            get_proxy_mode() is None
-        )  # a captured step was taken before, when they were looked at
+        captured = get_proxy_mode() is not None  # so it was taken before, when they were compared
         for name, weight in self.posterior_weights.items():
-            one_for_all = not isinstance(weight, Tensor) or weight.dim() == 0
-            if (
-                name not in self.masked
-                and one_for_all
-                and not (known and _differ(weight, weights[0]))
-            ):
-                continue
-            raise ValueError(
-                f"latent site {name!r} of the guide is masked, or scaled otherwise than "
-                f"{'by one number' if name == names[0] else f'site {names[0]!r}'}, which doubly "
-                "reparameterised gradients do not allow; take plain gradients"
-            )
+            if name in self.uneven or not (captured or _equal(weight, weights[0])):
+                raise ValueError(
+                    f"latent site {name!r} of the guide is masked, or scaled otherwise than its "
+                    "other sites or within a datapoint, which doubly reparameterised gradients do "
+                    "not allow; take plain gradients"
+                )
         return weights[0] if weights else None
 
     def _along(self, total: Tensor) -> Tensor:
@@ -131,9 +122,17 @@ def _weighted(weights: Tensor, values: Tensor) -> Tensor:
     return (weights * values.masked_fill(weights == 0, 0)).sum()
 
 
-def _differ(first: Tensor | float | None, second: Tensor | float | None) -> bool:
-    one, other = (1.0 if weight is None else float(weight) for weight in (first, second))
-    return not math.isclose(one, other)
+def _equal(first: Tensor | float | None, second: Tensor | float | None) -> bool:
+    one, other = (
+        torch.as_tensor(1.0 if weight is None else weight).double() for weight in (first, second)
+    )
+    return bool(torch.isclose(one, other).all())
+
+
+def _is_uneven(site: Site, weight: Tensor | float | None) -> bool:
+    varies = isinstance(weight, Tensor) and weight.dim() > 0
+    within = any(frame.name not in (PLATE, PARTICLES) for frame in plates(site))
+    return site["mask"] is not None or (varies and within)
 
 
 def particles(
@@ -187,6 +186,7 @@ def particles(
         _refuse_weights(model_sites, reference)
     look = _Look(layout.draw_dim, reference, rows_of(reference), count)
     joint = look.log_density(model_sites.values())
+    weights = {name: weight_of(site, reference) for name, site in guide_sites.items()}
     unreparameterised = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
         log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
@@ -198,8 +198,8 @@ def particles(
         draws=list(drawn.values.values()),
         model_gate=model_gate,
         guide_gate=drawn.gate,
-        posterior_weights={name: weight_of(site, reference) for name, site in guide_sites.items()},
-        masked=[name for name, site in guide_sites.items() if site["mask"] is not None],
+        posterior_weights=weights,
+        uneven=[name for name, site in guide_sites.items() if _is_uneven(site, weights[name])],
         trace=trace,
     )
 

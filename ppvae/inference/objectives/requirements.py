@@ -12,11 +12,20 @@ from ppvae.inference.objectives.particles import particles
 from ppvae.isolation import isolated
 from ppvae.sites import one_draw, sample_sites
 
+# Pyro's flows without an inverse know the draws that they made, as the same tensors.
+_CANNOT_SCORE = (NotImplementedError, KeyError)
+
 
 def check_path(
-    objective: str, model: Program, guide: Program, args: tuple[Any, ...], layout: Layout
+    objective: str,
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    layout: Layout,
+    *,
+    alone: bool,
 ) -> None:
-    """Look whether gradients can go through the draws alone.
+    """Look whether gradients can go through the draws, and if `alone`, through nothing else.
 
     Raises:
         ValueError: if the draws of a site have no gradient or not all of it, or a guide cannot
@@ -28,7 +37,13 @@ def check_path(
             f"{name!r} have none: {family} is not reparameterised; take an objective with plain "
             "gradients, or another family in the guide"
         )
-    for name, reason in layout.off_the_path.items():
+    for name, family in layout.rounded.items():
+        raise ValueError(
+            f"{objective} takes gradients through the draws, but at latent site {name!r} {family} "
+            "rounds them, and scores what they were before; take Trace_ELBO or "
+            "ImportanceWeighted_ELBO with plain gradients, or another family in the guide"
+        )
+    for name, reason in layout.off_the_path.items() if alone else ():
         raise ValueError(
             f"{objective} takes gradients through the draws alone, which miss a part at latent "
             f"site {name!r}: {reason}; take an objective with plain gradients, or another family "
@@ -37,7 +52,7 @@ def check_path(
     with isolated(SimpleNamespace(model=model, guide=guide), seed=0, keep=True):
         try:
             particles(model, guide, args, layout, None, gated=True)
-        except NotImplementedError as error:
+        except _CANNOT_SCORE as error:
             raise ValueError(
                 f"{objective} takes gradients through the draws alone, which needs log q(z|x) of "
                 f"given draws: {error}"
@@ -75,7 +90,7 @@ def check_vectorized(
                 alone = particles(
                     model, guide, args, layout, None, replayed=draw, model_seed=0
                 ).log_weights[0]
-            except NotImplementedError:
+            except _CANNOT_SCORE:
                 continue  # a guide that can score its own draws alone, as some flows
             tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
             if not torch.allclose(log_weights[index], alone, rtol=tolerance, atol=tolerance):

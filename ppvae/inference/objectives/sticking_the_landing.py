@@ -24,7 +24,7 @@ class StickingTheLanding_ELBO(ParticleObjective):
 
     Raises:
         ValueError: if a number is not positive; when called, if a latent of the guide is not
-            reparameterised.
+            reparameterised, is rounded, or has a support or log density of its own parameters.
 
     Example:
         >>> import ppvae
@@ -34,8 +34,6 @@ class StickingTheLanding_ELBO(ParticleObjective):
         >>> ppvae.fit(pair, digits, epochs=1, objective=StickingTheLanding_ELBO()).steps
         12
     """
-
-    linear = True
 
     def __init__(
         self,
@@ -50,6 +48,11 @@ class StickingTheLanding_ELBO(ParticleObjective):
             vectorize_particles=vectorize_particles,
             at_once=at_once,
         )
+
+    @property
+    def linear(self) -> bool:
+        """It always is."""
+        return True
 
     def bound(self, log_weights: Tensor) -> Tensor:
         """Return the mean of log w."""

@@ -4,11 +4,13 @@ import dataclasses
 import itertools
 import math
 import warnings
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions import TorchDistribution
 from pyro.distributions.transforms import conditional_planar
 from pyro.infer import Trace_ELBO
 from pyro.poutine.messenger import Messenger
@@ -352,33 +354,57 @@ def test_a_schedule_of_the_weight_goes_with_every_gradient():
         assert fit.steps == 3
 
 
+class RowsWeighed(nn.Module):
+    """Every row has a scale of its own, and its latents another."""
+
+    def __init__(self, pair, scale, weight):
+        super().__init__()
+        self.pair, self.scale, self.weight = pair, scale, weight
+
+    def model(self, x):
+        with pyro.poutine.scale(scale=self.scale), _Lighter("ab", self.weight):
+            self.pair.model(x)
+
+    def guide(self, x):
+        with pyro.poutine.scale(scale=self.scale), _Lighter("ab", self.weight):
+            self.pair.guide(x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_each_row_go_with_every_gradient(name):
+    x = torch.randn(3, 2, dtype=torch.float64)
+    scale, weight = (torch.rand(120, dtype=torch.float64) * 2 for _ in range(2))
+    pair = RowsWeighed(Chain(), scale, weight)
+    plain, path = sample(members(False)[name], pair, x), sample(members(True)[name], pair, x, 1)
+    assert_same_expectation(plain, path)
+
+
 class OneWeighed(Chain):
     """Its first latent weighs less than the second, in model and guide."""
 
     def model(self, x):
-        return _scaled(super().model, "a")(x)
+        with _Lighter("a", 0.5):
+            super().model(x)
 
     def guide(self, x):
-        return _scaled(super().guide, "a")(x)
+        with _Lighter("a", 0.5):
+            super().guide(x)
 
 
-def _scaled(program, name):
-    class Lighter(Messenger):
-        def _pyro_sample(self, message):
-            if message["name"] == name:
-                message["scale"] = message["scale"] * 0.5
+class _Lighter(Messenger):
+    def __init__(self, names, weight):
+        super().__init__()
+        self.names, self.weight = names, weight
 
-    def run(*args):
-        with Lighter():
-            return program(*args)
-
-    return run
+    def _pyro_sample(self, message):
+        if message["name"] in self.names:
+            message["scale"] = message["scale"] * self.weight
 
 
 def test_latents_of_different_weights_are_refused_where_gradients_need_one():
     pair, x = OneWeighed(), torch.randn(10, 2, dtype=torch.float64)
     curved = ImportanceWeighted_ELBO(3, doubly_reparameterised=True)
-    with pytest.raises(ValueError, match="scaled otherwise than site 'a'.*take plain gradients"):
+    with pytest.raises(ValueError, match="site 'b' .* than its other sites.*take plain gradients"):
         ppvae.fit(pair, x, epochs=1, objective=curved)
     for objective in (StickingTheLanding_ELBO(), ImportanceWeighted_ELBO(3)):
         assert ppvae.fit(pair, x, epochs=1, objective=objective).steps == 1
@@ -392,13 +418,15 @@ class OffThePath(nn.Module):
         self.family = family
         self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
 
+    def prior(self, x):
+        if self.family in (rounded, rounded_bits):
+            return self.family(x.new_zeros(3))
+        return dist.Normal(x.new_zeros(3), 1.0).to_event(1)
+
     def model(self, x):
         pyro.module("pair", self)
         with pyro.plate("data", len(x)):
-            prior = dist.Normal(x.new_zeros(3), 1.0).to_event(1)
-            if self.family is rounded:
-                prior = rounded(x.new_zeros(3))
-            z = pyro.sample("z", prior)
+            z = pyro.sample("z", self.prior(x))
             pyro.sample("x", dist.Normal(z[..., :2], 1.0).to_event(1), obs=x)
 
     def guide(self, x):
@@ -411,6 +439,11 @@ def rounded(weight):
     return dist.RelaxedOneHotCategoricalStraightThrough(weight.new_tensor(0.5), logits=weight)
 
 
+def rounded_bits(weight):
+    family = dist.RelaxedBernoulliStraightThrough(weight.new_tensor(0.5), logits=weight)
+    return family.to_event(1)
+
+
 def bounded(weight):
     return dist.Uniform(weight - 1, weight + 1).to_event(1)
 
@@ -420,25 +453,65 @@ def carried(weight):
     return dist.Delta(value, log_density=weight.sum(-1), event_dim=1)
 
 
+THROUGH_DRAWS = [
+    ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+    StickingTheLanding_ELBO(),
+]
+
+
+@pytest.mark.parametrize("family", [rounded, rounded_bits])
+@pytest.mark.parametrize(
+    "objective", [*THROUGH_DRAWS, PartiallyImportanceWeighted_ELBO(3, repeats=2)]
+)
+def test_draws_that_are_rounded_are_refused_where_gradients_go_through_them(family, objective):
+    pair, x = OffThePath(family), torch.randn(10, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="latent site 'z' Relaxed.*StraightThrough rounds them"):
+        ppvae.fit(pair, x, epochs=1, objective=objective)
+    assert ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3)).steps == 1
+
+
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        (rounded, "RelaxedOneHotCategoricalStraightThrough rounds its draws"),
         (bounded, "the support of Uniform depends on parameters"),
         (carried, "Delta has a log density with parameters"),
     ],
 )
 def test_families_of_which_the_path_misses_a_part_are_refused(family, message):
     pair, x = OffThePath(family), torch.randn(10, 2, dtype=torch.float64)
-    for objective in (
-        ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
-        PartiallyImportanceWeighted_ELBO(3, repeats=2),
-        StickingTheLanding_ELBO(),
-    ):
+    for objective in THROUGH_DRAWS:
         with pytest.raises(ValueError, match=f"site 'z': {message}"):
             ppvae.fit(pair, x, epochs=1, objective=objective)
-    if family is not carried:  # which draws for itself, and so one particle for all
-        assert ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3)).steps == 1
+    if family is carried:
+        return  # it draws by itself, and so one particle for all
+    for objective in (ImportanceWeighted_ELBO(3), PartiallyImportanceWeighted_ELBO(3, repeats=2)):
+        assert ppvae.fit(pair, x, epochs=1, objective=objective).steps == 1
+
+
+class Plainest(TorchDistribution):
+    """A family of one's own, which says nothing of its support."""
+
+    arg_constraints: ClassVar[dict] = {}
+    has_rsample = True
+
+    def __init__(self, loc):
+        self.loc = loc
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape):
+        return Plainest(self.loc.expand(*batch_shape, *self.event_shape))
+
+    def rsample(self, sample_shape=()):
+        return self.loc + torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype)
+
+    def log_prob(self, value):
+        return dist.Normal(self.loc, 1.0).log_prob(value).sum(-1)
+
+
+def test_a_family_without_support_is_served():
+    pair, x = OffThePath(Plainest), torch.randn(10, 2, dtype=torch.float64)
+    for objective in [*members(False).values(), *THROUGH_DRAWS]:
+        assert ppvae.fit(pair, x, epochs=1, objective=objective).steps == 1
 
 
 class Impossible(Choice):
@@ -483,8 +556,7 @@ class RandomData(OffThePath):
     def model(self, x):
         pyro.module("pair", self)
         with pyro.plate("data", len(x)):
-            prior = rounded(x.new_zeros(3))
-            z = pyro.sample("z", prior)
+            z = pyro.sample("z", self.prior(x))
             bits = torch.bernoulli(x)
             pyro.sample("x", dist.Bernoulli(logits=z[..., :2]).to_event(1), obs=bits)
 
