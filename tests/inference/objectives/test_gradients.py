@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.distributions import TorchDistribution
-from pyro.distributions.transforms import conditional_planar
+from pyro.distributions.transforms import Planar, conditional_planar
 from pyro.infer import Trace_ELBO
 from pyro.poutine.messenger import Messenger
 from torch import nn
@@ -514,6 +514,27 @@ def test_a_family_without_support_is_served():
         assert ppvae.fit(pair, x, epochs=1, objective=objective).steps == 1
 
 
+class PyrosPlanar(OffThePath):
+    """A flow that knows the draws it made, as the same tensors, and no others."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.flow = Planar(3).double()
+
+    def guide(self, x):
+        pyro.module("pair", self)
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(self.weight.expand(len(x), 3), 1.0).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [self.flow]))
+
+
+def test_a_flow_that_scores_its_own_draws_alone_is_served_by_plain_gradients():
+    pair, x = PyrosPlanar(), torch.randn(10, 2, dtype=torch.float64)
+    assert ppvae.fit(pair, x, epochs=1, objective=ImportanceWeighted_ELBO(3)).steps == 1
+    with pytest.raises(ValueError, match="needs log q.z.x. of given draws"):
+        ppvae.fit(pair, x, epochs=1, objective=StickingTheLanding_ELBO())
+
+
 class Impossible(Choice):
     """Of three classes the last cannot have made the data."""
 
@@ -527,10 +548,17 @@ class Impossible(Choice):
             pyro.factor("x", self.density(one, x), has_rsample=False)
 
 
-def test_draws_without_weight_leave_bound_and_gradient_finite():
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ImportanceWeighted_ELBO(3),
+        CombinedImportanceWeighted_ELBO(3, elbo_weight=0.0),
+        VariationalRenyi_ELBO(0.5, 3),
+    ],
+)
+def test_draws_without_weight_leave_bound_and_gradient_finite(objective):
     """Unless none of them has any."""
-    pair, x = Impossible(), torch.randn(1, 2, dtype=torch.float64)
-    objective, seen = ImportanceWeighted_ELBO(3), set()
+    pair, x, seen = Impossible(), torch.randn(1, 2, dtype=torch.float64), set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pyro's, of infinite log densities
         for seed in range(60):
