@@ -90,6 +90,7 @@ def layers_of(pair):
     }
 
 
+@pytest.mark.slow
 def test_tutorial_runs(tmp_path, capsys):
     tutorial(str(tmp_path / "figures"), 0.01)
     shown, errors = capsys.readouterr()
@@ -114,6 +115,7 @@ def test_variants_runs(tmp_path, capsys):
     assert (tmp_path / "figures" / "variants.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_objectives_runs(tmp_path, capsys):
     script = runpy.run_path(str(OBJECTIVES))
     script["main"](epochs=1, draws=(1, 2), gradients=3, output=str(tmp_path))
@@ -122,6 +124,7 @@ def test_objectives_runs(tmp_path, capsys):
     assert (tmp_path / "objectives.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_discrete_latents_runs(capsys):
     script = runpy.run_path(str(DISCRETE))
     script["main"](epochs=1, repeats=20)

@@ -26,6 +26,7 @@ def empty_store():
         yield pyro.get_param_store()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", store_pairs.PAIRS)
 def test_pair_in_the_store_trains_on_in_a_fresh_process(name, tmp_path, empty_store):
     pair = store_pairs.PAIRS[name]()
