@@ -120,18 +120,15 @@ def test_what_is_not_asked_is_named_with_the_reason():
     assert lines[0] == "20 datapoints, nats per datapoint"
     reasons = [line.split("not asked: ") for line in lines[-len(found.left) :]]
     assert {name.strip(" -"): reason for name, reason in reasons} == found.left
-    assert (
-        found.left
-        | {
-            "samples": "level standard",
-            "labels": "level standard",
-            "factors": "dataset 'digits' has no two known factors",
-            "calibration": "level standard",
-            "gaps": "level standard",
-            "annealing": "level deep",
-        }
-        == found.left
-    )
+    levels = {
+        "samples": "level standard",
+        "labels": "level standard",
+        "factors": "dataset 'digits' has no two known factors",
+        "calibration": "level standard",
+        "gaps": "level standard",
+        "annealing": "level deep",
+    }
+    assert levels.items() <= found.left.items()
     assert {"convergence", "other pairs", "other data", "statistics"} <= found.left.keys()
     assert max(map(len, lines)) <= 100
 

@@ -1,5 +1,7 @@
 """Checks of the guide on data simulated from the model, where the true latents are known."""
 
+import xarray as xr
+
 from ppvae.chunked_draws import MEMORY
 from ppvae.diagnostics.calibration import sbc_of, vsbc_of
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, unknown
@@ -29,14 +31,19 @@ def calibration(subject: Subject) -> list[Finding]:
         return [*found, unknown("credible regions", error)]
 
 
+def _alarms(p_value: xr.Dataset) -> tuple[int, int]:
+    """Count the alarms, and all that could have raised one."""
+    values = all_values(p_value)
+    return int((values < ALARM).sum()), values.size
+
+
 def _ranks(simulated: SimulatedRanks) -> Finding:
     ranked = sbc_of(simulated)
-    p_values = all_values(ranked.p_value_adjusted)
-    alarms = int((p_values < ALARM).sum())
+    alarms, quantities = _alarms(ranked.p_value_adjusted)
     return Finding(
         "ranks (SBC)",
         Verdict.FINE if alarms == 0 else Verdict.LOOK,
-        f"{alarms} of {len(p_values)} quantities are not as an exact guide's, on "
+        f"{alarms} of {quantities} quantities are not as an exact guide's, on "
         f"{ranked.ranks.sizes['simulation']} simulated datapoints",
         "The guide's shift, width or correlations are off, by how much the coverage says; "
         "with many simulations the smallest error shows.",
@@ -46,12 +53,11 @@ def _ranks(simulated: SimulatedRanks) -> Finding:
 
 def _centre(simulated: SimulatedRanks) -> Finding:
     centred = vsbc_of(simulated)
-    p_values = all_values(centred.p_value_adjusted)
-    alarms = int((p_values < ALARM).sum())
+    alarms, latents = _alarms(centred.p_value_adjusted)
     return Finding(
         "centre (VSBC)",
         Verdict.FINE if alarms == 0 else Verdict.LOOK,
-        f"it is off to one side for {alarms} of {len(p_values)} latents",
+        f"it is off to one side for {alarms} of {latents} latents",
         "The encoder is biased, or the posterior is skew where the guide is not: train longer, "
         "or take a flow as posterior.",
         {"vsbc": centred.probability},

@@ -147,17 +147,19 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         self, runs: Iterable[Particles], log_weights: Tensor, scale: Tensor | float
     ) -> Iterator[Tensor]:
         """Yield a number for each run whose gradient is its part of the bound's."""
-        derive = self.path_coefficients if self.path_gradient else self.guide_coefficients
-        weights, others = scale * self.coefficients(log_weights), derive(log_weights)
-        own = self.guide_coefficients(log_weights)
-        own = weights if own is None else scale * own
-        others = None if others is None else scale * others
+        weights = scale * self.coefficients(log_weights)
+        guides = self.guide_coefficients(log_weights)
+        own = others = None if guides is None else scale * guides
+        if self.path_gradient:
+            paths = self.path_coefficients(log_weights)
+            own = weights if own is None else own
+            others = None if paths is None else scale * paths
         gains, start = None, 0
         for run in runs:
             part = slice(start, start + len(run.log_joint))
             start = part.stop
             remaining = None if others is None else others[part]
-            if self.path_gradient and remaining is not None:
+            if self.path_gradient and remaining is not None and own is not None:
                 weight = run.posterior_weight()
                 if weight is not None:
                     remaining = own[part] + weight * (remaining - own[part])
