@@ -9,17 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ppvae.inference.names import class_name
+
 _COMPARABLE = (
     *(bool, int, float, complex, str, bytes, set, frozenset, type, torch.dtype, torch.device),
     *(types.ModuleType, types.BuiltinFunctionType),
 )
 _INTERNAL = frozenset(vars(nn.Module()))
 _HOOKS = tuple(sorted(name for name in _INTERNAL if name.endswith("_hooks")))
-
-
-def class_name(cls: type) -> str:
-    """Return the full name under which a class is found."""
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def difference_between(original: nn.Module, rebuilt: nn.Module) -> str | None:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ppvae.inference.likeness import class_name, difference_between
+from ppvae.inference.likeness import difference_between
+from ppvae.inference.names import class_name, present_name
 from ppvae.isolation import isolated, seeded
 
 _TRUSTED = ("ppvae", "torch.nn")
@@ -254,7 +255,7 @@ def _imported(name: str) -> type:
 
 
 def _import(name: object, trusted: Sequence[str]) -> type:
-    module, attribute = _split(name)
+    module, attribute = _split(present_name(name) if isinstance(name, str) else name)
 
     def check(module: str) -> None:
         if not any(module == root or module.startswith(f"{root}.") for root in trusted):

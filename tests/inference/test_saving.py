@@ -135,7 +135,7 @@ def test_structure_is_readable(tmp_path):
     structure = json.loads((tmp_path / "pair.json").read_text())
     network = structure["pair"]["arguments"]["posterior"]["arguments"]["network"]
     assert network["arguments"]["hidden"] == [3]
-    assert network["arguments"]["activation"] == {"type": "torch.nn.modules.activation.ReLU"}
+    assert network["arguments"]["activation"] == {"type": "torch.nn.ReLU"}
 
 
 def test_saving_leaves_no_trace(tmp_path):

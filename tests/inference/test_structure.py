@@ -188,7 +188,7 @@ INDESCRIBABLE = {
     "a changed argument": (lambda: Logarithm(3.0), "the attribute 'value' of Logarithm is 1.09"),
     "a changed Sequential": (
         lambda: with_(networks.MLP(2, 3), layers=nn.Linear(2, 3)),
-        "layers is torch.nn.modules.linear.Linear, but would be torch.nn.*Sequential",
+        "layers is torch.nn.Linear, but would be torch.nn.*Sequential",
     ),
     "an attribute set later": (lambda: with_(nn.Linear(2, 2), beta=4), "'beta' of Linear is 4"),
     "a function set later": (
