@@ -82,16 +82,13 @@ def ours_drop_in(case, parts=None):
 
 
 def _ours(case, parts, choice):
-    from ppvae.compilation import generate
+    from ppvae.engine.compilation import generate
     from ppvae.inference import JointOptim
-    from ppvae.inference.compiled_steps import CompiledSteps
-    from ppvae.inference.minibatches import Minibatch
-    from ppvae.inference.programs import programs
-    from ppvae.inference.steps import Steps
+    from ppvae.inference.steps import CompiledSteps, Minibatch, Steps, announced_programs
 
     program, data, indices = parts or prepared(case)
     objective = program.objective()
-    model, guide, parameters = programs(program, (data[: case.batch],), objective)
+    model, guide, parameters = announced_programs(program, (data[: case.batch],), objective)
     optimizer = JointOptim(torch.optim.Adam, parameters)
     eager = Steps(program, model, guide, objective, optimizer, 1.0)
     steps = CompiledSteps(eager, choice, parameters, None, None, generate)

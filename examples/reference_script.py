@@ -11,7 +11,8 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 
 import ppvae
-from ppvae import data, diagnostics, likelihoods, plots, posteriors, priors
+from ppvae import data, diagnostics, likelihoods, posteriors, priors
+from ppvae.report import plots
 
 
 class LogVarianceNormal(posteriors.Posterior):

@@ -8,4 +8,11 @@ from ppvae.pairs import VAE, refit_prior
 
 __version__ = version("ppvae")
 
-__all__ = ["VAE", "fit", "from_pyro_svi", "load", "refit_prior", "save"]
+__all__ = [
+    "VAE",
+    "fit",
+    "from_pyro_svi",
+    "load",
+    "refit_prior",
+    "save",
+]

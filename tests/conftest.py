@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ppvae import diagnostics
-from ppvae.isolation import modules_of
+from ppvae.engine.isolation import modules_of
 
 # Two workers with two threads each would fight for two cores; results do not depend on it.
 torch.set_num_threads(1)

@@ -15,7 +15,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ppvae import data, plots
+from ppvae import data
+from ppvae.report import plots
 
 from . import page
 

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import ppvae
-from ppvae import data, diagnostics, likelihoods, networks, plots, posteriors, priors
+from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
+from ppvae.report import plots
 
 from . import page
 from .measures import over_latent

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import ppvae
-from ppvae import diagnostics, likelihoods, plots, posteriors, priors
+from ppvae import diagnostics, likelihoods, posteriors, priors
+from ppvae.report import plots
 
 from . import page
 

@@ -14,8 +14,8 @@ from ppvae import diagnostics, inference, pairs
 from ppvae.cli import errors, parts
 from ppvae.cli.options import parsers
 from ppvae.data import Dataset
-from ppvae.isolation import seeded
-from ppvae.runs import Run
+from ppvae.engine import seeded
+from ppvae.report import Run
 
 _INTERRUPTED = 130  # as shells have it
 _LEVELS = {

@@ -1,10 +1,10 @@
 """Datasets: arrays that know their shape, support and splits."""
 
+from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
-from ppvae.data.disk import array
-from ppvae.data.drawings import colours, factors, redness, segments
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.standardization import Standardization
+from ppvae.data.synthetic import colours, factors, redness, segments
 
 __all__ = [
     "Dataset",

@@ -1,29 +1,42 @@
 """The left side of formula (2): how good is this posterior? For any model/guide pair."""
 
-from ppvae.diagnostics.amortization import gaps
-from ppvae.diagnostics.annealing import ais, bdmc
-from ppvae.diagnostics.bits import bits_per_dimension
-from ppvae.diagnostics.bounds import bound_table
-from ppvae.diagnostics.calibration import SBC, VSBC, sbc, vsbc
-from ppvae.diagnostics.comparison import compare
-from ppvae.diagnostics.convergence import convergence, gradient_signal
-from ppvae.diagnostics.credible_regions import Coverage, coverage
-from ppvae.diagnostics.disentanglement import disentanglement
+from ppvae.diagnostics.calibration import SBC, VSBC, Coverage, coverage, sbc, vsbc
+from ppvae.diagnostics.comparison import Stacking, compare, stacking_weights
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
-from ppvae.diagnostics.export import to_arviz
+from ppvae.diagnostics.export import from_pyro_svi, to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.diagnostics.importance import evidence, pareto_k, summarize, weights
-from ppvae.diagnostics.latents import ActiveUnits, active_units, kl_per_dimension
-from ppvae.diagnostics.outliers import outlier_score
+from ppvae.diagnostics.inference_gaps import gaps
+from ppvae.diagnostics.latents import (
+    ActiveUnits,
+    Surgery,
+    active_units,
+    disentanglement,
+    kl_per_dimension,
+    probes,
+    surgery,
+)
+from ppvae.diagnostics.marginal_likelihood import (
+    ais,
+    bdmc,
+    bits_per_dimension,
+    bound_table,
+    evidence,
+    pareto_k,
+    summarize,
+    weights,
+)
+from ppvae.diagnostics.model_fit import (
+    PIT,
+    classifier_two_sample,
+    mmd,
+    outlier_score,
+    pit,
+    posterior_predictive_check,
+    prior_predictive_check,
+)
 from ppvae.diagnostics.overview import Diagnosis, diagnose
-from ppvae.diagnostics.predictive import posterior_predictive_check, prior_predictive_check
-from ppvae.diagnostics.predictive_ranks import PIT, pit
-from ppvae.diagnostics.probes import probes
-from ppvae.diagnostics.pyro_svi import from_pyro_svi
-from ppvae.diagnostics.stacking import Stacking, stacking_weights
-from ppvae.diagnostics.surgery import Surgery, surgery
-from ppvae.diagnostics.two_sample import classifier_two_sample, mmd
-from ppvae.diagnostics.uniformity import uniform_band, uniform_p_values
+from ppvae.diagnostics.rank_tests import uniform_band, uniform_p_values
+from ppvae.diagnostics.training_convergence import convergence, gradient_signal
 
 __all__ = [
     "DEEP",

@@ -5,14 +5,12 @@ from typing import Any
 
 import torch
 
-from ppvae.batches import Batch, Data, as_batch
 from ppvae.data import Dataset
 from ppvae.diagnostics.checks import Subject, checks, unknown
 from ppvae.diagnostics.effort import STANDARD, Effort
-from ppvae.diagnostics.export import to_arviz
+from ppvae.diagnostics.export import to_arviz, with_groups
 from ppvae.diagnostics.findings import Finding
-from ppvae.diagnostics.groups import with_groups
-from ppvae.traces import Pair
+from ppvae.engine import Batch, Data, Pair, as_batch
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws of the groups that ArviZ's plots read
 

@@ -5,4 +5,8 @@ from ppvae.distributions.diagonal_normal_mixture import DiagonalNormalMixture
 from ppvae.distributions.power_spherical import PowerSpherical
 from ppvae.distributions.uniform_sphere import UniformSphere
 
-__all__ = ["DiagonalNormalMixture", "PowerSpherical", "UniformSphere"]
+__all__ = [
+    "DiagonalNormalMixture",
+    "PowerSpherical",
+    "UniformSphere",
+]

@@ -1,10 +1,9 @@
 """The right side of formula (2): training."""
 
 from ppvae.inference.callbacks import Converged, EarlyStopping
-from ppvae.inference.checkpoints import Checkpoints
-from ppvae.inference.compiled import Compiled
 from ppvae.inference.objectives import (
     CombinedImportanceWeighted_ELBO,
+    Compiled,
     FreeBits_ELBO,
     ImportanceWeighted_ELBO,
     InverseMultiquadratics,
@@ -14,10 +13,10 @@ from ppvae.inference.objectives import (
     TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
-from ppvae.inference.optimizers import JointOptim
-from ppvae.inference.saving import load, save
+from ppvae.inference.persistence import Checkpoints, load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
 from ppvae.inference.state import Diverged, Fit, Training
+from ppvae.inference.steps import JointOptim
 from ppvae.inference.training import fit
 
 __all__ = [

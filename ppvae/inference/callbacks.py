@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppvae.engine import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.inference.state import Snapshot, Training
-from ppvae.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
 
 
 class EarlyStopping:

@@ -9,10 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions.constraints import is_dependent
 
-from ppvae.batches import Batch
-from ppvae.isolation import isolated
-from ppvae.sites import support_text
-from ppvae.traces import Pair
+from ppvae.engine import Batch, Pair, isolated, support_text
 
 _ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
 

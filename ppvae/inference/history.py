@@ -8,9 +8,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppvae.batches import Batch
-from ppvae.sites import PLATE, Site, Sites, plates, same_mask
-from ppvae.traces import Pair, run
+from ppvae.engine import PLATE, Batch, Pair, Site, Sites, plates, run_pair, same_mask
 
 Record = dict[str, float]
 """One evaluation: numbers by name."""
@@ -39,7 +37,7 @@ def terms(pair: Pair, batch: Batch) -> Record:
     are weighted as the objective weights them. A pair that sums out latents, which no single draw
     scores, has no such terms: the record is empty.
     """
-    guide, model = run(pair, batch)
+    guide, model = run_pair(pair, batch)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     if set(latents) - set(guide):
         return {}

@@ -9,15 +9,19 @@ from typing import Any
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from ppvae.batches import Batch, chunks
-from ppvae.inference.checkpoints import Checkpoints, State
-from ppvae.inference.compiled_steps import CompiledSteps
+from ppvae.engine import Batch, isolated, random_state, row_chunks, set_random_state
 from ppvae.inference.failure import explain
 from ppvae.inference.history import Record, as_dataset, terms
-from ppvae.inference.minibatches import Minibatch, Minibatches, monitored, row_chunk
-from ppvae.inference.optimizers import JointOptim
+from ppvae.inference.persistence import Checkpoints, State
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
-from ppvae.isolation import isolated, random_state, set_random_state
+from ppvae.inference.steps import (
+    CompiledSteps,
+    JointOptim,
+    Minibatch,
+    Minibatches,
+    monitored,
+    row_chunk,
+)
 
 _EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
 
@@ -304,7 +308,7 @@ class Loop:
         }
 
     def _chunks(self, batch: Batch) -> Iterator[Batch]:
-        for chunk in chunks(batch, self.chunk):
+        for chunk in row_chunks(batch, self.chunk):
             self.batch = Minibatch(chunk)
             yield chunk
 

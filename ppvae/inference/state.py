@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from ppvae.engine import Pair
 from ppvae.inference.history import Record
-from ppvae.traces import Pair
 
 Snapshot: TypeAlias = dict[str, Tensor]
 """Copies of a pair's parameters and buffers by name."""

@@ -13,19 +13,21 @@ from pyro.optim import PyroOptim
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ppvae.batches import Data, as_batch
-from ppvae.compilation import generate
 from ppvae.data import Dataset
-from ppvae.inference.checkpoints import Checkpoints
-from ppvae.inference.compiled_steps import Choice, CompiledSteps
+from ppvae.engine import Data, Pair, as_batch, modules_of, seeded
+from ppvae.engine.compilation import generate
 from ppvae.inference.loop import Loop
-from ppvae.inference.minibatches import minibatches
-from ppvae.inference.optimizers import Constructor, JointOptim
-from ppvae.inference.programs import programs
+from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Fit, Training
-from ppvae.inference.steps import Steps
-from ppvae.isolation import modules_of, seeded
-from ppvae.traces import Pair
+from ppvae.inference.steps import (
+    Choice,
+    CompiledSteps,
+    Constructor,
+    JointOptim,
+    Steps,
+    announced_programs,
+    minibatches_of,
+)
 
 Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
@@ -129,7 +131,7 @@ def fit(
         raise ValueError(f"compile must be at least 0, got {compile}")
     if isinstance(compile, str) and compile != "auto":
         raise ValueError(f"compile must be True, False, 'auto' or a step, got {compile!r}")
-    batches = minibatches(data, pair, batch_size)
+    batches = minibatches_of(data, pair, batch_size)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None
@@ -138,9 +140,11 @@ def fit(
     with seeded(seed), _training_mode(pair), warnings.catch_warnings():
         # A loss that is not finite stops training; Pyro's warning of it would come on top.
         warnings.filterwarnings("ignore", message="Encountered")
-        model, guide, parameters = programs(pair, batches.first(128), objective)
+        model, guide, parameters = announced_programs(pair, batches.first(128), objective)
         if held_out is not None:
-            programs(pair, tuple(part[:128] for part in held_out), objective, "validation: ")
+            announced_programs(
+                pair, tuple(part[:128] for part in held_out), objective, "validation: "
+            )
         if isinstance(optimizer, PyroOptim):
             if schedule is not None or clip_norm is not None:
                 raise ValueError(

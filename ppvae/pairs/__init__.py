@@ -4,4 +4,8 @@ from ppvae.pairs.assembly import assemble
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
-__all__ = ["VAE", "assemble", "refit_prior"]
+__all__ = [
+    "VAE",
+    "assemble",
+    "refit_prior",
+]

@@ -6,10 +6,9 @@ from typing import Any
 import pyro
 from torch import Tensor, nn
 
-from ppvae.batches import Data, reference
+from ppvae.engine import Data, announce, reference
 from ppvae.inference import fit
 from ppvae.pairs.vae import VAE
-from ppvae.parameters import announce
 from ppvae.priors import Prior
 
 

@@ -7,8 +7,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppvae.engine import announce
 from ppvae.likelihoods import Likelihood
-from ppvae.parameters import announce
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppvae.flows import Chain, Constructor, InverseAutoregressive, Reversal
+from ppvae.distributions.flows import Chain, Constructor, InverseAutoregressive, Reversal
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -24,7 +24,7 @@ class FlowPosterior(Posterior):
     Its draws are scored as they are drawn. Other values need a transform that has an inverse;
     without (planar, radial) `log_prob` refuses them, and diagnostics draw one by one: slower. Mean
     and KL have no closed form. A pair is rebuilt by `load` if its transforms are classes of
-    `ppvae.flows`; with others pass `load(folder, pair=mine)`.
+    `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
 
     Shapes: the network maps `(*, features)` to `(*, 2 * latent + context)`.
 

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppvae.flows import AffineCoupling, Chain, Constructor, Reversal
+from ppvae.distributions.flows import AffineCoupling, Chain, Constructor, Reversal
 from ppvae.priors.prior import Prior
 
 
@@ -18,7 +18,7 @@ class FlowPrior(Prior):
     with e found by the inverses (Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real
     NVP", 2017). Pyro's splines bend further, but train uncompiled; `functools.partial` gives a
     transform its arguments. A pair is rebuilt by `load` if its transforms are classes of
-    `ppvae.flows`; with others pass `load(folder, pair=mine)`.
+    `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
 
     Args:
         features: number of latent dimensions.

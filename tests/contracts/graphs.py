@@ -3,7 +3,7 @@
 import torch
 
 import ppvae
-from ppvae.compilation import replay
+from ppvae.engine.compilation import replay
 from ppvae.inference import training
 
 

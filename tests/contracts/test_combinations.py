@@ -10,7 +10,7 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, posteriors, priors
-from ppvae.compilation import replay
+from ppvae.engine.compilation import replay
 from ppvae.inference import training
 from ppvae.networks import First
 from tests.contracts.test_likelihoods import FAMILIES, OF_VECTORS, Family

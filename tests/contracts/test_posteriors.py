@@ -11,7 +11,8 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 import ppvae
-from ppvae import distributions, flows, posteriors, priors
+from ppvae import distributions, posteriors, priors
+from ppvae.distributions import flows
 from tests.contracts.graphs import trained_both_ways
 
 

@@ -158,7 +158,7 @@ def test_two_hand_written_steps_of_pyro_are_the_same():
     )
     optim = pyro.optim.Adam({"lr": 0.1})
     svi = pyro.infer.SVI(byhand.model, byhand.guide, optim, Trace_ELBO())
-    with ppvae.isolation.seeded(0):
+    with ppvae.engine.isolation.seeded(0):
         for _ in range(2):
             svi.step(x)  # all rows in one batch keep their order
     for name, value in weights_of(byhand).items():

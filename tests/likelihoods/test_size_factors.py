@@ -8,7 +8,7 @@ from torch import nn
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
-from ppvae.compilation import replay
+from ppvae.engine.compilation import replay
 from ppvae.inference import training
 from ppvae.networks import First, Joined
 from tests.contracts.graphs import trained_both_ways

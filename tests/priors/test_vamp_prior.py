@@ -9,8 +9,8 @@ from torch import nn
 
 import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, pairs, posteriors, priors
+from ppvae.engine.parameters import Collector
 from ppvae.networks import Joined
-from ppvae.parameters import Collector
 
 POSTERIORS = {
     "DiagonalNormal": lambda: posteriors.DiagonalNormal(nn.Linear(6, 4)),

@@ -3,7 +3,11 @@
 import pytest
 from scipy.stats import binom
 
-from tests.diagnostics.test_evidence import CHUNKED, means_covered, new_data_covered
+from tests.diagnostics.marginal_likelihood.test_evidence import (
+    CHUNKED,
+    means_covered,
+    new_data_covered,
+)
 
 SEEDS = 2000
 LOW, HIGH = binom.ppf([0.0005, 0.9995], SEEDS, 0.95)  # false alarm 0.1 %

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binom
 
-from tests.diagnostics.test_gaps import covered
+from tests.diagnostics.inference_gaps.test_amortization import covered
 
 COPIES = 2000
 LOW, HIGH = binom.ppf([0.0005, 0.9995], COPIES, 0.95)  # false alarm 0.1 %

@@ -8,7 +8,12 @@ import torch
 from scipy.stats import binom
 
 from ppvae import diagnostics
-from tests.diagnostics.test_surgery import Normals, correlated, gaussian_information, integrated
+from tests.diagnostics.latents.test_elbo_surgery import (
+    Normals,
+    correlated,
+    gaussian_information,
+    integrated,
+)
 from tests.linear_gaussian import LinearGaussian
 
 SEEDS = 300

@@ -8,7 +8,12 @@ from ppvae.diagnostics.checks.model import predictions, samples
 from ppvae.diagnostics.checks.subject import Check, Subject, unknown
 from ppvae.diagnostics.effort import Effort
 
-__all__ = ["Check", "Subject", "checks", "unknown"]
+__all__ = [
+    "Check",
+    "Subject",
+    "checks",
+    "unknown",
+]
 
 _NEED_MORE = {
     "convergence": "needs the training: fit(callbacks=[Converged()])",

@@ -2,12 +2,16 @@
 
 import xarray as xr
 
-from ppvae.chunked_draws import MEMORY
-from ppvae.diagnostics.calibration import sbc_of, vsbc_of
+from ppvae.diagnostics.calibration import (
+    SimulatedRanks,
+    coverage_of,
+    sbc_of,
+    simulated_ranks,
+    vsbc_of,
+)
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, unknown
-from ppvae.diagnostics.credible_regions import coverage_of
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.ranks import SimulatedRanks, simulated_ranks
+from ppvae.engine import MEMORY
 
 _DRAWS = 199  # with which regions of these levels are exact
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from ppvae.diagnostics.amortization import gaps
-from ppvae.diagnostics.annealing import bdmc
-from ppvae.diagnostics.bounds import bound_table
 from ppvae.diagnostics.checks.subject import Subject, with_error
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.importance import evidence, summarize
+from ppvae.diagnostics.inference_gaps import gaps
+from ppvae.diagnostics.marginal_likelihood import bdmc, bound_table, evidence, summarize
 
 
 def formula_two(subject: Subject) -> list[Finding]:

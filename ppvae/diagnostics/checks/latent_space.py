@@ -3,11 +3,8 @@
 import numpy as np
 
 from ppvae.diagnostics.checks.subject import Subject, unknown
-from ppvae.diagnostics.disentanglement import disentanglement
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.latents import active_units
-from ppvae.diagnostics.probes import probes
-from ppvae.diagnostics.surgery import surgery
+from ppvae.diagnostics.latents import active_units, disentanglement, probes, surgery
 
 
 def latents(subject: Subject) -> list[Finding]:

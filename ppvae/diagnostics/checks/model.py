@@ -2,8 +2,7 @@
 
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.predictive_ranks import pit
-from ppvae.diagnostics.two_sample import classifier_two_sample, mmd
+from ppvae.diagnostics.model_fit import classifier_two_sample, mmd, pit
 
 _NEIGHBOURS = 10
 

@@ -7,11 +7,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ppvae.batches import Batch
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.traces import Pair
+from ppvae.engine import Batch, Pair
 
 ALARM = 0.01  # family-wise, of each diagnostic
 

@@ -7,8 +7,8 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from ppvae.engine import Site
 from ppvae.inference.objectives.latents import Latent
-from ppvae.sites import Site
 
 
 def weighted_kl(

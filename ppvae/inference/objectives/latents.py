@@ -8,7 +8,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from ppvae.sites import PLATE, Site, factors_of, plates, sample_sites
+from ppvae.engine import PLATE, Site, factors_of, plates, sample_sites
 
 _PARTICLES = "num_particles_vectorized"  # Pyro's name of the plate over particles
 

@@ -9,9 +9,17 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 
-from ppvae.isolation import isolated
-from ppvae.sites import PLATE, Site, Sites, base_of, plates
-from ppvae.traces import check_plates, run, summed_out
+from ppvae.engine import (
+    PLATE,
+    Site,
+    Sites,
+    base_of,
+    check_plates,
+    isolated,
+    plates,
+    run_pair,
+    summed_out,
+)
 
 Program = Callable[..., Any]
 
@@ -54,7 +62,7 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     pair = SimpleNamespace(model=model, guide=guide)
     # Parameters that the programs make here start at random, by the seed of the moment.
     with isolated(pair, seed=torch.initial_seed(), keep=True), torch.enable_grad():
-        guide_sites, model_sites = run(pair, args)
+        guide_sites, model_sites = run_pair(pair, args)
     for program, sites in (("guide", guide_sites), ("model", model_sites)):
         for name, site in sites.items():
             check_plates(program, name, site, None)

@@ -12,11 +12,11 @@ from pyro.infer.util import torch_item
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ppvae.compilation import Refused
+from ppvae.engine import random_state, set_random_state
+from ppvae.engine.compilation import Refused
 from ppvae.inference.objectives.layout import Layout, Program, layout_of
 from ppvae.inference.objectives.particles import Particles, particles
 from ppvae.inference.objectives.requirements import check_path, check_vectorized
-from ppvae.isolation import random_state, set_random_state
 
 _LAYOUTS = 16  # of pairs that are remembered
 

@@ -13,16 +13,19 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ppvae.inference.objectives.gates import Gate, GatedDraws
-from ppvae.inference.objectives.layout import (
-    Layout,
-    Program,
-    given_scale,
-    rows_of,
-    subsampling,
+from ppvae.engine import (
+    PLATE,
+    Site,
+    Sites,
+    log_prob,
+    per_datapoint,
+    plates,
+    run_guide,
+    run_model,
+    sample_sites,
 )
-from ppvae.sites import PLATE, Site, Sites, log_prob, per_datapoint, plates, sample_sites
-from ppvae.traces import run_guide, run_model
+from ppvae.inference.objectives.gates import Gate, GatedDraws
+from ppvae.inference.objectives.layout import Layout, Program, given_scale, rows_of, subsampling
 
 PARTICLES = "particles of the objective"
 

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from pyro.poutine.util import site_is_subsample
 
+from ppvae.engine import isolated, one_draw, sample_sites
 from ppvae.inference.objectives.layout import Layout, Program
 from ppvae.inference.objectives.particles import particles
-from ppvae.isolation import isolated
-from ppvae.sites import one_draw, sample_sites
 
 # Pyro's flows without an inverse know the draws that they made, as the same tensors.
 _CANNOT_SCORE = (NotImplementedError, KeyError)

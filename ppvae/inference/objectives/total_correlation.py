@@ -10,6 +10,7 @@ from pyro.infer.util import torch_item
 from pyro.poutine import Trace
 from torch import Tensor
 
+from ppvae.engine import PLATE, plates
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
@@ -18,7 +19,6 @@ from ppvae.inference.objectives.latents import (
     only_latent,
     standing_for,
 )
-from ppvae.sites import PLATE, plates
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from torch import nn
 
 import ppvae
 import ppvae.inference.training as training
-from ppvae.compilation import replay
+from ppvae.engine.compilation import replay
+from ppvae.engine.execution import execute
+from ppvae.engine.parameters import Collector, announce
 from ppvae.inference import Compiled, LinearWarmup
-from ppvae.parameters import Collector, announce
-from ppvae.traces import execute
 
 LATENT = 3
 

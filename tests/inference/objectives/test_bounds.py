@@ -17,9 +17,9 @@ from ppvae.inference import (
     StickingTheLanding_ELBO,
     VariationalRenyi_ELBO,
 )
-from ppvae.inference.kl_weight import KLWeight
 from ppvae.inference.objectives.particles import particles
-from tests.compilation.pairs import Plain, SummedInModel, bits
+from ppvae.inference.steps.kl_weight import KLWeight
+from tests.engine.compilation.pairs import Plain, SummedInModel, bits
 from tests.linear_gaussian import LinearGaussian
 
 ROWS = 200

@@ -207,7 +207,7 @@ class Times(Linear):
         self.program(x, False)
 
     def guide(self, x):
-        ppvae.parameters.announce(self)
+        ppvae.engine.parameters.announce(self)
         self.program(x, True)
 
 

@@ -26,7 +26,7 @@ from ppvae.inference import (
     StickingTheLanding_ELBO,
     VariationalRenyi_ELBO,
 )
-from ppvae.inference.kl_weight import KLWeight
+from ppvae.inference.steps.kl_weight import KLWeight
 from tests.linear_gaussian import LinearGaussian
 
 # Of up to 60 coordinates, |t| above 5.2 in one: once in 10,000 runs.

@@ -1,0 +1,20 @@
+"""Is the guide too sure of itself? Tests on data simulated from the model."""
+
+from ppvae.diagnostics.calibration.credible_regions import Coverage, coverage, coverage_of
+from ppvae.diagnostics.calibration.ranks import SimulatedRanks, Tally, simulated_ranks
+from ppvae.diagnostics.calibration.simulation_based import SBC, VSBC, sbc, sbc_of, vsbc, vsbc_of
+
+__all__ = [
+    "SBC",
+    "VSBC",
+    "Coverage",
+    "SimulatedRanks",
+    "Tally",
+    "coverage",
+    "coverage_of",
+    "sbc",
+    "sbc_of",
+    "simulated_ranks",
+    "vsbc",
+    "vsbc_of",
+]

@@ -1,0 +1,156 @@
+"""Ranks of true values among draws, for data that the model simulated."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ppvae.diagnostics.progress import shown
+from ppvae.engine import Batch, Draws, Pair, Structure, draw_chunks, isolated, simulations
+
+_ROUNDING = 32  # units in the last place by which equal log densities may differ
+
+
+@dataclass(frozen=True)
+class SimulatedRanks:
+    """How many of the draws z ~ q(z|x) lie below the z that x was simulated from.
+
+    Args:
+        latents: ranks by site, `(simulation, *inner plates, *event)`.
+        log_joint: ranks of log p(x, z), `(simulation,)`.
+        log_posterior: ranks of log q(z|x), `(simulation,)`.
+        structure: of the pair.
+        draws: how many of them.
+    """
+
+    latents: dict[str, Tensor]
+    log_joint: Tensor
+    log_posterior: Tensor
+    structure: Structure
+    draws: int
+
+
+class Tally:
+    """Counts the draws that lie below true values, and those equal to them.
+
+    Args:
+        name: what is ranked, for messages.
+        truth: the true values, `(data, ...)`.
+        tolerance: differences up to which two numbers count as equal; by default none.
+    """
+
+    def __init__(self, name: str, truth: Tensor, tolerance: Tensor | None = None) -> None:
+        self.name = name
+        self.truth = truth
+        self.tolerance = tolerance
+        self.below = torch.zeros_like(truth, dtype=torch.long)
+        self.equal = torch.zeros_like(truth, dtype=torch.long)
+
+    def add(self, draws: Tensor) -> None:
+        """Count draws `(draw, data, ...)`.
+
+        Raises:
+            ValueError: if they do not have the shape of the truth, or one is NaN.
+        """
+        if draws.shape[1:] != self.truth.shape:
+            raise ValueError(
+                f"{self.name} has the shape {tuple(draws.shape[2:])} where it is drawn and "
+                f"{tuple(self.truth.shape[1:])} where it is simulated; give both the same"
+            )
+        if bool(draws.isnan().any() | self.truth.isnan().any()):
+            raise ValueError(
+                f"{self.name} is NaN for some of the data; the pair's weights or distributions "
+                "are not finite"
+            )
+        equal = draws == self.truth
+        if self.tolerance is not None:
+            equal |= (draws - self.truth).abs() <= self.tolerance
+        self.below += ((draws < self.truth) & ~equal).sum(0)
+        self.equal += equal.sum(0)
+
+    def ranks(self) -> Tensor:
+        """Return ranks from 0 to the number of draws, those of equal values in random order."""
+        noise = torch.rand(self.below.shape, device=self.below.device, dtype=torch.float64)
+        among = (noise * (self.equal + 1)).long()
+        return self.below + among.minimum(self.equal)
+
+
+def simulated_ranks(
+    pair: Pair,
+    template: Batch,
+    count: int,
+    draws: int,
+    *,
+    seed: int,
+    memory: int,
+    progress: bool | None,
+) -> SimulatedRanks:
+    """Simulate z ~ p(z), x ~ p(x|z), draw from q(z|x), and rank the simulated z among the draws.
+
+    Ranks lie in 0, ..., draws; equal values get a random one of the ranks they share. Log
+    densities that differ by no more than rounding count as equal.
+
+    Args:
+        pair: the model/guide pair.
+        template: data of the kind that the pair takes.
+        count: number of simulations.
+        draws: number of draws for each.
+        seed: of simulations and draws.
+        memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
+
+    Raises:
+        ValueError: if the pair cannot be simulated, or a draw or density is NaN.
+    """
+    parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
+    bar = tqdm(total=count, unit=" simulations", **shown(progress))
+    with bar, isolated(pair, seed):
+        for simulated in simulations(pair, template, count, memory):
+            start = 0
+            for chunk, _, drawn in draw_chunks(pair, simulated.batch, draws, memory):
+                rows = slice(start, start + len(chunk[0]))
+                parts.append(_rank(simulated.truth, rows, drawn))
+                start = rows.stop
+                bar.update(len(chunk[0]))
+        structure = simulated.structure
+    log_joint, log_posterior = (
+        torch.cat(columns)[:count] for columns in zip(*(part[1] for part in parts), strict=True)
+    )
+    latents = {
+        name: torch.cat([part[0][name] for part in parts])[:count] for name in structure.latents
+    }
+    return SimulatedRanks(latents, log_joint, log_posterior, structure, draws)
+
+
+def _rank(
+    truth: Draws, rows: slice, drawn: Iterable[Draws]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x)."""
+    latents, densities = _tallies(truth, rows)
+    for part in drawn:
+        for name, tally in latents.items():
+            tally.add(part.latents[name])
+        for tally, values in zip(densities, _densities(part), strict=True):
+            tally.add(values)
+    ranks = {name: tally.ranks() for name, tally in latents.items()}
+    return ranks, [tally.ranks() for tally in densities]
+
+
+def _densities(draws: Draws) -> tuple[Tensor, Tensor]:
+    return draws.log_prior + draws.log_likelihood, draws.log_posterior
+
+
+def _tallies(truth: Draws, rows: slice) -> tuple[dict[str, Tally], list[Tally]]:
+    latents = {
+        name: Tally(f"latent site {name!r}", values[0, rows])
+        for name, values in truth.latents.items()
+    }
+    joint, posterior = (values[0, rows] for values in _densities(truth))
+    eps = _ROUNDING * torch.finfo(joint.dtype).eps
+    terms = truth.log_prior[0, rows].abs() + truth.log_likelihood[0, rows].abs()
+    return latents, [
+        Tally("log p(x, z)", joint, eps * (1 + terms)),
+        Tally("log q(z|x)", posterior, eps * (1 + posterior.abs())),
+    ]

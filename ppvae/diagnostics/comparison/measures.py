@@ -1,0 +1,96 @@
+"""With respect to what a pair's log P(X) is a density: those of different kinds do not compare."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.poutine.util import site_is_factor
+from torch import Tensor
+
+from ppvae.engine import Batch, Pair, by_datapoint, isolated, run_pair
+
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a pair observes of the first datapoints.
+
+    Args:
+        discrete: whether some observed site has discrete values.
+        supports: how many numbers of a datapoint have a density, by the kind of their support:
+            "numbers" for intervals of the real line, else its name, such as "Simplex".
+        values: those numbers, `(data, numbers)`, sorted in each datapoint.
+    """
+
+    discrete: bool
+    supports: Mapping[str, int]
+    values: Tensor
+
+    @property
+    def text(self) -> str:
+        """The measure in words."""
+        kinds = [f"a density of {count} {kind}" for kind, count in self.supports.items()]
+        return " and ".join(["a probability of discrete values"] * self.discrete + kinds)
+
+
+def measure_of(pair: Pair, batch: Batch, seed: int) -> Measure:
+    """Run a pair on the first rows of its batch and read what it observes.
+
+    Raises:
+        ValueError: if the pair cannot run.
+    """
+    with isolated(pair, seed):
+        try:
+            _, model = run_pair(pair, tuple(tensor[:_ROWS] for tensor in batch))
+        except ValueError:  # a plate of fixed size takes all rows or none
+            _, model = run_pair(pair, batch)
+    discrete, values = False, []
+    supports: dict[str, int] = {}
+    for site in model.values():
+        if not site["is_observed"] or site_is_factor(site):
+            continue
+        support = _scalar(site["fn"].support)
+        if support.is_discrete:
+            discrete = True
+            continue
+        numbers = by_datapoint(site["value"], site, None).double().cpu()
+        numbers = numbers.reshape(len(numbers), -1)[:_ROWS]
+        kind = "numbers" if support.event_dim == 0 else type(support).__name__.lstrip("_")
+        supports[kind] = supports.get(kind, 0) + numbers.shape[1]
+        values.append(numbers)
+    joined = torch.cat(values, 1) if values else torch.zeros(len(batch[0][:_ROWS]), 0)
+    return Measure(discrete, supports, joined.sort(1).values)
+
+
+def check_same(measures: Mapping[str, Measure]) -> None:
+    """Refuse pairs whose log densities are of different things.
+
+    Raises:
+        ValueError: if some are probabilities and others densities, densities of different numbers
+            of values, or of values that differ, as where one model standardises its data.
+    """
+    (first, reference), *others = measures.items()
+    for name, measure in others:
+        same_kind = (measure.discrete, measure.supports) == (
+            reference.discrete,
+            reference.supports,
+        )
+        if not same_kind:
+            raise ValueError(
+                f"log P(X) of {name!r} is {measure.text}, that of {first!r} {reference.text}: "
+                "such do not compare; give the pairs likelihoods of the same kind"
+            )
+        if not torch.allclose(measure.values, reference.values, rtol=1e-4, atol=1e-6):
+            raise ValueError(
+                f"pairs {name!r} and {first!r} observe different numbers, as if one rescaled its "
+                "data, so that their densities have different units; score the same numbers"
+            )
+
+
+def _scalar(support: Any) -> Any:
+    """Return the support of one draw, the event dimensions that `to_event` declares taken off."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support

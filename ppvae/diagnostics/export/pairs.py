@@ -1,0 +1,124 @@
+"""The draws of a pair and their densities, as ArviZ data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics.export.groups import Array, Groups, Variable, tree
+from ppvae.engine import MEMORY, Data, Draws, Pair, Structure, as_batch, draw_chunks, isolated
+
+_NATS = {"units": "nats"}
+
+
+def to_arviz(
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 100,
+    predictive: bool = True,
+    seed: int = 0,
+    memory: int = MEMORY,
+) -> Any:
+    """Draw z ~ q(z|x) for every datapoint and hand draws, densities and data to ArviZ.
+
+    The groups, with one chain of independent draws:
+
+    - `posterior`: z ~ q(z|x);
+    - `log_likelihood`: log p(x_i|z) of each observed site x_i, in nats, masked entries left out;
+    - `sample_stats`: `log_weight` = log p(x, z) - log q(z|x), in nats, as `weights` has it;
+    - `posterior_predictive`: x ~ p(x|z) at these draws;
+    - `prior` and `prior_predictive`: z ~ p(z), x ~ p(x|z), drawn anew for each datapoint;
+    - `observed_data`.
+
+    Dims are `(chain, draw, data)`, then the names of plates within the data plate, then
+    `<site>_dim_0`, ... for the dimensions of one value. Discrete latents that only the model has
+    are summed out of all densities, each observed site by itself, and drawn from p(k | x, z) for
+    `posterior_predictive`. Where a site is no density of the data (`pyro.factor`, a
+    pseudo-likelihood), the attribute `pseudo_likelihood` of its log likelihood says why.
+    `pyro.deterministic` sites are left out.
+
+    The intermediate tensors are bounded, the result is not: `posterior_predictive` holds
+    draws x data values for each number in a datapoint.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: `(data, *event)`; of a dataset, the test split.
+        draws: number of draws per datapoint.
+        predictive: draw from the model too, for the two predictive groups and `prior`.
+        seed: of the draws; those of z are the ones that `weights` takes under the same arguments.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x; either is written
+        by `.to_netcdf(path)`.
+
+    Raises:
+        ValueError: if the data or the pair's structure do not allow it, or the model cannot be
+            drawn from; the message says why.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> results = to_arviz(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> results["posterior"]["z"].dims
+        ('chain', 'draw', 'data', 'z_dim_0')
+    """
+    batch = as_batch(data, pair, split="test")
+    parts: list[Mapping[str, Mapping[str, Tensor]]] = []
+    reasons: dict[str, str] = {}
+    with isolated(pair, seed):
+        simulation_seed = seed if predictive else None
+        for _, structure, drawn in draw_chunks(
+            pair, batch, draws, memory, simulation_seed=simulation_seed
+        ):
+            parts.append(_tensors(structure, list(drawn)))
+            reasons |= structure.unnormalised
+    return tree(_variables(parts, structure, reasons), {})
+
+
+def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:
+    """Return the groups of one chunk of the data, `(draw, data, ...)`, data `(data, ...)`."""
+
+    def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    simulated = joined([part.simulated for part in drawn])
+    return {
+        "posterior": joined([part.latents for part in drawn]),
+        "posterior_predictive": joined([part.predicted for part in drawn]),
+        "prior": {name: simulated[name] for name in structure.latents if simulated},
+        "prior_predictive": {
+            name: simulated[name] for name in structure.observations if simulated
+        },
+        "log_likelihood": joined([part.log_likelihoods for part in drawn]),
+        "sample_stats": {"log_weight": torch.cat([part.log_weights for part in drawn])},
+        "observed_data": structure.observations,
+    }
+
+
+def _variables(
+    parts: list[Mapping[str, Mapping[str, Tensor]]], structure: Structure, reasons: dict[str, str]
+) -> Groups:
+    """Join the chunks of the data and name the axes."""
+    groups: dict[str, dict[str, Variable]] = {}
+    for group, names in parts[0].items():
+        densities = group in ("log_likelihood", "sample_stats")
+        leading = ("data",) if group == "observed_data" else ("draw", "data")
+        groups[group] = {}
+        for name in names:
+            values = _array(torch.cat([part[group][name] for part in parts], len(leading) - 1))
+            plates = () if densities else structure.inner_plates[name]
+            events = range(values.ndim - len(leading) - len(plates))
+            dims = (*leading, *plates, *(f"{name}_dim_{axis}" for axis in events))
+            attrs = dict(_NATS) if densities else {}
+            if group == "log_likelihood" and name in reasons:
+                attrs["pseudo_likelihood"] = reasons[name]
+            groups[group][name] = Variable(values, dims, attrs)
+    return groups
+
+
+def _array(values: Tensor) -> Array:
+    array: Array = values.detach().cpu().numpy()
+    return array

@@ -1,0 +1,16 @@
+"""Which latents are in use, what do they know, and does the prior fit them?"""
+
+from ppvae.diagnostics.latents.activity import ActiveUnits, active_units, kl_per_dimension
+from ppvae.diagnostics.latents.elbo_surgery import Surgery, surgery
+from ppvae.diagnostics.latents.factor_scores import disentanglement
+from ppvae.diagnostics.latents.label_probes import probes
+
+__all__ = [
+    "ActiveUnits",
+    "Surgery",
+    "active_units",
+    "disentanglement",
+    "kl_per_dimension",
+    "probes",
+    "surgery",
+]

@@ -1,0 +1,280 @@
+"""Where the KL term goes: information about the data, and the mismatch of aggregate and prior."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm import tqdm
+
+from ppvae.diagnostics.latents.aggregate import Aggregate
+from ppvae.diagnostics.latents.dependence import moved_by_data, moved_by_draws
+from ppvae.diagnostics.latents.dimensions import chosen, log_densities, named, splits
+from ppvae.diagnostics.progress import shown
+from ppvae.engine import (
+    MEMORY,
+    PLATE,
+    Batch,
+    Data,
+    Draws,
+    Pair,
+    Sites,
+    Structure,
+    as_batch,
+    draw_chunks,
+    execute,
+    isolated,
+    plates,
+    seeded,
+)
+
+_MARGIN = 1.0  # nats below log N: a draw's own datapoint then holds 1/e of all its density
+_TERMS = ("kl", "mutual_information", "marginal_kl", "total_correlation", "dimension_kl")
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """What `surgery` measures.
+
+    Args:
+        terms: `mean`, `standard_error` and `monte_carlo_error` of every term in nats per
+            datapoint, dims `(term,)`.
+        dimension_information: I(x; z_i) of each latent dimension in nats, a variable a site.
+        dimension_kl: KL[q(z_i) || p(z_i)] of each latent dimension in nats, likewise.
+        undefined: the terms that are NaN because the pair does not have them, with the reason.
+        threshold: the information in nats below which a dimension is dead.
+    """
+
+    terms: xr.Dataset
+    dimension_information: xr.Dataset
+    dimension_kl: xr.Dataset
+    undefined: Mapping[str, str]
+    threshold: float
+
+    @property
+    def saturated(self) -> bool:
+        """Whether I(x; z) is within a nat of log N, the most that N datapoints can show."""
+        information = float(self.terms["mean"].sel(term="mutual_information"))
+        return information > math.log(self.terms.attrs["data"]) - _MARGIN
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """The dimensions that say less of the data than the threshold, such as "z[1]"."""
+        return chosen(self.dimension_information < self.threshold)
+
+
+def surgery(
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 4,
+    threshold: float = 0.01,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool | None = None,
+) -> Surgery:
+    """Split the KL term of formula (2), averaged over the data, into its parts.
+
+        mean_x KL[q(z|x) || p(z)] = I(x; z) + KL[q(z) || p(z)]
+        KL[q(z) || p(z)] = KL[q(z) || prod_i q(z_i)] + sum_i KL[q(z_i) || p(z_i)]
+
+    with the aggregate posterior q(z) = 1/N sum_n q(z|x_n) of these N datapoints (Hoffman and
+    Johnson, "ELBO surgery: yet another way to carve up the variational evidence lower bound",
+    2016; Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
+    Autoencoders", 2018). The aggregate is evaluated by all its components, so that the time grows
+    with draws x N^2. The terms, averages over the same draws of q(z|x), sum up to rounding:
+
+    - `kl`: the left side;
+    - `mutual_information`: I(x; z), between 0 and log N;
+    - `marginal_kl`: KL[q(z) || p(z)], what a better prior could gain;
+    - `total_correlation`: KL[q(z) || prod_i q(z_i)], 0 for a single dimension;
+    - `dimension_kl`: the sum over dimensions of KL[q(z_i) || p(z_i)].
+
+    All are exact statements about the N datapoints but for `monte_carlo_error`. About the source
+    of the data they are biased: a draw's own datapoint is one of the N components, so that to
+    first order I(x; z) is too low, and KL[q(z) || p(z)] too high, by V / 2N with
+    V = E_x[integral of q(z|x)^2 / q(z)] - 1. `dimension_kl` is too high by the sum of the
+    dimensions' own V / 2N, and the total correlation takes the difference. Where I(x; z) is
+    `saturated` the N datapoints hardly overlap, and it says little but log N. `standard_error` is
+    that of datapoints drawn anew: the spread over datapoints suffices, for what each does as a
+    component is of second order.
+
+    The last two terms need q(z_i|x), so a guide independent over dimensions given x, such as
+    Normal(loc, scale).to_event(1); `dimension_kl` needs such a prior too. `marginal_kl` and
+    `dimension_kl` need one prior for all datapoints. Elsewhere they are NaN, and `undefined` says
+    why.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)` and whose guide draws
+            every latent given the data alone.
+        data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
+        draws: number of draws per datapoint; with one, `monte_carlo_error` is NaN.
+        threshold: I(x; z_i) in nats below which a dimension is dead.
+        seed: of the draws.
+        memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
+
+    Raises:
+        ValueError: with fewer than two datapoints, or if the data or the pair's structure do not
+            allow it; the message names the site.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> parts = surgery(pairs.assemble(digits, latent=2), digits.test)
+        >>> mean = parts.terms["mean"]
+        >>> information = mean.sel(term="mutual_information")
+        >>> bool(abs(mean.sel(term="kl") - information - mean.sel(term="marginal_kl")) < 1e-4)
+        True
+    """
+    batch = as_batch(data, pair, split="test")
+    if len(batch[0]) < 2:
+        raise ValueError("surgery needs at least 2 datapoints, got 1")
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be at least 0, got {threshold}")
+    others = tuple(tensor.roll(1, 0) for tensor in batch)
+    measured: list[tuple[Tensor, Tensor]] = []
+    undefined: dict[str, str] = {}
+    start = 0
+    with (
+        isolated(pair, seed),
+        tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress)) as bar,
+    ):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
+            rows = len(chunk[0])
+            with seeded(0):
+                other = tuple(tensor[start : start + rows] for tensor in others)
+                reasons, model = _look(pair, chunk, other, structure)
+            if not measured:
+                aggregate = Aggregate(pair, batch, structure, rows, memory)
+            undefined |= reasons
+            scored = [_split(part, aggregate, model, start, undefined) for part in parts]
+            values = torch.cat(scored)
+            error = values.var(0) / draws if draws > 1 else torch.full_like(values[0], math.nan)
+            measured.append((values.mean(0), error))
+            start += rows
+            bar.update(rows)
+    means, errors = (torch.cat(pieces) for pieces in zip(*measured, strict=True))
+    like = _dims(structure, model)
+    count = sum(shape.numel() for _, shape in like.values())
+    attrs = {"units": "nats per datapoint", "data": start, "draws": draws}
+    return Surgery(
+        _summary(means[:, : len(_TERMS)], errors[:, : len(_TERMS)], undefined, attrs),
+        named(means[:, -2 * count : -count].mean(0), like).assign_attrs(units="nats"),
+        named(means[:, -count:].mean(0), like).assign_attrs(units="nats"),
+        undefined,
+        threshold,
+    )
+
+
+_Shapes = dict[str, tuple[tuple[str, ...], torch.Size]]
+
+
+def _look(
+    pair: Pair, batch: Batch, other: Batch, structure: Structure
+) -> tuple[dict[str, str], Sites]:
+    """Refuse what has no aggregate posterior; say what else is not defined; return the model."""
+    for name, reason in structure.degenerate.items():
+        raise ValueError(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
+    guide, model = execute(pair, batch, structure)
+    again, model_again = execute(pair, batch, structure)
+    for name in structure.latents:
+        if any(mask is not None and mask is not True for mask in _masks(name, guide, model)):
+            raise ValueError(
+                f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
+                "over the same latents"
+            )
+    for name in moved_by_draws(guide, again, structure.latents):
+        raise ValueError(
+            f"the guide's distribution of latent site {name!r} changes with other draws, so "
+            "log q(z|x) of one datapoint's draw at another is not at hand; surgery needs a guide "
+            "whose sites are independent given the data"
+        )
+    undefined = {}
+    for name in moved_by_draws(model, model_again, structure.latents) + [
+        name for name in structure.latents if structure.marginalised or not splits(model[name])
+    ]:
+        undefined["dimension_kl"] = f"the prior of {name!r} is not independent over dimensions"
+    for name in structure.latents:
+        if not splits(guide[name]):
+            reason = f"the guide's distribution of {name!r} is not independent over dimensions"
+            undefined |= {"total_correlation": reason, "dimension_kl": reason}
+    for name in moved_by_data(pair, batch, other, structure):
+        reason = f"the prior of {name!r} is another for each datapoint"
+        undefined |= {"marginal_kl": reason, "dimension_kl": reason}
+    return undefined, model
+
+
+def _masks(name: str, *programs: Sites) -> list[object]:
+    return [sites[name]["mask"] for sites in programs]
+
+
+def _split(
+    part: Draws, aggregate: Aggregate, model: Sites, start: int, undefined: Mapping[str, str]
+) -> Tensor:
+    """Return all terms, then I(x; z_i) and KL[q(z_i) || p(z_i)], `(draw, data, term)`."""
+    own, total = aggregate.score(part.latents, start)
+    log_prior = part.log_prior.double()
+    count = sum(value[0, 0].numel() for value in part.latents.values())
+    unknown = log_prior.new_full((*log_prior.shape, count), math.nan)
+    own_each = total_each = prior_each = unknown
+    if "total_correlation" not in undefined:
+        own_each, total_each = own[..., :-1], total[..., :-1]
+    if "dimension_kl" not in undefined:
+        prior_each = _prior_densities(part, aggregate, model)
+    own_joint, total_joint = own[..., -1], total[..., -1]
+    terms = torch.stack(
+        [
+            own_joint - log_prior,
+            own_joint - total_joint,
+            total_joint - log_prior,
+            total_joint - total_each.sum(-1),
+            (total_each - prior_each).sum(-1),
+        ],
+        -1,
+    )
+    return torch.cat([terms, own_each - total_each, total_each - prior_each], -1)
+
+
+def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
+    """Return log p(z_i), `(draw, data, dimension)`."""
+    rows, draw_dim = part.log_prior.shape[1], aggregate.structure.draw_dim
+    columns = [
+        log_densities(model[name], values, draw_dim, rows).double()
+        for name, values in part.latents.items()
+    ]
+    return torch.cat(columns, -1)
+
+
+def _dims(structure: Structure, model: Sites) -> _Shapes:
+    """Return dims and shape of one value of each latent."""
+    shapes = {}
+    for name in structure.latents:
+        event_shape = model[name]["fn"].event_shape
+        inner = [frame.size for frame in plates(model[name]) if frame.name != PLATE]
+        dims = [f"{name}_dim_{axis}" for axis in range(len(event_shape))]
+        shapes[name] = (
+            (*structure.inner_plates[name], *dims),
+            torch.Size([*inner, *event_shape]),
+        )
+    return shapes
+
+
+def _summary(
+    means: Tensor, errors: Tensor, undefined: Mapping[str, str], attrs: dict[str, object]
+) -> xr.Dataset:
+    """Average over the data, with both standard errors; NaN where a term is not defined."""
+    rows = len(means)
+    known = torch.tensor([term not in undefined for term in _TERMS], device=means.device)
+    columns = {
+        "mean": means.mean(0),
+        "standard_error": means.std(0) / math.sqrt(rows),
+        "monte_carlo_error": errors.sum(0).sqrt() / rows,
+    }
+    variables = {
+        name: ("term", values.where(known, math.nan).cpu().numpy())
+        for name, values in columns.items()
+    }
+    return xr.Dataset(variables, {"term": list(_TERMS)}, attrs)

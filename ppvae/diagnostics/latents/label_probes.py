@@ -1,0 +1,135 @@
+"""How much of the labels can be read off the latents."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from ppvae.data import Dataset
+from ppvae.diagnostics.latents.codes import Numbers, checked_dataset, codes
+from ppvae.engine import MEMORY, Pair, isolated
+
+_SPLITS = ("train", "test")
+
+
+def probes(
+    pair: Pair,
+    data: Dataset,
+    *,
+    labels: Mapping[str, ArrayLike] | None = None,
+    rows: int = 10_000,
+    draws: int = 100,
+    seed: int = 0,
+    memory: int = MEMORY,
+) -> xr.Dataset:
+    """Classify test data by their posterior means, and by themselves, by two classifiers.
+
+    - "linear": logistic regression, its penalty half the squared weights, of standardised
+      features (Alain and Bengio, "Understanding intermediate layers using linear classifier
+      probes", 2016);
+    - "nearest": the label of the nearest training datapoint in Euclidean distance.
+
+    Both are fitted to training data and scored on test data. Accuracy has the standard error
+    sqrt(a (1 - a) / data) of unseen data, 0 where all or none are right; the fit to the training
+    data is taken as given. The posterior mean is exact where the guide has one latent whose
+    distribution knows it; elsewhere an average over draws.
+
+    Args:
+        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        data: a dataset with training and test data.
+        labels: the classes of "train" and "test", `(data,)` each; the dataset's unless given.
+        rows: how many training datapoints to fit to at most, drawn at random.
+        draws: number of draws per datapoint where the mean is not known, at least 2.
+        seed: of the draws and of the choice of rows.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        `accuracy` and `standard_error` with dims `(representation, probe)`, representations
+        "posterior mean" and "data"; `majority` and `majority_error`, the same for the most
+        frequent class of the training data.
+
+    Raises:
+        TypeError: if `data` is no dataset.
+        ValueError: if there are no labels, not one a datapoint, or fewer than two classes.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> scores = probes(pairs.assemble(digits, latent=2), digits, rows=200)
+        >>> bool(scores.accuracy.sel(representation="data", probe="nearest") > 0.8)
+        True
+    """
+    data = checked_dataset("probes", data)
+    if rows < 2 or draws < 2:
+        raise ValueError(f"probes needs rows >= 2 and draws >= 2, got {rows} and {draws}")
+    train_labels, test_labels = _labels(data, data.labels if labels is None else labels)
+    with isolated(pair, seed):
+        features = {
+            "posterior mean": [codes(pair, data, split, draws, memory) for split in _SPLITS],
+            "data": [_flat(data.train), _flat(data.test)],
+        }
+    order = np.random.default_rng(seed).permutation(len(train_labels))[:rows]
+    chosen = train_labels[order]
+    if len(np.unique(chosen)) < 2:
+        raise ValueError("probes needs training labels of at least 2 classes, got 1")
+    correct = [
+        [probe.fit(train[order], chosen).predict(test) == test_labels for probe in _probes()]
+        for train, test in features.values()
+    ]
+    classes, counts = np.unique(train_labels, return_counts=True)
+    accuracy = np.mean(correct, axis=-1)
+    majority = float(np.mean(test_labels == classes[counts.argmax()]))
+    number = len(test_labels)
+    dims = ("representation", "probe")
+    return xr.Dataset(
+        {
+            "accuracy": (dims, accuracy),
+            "standard_error": (dims, np.sqrt(accuracy * (1 - accuracy) / number)),
+            "majority": majority,
+            "majority_error": math.sqrt(majority * (1 - majority) / number),
+        },
+        {"representation": list(features), "probe": ["linear", "nearest"]},
+        {"units": "fraction of test data", "train": len(order), "test": number},
+    )
+
+
+def _probes() -> tuple[Any, ...]:
+    # Imported here, scikit-learn does not add a second to the start of every program.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return (
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)),
+        KNeighborsClassifier(1),
+    )
+
+
+def _labels(
+    data: Dataset, labels: Mapping[str, ArrayLike]
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    found = []
+    for split in _SPLITS:
+        if split not in labels:
+            raise ValueError(
+                f"probes needs labels of the {split!r} split of dataset {data.name!r}, which has "
+                f"none; pass labels={{'train': ..., 'test': ...}}"
+            )
+        values, expected = np.asarray(labels[split]), len(getattr(data, split))
+        if values.shape != (expected,):
+            raise ValueError(
+                f"labels of the {split!r} split have shape {values.shape}; expected "
+                f"({expected},), one a datapoint"
+            )
+        found.append(values)
+    return found[0], found[1]
+
+
+def _flat(values: torch.Tensor) -> Numbers:
+    flat: Numbers = values.flatten(1).double().cpu().numpy()
+    return flat

@@ -1,0 +1,194 @@
+"""How heavy the tail of the importance weights is, datapoint by datapoint."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ppvae.engine import MEMORY
+
+_FEWEST = 5  # draws in a tail that can be fitted
+FEWEST_DRAWS = 21
+"""Draws whose largest fifth is such a tail."""
+
+
+def threshold(draws: int) -> float:
+    """Return the k up to which that many draws give averages that can be trusted.
+
+    min(1 - 1/log10(S), 0.7), of S draws (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed
+    Importance Sampling", 2024).
+    """
+    return min(1 - 1 / math.log10(draws), 0.7)
+
+
+def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
+    """Return the shape k of the tail of each column of log weights.
+
+    All is computed from logarithms, so no weight is too small or too large. Weights that are
+    equal up to the rounding of the dtype of `log_weights` have k = -inf. Only weights above the
+    cutoff count, ties with it do not; where fewer than five are left, no fit is possible, and k is
+    the one at which the share s of the total weight that the n largest of S draws carry is that of
+    a Pareto distribution, s = (n / S)^(1 - k): near 0 if they are hardly larger than the rest,
+    1 if they carry all.
+
+    Args:
+        log_weights: `(draw, data)`, in nats; -inf for no weight.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        k, `(data,)`.
+
+    Raises:
+        ValueError: with fewer than 21 draws, for NaN and +inf, or where all weights are 0.
+
+    Example:
+        >>> heavy, equal = -0.9 * torch.linspace(0.001, 1, 1000).log(), torch.zeros(1000)
+        >>> [round(float(k), 1) for k in tail_shape(torch.stack([heavy, equal], dim=1))]
+        [0.8, -inf]
+    """
+    length = tail_length(len(log_weights))
+    _refuse_bad(log_weights)
+    parts = log_weights.split(_columns(length, memory), dim=1)
+    return torch.cat([_shapes(part, length) for part in parts])
+
+
+def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
+    """Put the expected order statistics of a fitted Pareto tail in place of the largest weights.
+
+    The n weights w above the cutoff u become u + F^-1((i - 1/2) / n), i = 1, ..., n, in their
+    order, F the generalised Pareto distribution that `tail_shape` fits, and none above the largest
+    of them (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling", 2024).
+    Where the weights are equal, or fewer than five lie above the cutoff, they stay as they are.
+
+    Args:
+        log_weights: `(draw, data)`, in nats; -inf for no weight.
+        memory: bound in bytes on the intermediate tensors.
+
+    Returns:
+        Smoothed log weights in float64, `(draw, data)`, not normalised.
+
+    Raises:
+        ValueError: as `tail_shape` does.
+
+    Example:
+        >>> log_weights = torch.linspace(0, 1, 1000).pow(4)[:, None]
+        >>> bool((smoothed(log_weights)[:900] == log_weights[:900]).all())
+        True
+    """
+    length = tail_length(len(log_weights))
+    _refuse_bad(log_weights)
+    parts = log_weights.split(_columns(length, memory), dim=1)
+    return torch.cat([_smoothed(part, length) for part in parts], dim=1)
+
+
+def _refuse_bad(log_weights: Tensor) -> None:
+    bad = (~(log_weights.amax(0).abs() < math.inf) | log_weights.isnan().any(0)).nonzero()
+    if len(bad):
+        raise ValueError(
+            f"the log weights of datapoint {int(bad[0])} hold a NaN or +inf, or are all -inf; "
+            "expected finite values, or -inf for some"
+        )
+
+
+def _columns(length: int, memory: int) -> int:
+    # A grid of 30 + sqrt(n) values for each of n draws of the tail, in a few copies.
+    return max(1, memory // (8 * 8 * length * (30 + math.isqrt(length))))
+
+
+def tail_length(draws: int) -> int:
+    """Return how many of the draws make the tail: M = ceil(min(S / 5, 3 sqrt(S))).
+
+    Raises:
+        ValueError: if those are too few for a fit.
+    """
+    length = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
+    if length < _FEWEST:
+        raise ValueError(
+            f"draws must be at least {FEWEST_DRAWS}, so that the largest fifth of the weights "
+            f"holds {_FEWEST} to fit a tail to; got {draws}"
+        )
+    return length
+
+
+def _shapes(log_weights: Tensor, length: int) -> Tensor:
+    tail = _Tail(log_weights, length)
+    # log of the share that the draws above the cutoff carry of all weight.
+    carried = torch.where(tail.above, tail.values, -math.inf).logsumexp(0)
+    log_share = carried - tail.all.logsumexp(0)
+    log_fraction = (tail.count.clamp(min=1) / len(log_weights)).log()
+    by_share = 1 - log_share / log_fraction
+    shape = torch.where(tail.count < _FEWEST, by_share, tail.shape)
+    return torch.where(tail.constant | (tail.count == 0), -math.inf, shape)
+
+
+def _smoothed(log_weights: Tensor, length: int) -> Tensor:
+    tail = _Tail(log_weights, length)
+    rank = torch.arange(length, device=log_weights.device, dtype=torch.float64)[:, None]
+    log_survival = ((rank + 0.5) / tail.count.clamp(min=1)).clamp(max=1).log()
+    # The quantile is sigma (exp(k e) - 1) / k, e = -log_survival, or sigma e for k = 0.
+    exponent = -tail.shape * log_survival
+    near_zero = tail.shape.abs() < torch.finfo(exponent.dtype).eps
+    quantile = torch.where(near_zero, -log_survival, torch.expm1(exponent) / tail.shape)
+    values = torch.logaddexp(tail.log_scale + quantile.log(), tail.cutoff).clamp(max=0)
+    fitted = tail.above & ~tail.constant & (tail.count >= _FEWEST)
+    raw = log_weights.double()
+    replaced = torch.where(fitted, values + tail.largest, raw.gather(0, tail.index))
+    return raw.scatter(0, tail.index, replaced)
+
+
+class _Tail:
+    """The largest weights of each column and the distribution fitted to them.
+
+    Logarithms are relative to the column's largest.
+    """
+
+    def __init__(self, log_weights: Tensor, length: int) -> None:
+        resolution = 64 * torch.finfo(log_weights.dtype).eps
+        values = log_weights.double()
+        self.largest = values.amax(0)
+        spread = self.largest - values.amin(0)
+        self.constant = spread <= resolution * self.largest.abs().clamp(min=1)
+        self.all = values - self.largest
+        top, index = self.all.topk(length + 1, dim=0)
+        self.values, self.cutoff, self.index = top[:-1], top[-1], index[:-1]
+        # log(w - u), in falling order.
+        log_excess = self.values + (-torch.expm1(self.cutoff - self.values)).log()
+        self.above = self.values > self.cutoff
+        self.count = self.above.sum(0)
+        self.shape, self.log_scale = _fit(log_excess, self.count.clamp(min=1))
+
+
+def _fit(log_excess: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit k and log sigma of the generalised Pareto distribution to the first `count` excesses.
+
+    Zhang and Stephens average b = -k / sigma over a grid with the weights of its profile
+    likelihood, n (log(-b / k(b)) + ... ), k(b) being the mean of log(1 - b x). Here b is in units
+    of 1 / x*, x* the first quartile, and x is in logarithms.
+    """
+    length = len(log_excess)
+    inside = torch.arange(length, device=count.device)[:, None] < count
+    quartile = (count - (count / 4 + 0.5).floor().long()).clamp(max=length - 1)
+    quartile = torch.minimum(quartile, count - 1)
+    reference = log_excess.gather(0, quartile[None])[0]
+    distance = torch.where(inside, log_excess - reference, 0.0)  # log(x / x*)
+    points = 30 + count.double().sqrt().floor()
+    index = torch.arange(1, 31 + math.isqrt(length), device=count.device)[:, None]
+    used = index <= points
+    steps = (1 - (points / (index - 0.5)).sqrt()) / 3
+    b = (reference - log_excess[0]).exp() + steps
+    b = torch.where(b == 0, torch.finfo(b.dtype).tiny, b)
+
+    def shape_at(b: Tensor) -> Tensor:
+        """Return the mean of log(1 - b x) over the tail: `(..., data)`."""
+        b, inner = b[..., None, :], distance
+        near = torch.log1p(-b * inner.clamp(max=500).exp())
+        far = (-b).log() + inner  # b < 0 there: the largest excess bounds b from above
+        return torch.where(inside, torch.where(inner > 500, far, near), 0.0).sum(-2) / count
+
+    shapes = shape_at(b)
+    log_likelihood = count * ((-b / shapes).log() - shapes - 1)
+    weights = torch.where(used, log_likelihood, -math.inf).softmax(0)
+    weights = torch.where(weights >= 10 * torch.finfo(b.dtype).eps, weights, 0.0)
+    mean = (weights * torch.where(used, b, 0.0)).sum(0) / weights.sum(0)
+    shape = shape_at(mean)
+    return (count * shape + 10 * 0.5) / (count + 10), (-shape / mean).log() + reference

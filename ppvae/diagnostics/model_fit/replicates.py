@@ -1,0 +1,86 @@
+"""Data as the model would have made them, next to the data observed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from pyro.poutine.util import site_is_factor
+from torch import Tensor
+
+from ppvae.engine import Batch, Pair, by_datapoint, draw_chunks, run_pair
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Some draws of the whole data.
+
+    Args:
+        predicted: x ~ p(x|z), z ~ q(z|x), `(draw, data, *inner plates, *event)` by site.
+        simulated: x ~ p(x|z), z ~ p(z), likewise.
+    """
+
+    predicted: dict[str, Tensor]
+    simulated: dict[str, Tensor]
+
+
+def observations(pair: Pair, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return values and masks of the observed sites, `(data, *inner plates, *event)` each."""
+    _, model = run_pair(pair, batch)
+    values, masks = {}, {}
+    for name, site in model.items():
+        if not site["is_observed"] or site_is_factor(site):
+            continue
+        value = site["value"]
+        mask = torch.as_tensor(True if site["mask"] is None else site["mask"]).to(value.device)
+        mask = mask[(..., *(None,) * site["fn"].event_dim)]
+        values[name] = by_datapoint(value, site, None)
+        shape = torch.broadcast_shapes(mask.shape, value.shape)
+        masks[name] = by_datapoint(mask.expand(shape), site, None)
+    return values, masks
+
+
+def replicate(
+    pair: Pair, batch: Batch, draws: int, memory: int, seeds: Iterator[int]
+) -> Iterator[Replicates]:
+    """Draw the whole data `draws` times, in blocks that stay within `memory`.
+
+    What a mask hides is what the observed data have there, so that no statistic sees a difference.
+
+    Args:
+        pair: the model/guide pair.
+        batch: all datapoints.
+        draws: number of replicates.
+        memory: a bound in bytes on the intermediate tensors and on a block of replicates.
+        seeds: of the draws from the model, one a block.
+
+    Raises:
+        ValueError: if the data or the pair's structure do not allow it.
+    """
+    values, masks = observations(pair, batch)
+    size = sum(value.numel() * value.element_size() for value in values.values())
+    together = max(1, min(draws, memory // max(1, 4 * size)))
+    for start in range(0, draws, together):
+        count = min(together, draws - start)
+        parts: list[Replicates] = []
+        for _, _, drawn in draw_chunks(pair, batch, count, memory, simulation_seed=next(seeds)):
+            runs = list(drawn)
+            parts.append(
+                Replicates(
+                    {name: torch.cat([run.predicted[name] for run in runs]) for name in values},
+                    {name: torch.cat([run.simulated[name] for run in runs]) for name in values},
+                )
+            )
+        yield Replicates(
+            _joined([part.predicted for part in parts], values, masks),
+            _joined([part.simulated for part in parts], values, masks),
+        )
+
+
+def _joined(
+    parts: list[dict[str, Tensor]], values: dict[str, Tensor], masks: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Join the chunks of the data, the masked entries as observed."""
+    return {
+        name: torch.where(masks[name], torch.cat([part[name] for part in parts], 1), values[name])
+        for name in values
+    }

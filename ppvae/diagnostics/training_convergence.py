@@ -1,0 +1,167 @@
+"""How far parameters have come to rest, and how much signal their gradient carries."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import xarray as xr
+from pyro.infer import ELBO, Trace_ELBO
+from torch import Tensor
+from tqdm import tqdm
+
+from ppvae.diagnostics.progress import shown
+from ppvae.engine import (
+    Data,
+    Pair,
+    as_batch,
+    collect,
+    effective_sample_size,
+    isolated,
+    monte_carlo_error,
+    split_rhat,
+)
+
+
+def convergence(iterates: Mapping[str, Tensor]) -> xr.Dataset:
+    """Say of every parameter tensor whether its iterates are at rest, by its worst number.
+
+    - `rhat`: the largest split R-hat, near 1 at rest; NaN where nothing moves;
+    - `effective_sample_size`: the smallest;
+    - `monte_carlo_error`: the largest standard error of an average, in the parameter's units.
+
+    (Dhaka, Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic
+    Optimization for Variational Inference", 2020.) `ppvae.engine.iterates` has the formulas; the
+    callback `inference.Converged` stops a training by them. Of many numbers the worst exceeds any
+    bound.
+
+    Args:
+        iterates: `(chain, draw, *parameter)` by name, at least 4 draws; every chain a training.
+
+    Returns:
+        A dataset with dims `(parameter,)`.
+
+    Raises:
+        ValueError: without parameters, or with too few draws.
+
+    Example:
+        >>> import ppvae
+        >>> from ppvae import data, pairs
+        >>> kept, digits = [], data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> keep = lambda training: kept.append(training.snapshot())
+        >>> fit = ppvae.fit(pair, digits, epochs=6, callbacks=[keep])
+        >>> chain = {name: torch.stack([k[name] for k in kept])[None] for name in kept[0]}
+        >>> bool((convergence(chain).rhat > 1.1).any())
+        True
+    """
+    if not iterates:
+        raise ValueError("iterates is empty; expected tensors (chain, draw, *parameter) by name")
+    worst = {
+        "rhat": [_largest(split_rhat(values)) for values in iterates.values()],
+        "effective_sample_size": [
+            float(effective_sample_size(values).min()) for values in iterates.values()
+        ],
+        "monte_carlo_error": [
+            float(monte_carlo_error(values).max()) for values in iterates.values()
+        ],
+    }
+    return xr.Dataset(
+        {name: ("parameter", values) for name, values in worst.items()},
+        coords={"parameter": list(iterates)},
+    )
+
+
+def gradient_signal(
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 100,
+    objective: ELBO | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Measure the signal-to-noise ratio of the objective's gradient at each parameter tensor.
+
+        |E g| / sqrt(E |g - E g|^2)
+
+    over the random numbers of one evaluation on all of `data`, as one minibatch, in evaluation
+    mode. Near an optimum the ratio falls to 0; a parameter far from it whose ratio is small
+    learns from noise (Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, "Tighter Variational
+    Bounds Are Not Necessarily Better", 2018).
+
+    - `signal`: |E g|, its square estimated without bias, and 0 where that is negative;
+    - `noise`: sqrt(E |g - E g|^2);
+    - `signal_to_noise`: their ratio. A signal below about `noise` / sqrt(`draws`) is not seen; a
+      gradient without noise has infinity, one that is 0 throughout NaN.
+
+    Args:
+        pair: any pair that `fit` trains.
+        data: `(data, *event)`; of a dataset, the training split.
+        draws: number of gradients, at least 2.
+        objective: a `pyro.infer.ELBO` with `differentiable_loss`; `Trace_ELBO()` unless given.
+        seed: of the draws.
+        progress: show a progress bar; only on a terminal, unless given.
+
+    Returns:
+        A dataset with dims `(parameter,)`, in nats per unit of the unconstrained parameter, summed
+        over the datapoints.
+
+    Raises:
+        ValueError: with fewer than 2 draws, an objective that cannot, or nothing to train.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> measured = gradient_signal(pair, digits.train[:50], draws=10)
+        >>> bool((measured.noise > 0).all())
+        True
+    """
+    if draws < 2:
+        raise ValueError(f"draws must be at least 2 for a noise, got {draws}")
+    loss_of = getattr(objective or Trace_ELBO(), "differentiable_loss", None)
+    if loss_of is None:
+        raise ValueError(
+            f"objective {type(objective).__name__} has no differentiable_loss; pass another ELBO"
+        )
+    batch = as_batch(data, pair, split="train")
+    with isolated(pair, seed), torch.enable_grad():
+
+        def evaluate() -> Tensor:
+            loss: Tensor = loss_of(pair.model, pair.guide, *batch)
+            return loss
+
+        parameters = collect(evaluate)
+        if not parameters:
+            raise ValueError("the pair announces no parameters, so there is no gradient")
+        leaves = list(parameters.values())
+        means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
+        squares = [0.0] * len(leaves)
+        for count in tqdm(range(1, draws + 1), **shown(progress)):
+            gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
+            for index, gradient in enumerate(gradients):
+                if gradient is None:
+                    continue
+                difference = gradient.double() - means[index]
+                means[index] = means[index] + difference / count
+                squares[index] += float((difference * (gradient.double() - means[index])).sum())
+    variance = np.array(squares) / (draws - 1)
+    norms = np.array([float(mean.square().sum()) for mean in means])
+    signal, noise = np.sqrt(np.maximum(norms - variance / draws, 0)), np.sqrt(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = signal / noise
+    return xr.Dataset(
+        {
+            "signal": ("parameter", signal),
+            "noise": ("parameter", noise),
+            "signal_to_noise": ("parameter", ratio),
+        },
+        coords={"parameter": list(parameters)},
+        attrs={"units": "nats per unit of the parameter", "draws": draws},
+    )
+
+
+def _largest(values: Tensor) -> float:
+    """Return the largest number that is not NaN, or NaN where all are."""
+    moving = torch.where(values.isnan(), -torch.inf, values).max()
+    return float(torch.where(values.isnan().all(), torch.nan, moving))

@@ -1,0 +1,105 @@
+"""How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
+
+from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.execution import execute, run_guide, run_model, run_pair
+from ppvae.engine.guide_draws import Draws, draw, draw_latents, model_densities, vectorizable
+from ppvae.engine.isolation import (
+    isolated,
+    modules_of,
+    random_state,
+    seeded,
+    seeds,
+    set_random_state,
+)
+from ppvae.engine.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
+from ppvae.engine.model_draws import DRAWS, Unobserved, simulated_sites
+from ppvae.engine.pair import Pair
+from ppvae.engine.parameters import Collector, announce, announcement, collect, send
+from ppvae.engine.simulated_data import simulations
+from ppvae.engine.sites import (
+    PLATE,
+    Site,
+    Sites,
+    base_of,
+    by_datapoint,
+    factors_of,
+    log_prob,
+    one_draw,
+    per_datapoint,
+    plates,
+    same_mask,
+    sample_sites,
+    support_text,
+    unnormalised,
+)
+from ppvae.engine.structure import (
+    Allocations,
+    Structure,
+    check_plates,
+    refuse_degenerate,
+    refuse_unnormalised,
+    structure_of,
+    summed_out,
+)
+
+__all__ = [
+    "DRAWS",
+    "FEWEST",
+    "MEMORY",
+    "PLATE",
+    "Allocations",
+    "Batch",
+    "Collector",
+    "Data",
+    "Draws",
+    "Pair",
+    "Site",
+    "Sites",
+    "Structure",
+    "Unobserved",
+    "announce",
+    "announcement",
+    "as_batch",
+    "base_of",
+    "by_datapoint",
+    "check_plates",
+    "collect",
+    "collected",
+    "draw",
+    "draw_chunks",
+    "draw_latents",
+    "effective_sample_size",
+    "execute",
+    "factors_of",
+    "isolated",
+    "log_prob",
+    "model_densities",
+    "modules_of",
+    "monte_carlo_error",
+    "one_draw",
+    "per_datapoint",
+    "plates",
+    "random_state",
+    "reference",
+    "refuse_degenerate",
+    "refuse_unnormalised",
+    "row_chunks",
+    "run_guide",
+    "run_model",
+    "run_pair",
+    "same_mask",
+    "sample_sites",
+    "seeded",
+    "seeds",
+    "send",
+    "set_random_state",
+    "simulated_sites",
+    "simulations",
+    "split_rhat",
+    "structure_of",
+    "summed_out",
+    "support_text",
+    "unnormalised",
+    "vectorizable",
+]

@@ -1,0 +1,119 @@
+"""Cuts data and draws into chunks, so that memory stays bounded."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyro
+from torch import Tensor
+
+from ppvae.engine import model_draws
+from ppvae.engine.batches import Batch, row_chunks
+from ppvae.engine.compiled_draws import CompiledDraws
+from ppvae.engine.guide_draws import Draws, Simulation, draw, vectorizable
+from ppvae.engine.isolation import seeded, seeds
+from ppvae.engine.pair import Pair
+from ppvae.engine.structure import Structure, structure_of
+
+MEMORY = 64 * 2**20
+"""Bytes that a chunk takes unless told; larger ones leave the processor's caches behind."""
+
+
+def draw_chunks(
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    memory: int,
+    *,
+    simulation_seed: int | None = None,
+    compile: bool = True,
+) -> Iterator[tuple[Batch, Structure, Iterator[Draws]]]:
+    """Cut data and draws into chunks that stay within `memory`, and draw each when asked for it.
+
+    Yields, for every chunk of the data in order: the chunk, its structure, and an iterator over
+    its draws, chunk by chunk.
+
+    Args:
+        pair: the model/guide pair.
+        batch: all datapoints.
+        draws: number of draws per datapoint.
+        memory: a bound in bytes on the intermediate tensors of one chunk.
+        simulation_seed: draw from the model too, with random numbers of this seed; the guide's
+            draws are the same with and without.
+        compile: go over to compiled code where there is much to draw.
+
+    Raises:
+        ValueError: if `draws` or `memory` is not positive, and as `structure_of` does.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    if memory < 1:
+        raise ValueError(f"memory must be at least 1 byte, got {memory}")
+    look, structure = _look(pair, batch, 256)
+    vectorized = vectorizable(pair, look, structure)
+    simulation = None
+    if simulation_seed is not None:
+        with seeded(simulation_seed):
+            at_once = vectorized and model_draws.vectorizable(pair, look, structure)
+        simulation = Simulation(seeds(simulation_seed), at_once)
+    passing = max(1, int(memory / structure.bytes_per_draw))
+    # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
+    # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
+    # of a chunk of datapoints are kept until the next one.
+    together = min(draws, 64) if vectorized else 1
+    rows = max(1, min(passing // together, memory // (128 * draws)))
+    if rows < len(batch[0]):
+        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
+        rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
+    repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
+    # Chunks of one size, if there is one not much smaller: code is generated for one size.
+    even = (size for size in range(repeats, 3 * repeats // 4, -1) if draws % size == 0)
+    repeats = next(even, repeats)
+
+    compiled = None
+    if compile and vectorized and simulation is None:
+        compiled = CompiledDraws(pair, structure.bytes_per_draw * len(batch[0]) * draws)
+
+    def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
+        for start in range(0, draws, repeats):
+            count = min(repeats, draws - start)
+            # Data and parameters were looked at with the structure: once is enough.
+            with pyro.validation_enabled(False):
+                if compiled is not None:
+                    drawn = compiled(chunk, structure, count)
+                else:
+                    drawn = draw(
+                        pair, chunk, structure, count, vectorized=vectorized, simulation=simulation
+                    )
+            yield drawn
+
+    for chunk in row_chunks(batch, rows):
+        seen = len(chunk[0]) == len(look[0]) == len(batch[0])
+        here = structure if seen else structure_of(pair, chunk)
+        yield chunk, here, run_draws(chunk, here)
+
+
+def collected(
+    parts: Iterable[Draws], draws: int, *read: Callable[[Draws], Tensor]
+) -> list[Tensor]:
+    """Put what is read of each chunk of draws, `(draw, data)`, together.
+
+    It is copied into tensors made once: small ones that stay between the large ones that come and
+    go would leave holes, and the process would grow by many times what they hold.
+    """
+    whole: list[Tensor] = []
+    start = 0
+    for part in parts:
+        values = [function(part) for function in read]
+        whole = whole or [value.new_empty(draws, *value.shape[1:]) for value in values]
+        for kept, value in zip(whole, values, strict=True):
+            kept[start : start + len(value)] = value
+        start += len(values[0])
+    return whole
+
+
+def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
+    """Inspect a pair on its first rows, or on all if a plate of fixed size does not take fewer."""
+    first = tuple(tensor[:rows] for tensor in batch)
+    try:
+        return first, structure_of(pair, first)
+    except ValueError:
+        return batch, structure_of(pair, batch)

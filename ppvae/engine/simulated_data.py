@@ -1,0 +1,149 @@
+"""Datapoints simulated from the model of any pair, with the latents that they came from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyro.poutine as poutine
+import torch
+from torch import Tensor
+
+from ppvae.engine import model_draws
+from ppvae.engine.batches import Batch
+from ppvae.engine.guide_draws import Draws, score
+from ppvae.engine.pair import Pair
+from ppvae.engine.sites import Sites, log_prob, sample_sites
+from ppvae.engine.structure import Structure, structure_of
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Some datapoints x ~ p(x|z) and their latents z ~ p(z).
+
+    Args:
+        batch: the data, as the pair's programs take them.
+        truth: the latents and their densities given these data, as one draw, `(1, data)`.
+        structure: what `structure_of` says of the pair on these data.
+    """
+
+    batch: Batch
+    truth: Draws
+    structure: Structure
+
+
+def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterator[Simulated]:
+    """Simulate at least `count` datapoints from the model, some at a time.
+
+    A model runs on data, which tell it numbers of rows, and conditions such as masks or labels.
+    They are taken from the template, its rows over and over; only what the model observes is
+    replaced. A plate of fixed size makes the last datapoints more than were asked for.
+
+    Args:
+        pair: the model/guide pair.
+        template: data of the kind that the pair takes.
+        count: number of datapoints.
+        memory: bound in bytes on the intermediate tensors.
+
+    Raises:
+        ValueError: if the pair's structure does not allow it, or the model observes what is no
+            part of the data's tensors, or reads its own observations.
+    """
+    if count < 1:
+        raise ValueError(f"simulations must be at least 1, got {count}")
+    if memory < 1:
+        raise ValueError(f"memory must be at least 1 byte, got {memory}")
+    size = min(count, len(template[0]))
+    try:
+        structure = structure_of(pair, _cycled(template, 0, size))
+        size = max(1, min(count, int(memory / structure.bytes_per_draw)))
+        structure_of(pair, _cycled(template, 0, size))
+        flexible = True
+    except ValueError:
+        size, flexible = len(template[0]), False
+    for start in range(0, count, size):
+        rows = min(size, count - start) if flexible else size
+        yield _simulated(pair, _cycled(template, start, rows))
+
+
+def _cycled(template: Batch, start: int, rows: int) -> Batch:
+    """Return rows of the template, from the first again after the last, in memory of their own."""
+    return tuple(
+        tensor[torch.arange(start, start + rows, device=tensor.device) % len(tensor)]
+        for tensor in template
+    )
+
+
+def _simulated(pair: Pair, template: Batch) -> Simulated:
+    structure = structure_of(pair, template)
+    for name, reason in structure.unnormalised.items():
+        raise ValueError(f"data cannot be simulated from the model: at site {name!r} {reason}")
+    sites = model_draws.simulated_sites(pair, template, structure, None, {})
+    for name in structure.latents:
+        if sites[name]["mask"] is not None:
+            raise ValueError(
+                f"latent site {name!r} is masked, so that the model does not say from where to "
+                "simulate it; leave the mask to observed sites"
+            )
+    batch = _observing(template, sites, structure)
+    _check(pair, batch, sites, structure)
+    structure = structure_of(pair, batch)
+    truth = score(pair, batch, structure, {name: sites[name] for name in structure.latents})
+    return Simulated(batch, truth, structure)
+
+
+def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
+    """Put simulated observations where the model takes its observations from."""
+    batch = tuple(tensor.clone() for tensor in template)
+    for name in structure.observed:
+        seen, drawn = sites[name]["infer"]["obs"], sites[name]["value"]
+        places = [
+            place
+            for tensor, source in zip(batch, template, strict=True)
+            for place in _places(seen, source, tensor)
+        ]
+        if len(places) != 1 or places[0].numel() != drawn.numel():
+            raise ValueError(_computed(name))
+        try:
+            places[0].copy_(drawn.reshape(places[0].shape))
+        except RuntimeError:  # an expanded view has one number in several places
+            raise ValueError(_computed(name)) from None
+    return batch
+
+
+def _places(seen: Tensor, source: Tensor, tensor: Tensor) -> list[Tensor]:
+    """Return the part of `tensor` that is to `tensor` what `seen` is to `source`, if any is.
+
+    An observation is a view of the data, or equals them after a change of dtype.
+    """
+    if seen.untyped_storage().data_ptr() == source.untyped_storage().data_ptr():
+        return [tensor.as_strided(seen.shape, seen.stride(), seen.storage_offset())]
+    if seen.numel() == source.numel() and bool((seen.reshape(source.shape) == source).all()):
+        return [tensor]
+    return []
+
+
+def _check(pair: Pair, batch: Batch, sites: Sites, structure: Structure) -> None:
+    """Refuse a model that does not observe, at the same densities, what was simulated."""
+    given = poutine.Trace()
+    for name, site in sites.items():
+        if name not in structure.observed:
+            given.add_node(name, **{**site, "infer": {}})
+    again = sample_sites(poutine.trace(poutine.replay(pair.model, trace=given)).get_trace(*batch))
+    for name in structure.observed:
+        if not bool((again[name]["value"] == sites[name]["value"]).all()):
+            raise ValueError(_computed(name))
+    for name, site in sites.items():
+        drawn, scored = log_prob(site), log_prob(again[name])
+        tolerance = torch.finfo(drawn.dtype).eps ** 0.5
+        if not torch.allclose(drawn, scored, rtol=tolerance, atol=tolerance):
+            raise ValueError(
+                f"site {name!r} has another density once the simulated observations stand in the "
+                "data: the model reads its own observations, so that it cannot be simulated in "
+                "one run; let it use the values that `pyro.sample` returns"
+            )
+
+
+def _computed(name: str) -> str:
+    return (
+        f"site {name!r} observes something computed from the data, in whose place simulated data "
+        "cannot be put; pass `obs=` a tensor of the batch or a part of it, and compute before"
+    )

@@ -1,0 +1,205 @@
+"""Reads one site of a trace: its plates, its log density per datapoint, its values."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import pyro.distributions as dist
+import pyro.poutine as poutine
+import torch
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+from torch.distributions import kl_divergence
+from torch.distributions.constraints import Constraint
+
+Site: TypeAlias = dict[str, Any]
+Sites: TypeAlias = dict[str, Site]
+
+PLATE = "data"
+"""The name of the plate over datapoints, in the model and in the guide."""
+
+
+def sample_sites(trace: poutine.Trace) -> Sites:
+    """Return the sites of a trace that have a density: `pyro.deterministic` has none."""
+    return {
+        name: site
+        for name, site in prune_subsample_sites(trace).nodes.items()
+        if site["type"] == "sample" and not site["infer"].get("_deterministic")
+    }
+
+
+def names_of(sites: Iterable[str]) -> str:
+    """Return names of sites as text for a message."""
+    return ", ".join(repr(name) for name in sites) or "none"
+
+
+def plates(site: Site) -> list[Any]:
+    """Return the vectorised plates around a site, as Pyro's frames, from left to right."""
+    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    return sorted(frames, key=lambda frame: frame.dim)
+
+
+def base_of(distribution: Any) -> Any:
+    """Return what a distribution wraps, event dimensions and masks taken off."""
+    while hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    return distribution
+
+
+def factors_of(distribution: dist.Distribution) -> dist.Distribution | None:
+    """Return a distribution over vectors as one over their numbers, if those are independent."""
+    while isinstance(distribution, torch.distributions.Independent):
+        distribution = distribution.base_dist
+    return distribution if distribution.event_dim == 0 else None
+
+
+def unnormalised(name: str, site: Site) -> str | None:
+    """Say why the log_prob of an observed site is no density of the data; None if it is one.
+
+    Raises:
+        ValueError: if a distribution that validates its arguments has data outside its support.
+    """
+    base = base_of(site["fn"])
+    if isinstance(base, dist.Unit):
+        return "pyro.factor adds a number that is no density"
+    family = type(base).__name__.lstrip("_")
+    if not getattr(base, "normalized", True):
+        return f"{family} is a pseudo-likelihood, no density of the data"
+    inside = site["fn"].support.check(site["value"])
+    if site["mask"] is not None:
+        inside = inside | ~torch.as_tensor(site["mask"], device=inside.device)
+    if bool(inside.all()):
+        return None
+    outside = (
+        f"{int((~inside).sum())} of {inside.numel()} observations of site {name!r} lie outside "
+        f"the support of {family}, {support_text(base.support)}"
+    )
+    if base._validate_args:
+        raise ValueError(f"{outside}; choose a likelihood for such data")
+    return outside
+
+
+def support_text(support: Constraint) -> str:
+    """Write a support with its bounds as numbers, whatever their shape."""
+    bounds = [
+        f"{float(torch.as_tensor(getattr(support, name)).max()):g}"
+        for name in ("lower_bound", "upper_bound")
+        if hasattr(support, name)
+    ]
+    name = type(support).__name__.lstrip("_")
+    return f"{name}({', '.join(bounds)})" if bounds else name
+
+
+def log_prob(site: Site) -> Tensor:
+    """Return a site's log density without plates' and `poutine.scale`'s factors, masks applied.
+
+    Of an enumerated site whatever is masked counts as uniform, so that it sums out to nothing.
+    """
+    values = site["fn"].log_prob(site["value"])
+    if site["infer"].get("_enumerate_dim") is None:
+        return _masked(values, site)
+    uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
+    return _masked(values + uniform, site) - uniform
+
+
+def _masked(values: Tensor, site: Site) -> Tensor:
+    if site["mask"] is None or site["mask"] is True:
+        return values
+    mask = torch.as_tensor(site["mask"], device=values.device)
+    return torch.where(mask, values, torch.zeros_like(values))
+
+
+def per_datapoint(
+    values: Tensor, site: Site, draw_dim: int | None, rows: int, draws: int | None
+) -> Tensor:
+    """Sum a site's values over every plate but draws and data: `(..., draw, data)`.
+
+    Dimensions left of the draws are kept: there enumeration stands.
+    """
+    depth = -draw_dim if draw_dim is not None else max(-frame.dim for frame in plates(site)) + 1
+    shape = [1] * depth
+    for frame in plates(site):
+        shape[frame.dim] = frame.size
+    if draws is not None:
+        shape[-depth] = draws
+    if values.dim() < depth:
+        values = values.reshape((1,) * (depth - values.dim()) + tuple(values.shape))
+    values = values.expand(*values.shape[: values.dim() - depth], *shape)
+    data_dim = next(frame.dim for frame in plates(site) if frame.name == PLATE)
+    others = [dim for dim in range(-depth + 1, 0) if dim != data_dim]
+    summed = values.sum(others) if others else values
+    return summed.reshape(*summed.shape[: summed.dim() - depth + len(others)], draws or 1, rows)
+
+
+def closed_form_kl(
+    guide: Site, model: Site, draw_dim: int | None, draws: int | None, rows: int
+) -> Tensor | None:
+    """Return KL[q || p] of one latent, `(draw, data)`, or None where there is no closed form."""
+    if not same_mask(guide["mask"], model["mask"]):
+        return None
+    try:
+        kl = kl_divergence(guide["fn"], model["fn"])
+    except NotImplementedError:
+        return None
+    return per_datapoint(_masked(kl, guide), guide, draw_dim, rows, draws)
+
+
+def same_mask(first: Any, second: Any) -> bool:
+    """Tell whether two sites are masked alike, so that a closed-form KL counts the same rows."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    return first is second
+
+
+def by_datapoint(value: Tensor, site: Site, draw_dim: int | None) -> Tensor:
+    """Arrange a site's value as `(draw, data, *inner plates, *event)`; no draws without their dim.
+
+    Raises:
+        ValueError: if the value has no dimension for the draws, or one that no plate explains.
+    """
+    event_dim = site["fn"].event_dim
+    sizes = {frame.dim: frame.size for frame in plates(site)}
+    depth = value.dim() - event_dim
+    if draw_dim is not None and (draw_dim not in sizes or depth < -draw_dim):
+        raise ValueError("a latent has no dimension for the draws")
+    batch = max(depth, -min(sizes))
+    value = value.reshape((1,) * (batch - depth) + tuple(value.shape))
+    event_shape = value.shape[batch:]
+    unexplained = [dim for dim in range(-batch, 0) if dim not in sizes]
+    if any(value.shape[batch + dim] != 1 for dim in unexplained):
+        raise ValueError(
+            f"site {site['name']!r} has the shape {tuple(value.shape)}, of which a batch "
+            "dimension stands in no plate; declare it by `.to_event(...)` or a plate"
+        )
+    value = value.expand(*(sizes.get(dim, 1) for dim in range(-batch, 0)), *value.shape[batch:])
+    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
+    first = [dim for dim in (draw_dim, data_dim) if dim is not None]
+    kept = first + [dim for dim in sorted(sizes) if dim not in first]
+    events = range(batch, batch + event_dim)
+    arranged = value.permute(*(batch + dim for dim in (*unexplained, *kept)), *events)
+    return arranged.reshape(*(sizes[dim] for dim in kept), *event_shape)
+
+
+def unvectorized(site: Site, draw_dim: int) -> Tensor:
+    """Return a site's value with the draws first: `(draw, *batch, *event)`."""
+    value: Tensor = site["value"]
+    position = value.dim() - site["fn"].event_dim + draw_dim
+    if position < 0:
+        raise ValueError("a latent has no dimension for the draws")
+    return value.movedim(position, 0)
+
+
+def one_draw(sites: Sites, draw_dim: int, index: int) -> poutine.Trace:
+    """Return one of the draws of vectorised sites, as a trace that a run without draws replays."""
+    trace = poutine.Trace()
+    for name, site in sites.items():
+        value = unvectorized(site, draw_dim)[index]
+        soft = getattr(site["value"], "_unquantize", None)
+        depth = max(-frame.dim for frame in plates(site) if frame.dim != draw_dim)
+        while value.dim() > depth + site["fn"].event_dim and value.shape[0] == 1:
+            value = value.squeeze(0)  # a plate of another site stood there
+        if soft is not None:  # Pyro's straight-through draws carry what log_prob scores
+            unrounded = unvectorized({**site, "value": soft}, draw_dim)[index]
+            value.__dict__["_unquantize"] = unrounded.reshape(value.shape)
+        trace.add_node(name, **{**site, "value": value})
+    return trace

@@ -1,0 +1,27 @@
+"""One training step: minibatch, loss, gradients, update; through Pyro or compiled."""
+
+from ppvae.inference.steps.minibatches import (
+    Minibatch,
+    Minibatches,
+    minibatches_of,
+    monitored,
+    row_chunk,
+)
+from ppvae.inference.steps.optimizers import Constructor, JointOptim
+from ppvae.inference.steps.programs import announced_programs
+from ppvae.inference.steps.pyro_step import Steps
+from ppvae.inference.steps.switching import Choice, CompiledSteps
+
+__all__ = [
+    "Choice",
+    "CompiledSteps",
+    "Constructor",
+    "JointOptim",
+    "Minibatch",
+    "Minibatches",
+    "Steps",
+    "announced_programs",
+    "minibatches_of",
+    "monitored",
+    "row_chunk",
+]

@@ -1,0 +1,195 @@
+"""Where a training's minibatches come from."""
+
+import math
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Dataset
+from ppvae.engine import Batch, Pair, as_batch
+
+_MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Rows of data for one step.
+
+    Attributes:
+        whole: tensors to take rows of.
+        index: the rows, or none for all.
+        full: rows of most minibatches, where the last one of an epoch may be smaller.
+    """
+
+    whole: Batch
+    index: Tensor | None = None
+    full: int = 0
+
+    @property
+    def tensors(self) -> Batch:
+        """Return the rows themselves."""
+        return self.gathered(self.parts)
+
+    @property
+    def rows(self) -> int:
+        """Return their number."""
+        return len(self.whole[0] if self.index is None else self.index)
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """Return what a compiled step is given: the whole and the index, if there is one."""
+        return [*self.whole] if self.index is None else [*self.whole, self.index]
+
+    @property
+    def kind(self) -> Hashable:
+        """Return what minibatches have in common that one compiled step can take."""
+        return tuple((t.shape, t.stride(), t.dtype, t.device) for t in self.parts)
+
+    def first(self) -> "Minibatch":
+        """Return the first rows of the whole, as many as most minibatches have."""
+        return self if self.index is None else self.start(self.full or self.rows)
+
+    @property
+    def exemplary(self) -> bool:
+        """Tell whether `first` is as most minibatches are."""
+        return self.index is not None or self.rows >= self.full
+
+    def start(self, rows: int) -> "Minibatch":
+        """Return the first `rows` rows of the whole."""
+        index = torch.arange(rows, device=self.whole[0].device)
+        return Minibatch(self.whole, index, self.full)
+
+    def gathered(self, parts: Sequence[Tensor]) -> Batch:
+        """Take the rows of `parts`, which are such as those here."""
+        if self.index is None:
+            return tuple(parts)
+        *whole, index = parts
+        return tuple(tensor.index_select(0, index) for tensor in whole)
+
+
+class Minibatches(Protocol):
+    """What can be iterated once an epoch."""
+
+    rows: int | None
+    """Rows of an epoch, if known."""
+
+    steps: int | None
+    """Minibatches of an epoch, if known."""
+
+    expected: int | None
+    """How many there should be, if anyone says so."""
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        """Yield the minibatches of one epoch."""
+
+    def first(self, rows: int) -> Batch:
+        """Return some batch of at most `rows` rows, the same each time."""
+
+
+class InMemory:
+    """Tensors in memory, gathered in a new random order each epoch."""
+
+    def __init__(self, batch: Batch, batch_size: int | None) -> None:
+        self.rows: int | None = len(batch[0])
+        if len(batch[0]) < 2:
+            raise ValueError("data has 1 row; training needs at least 2")
+        if batch_size is not None and not 1 <= batch_size <= len(batch[0]):
+            raise ValueError(
+                f"batch_size must lie between 1 and the {len(batch[0])} rows of the data, "
+                f"got {batch_size}"
+            )
+        self.batch = batch
+        self.batch_size = batch_size or min(128, len(batch[0]))
+        self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
+        self.expected: int | None = self.steps
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        """Yield the minibatches of one epoch; the last one may be smaller.
+
+        All rows in one batch keep their order: the pair may have parameters a row.
+        """
+        if self.steps == 1:
+            yield Minibatch(self.batch)
+            return
+        order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
+        for index in order.split(self.batch_size):
+            yield Minibatch(self.batch, index, self.batch_size)
+
+    def first(self, rows: int) -> Batch:
+        """Return the first rows."""
+        return tuple(tensor[:rows] for tensor in self.batch)
+
+
+class Streamed:
+    """Batches of the caller's making, such as a `DataLoader`'s."""
+
+    def __init__(self, source: Iterable[Any], pair: Pair) -> None:
+        self.rows: int | None = None
+        self.steps: int | None = None
+        self.expected: int | None = _length(
+            source
+        )  # which may be wrong, as that of many workers' streams
+        self._source = source
+        self._pair = pair
+        self._first: Batch | None = None
+        self._full = 0  # rows of the largest batch so far
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        """Yield the caller's batches, checked and moved to the pair."""
+        for parts in self._source:
+            batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
+            self._full = max(self._full, len(batch[0]))
+            yield Minibatch(batch, full=self._full)
+
+    def first(self, rows: int) -> Batch:
+        """Return rows of the first batch that the source ever gave."""
+        if self._first is None:
+            minibatch = next(iter(self), None)
+            if minibatch is None:
+                raise ValueError("data yields no batch; expected at least one")
+            self._first = minibatch.tensors
+        return tuple(tensor[:rows] for tensor in self._first)
+
+
+def _length(source: Iterable[Any]) -> int | None:
+    """Return how many batches an epoch has, if the source knows."""
+    try:
+        return len(source)  # type: ignore[arg-type]  # asked of everything
+    except (TypeError, NotImplementedError):  # also of a DataLoader of a stream without end
+        return None
+
+
+def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches:
+    """Return the minibatches that `fit`'s `data` and `batch_size` ask for.
+
+    Raises:
+        TypeError: if `data` is neither arrays nor an iterable of batches.
+        ValueError: if the data or the batch size cannot be used.
+    """
+    if isinstance(data, Tensor | tuple | Dataset) or hasattr(data, "__array__"):
+        return InMemory(as_batch(data, pair, split="train"), batch_size)
+    if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict):
+        raise TypeError(
+            "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
+            f"batches, got {type(data).__name__}"
+        )
+    if iter(data) is data:
+        raise TypeError(
+            "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
+        )
+    if batch_size is not None:
+        raise ValueError("batch_size is for data in memory; the iterable decides on its batches")
+    return Streamed(data, pair)
+
+
+def row_chunk(batches: Minibatches) -> int:
+    """Return how many rows an evaluation takes at once: many, but a minibatch at least."""
+    return max(_MONITORED, len(batches.first(_MONITORED)[0]))
+
+
+def monitored(batches: Minibatches) -> Batch:
+    """Return the training rows on which reconstruction and KL are measured."""
+    return batches.first(_MONITORED)

@@ -1,0 +1,71 @@
+"""What Pyro is given to train: a pair's programs, and the parameters they announce."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.infer import ELBO, Trace_ELBO
+from torch import Tensor, nn
+
+from ppvae.engine import Batch, Pair, Sites, announce, collect, isolated, run_pair
+from ppvae.inference.failure import explain
+
+
+def announced_programs(
+    pair: Pair, example: Batch, objective: ELBO | None, what: str = ""
+) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
+    """Return model, guide and their parameters by name, every one of them announced to Pyro.
+
+    Args:
+        pair: the pair.
+        example: a batch to run it on.
+        objective: what will be maximised.
+        what: what to call the example in an error.
+
+    Raises:
+        ValueError: if the pair cannot be trained on such data or by this objective.
+    """
+    sites: list[tuple[Sites, Sites]] = []
+    try:
+        # Parameters that the programs make here start at random, by the seed of the moment.
+        with isolated(pair, seed=torch.initial_seed(), keep=True):
+            parameters = collect(lambda: sites.append(run_pair(pair, example)))
+    except ValueError as error:
+        cause = explain(pair, example, error)
+        reason = error if cause is None else f"before training, {cause}"
+        raise ValueError(f"{what}{reason}") from error
+    _check_objective(*sites[0], objective)
+    known = {id(parameter) for parameter in parameters.values()}
+    silent = {
+        name: parameter
+        for name, parameter in (pair.named_parameters() if isinstance(pair, nn.Module) else ())
+        if parameter.requires_grad and id(parameter) not in known
+    }
+    if not parameters and not silent:
+        raise ValueError(
+            "the pair has no parameters to train; make it an nn.Module, or use pyro.param or "
+            "pyro.module in its model and guide"
+        )
+    if not silent:
+        return pair.model, pair.guide, parameters
+    # A stranger's nn.Module need not announce what it trains: it is done here.
+    return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
+
+
+def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
+    def announced(*batch: Tensor) -> Any:
+        announce(pair)
+        return program(*batch)
+
+    return announced
+
+
+def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:
+    for name, site in model.items():
+        if site["is_observed"] or name in guide:
+            continue
+        if objective is None or type(objective) is Trace_ELBO:
+            raise ValueError(
+                f"latent site {name!r} of the model is missing from the guide; sample it there, "
+                "or pass objective=TraceEnum_ELBO() to sum it out"
+            )

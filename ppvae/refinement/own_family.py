@@ -1,0 +1,163 @@
+"""The guide's own family, its parameters set free for each datapoint."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ppvae.engine import Batch, Pair, Site, Sites, Structure, per_datapoint, run_pair
+from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.parametrization import Parametrisation, parametrisation
+
+_SCORES = 16  # draws that measure how wide the distribution is; a rough value will do
+
+
+@dataclass(frozen=True)
+class OwnFamily(Approximation):
+    """The product of the guide's distributions at all sites, with parameters of their own.
+
+    Args:
+        sites: the guide's latent sites.
+        families: their distributions, as functions of unconstrained tensors.
+        raw: those tensors, `(*plates, ...)`, of all sites in turn.
+        units: how far an offset of 1 moves each.
+        draw_dim: the batch dimension of the draws.
+        rows: number of datapoints.
+    """
+
+    sites: Sites
+    families: Mapping[str, Parametrisation]
+    raw: tuple[Tensor, ...]
+    units: tuple[Tensor, ...]
+    draw_dim: int
+    rows: int
+
+    def offsets(self) -> list[Tensor]:
+        """Return zeros of the shape of the unconstrained parameters."""
+        return [torch.zeros_like(raw) for raw in self.raw]
+
+    def moved(self, offsets: Sequence[Tensor]) -> Self:
+        """Return the same family at other parameters."""
+        steps = zip(self.raw, self.units, offsets, strict=True)
+        return replace(self, raw=tuple(raw + unit * offset for raw, unit, offset in steps))
+
+    def rescaled(self) -> Self:
+        """Return it with the inverse square roots of its Fisher information as units.
+
+        What is mapped from a bounded range, such as a logarithm of a scale, moves by 1 at most.
+        A parameter of more numbers than the latent has moves by so much less that its noise is
+        not more, all numbers together.
+        """
+        return replace(self, units=_widths(self))
+
+    def rsample(self, draws: int) -> Values:
+        """Return draws of every site, gradients passing through them."""
+        values = {}
+        for name, distribution in self.distributions().items():
+            drawn = distribution.rsample((draws,))
+            missing = -self.draw_dim - 1 - len(distribution.batch_shape)
+            values[name] = drawn.reshape(draws, *(1,) * missing, *drawn.shape[1:])
+        return values
+
+    def log_prob(self, values: Values) -> Tensor:
+        """Return the sum of the sites' log densities, `(draw, data)`."""
+        total = [
+            self.per_datapoint(name, distribution.log_prob(values[name]))
+            for name, distribution in self.distributions().items()
+        ]
+        return torch.stack(total).sum(0)
+
+    def per_datapoint(self, name: str, log_prob: Tensor) -> Tensor:
+        """Sum what one site has, `(draw, *plates)`, over the plates within the data's."""
+        return per_datapoint(log_prob, self.sites[name], self.draw_dim, self.rows, len(log_prob))
+
+    def distributions(self) -> dict[str, Any]:
+        """Return each site's distribution at the present parameters."""
+        distributions, start = {}, 0
+        for name, family in self.families.items():
+            end = start + len(family.raw)
+            distributions[name] = family.build(self.raw[start:end])
+            start = end
+        return distributions
+
+
+def _widths(family: OwnFamily) -> tuple[Tensor, ...]:
+    """Return how far each number moves the distribution by about its own width."""
+    raws = tuple(raw.detach().requires_grad_() for raw in family.raw)
+    with torch.enable_grad():
+        here = replace(family, raw=raws)
+        values = {name: value.detach() for name, value in here.rsample(_SCORES).items()}
+        scores = [
+            torch.autograd.grad(log_prob.sum(), raws, retain_graph=True, allow_unused=True)
+            for log_prob in here.log_prob(values)
+        ]
+    traits = [
+        (free, math.sqrt(min(1, family.sites[name]["value"].numel() / free.numel())))
+        for name, one in family.families.items()
+        for free in one.unbounded
+    ]
+    units = []
+    for raw, (free, share), gradients in zip(raws, traits, zip(*scores, strict=True), strict=True):
+        squares = [torch.zeros_like(raw) if g is None else g.square() for g in gradients]
+        information = torch.stack(squares).mean(0)
+        unit = torch.where(information > 0, information.rsqrt(), 1.0)
+        units.append(share * torch.where(free, unit, unit.clamp(max=1.0)))
+    return tuple(units)
+
+
+def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
+    """Read the guide's family from its trace, at the parameters that the guide gives.
+
+    Raises:
+        ValueError: if a latent site is masked, cannot be reparameterised, depends on another
+            site's draw, or has a distribution whose parameters cannot be set free; the message
+            names the site.
+    """
+    guide, model = run_pair(pair, batch)
+    again, _ = run_pair(pair, batch)
+    families = {}
+    for name in structure.latents:
+        masks = (guide[name]["mask"], model[name]["mask"])
+        if not all(mask is None or mask is True for mask in masks):
+            raise ValueError(_refusal(name, "it is masked"))
+        families[name] = _family(name, guide[name], again[name])
+    raw = tuple(raw for family in families.values() for raw in family.raw)
+    sites: Sites = {name: guide[name] for name in structure.latents}
+    units = tuple(torch.ones_like(part) for part in raw)
+    return OwnFamily(sites, families, raw, units, structure.draw_dim, len(batch[0]))
+
+
+def _family(name: str, site: Site, again: Site) -> Parametrisation:
+    distribution, value = site["fn"], site["value"]
+    if not distribution.has_rsample:
+        raise ValueError(
+            _refusal(name, "its draws are discrete or have no gradient (no `rsample`)")
+        )
+    try:
+        first, second = parametrisation(distribution), parametrisation(again["fn"])
+        rebuilt = first.build(first.raw).log_prob(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(_refusal(name, f"its distribution {reason}")) from error
+    if not all(map(torch.equal, first.raw, second.raw)):
+        raise ValueError(
+            _refusal(
+                name,
+                "its parameters differ between two runs of the guide, so they depend on another "
+                "site's draw or on random numbers of the guide's own",
+            )
+        )
+    tolerance = torch.finfo(rebuilt.dtype).eps ** 0.5
+    if not torch.allclose(rebuilt, distribution.log_prob(value), rtol=tolerance, atol=tolerance):
+        family = type(distribution).__name__
+        raise ValueError(
+            _refusal(name, f"its distribution {family} is not that of its parameters")
+        )
+    return first
+
+
+def _refusal(name: str, reason: str) -> str:
+    return f"the guide cannot be optimised for each datapoint: at latent site {name!r} {reason}"

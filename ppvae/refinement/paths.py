@@ -1,0 +1,135 @@
+"""The path of densities from one that can be drawn from to the posterior."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyro.poutine as poutine
+import torch
+from torch import Tensor
+
+from ppvae.engine import Sites, execute, log_prob, run_model, support_text
+from ppvae.refinement.ensembles import Ensemble
+from ppvae.refinement.unconstrained import State, Unconstrained, same_support
+
+
+class Start(Protocol):
+    """A normalised density of the latents that can be drawn from exactly."""
+
+    def draw(self, ensemble: Ensemble) -> Sites:
+        """Draw from it; return the model's latent sites with the draws as their values."""
+
+    def densities(self, ensemble: Ensemble, given: poutine.Trace) -> tuple[Tensor, Tensor]:
+        """Return its log density and log p(x, z), in nats, `(chain, data)`."""
+
+
+class PriorStart:
+    """The prior p(z), whatever the guide."""
+
+    def draw(self, ensemble: Ensemble) -> Sites:
+        """Draw z ~ p(z)."""
+        with ensemble.plate():
+            model = run_model(ensemble.pair, ensemble.batch, None, poutine.Trace())
+        return {name: model[name] for name in ensemble.structure.latents}
+
+    def densities(self, ensemble: Ensemble, given: poutine.Trace) -> tuple[Tensor, Tensor]:
+        """Return log p(z) and log p(x, z)."""
+        with ensemble.plate():
+            model = run_model(ensemble.pair, ensemble.batch, ensemble.structure, given)
+        return ensemble.model_densities(model)
+
+
+class GuideStart:
+    """The guide q(z|x)."""
+
+    def draw(self, ensemble: Ensemble) -> Sites:
+        """Draw z ~ q(z|x).
+
+        Raises:
+            ValueError: if the guide has no density, or another support than the prior.
+        """
+        for name, reason in ensemble.structure.degenerate.items():
+            raise ValueError(
+                f"annealing cannot start from the guide: at latent site {name!r} {reason}; or "
+                "start from the prior by from_guide=False"
+            )
+        with ensemble.plate():
+            guide, model = execute(ensemble.pair, ensemble.batch)
+        for name in ensemble.structure.latents:
+            if not same_support(model[name], guide[name]):
+                raise ValueError(
+                    f"latent site {name!r} has the support "
+                    f"{support_text(guide[name]['fn'].support)} in the guide and "
+                    f"{support_text(model[name]['fn'].support)} in the model; start from the "
+                    "prior by from_guide=False"
+                )
+        return {name: model[name] for name in ensemble.structure.latents}
+
+    def densities(self, ensemble: Ensemble, given: poutine.Trace) -> tuple[Tensor, Tensor]:
+        """Return log q(z|x) and log p(x, z)."""
+        with ensemble.plate():
+            guide, model = execute(ensemble.pair, ensemble.batch, ensemble.structure, given)
+        values = [ensemble.sum(log_prob(site), site) for site in guide.values()]
+        return torch.stack(values).sum(0), ensemble.model_densities(model)[1]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the chains are, and the two ends of the path there.
+
+    Args:
+        state: the unconstrained latents.
+        log_start: log density of the start in nats, `(chain, data)`.
+        log_target: log p(x, z) likewise; both on the unconstrained space.
+    """
+
+    state: State
+    log_start: Tensor
+    log_target: Tensor
+
+    def log_density(self, temperature: float) -> Tensor:
+        """Return (1 - t) log f_0 + t log f_1, `(chain, data)`, at an inner temperature t."""
+        return (1 - temperature) * self.log_start + temperature * self.log_target
+
+
+class Path:
+    """The geometric path f_t(z) = f_0(z)^(1 - t) p(x, z)^t from a start f_0 to the posterior.
+
+    Args:
+        ensemble: the pair and its chains.
+        start: the density f_0.
+
+    Raises:
+        ValueError: if the start or the latents do not allow it; the message names the site.
+    """
+
+    def __init__(self, ensemble: Ensemble, start: Start) -> None:
+        self.start, self.ensemble = start, ensemble
+        self.space = Unconstrained(ensemble, start.draw(ensemble), start.draw(ensemble))
+
+    def draw(self) -> Point:
+        """Draw from the start, exactly."""
+        drawn = self.start.draw(self.ensemble)
+        return self.point({name: site["value"] for name, site in drawn.items()})
+
+    def point(self, values: dict[str, Tensor]) -> Point:
+        """Return the point at values of the latents, of which chains may have one together."""
+        sites = self.space.sites
+        full = {name: value.expand(sites[name]["value"].shape) for name, value in values.items()}
+        return self.at(self.space.free(full))
+
+    def at(self, state: State) -> Point:
+        """Return the log densities of both ends, by one run of the pair."""
+        values, volume = self.space.constrained(state)
+        given = poutine.Trace()
+        for name, site in self.space.sites.items():
+            given.add_node(name, **{**site, "value": values[name], "infer": {}})
+        log_start, log_target = self.start.densities(self.ensemble, given)
+        return Point(state, log_start + volume, log_target + volume)
+
+    def gradient(self, state: State, temperature: float) -> State:
+        """Return the gradient of log f_t."""
+        with torch.enable_grad():
+            leaves = {name: value.detach().requires_grad_() for name, value in state.items()}
+            total = self.at(leaves).log_density(temperature).sum()
+        gradients = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, gradients, strict=True))

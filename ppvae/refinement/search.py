@@ -1,0 +1,163 @@
+"""The search for the best posterior of each datapoint, and fresh draws of what it found."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Structure,
+    draw_chunks,
+    refuse_degenerate,
+    refuse_unnormalised,
+    seeded,
+    vectorizable,
+)
+from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.ascent import STAGES, LogJoint, log_joint, refine
+from ppvae.refinement.joint_normal import joint_normal
+from ppvae.refinement.mixture import Mixture, joined
+from ppvae.refinement.own_family import own_family
+
+_KEPT = 4  # copies of what a draw passes through, while its gradient is computed
+_TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
+_DENSITIES = 400  # bytes of what is known of a draw at the end
+
+A = TypeVar("A", bound=Approximation)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the best posteriors are searched for and evaluated.
+
+    Args:
+        normal: search for the best normal of all latents jointly too.
+        draws: number of draws per datapoint that evaluate each posterior.
+        steps: of the optimisation.
+        particles: draws per datapoint and step.
+        learning_rate: the first step size, in units of the posterior's width.
+        memory: bound in bytes on the intermediate tensors.
+
+    Raises:
+        ValueError: if one of them is too small.
+    """
+
+    normal: bool
+    draws: int
+    steps: int
+    particles: int
+    learning_rate: float
+    memory: int
+
+    def __post_init__(self) -> None:
+        least = {"draws": 2, "steps": 2 * STAGES, "particles": 1, "memory": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+
+
+def search_chunks(
+    search: Search, pair: Pair, batch: Batch
+) -> Iterator[tuple[Batch, Structure, bool]]:
+    """Cut the data so that a step stays within the memory; tell whether draws run together.
+
+    Raises:
+        ValueError: if the pair's structure does not allow it.
+    """
+    kept = _KEPT * search.particles
+    few = max(1, search.memory // kept)
+    look, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
+    refuse_degenerate(structure)
+    refuse_unnormalised(structure)
+    family = own_family(pair, look, structure)
+    numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
+    step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
+    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
+    together = vectorizable(pair, look, structure)
+    for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
+        yield chunk, here, together
+
+
+def search_chunk(
+    search: Search,
+    pair: Pair,
+    chunk: Batch,
+    structure: Structure,
+    together: bool,
+    apart: Iterator[int],
+) -> tuple[Mixture, list[Tensor]]:
+    """Search for q* and n*, and draw from q, q* and n* anew.
+
+    Args:
+        search: how to search.
+        pair: the model/guide pair.
+        chunk: some datapoints.
+        structure: what `structure_of` said of the pair.
+        together: run all draws at once.
+        apart: seeds of the draws.
+
+    Returns:
+        The log densities of the draws; and of q* and of n* what each draw gained over the stage
+        before the last, `(draw, data)`, at the same random numbers.
+    """
+    own = own_family(pair, chunk, structure)
+
+    def density(values: Values) -> Tensor:
+        return log_joint(pair, chunk, structure, own.sites, values, together)
+
+    stages = _stages(search, own, density)
+    searches: list[list[Approximation]] = [[*stages]]
+    if search.normal:
+        searches.append([*_stages(search, joint_normal(stages[-1]), density)])
+    repeats = max(1, int(search.memory / (structure.bytes_per_draw * own.rows)))
+    late, early = [], []
+    for start in range(0, search.draws, repeats):
+        count = min(repeats, search.draws - start)
+        seeds = [next(apart) for _ in range(1 + len(searches))]
+        proposals = [own, *(found[-1] for found in searches)]
+        before = [found[-2] for found in searches]
+        late.append(_draws(proposals, density, count, seeds))
+        early.append(
+            [
+                _draws([one], density, count, [seed])
+                for one, seed in zip(before, seeds[1:], strict=True)
+            ]
+        )
+    last = joined(late)
+    first = [joined(parts) for parts in zip(*early, strict=True)]
+    return last, [last.terms(i) - one.terms(0) for i, one in enumerate(first, start=1)]
+
+
+def _stages(search: Search, start: A, density: LogJoint) -> list[A]:
+    return list(
+        refine(
+            start,
+            density,
+            steps=search.steps,
+            particles=search.particles,
+            learning_rate=search.learning_rate,
+        )
+    )
+
+
+def _draws(
+    proposals: Sequence[Approximation],
+    density: LogJoint,
+    draws: int,
+    seeds: Sequence[int],
+) -> Mixture:
+    """Draw from each proposal, with a seed of its own, and score with log p(x, z) and log q."""
+    log_joints, log_densities = [], []
+    for proposal, seed in zip(proposals, seeds, strict=True):
+        with seeded(seed):
+            values = proposal.rsample(draws)
+        log_joints.append(density(values).double())
+        log_densities.append(torch.stack([other.log_prob(values) for other in proposals]).double())
+    return Mixture(torch.stack(log_joints), torch.stack(log_densities, 1))

@@ -1,0 +1,138 @@
+"""The figures of a fitted VAE on a dataset: what it makes of the data, and of its latent space."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae import diagnostics
+from ppvae.data import Dataset
+from ppvae.engine import as_batch, isolated, row_chunks
+from ppvae.pairs import VAE
+from ppvae.report import plots
+
+_SHOWN = 12  # images in a row
+_GRID = 64  # images in a grid
+_STEPS = 11  # images along a traversal
+_ROWS = 1000  # datapoints that are decoded together
+
+
+def gallery(
+    pair: VAE, dataset: Dataset, split: str, *, seed: int = 0
+) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures that fit the dataset and the number of latents, each with its name.
+
+    From two latents on: a scatter of the posterior means in the two that vary most, by label
+    where there are labels. Of images: reconstructions, the worst and the best of them, samples, a
+    traversal of each active latent, and with two latents the manifold. Latents that do not fill
+    R^d, such as those on a sphere, are not at the posterior's mean nor along an axis: of them
+    there are reconstructions and samples alone.
+
+    Args:
+        pair: the pair.
+        dataset: the data.
+        split: "train", "validation" or "test".
+        seed: of every draw.
+    """
+    (x,) = as_batch(dataset, pair, split=split)
+    with isolated(pair, seed):
+        means = torch.cat([_mean(pair, chunk) for (chunk,) in row_chunks((x,), _ROWS)])
+    spread = means.var(0, correction=0)
+    order = spread.argsort(descending=True, stable=True).tolist()
+    if len(order) > 1:
+        first, second = sorted(order[:2])
+        points = means[:, [first, second]].cpu()
+        labels = _labels(dataset, split)
+        yield "latents", plots.latent_scatter(points, labels, (f"z_{first}", f"z_{second}"))
+    if dataset.image_shape is not None:
+        yield from _images(pair, x, split, dataset.image_shape, seed)
+        if pair.prior.support is constraints.real_vector:
+            yield from _images_of_means(pair, x, means, dataset.image_shape, seed)
+
+
+def _images(
+    pair: VAE, x: Tensor, split: str, shape: tuple[int, int], seed: int
+) -> Iterator[tuple[str, Figure]]:
+    with isolated(pair, seed):
+        rows = {"data": x[:_SHOWN].cpu(), "reconstruction": pair.reconstruct(x[:_SHOWN]).cpu()}
+        samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
+    title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
+    yield "reconstructions", plots.image_rows(rows, shape, title)
+    yield "samples", plots.image_grid(samples, shape, "mean of p(x|z) at draws z of the prior")
+
+
+def _images_of_means(
+    pair: VAE, x: Tensor, means: Tensor, shape: tuple[int, int], seed: int
+) -> Iterator[tuple[str, Figure]]:
+    with isolated(pair, seed):
+        scores = torch.cat(
+            [
+                pair.decode(z).log_prob(chunk)
+                for chunk, z in row_chunks((x, means), _ROWS)  # the pixels of all at once are many
+            ]
+        )
+    if len(x) >= 2 * _SHOWN:
+        yield "worst-and-best", _worst_and_best(pair, x, means, scores, shape)
+    if len(x) > 1:
+        units = diagnostics.active_units(pair, x, seed=seed)
+        active = np.flatnonzero(units.active["z"]).tolist()
+        if active:
+            values = np.linspace(-2.5, 2.5, _STEPS)
+            names = [f"z_{index}" for index in active]
+            images = _along(pair, means.mean(0), active, values)
+            yield "traversals", plots.traversals(images, shape, names, values)
+    if means.shape[1] == 2:
+        with isolated(pair, seed):
+            images = pair.decode(torch.as_tensor(plots.quantile_grid()).to(x)).mean
+        yield "manifold", plots.manifold(images.cpu(), shape)
+
+
+def _mean(pair: VAE, x: Tensor) -> Tensor:
+    """Return the posterior's mean, or that of draws where the family does not know it."""
+    posterior = pair.encode(x)
+    try:
+        mean: Tensor = posterior.mean
+    except NotImplementedError:
+        mean = posterior.sample((100,)).mean(0)
+    return mean
+
+
+def _labels(dataset: Dataset, split: str) -> Tensor | None:
+    if split in dataset.labels:
+        return dataset.labels[split]
+    return dataset.factors[split][:, 0] if split in dataset.factors else None
+
+
+def _worst_and_best(
+    pair: VAE, x: Tensor, means: Tensor, scores: Tensor, shape: tuple[int, int]
+) -> Figure:
+    ranked = scores.argsort()
+    worst, best = ranked[:_SHOWN], ranked[-_SHOWN:].flip(0)
+    with isolated(pair, seed=0):
+        rows = {
+            "worst": x[worst].cpu(),
+            "worst, decoded": pair.decode(means[worst]).mean.cpu(),
+            "best": x[best].cpu(),
+            "best, decoded": pair.decode(means[best]).mean.cpu(),
+        }
+    title = (
+        f"log p(x|z) at the mean of q(z|x): worst {float(scores[worst[0]]):.1f}, median "
+        f"{float(scores.median()):.1f}, best {float(scores[best[0]]):.1f} nats"
+    )
+    return plots.image_rows(rows, shape, title)
+
+
+def _along(
+    pair: VAE, middle: Tensor, dimensions: list[int], values: NDArray[np.float64]
+) -> Tensor:
+    """Decode the middle of the latents with one of them moved, `(dimensions, steps, pixels)`."""
+    z = middle.expand(len(dimensions), len(values), -1).clone()
+    for row, dimension in enumerate(dimensions):
+        z[row, :, dimension] = torch.as_tensor(values).to(z)
+    with isolated(pair, seed=0):
+        images: Tensor = pair.decode(z).mean
+    return images.cpu()

@@ -1,0 +1,643 @@
+"""The command line as its user types it."""
+
+import errno
+import json
+import math
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import ppvae
+from ppvae import data, diagnostics
+from ppvae.cli import main
+from ppvae.engine.compilation import replay
+
+QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    path = list(sys.path)
+    here = os.getcwd()
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.path[:] = path
+    os.chdir(here)
+
+
+def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
+    assert main(QUICK) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    table = shown.out.splitlines()
+    assert table[-1] == "runs/digits-1"
+    assert all(len(line) < 80 for line in table)
+    run = Path("runs/digits-1")
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    figures = (
+        "evidence",
+        "kl",
+        "latents",
+        "reconstructions",
+        "samples",
+        "training",
+        "traversals",
+        "worst-and-best",
+    )
+    assert files == {
+        "config.yaml",
+        "metrics.jsonl",
+        "pair.json",
+        "pair.safetensors",
+        "checkpoint.json",
+        "checkpoint-24.safetensors",
+        "evidence-test.json",
+        *(f"figures/{name}.png" for name in figures),
+    }
+    assert all((run / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG" for name in figures)
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in metrics] == [1, 2]
+    assert main(["diagnose", str(run), "--draws", "20"]) == 0
+    assert capsys.readouterr().out.splitlines() == table[1:]
+
+
+def test_what_is_printed_is_what_the_library_measures(capsys):
+    assert main(QUICK) == 0
+    pair = ppvae.load("runs/digits-1")
+    evidence = diagnostics.evidence(pair, data.digits().test, draws=20, seed=0)
+    expected = diagnostics.summarize(evidence).sel(term="log_evidence")
+    written = json.loads(Path("runs/digits-1/evidence-test.json").read_text())
+    assert written["terms"]["log_evidence"]["mean"] == pytest.approx(float(expected["mean"]))
+    assert f"{float(expected['mean']):.3f}" in capsys.readouterr().out
+
+
+def test_configuration_repeats_the_run_exactly():
+    chosen = [
+        "--seed",
+        "5",
+        "--kl_weight",
+        "ppvae.inference.LinearWarmup",
+        "--kl_weight.steps",
+        "9",
+    ]
+    assert main([*QUICK, *chosen]) == 0
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    configs = [Path(f"runs/digits-{n}/config.yaml").read_text() for n in (1, 2)]
+    assert configs[0] == configs[1]
+    assert yaml.safe_load(configs[0])["seed"] == 5
+
+
+def test_every_part_can_be_chosen():
+    chosen = """
+        --latent 3 --network MLP --network.hidden [8,8] --network.activation torch.nn.Tanh
+        --prior StandardNormal --posterior DiagonalNormal
+        --likelihood Normal --likelihood.scale ppvae.likelihoods.LearnedScale
+        --likelihood.scale.initial 2.0
+        --optimizer AdamW --optimizer.lr 0.01 --schedule StepLR --schedule.step_size 1
+        --objective TraceMeanField_ELBO --objective.num_particles 2
+        --clip_norm 100 --batch_size 500 --patience 5 --steps 6 --draws 5
+    """
+    assert main(["fit", "digits", *chosen.split()]) == 0
+    pair = ppvae.load("runs/digits-1")
+    assert isinstance(pair.likelihood, ppvae.likelihoods.Normal)
+    assert isinstance(pair.likelihood.network.layers[1], torch.nn.Tanh)
+    assert pair.likelihood.scale.initial == 2.0
+
+
+def test_pseudo_inputs_make_a_vamp_prior():
+    words = [*QUICK, "--pseudo_inputs", "20", "--seed", "3"]
+    assert main(words) == 0
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (ppvae.load(f"runs/digits-{n}") for n in (1, 2))
+    assert first.prior.posterior is first.posterior
+    assert first.prior.pseudo_inputs().shape == (20, 64)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+    assert main(["diagnose", "runs/digits-1", "--draws", "5"]) == 0
+
+
+@pytest.mark.parametrize("highest", [16, 255])
+def test_bits_per_dimension_are_reported_of_bytes_alone(highest, capsys):
+    np.save("levels.npy", np.random.default_rng(0).integers(0, 17, size=(100, 6)))
+    likelihood = ["--likelihood", "DiscretizedLogisticMixture", f"--likelihood.highest={highest}"]
+    assert main(["fit", "levels.npy", *likelihood, "--steps", "2", "--draws", "5"]) == 0
+    content = json.loads(Path("runs/levels-1/evidence-test.json").read_text())
+    shown = re.findall(r"bits per dimension +([\d.]+)", capsys.readouterr().out)
+    nats = content["terms"]["log_evidence"]["mean"]
+    bits = [-nats / (6 * math.log(2))] if highest == 255 else []
+    assert [float(value) for value in shown] == pytest.approx(bits, abs=5e-4)
+    reported = content.get("bits_per_dimension", {"mean": None})["mean"]
+    assert [reported] == pytest.approx(bits or [None])
+
+
+def test_folder_is_not_overwritten_unless_asked(capsys):
+    chosen = [*QUICK, "--folder", "here"]
+    assert main(chosen) == 0
+    assert main(chosen) == 2
+    assert (
+        "here exists; choose another --folder or add --overwrite true" in capsys.readouterr().err
+    )
+    assert main([*chosen, "--overwrite", "true"]) == 0
+    assert len(Path("here/metrics.jsonl").read_text().splitlines()) == 2
+
+
+OWN_PAIR = """
+import pyro, pyro.distributions as dist, torch
+from torch import nn
+
+class MyPair(nn.Module):
+    def __init__(self, features: int, latent: int = 2):
+        super().__init__()
+        self.features, self.latent = features, latent
+        self.encoder, self.decoder = nn.Linear(features, latent), nn.Linear(latent, features)
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            code = pyro.sample("code", dist.Normal(x.new_zeros(self.latent), 1.0).to_event(1))
+            mean = self.decoder(code)
+            pyro.sample("pixels", dist.Normal(mean, 3.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("code", dist.Normal(self.encoder(x / 16), 0.3).to_event(1))
+"""
+
+
+def test_own_pair_by_import_path(capsys, monkeypatch):
+    Path("own_module.py").write_text(OWN_PAIR)
+    chosen = ["--pair", "own_module.MyPair", "--pair.latent", "3", "--epochs", "1", "--draws", "9"]
+    assert main(["fit", "digits", *chosen]) == 0
+    capsys.readouterr()
+    run = "runs/digits-1"
+    assert main(["diagnose", run]) == 2
+    assert "if you trust it, pass trust=['own_module']" in capsys.readouterr().err
+    assert main(["diagnose", run, "--draws", "9", "--trust", '["own_module"]']) == 0
+    assert "active latent units" in capsys.readouterr().out
+    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+
+
+def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
+    # The pixels of digits are no grey values in [0, 1], so the run is made by hand.
+    torch.manual_seed(0)
+    pair = ppvae.pairs.assemble(
+        data.digits(), likelihood=ppvae.likelihoods.GreyBernoulli, latent=2
+    )
+    with pytest.raises(ValueError, match="'x' GreyBernoulli is a pseudo-likelihood"):
+        diagnostics.evidence(pair, data.digits().test / 16, draws=3)
+    assert diagnostics.weights(pair, data.digits().test / 16, draws=3).sizes["draw"] == 3
+    assert diagnostics.active_units(pair, data.digits().test / 16).variance.z.shape == (2,)
+    assert ppvae.fit(pair, data.digits().train / 16, steps=2).steps == 2
+
+
+def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
+    assert main([*QUICK, "--folder", "here"]) == 0
+    before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert main([*QUICK, "--folder", "here", "--overwrite", "true", "--batch_size", "99999"]) == 2
+    after = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert after == before
+    assert [path.name for path in Path(".").iterdir()] == ["here"]
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    assert main([*QUICK, "--folder", "mine", "--overwrite", "true"]) == 2
+    assert "holds no config.yaml, so it is no run" in capsys.readouterr().err
+    assert Path("mine/thesis.txt").exists()
+
+
+def test_overwriting_leaves_nothing_of_the_run_before():
+    assert main([*QUICK, "--folder", "here"]) == 0
+    assert main(["diagnose", "here", "--split", "train", "--draws", "3"]) == 0
+    assert main([*QUICK, "--folder", "here", "--overwrite", "true"]) == 0
+    assert not Path("here/evidence-train.json").exists()
+    assert [path.name for path in Path(".").iterdir()] == ["here"]
+
+
+LEARNED_PRIOR = """
+import pyro.distributions as dist, torch
+from torch import nn
+from ppvae.priors import Prior
+
+class Learned(Prior):
+    def __init__(self, features: int):
+        super().__init__()
+        self.features, self.loc = features, nn.Parameter(torch.zeros(features))
+
+    def forward(self, *conditions):
+        return dist.Normal(self.loc, 1.0).to_event(1)
+
+class Heavy(Learned):
+    def forward(self, *conditions):
+        return dist.StudentT(3.0, self.loc).to_event(1)
+"""
+
+
+@pytest.mark.parametrize(("name", "figure"), [("Learned", True), ("Heavy", False)])
+def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
+    Path("own_prior.py").write_text(LEARNED_PRIOR)
+    assert main([*QUICK, "--prior", f"own_prior.{name}"]) == 0
+    assert "log P(X)" in capsys.readouterr().out
+    assert Path("runs/digits-1/figures/kl.png").exists() is figure
+    monkeypatch.delitem(sys.modules, "own_prior", raising=False)
+
+
+def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
+    Path("own_module.py").write_text(OWN_PAIR)
+    Path("mine.yaml").write_text("data: digits\npair: own_module.MyPair\nsteps: 2\ndraws: 3\n")
+    assert main(["fit", "--config", "mine.yaml"]) == 2
+    assert "add --trust '[\"own_module\"]'" in capsys.readouterr().err
+    assert main(["fit", "--config", "mine.yaml", "--trust", '["own_module"]']) == 0
+    chosen = ["diagnose", "runs/digits-1", "--draws", "3", "--pair", "own_module.MyPair"]
+    assert main(chosen) == 0
+    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+
+
+FOREIGN = {
+    "kl_weight: os.system": "names 'os.system' under 'kl_weight'",
+    "data: {class_path: os.system}": "names 'os.system' under 'class_path'",
+    "optimizer: {class_path: my.Adam}": "names 'my.Adam' under 'class_path'",
+    "network: subprocess.Popen": "names 'subprocess.Popen' under 'network'",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), FOREIGN.items(), ids=FOREIGN.keys())
+def test_configuration_that_names_a_foreign_class_is_refused(line, message, capsys):
+    Path("foreign.yaml").write_text(line if line.startswith("data") else f"data: digits\n{line}")
+    assert main(["fit", "--config", "foreign.yaml"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+
+
+def test_run_that_names_a_foreign_dataset_is_refused(capsys):
+    assert main(QUICK) == 0
+    config = Path("runs/digits-1/config.yaml")
+    config.write_text(config.read_text().replace("ppvae.data.digits", "os.getcwd"))
+    for command in (["diagnose", "runs/digits-1"], ["fit", "--resume", "runs/digits-1"]):
+        assert main(command) == 2
+        assert "names 'os.getcwd'" in capsys.readouterr().err
+
+
+def test_epochs_are_counted_as_epochs(capsys):
+    assert main([*QUICK, "--epochs", "10", "--batch_size", "1000"]) == 0
+    assert capsys.readouterr().out.startswith("finished after 20 steps, 10 epochs; not compiled: ")
+
+
+def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagnostics, "evidence", interrupted)
+    assert main(QUICK) == 130
+    shown = capsys.readouterr()
+    assert shown.out.endswith("runs/digits-1\n")
+    assert "interrupted while measuring; the pair is kept" in shown.err
+    assert ppvae.load("runs/digits-1")
+
+
+def test_configuration_keeps_the_step_of_the_switch(monkeypatch, capsys):
+    monkeypatch.setattr("ppvae.inference.training.generate", replay)
+    assert main([*QUICK, "--compile", "true"]) == 0
+    assert "finished after 24 steps, 2 epochs; compiled from step 2 on" in capsys.readouterr().out
+    assert yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())["compile"] == 2
+    assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
+    first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert main([*QUICK]) == 0
+    assert yaml.safe_load(Path("runs/digits-3/config.yaml").read_text())["compile"] is False
+
+
+def test_warning_of_what_cannot_be_compiled_is_one_line(capsys):
+    words = ["--compile", "true", "--optimizer", "Rprop", "--optimizer.lr", "0.001"]
+    assert main([*QUICK, *words]) == 0
+    shown = capsys.readouterr()
+    assert "; not compiled: Rprop has no compiled form" in shown.out and shown.err == ""
+
+
+DATA = {
+    "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
+    "colours --data.rows 200 --latent 2": "colours",
+    "factors --data.rows 200": "factors",
+    "numbers.csv --data.label 2 --data.standardize true": "numbers",
+    "ppvae.data.digits": "digits",
+}
+
+
+@pytest.mark.parametrize(("words", "name"), DATA.items(), ids=DATA.keys())
+def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
+    rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
+    Path("numbers.csv").write_text(rows)
+    assert main(["fit", *words.split(), "--steps", "3", "--draws", "5"]) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[-1] == f"runs/{name}-1"
+    assert main(["diagnose", f"runs/{name}-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() == first[1:]
+    assert main(["sample", f"runs/{name}-1", "-n", "250"]) == 0
+    samples = np.load(f"runs/{name}-1/samples.npy")
+    assert samples.shape[0] == 250 and np.isfinite(samples).all()
+
+
+def test_standardisation_is_remembered_when_the_file_changes(capsys):
+    table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32)
+    np.save("x.npy", table)
+    assert (
+        main(["fit", "x.npy", "--data.standardize", "true", "--steps", "2", "--draws", "5"]) == 0
+    )
+    shown = capsys.readouterr().out.splitlines()
+    np.save("x.npy", np.concatenate([table[:50], table[50:]]))
+    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() == shown[1:]
+    np.save("x.npy", table * 10)
+    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert capsys.readouterr().out.splitlines() != shown[1:]  # ten times as far out, not the same
+    Path("runs/x-1/standardization.json").write_text("{}")
+    assert main(["diagnose", "runs/x-1"]) == 2
+    assert "does not fit the data of the run: 'loc'" in capsys.readouterr().err
+
+
+def test_resumed_run_equals_the_whole_one(capsys, monkeypatch):
+    whole = [*QUICK, "--epochs", "4", "--patience", "9"]
+    assert main([*whole, "--folder", "whole"]) == 0
+
+    class Killed(BaseException):
+        pass
+
+    class Bomb:
+        def __init__(self):
+            self.left = 30
+
+        def __call__(self, step):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+            return 1.0
+
+    fit = ppvae.inference.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ppvae.inference, "fit", lambda *a, **k: fit(*a, **{**k, "kl_weight": Bomb()})
+        )
+        with pytest.raises(Killed):
+            main([*whole, "--folder", "cut", "--checkpoint_seconds", "0"])
+    assert len(Path("cut/metrics.jsonl").read_text().splitlines()) == 2
+    with open("cut/metrics.jsonl", "a") as file:
+        file.write('{"step": 36, "half a li')
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    metrics = [
+        [
+            {name: value for name, value in json.loads(line).items() if name != "seconds"}
+            for line in Path(f"{folder}/metrics.jsonl").read_text().splitlines()
+        ]
+        for folder in ("whole", "cut")
+    ]
+    assert metrics[0] == metrics[1]
+    assert main(["fit", "--resume", "cut", "--epochs", "5"]) == 0
+    assert "after 60 steps, 5 epochs" in capsys.readouterr().out
+
+
+def test_run_without_a_checkpoint_is_resumed_from_its_start():
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    Path("cut").mkdir()
+    Path("cut/config.yaml").write_text(Path("whole/config.yaml").read_text())
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_resumed_run_that_is_refused_stays(capsys):
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    Path("cut").mkdir()
+    Path("cut/config.yaml").write_text(Path("whole/config.yaml").read_text())
+    assert main(["fit", "--resume", "cut", "--batch_size", "99999"]) == 2
+    assert Path("cut/config.yaml").exists()
+
+
+def test_options_of_a_dataset_are_told(capsys):
+    assert main(["fit", "--data.help", "mnist"]) == 0
+    assert "--data.binarized" in capsys.readouterr().out
+
+
+def test_diverged_training_keeps_its_run(capsys):
+    assert main([*QUICK, "--optimizer.lr", "1e30"]) == 1
+    shown = capsys.readouterr()
+    assert "at site 'z'" in shown.err and shown.err.count("\n") == 1
+    assert "diverged after" in shown.out and shown.out.endswith("runs/digits-1\n")
+    assert all(t.isfinite().all() for t in load_file("runs/digits-1/pair.safetensors").values())
+
+
+WRONG = {
+    "": "one of {fit,diagnose,sample}",
+    "fit": "arguments are required: data",
+    "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
+    "fit digits --latnt 3": "unrecognized arguments: --latnt 3",
+    "fit digits --lat 3": "unrecognized arguments: --lat 3",
+    "fit digits --latent x": "--latent: expected a value of type int, got x",
+    "fit digits --latent 0": "latent must be at least 1, got 0",
+    "fit digits --epochs 1.5": "--epochs: expected a value of type int, got 1.5",
+    "fit digits --epochs -3": "epochs must be at least 1, got -3",
+    "fit digits --epochs 3 --steps 3": "pass epochs or steps, not both",
+    "fit digits --batch_size 100000": "between 1 and the 1439 rows of the data, got 100000",
+    "fit digits --likelihood Binomal": "--likelihood: no class named Binomal fits here",
+    "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
+    "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
+    "fit digits --likelihood GreyBernoulli": "outside the support of GreyBernoulli",
+    "fit digits --prior StudentT --pseudo_inputs 3": "pass them or a prior, not both",
+    "fit digits --pseudo_inputs 0": "between 1 and the 1439 training data, got 0",
+    "fit digits --prior ConditionalNormal": "needs network to be a module from conditions",
+    "fit digits --optimizer Adan": "--optimizer: no class named Adan fits here",
+    "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
+    "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
+    "fit digits --network.width x": "--network.width: expected a value of type int, got x",
+    "fit digits --network.width 0": "ResidualMLP needs positive layer sizes and depth",
+    "fit digits --network MLP --network.hidden [0]": "positive layer sizes, got [10, 0, 64]",
+    "fit digits --kl_weight -1": "kl_weight is -1.0; expected a finite number of at least 0",
+    "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
+    "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",
+    "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
+    "fit digits --config nowhere.yaml": "--config: File does not exist",
+    "fit digits --device nowhere": "device 'nowhere' cannot be used",
+    "fit digits --compile maybe": "--compile: ",
+    "fit digits --compile -1": "compile must be at least 0, got -1",
+    "fit digits --patience 0": "EarlyStopping needs patience >= 1",
+    "fit digits --draws 0": "draws must be at least 1, got 0",
+    "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",
+    "fit digits --folder .": "exists; choose another --folder",
+    "fit digits --folder /dev/null/run": "/dev/null",
+    "fit digits --data.sed 3": "--data: ",
+    "fit segments --data.noise -1": "segments needs noise to be a finite number of at least 0",
+    "fit segments --data.noise loud": "--data.noise: expected a value of type float, got loud",
+    "fit segments --data.lengths [9]": "segments needs lengths in (0, 5]",
+    "fit mnist --data.folder nowhere": "nowhere is no folder",
+    "fit nowhere.npy": "nowhere.npy: No such file or directory",
+    "fit nowhere.csv": "nowhere.csv: No such file or directory",
+    "fit os.getcwd": "--data: ",
+    "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
+    "fit --resume nowhere": "nowhere is not the folder of a run",
+    "fit --resume .": ". holds no config.yaml to resume from",
+    "fit --data.help nowhere": "there is no dataset 'nowhere'",
+    "sample": "arguments are required: run",
+    "sample nowhere": "nowhere is not the folder of a run",
+    "sample nowhere -n x": "--n: expected a value of type int, got x",
+    "diagnose": "arguments are required: run",
+    "diagnose nowhere": "nowhere is not the folder of a run",
+    "diagnose .": "config.yaml: No such file or directory",
+    "diagnose . --split tests": "'validation', 'test', got tests",
+    "--bogus": "unrecognized arguments: --bogus",
+}
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG.items(), ids=WRONG.keys())
+def test_wrong_use_is_one_sentence_and_exit_code_2(words, message, capsys):
+    assert main(words.split()) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("ppvae: error: ")
+    assert shown.err.count("\n") == 1
+    assert len(shown.err) < 300
+    assert message in shown.err
+    assert not list(Path(".").iterdir()) or list(Path("runs").iterdir()) == []
+
+
+DAMAGED = {
+    "config.yaml": (b"data: [", "config.yaml is damaged"),
+    "config.yaml of another kind": (b"- 1", "config.yaml is damaged: it names no dataset"),
+    "config.yaml of other data": (b"data: nowhere", "there is no dataset 'nowhere'"),
+    "pair.json": (b'{"pair": ', "pair.json is damaged"),
+    "pair.json of text": (b"\xff\xfe", "pair.json is damaged"),
+    "pair.json with a list": (b"[]", "pair.json is damaged: expected an object"),
+    "pair.json with a foreign class": (
+        b'{"pair": {"class": "os.system", "arguments": {"command": "touch hacked"}}}',
+        "neither of ppvae nor of torch.nn",
+    ),
+    "pair.json with a function": (
+        b'{"pair": {"class": "torch.nn.functional.relu", "arguments": {}}}',
+        "which is no nn.Module",
+    ),
+    "pair.json with an import": (
+        b'{"pair": {"class": "ppvae.inference.persistence.files.os", "arguments": {}}}',
+        "which is no nn.Module",
+    ),
+    "pair.json with an unknown class": (
+        b'{"pair": {"class": "ppvae.pairs.vae.VEA", "arguments": {}}}',
+        "does not describe a pair",
+    ),
+    "pair.json with unknown arguments": (
+        b'{"pair": {"class": "ppvae.networks.MLP", "arguments": {"depth": 3}}}',
+        "does not describe a pair",
+    ),
+    "pair.json of another pair": (
+        b'{"pair": {"class": "torch.nn.Linear", "arguments": {"in_features": 2, '
+        b'"out_features": 2, "bias": true}}}',
+        "belongs to another pair",
+    ),
+    "pair.safetensors": (b"\x10\x00", "pair.safetensors is damaged"),
+    "pair.safetensors cut": (None, "pair.safetensors is damaged"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main([*QUICK, "--folder", str(folder)]) == 0
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(("name", "case"), DAMAGED.items(), ids=DAMAGED.keys())
+def test_damaged_run_is_one_sentence_and_runs_nothing(name, case, trained, capsys):
+    content, message = case
+    Path("run").mkdir()
+    for file, original in trained.items():
+        (Path("run") / file).write_bytes(original)
+    target = Path("run") / name.split()[0]
+    target.write_bytes(trained[target.name][:-10] if content is None else content)
+    capsys.readouterr()
+    assert main(["diagnose", "run"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+    assert not Path("hacked").exists()
+
+
+def limited(words, size):
+    """Run the program where no file may grow past `size` bytes: the system refuses the write."""
+    program = Path(sys.executable).parent / "ppvae"
+    return subprocess.run(
+        [program, *words],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+FULL = {
+    "configuration": (100, "run/config.yaml: File too large"),
+    "checkpoint": (20_000, "run/checkpoint-1.safetensors: File too large"),
+}
+
+
+@pytest.mark.parametrize(("size", "message"), FULL.values(), ids=FULL.keys())
+def test_write_that_the_system_refuses_is_one_sentence(size, message):
+    words = [*QUICK, "--folder", "run", "--checkpoint_seconds", "0"]
+    refused = limited(words, size)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert message in refused.stderr and refused.stderr.count("\n") == 1
+    assert not list(Path(".").iterdir())  # nothing half-written, nor a run that never began
+
+
+def test_full_disk_keeps_the_run(capsys, monkeypatch):
+    """The disk fills up while the second checkpoint is written; room is made; the run goes on."""
+    assert main([*QUICK, "--folder", "whole"]) == 0
+    fsync, left = os.fsync, [6]  # configuration 2, a checkpoint's two files and folders 4
+
+    def full(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main([*QUICK, "--folder", "cut", "--checkpoint_seconds", "0"]) == 2
+    shown = capsys.readouterr()
+    assert "No space left on device" in shown.err and shown.err.count("\n") == 1
+    assert "go on with `ppvae fit --resume cut`" in shown.err
+    assert not list(Path("cut").glob(".*"))
+    assert main(["fit", "--resume", "cut"]) == 0
+    first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="only Linux has this folder")
+def test_unwritable_folder_is_one_sentence(capsys):
+    # Not even root may write there, unlike in a folder whose permissions say so.
+    assert main([*QUICK, "--folder", "/sys/kernel/run"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("ppvae: error: /sys/kernel/run: ") and shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_program_itself():
+    program = Path(sys.executable).parent / "ppvae"
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == f"ppvae {ppvae.__version__}"
+    wrong = subprocess.run([program, "fit", "nowhere"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "diagnose"])
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "draws per datapoint" in shown

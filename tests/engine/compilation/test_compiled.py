@@ -1,0 +1,319 @@
+"""Objectives as graphs say what the objectives themselves say, and know what they cannot."""
+
+import math
+import random
+import warnings
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import SVI, Trace_ELBO
+
+from ppvae.engine.compilation import replay
+from ppvae.engine.parameters import Collector
+from ppvae.inference import Compiled, JointOptim
+from ppvae.inference.objectives.compiled import relative_error
+from tests.engine.compilation.pairs import GRAPHS, Normalised, Plain, Tempered, bits
+
+ROWS = 20
+
+
+def run(objective, pair, x, seed=0):
+    """Return loss and gradients by name, of one call under a seed."""
+    torch.manual_seed(seed)
+    with Collector() as collector:
+        loss = objective.loss_and_grads(pair.model, pair.guide, x)
+    parameters = collector.unique()
+    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    for parameter in parameters.values():
+        parameter.grad = None
+    return loss, gradients
+
+
+def warmed(objective, pair, draw):
+    """Call an objective as often as its graph needs to be taken, on data of its own."""
+    model, guide = pair.model, pair.guide
+
+    class Held:  # `Compiled` knows programs by identity, and a VAE makes new ones when asked
+        pass
+
+    held = Held()
+    held.model, held.guide = model, guide
+    for seed in range(2):
+        run(objective, held, draw(ROWS), seed)
+    return held
+
+
+@pytest.mark.parametrize(("build", "objective", "draw"), GRAPHS.values(), ids=GRAPHS.keys())
+def test_replayed_graph_is_the_objective_exactly(build, objective, draw):
+    pair, compiled = build(), Compiled(objective(), generator=replay)
+    held = warmed(compiled, pair, draw)
+    x = draw(ROWS)
+    buffers = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
+    loss, gradients = run(compiled.elbo, held, x, seed=7)
+    after = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
+    for buffer, value in zip(getattr(pair, "buffers", list)(), buffers, strict=True):
+        buffer.copy_(value)
+    state = torch.get_rng_state()
+    graph_loss, graph_gradients = run(compiled, held, x, seed=7)
+    assert [call.run is not None for call in compiled._calls.values()] == [True]
+    assert torch.equal(torch.get_rng_state(), state)  # it drew as many numbers
+    assert graph_loss == pytest.approx(loss, rel=1e-7)
+    assert gradients.keys() == graph_gradients.keys() and gradients
+    if "particles" in str(objective) or "Renyi" in str(objective):
+        error = relative_error(list(graph_gradients.values()), list(gradients.values()))
+        assert error < 1e-6  # several backward passes add up in another order
+    else:
+        for name, gradient in gradients.items():
+            assert torch.equal(graph_gradients[name], gradient), name
+    for buffer, value in zip(getattr(pair, "buffers", list)(), after, strict=True):
+        assert torch.equal(buffer, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "objective", "draw"), GRAPHS.values(), ids=GRAPHS.keys())
+def test_generated_code_is_the_objective_to_rounding(build, objective, draw):
+    pair, compiled = build(), Compiled(objective())
+    held = warmed(compiled, pair, draw)
+    x = draw(ROWS)
+    buffers = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
+    loss, gradients = run(compiled.elbo, held, x, seed=7)
+    for buffer, value in zip(getattr(pair, "buffers", list)(), buffers, strict=True):
+        buffer.copy_(value)
+    graph_loss, graph_gradients = run(compiled, held, x, seed=7)
+    assert [call.run is not None for call in compiled._calls.values()] == [True]
+    assert graph_loss == pytest.approx(loss, rel=1e-5)
+    error = relative_error([graph_gradients[name] for name in gradients], list(gradients.values()))
+    assert error < (1e-4 if "Renyi" in str(objective) else 1e-5)
+
+
+def trained(objective, pair, steps=5, optim=None):
+    torch.manual_seed(0)
+    optim = optim or JointOptim(torch.optim.Adam)
+    svi = SVI(pair.model, pair.guide, optim, objective)
+    losses = [svi.step(bits(ROWS)) for _ in range(steps)]
+    return losses, {name: value.detach().clone() for name, value in pair.state_dict().items()}
+
+
+@pytest.mark.parametrize("build", [Plain, Normalised, Tempered])
+def test_svi_of_a_graph_is_svi(build):
+    reached = []
+    for wrap in (lambda elbo: elbo, lambda elbo: Compiled(elbo, generator=replay)):
+        with pyro.get_param_store().scope():
+            torch.manual_seed(0)
+            reached.append(trained(wrap(Trace_ELBO()), build(), steps=6))
+    (losses, state), (graph_losses, graph_state) = reached
+    assert graph_losses == pytest.approx(losses, rel=1e-7)
+    assert all(torch.equal(state[name], graph_state[name]) for name in state)
+
+
+def test_optimizers_of_pyro_see_the_parameters():
+    optim, pair = pyro.optim.Adam({"lr": 0.01}), Plain()
+    before = pair.encoder[0].weight.detach().clone()
+    losses, _ = trained(Compiled(Trace_ELBO(), generator=replay), pair, optim=optim)
+    assert len(optim.optim_objs) == 8 and losses[0] != losses[1]
+    assert not torch.equal(pair.encoder[0].weight, before)
+
+
+def test_evaluation_is_a_graph_too():
+    pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
+    svi = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), compiled)
+    plain = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), Trace_ELBO())
+    x = bits(ROWS)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        loss = svi.evaluate_loss(x)
+        torch.manual_seed(seed)
+        assert loss == pytest.approx(plain.evaluate_loss(x), rel=1e-7)
+
+
+def runs_of(compiled):
+    return sum(call.run is not None for call in compiled._calls.values())
+
+
+def test_a_tensor_may_change_and_a_number_makes_another_graph():
+    pair, compiled = Tempered(), Compiled(Trace_ELBO(), generator=replay)
+    held = warmed(compiled, pair, bits)
+    x = bits(ROWS)
+    for beta in (0.1, 1.0, 3.0):
+        pair.beta.fill_(beta)
+        loss, gradients = run(compiled, held, x, seed=3)
+        expected, theirs = run(compiled.elbo, held, x, seed=3)
+        assert loss == pytest.approx(expected, rel=1e-7)
+        assert all(torch.equal(gradients[name], theirs[name]) for name in theirs)
+    assert runs_of(compiled) == len(compiled._calls) == 1
+    pair.beta = torch.tensor(0.7)  # another tensor in its place
+    warmed(compiled, held, bits)
+    assert run(compiled, held, x, seed=3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+    assert runs_of(compiled) == 2
+
+
+def test_tensors_replaced_again_and_again_are_never_mistaken():
+    pair, compiled = Tempered(), Compiled(Trace_ELBO(), generator=replay)
+    held, x = warmed(compiled, pair, bits), bits(ROWS)
+    for beta in (0.2, 0.9, 1.7, 0.4):
+        pair.beta = torch.tensor(beta)  # the one before is let go, and its id may come again
+        warmed(compiled, held, bits)
+        loss, expected = run(compiled, held, x, 3)[0], run(compiled.elbo, held, x, 3)[0]
+        assert loss == pytest.approx(expected, rel=1e-7)
+
+
+def test_training_and_evaluation_mode_are_two_graphs():
+    pair, compiled = Normalised(), Compiled(Trace_ELBO(), generator=replay)
+    held = warmed(compiled, pair, bits)
+    pair.eval()
+    warmed(compiled, held, bits)
+    x = bits(ROWS)
+    assert run(compiled, held, x, 3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+    assert runs_of(compiled) == 2
+    buffers = [buffer.clone() for buffer in pair.buffers()]
+    run(compiled, held, x)
+    assert all(torch.equal(b, c) for b, c in zip(pair.buffers(), buffers, strict=True))
+
+
+def test_smaller_batch_has_a_graph_of_its_own():
+    pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
+    held = warmed(compiled, pair, bits)
+    for rows in (7, 7, 7, ROWS):
+        x = bits(rows)
+        assert run(compiled, held, x, 3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+    assert runs_of(compiled) == 2
+
+
+def test_too_many_ways_are_not_followed():
+    pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
+    svi = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), compiled)
+    with pytest.warns(RuntimeWarning, match="called in more than 16 different ways") as told:
+        for rows in [*range(1, 20), *range(1, 20)]:
+            svi.step(bits(rows))
+    assert len(told) == 1
+
+
+def test_named_arguments_and_nested_ones():
+    class Named(Plain):
+        def model(self, batch, scale=1.0):
+            with pyro.poutine.scale(scale=scale):
+                super().model(batch["x"])
+
+        def guide(self, batch, scale=1.0):
+            with pyro.poutine.scale(scale=scale):
+                super().guide(batch["x"])
+
+    pair, compiled = Named(), Compiled(Trace_ELBO(), generator=replay)
+    svi = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), compiled)
+    plain = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), Trace_ELBO())
+    for scale in (1.0, 2.0, 1.0, 2.0, 1.0, 2.0):
+        batch = {"x": bits(ROWS)}
+        torch.manual_seed(0)
+        loss = svi.evaluate_loss(batch, scale=scale)
+        torch.manual_seed(0)
+        assert loss == pytest.approx(plain.evaluate_loss(batch, scale=scale), rel=1e-7)
+    assert runs_of(compiled) == 2
+
+
+class Angles(Plain):
+    def model(self, x):
+        self.announce()
+        with pyro.plate("data", len(x)):
+            angle = pyro.sample("angle", dist.VonMises(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(angle.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        self.announce()
+        with pyro.plate("data", len(x)):
+            loc, raw = self.encoder(x).chunk(2, -1)
+            pyro.sample("angle", dist.VonMises(loc[:, 0], raw[:, 0].exp()))
+
+
+def test_rejection_sampler_is_refused_by_its_site_once():
+    reached = []
+    for wrap in (lambda elbo: elbo, lambda elbo: Compiled(elbo, generator=replay)):
+        with pyro.get_param_store().scope(), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            torch.manual_seed(0)
+            reached.append(trained(wrap(Trace_ELBO()), Angles()))
+    (message,) = [str(warning.message) for warning in told]
+    assert message.startswith("Trace_ELBO runs uncompiled: site 'angle': Python reads a tensor's")
+    assert reached[0][0] == reached[1][0]
+    assert all(torch.equal(reached[0][1][name], reached[1][1][name]) for name in reached[0][1])
+
+
+class Restless(Plain):
+    """Python of its own with effects from run to run."""
+
+    def guide(self, x):
+        scale = 1.0 if self.calls % 2 else 2.0
+        object.__setattr__(self, "_calls", self._calls + 1)
+        self.announce()
+        with pyro.plate("data", len(x)), pyro.poutine.scale(scale=scale):
+            pyro.sample("z", self.posterior(x))
+
+    _calls = 0
+
+    @property
+    def calls(self):
+        return self._calls
+
+
+def test_graph_that_says_something_else_is_not_used():
+    with pytest.warns(RuntimeWarning, match="compiled, its loss would be"):
+        trained(Compiled(Trace_ELBO(), generator=replay), Restless())
+
+
+class Stochastic(Plain):
+    def guide(self, x):
+        random.random()
+        super().guide(x)
+
+
+def test_random_numbers_of_python_are_refused_and_given_back():
+    random.seed(1)
+    with pytest.warns(RuntimeWarning, match="draws random numbers from Python or NumPy"):
+        trained(Compiled(Trace_ELBO(), generator=replay), Stochastic(), steps=3)
+    after = random.random()
+    random.seed(1)
+    for _ in range(3):
+        random.random()
+    assert random.random() == after
+
+
+def test_private_generator_is_refused():
+    class Private(Plain):
+        generator = torch.Generator().manual_seed(0)
+
+        def guide(self, x):
+            torch.rand(3, generator=self.generator)
+            super().guide(x)
+
+    with pytest.warns(RuntimeWarning, match="draws from a generator of its own"):
+        trained(Compiled(Trace_ELBO(), generator=replay), Private(), steps=3)
+
+
+def test_data_outside_the_support_raise_as_they_always_did():
+    pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
+    held = warmed(compiled, pair, bits)
+    x = bits(ROWS)
+    x[3] = 0.5
+    with pytest.raises(ValueError, match="to be within the support"):
+        compiled.loss_and_grads(held.model, held.guide, x)
+
+
+def test_only_objectives_are_wrapped():
+    with pytest.raises(TypeError, match="needs a pyro.infer.ELBO such as .*, got int"):
+        Compiled(3)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_graph_runs_operation_by_operation(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch._inductor import config
+    compiled = Compiled(Trace_ELBO())
+    with (
+        config.patch({"cpp.cxx": (None, str(tmp_path / "none"))}),
+        pytest.warns(RuntimeWarning, match="no code could be generated: .*[Cc]ompiler"),
+    ):
+        losses, _ = trained(compiled, Plain(), steps=4)
+    assert all(math.isfinite(loss) for loss in losses) and runs_of(compiled) == 1

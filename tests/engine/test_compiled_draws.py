@@ -1,0 +1,89 @@
+"""Draws as compiled code are the draws that they would be without."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppvae import diagnostics
+from ppvae.engine import compiled_draws
+from ppvae.engine.compilation import Refused, Replay, replay
+from tests import strangers
+from tests.linear_gaussian import LinearGaussian
+
+MEMORY = 2**16  # many chunks
+
+
+def pairs():
+    torch.manual_seed(0)
+    linear = LinearGaussian.random(0)
+    return {
+        "VAE": (linear.pair(), linear.draw(40, seed=1)),
+        "bottom-up": (strangers.TwoLatents(), torch.randn(40)),
+        "top-down": (strangers.TopDown(), torch.randn(40)),
+        "inner plate": (strangers.PlateNotRightmost(), torch.randn(40, 3)),
+        "masked": (strangers.MaskedLoop(), (torch.randn(40, 3), torch.rand(40, 3) < 0.5)),
+        "summed out": (strangers.Marginalised(), torch.randn(40)),
+    }
+
+
+NAMES = ("VAE", "bottom-up", "top-down", "inner plate", "masked", "summed out")
+
+
+@pytest.fixture(autouse=True)
+def worth_it(monkeypatch, request):
+    monkeypatch.setattr(compiled_draws, "_WORTH", 0.0)
+    if "slow" not in request.keywords:
+        monkeypatch.setattr(compiled_draws, "generate", replay)
+
+
+def both(pair, x, monkeypatch, draws=100):
+    compiled, used = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY), []
+    run = compiled_draws.CompiledDraws._run
+
+    def counted(self, *args):
+        used.append(None)
+        return run(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled_draws.CompiledDraws, "_run", counted)
+        compiled = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled_draws, "_WORTH", 1e30)
+        plain = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY)
+    return compiled, plain, len(used)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_replayed_draws_are_the_draws_exactly(name, monkeypatch):
+    pair, x = pairs()[name]
+    compiled, plain, used = both(pair, x, monkeypatch)
+    assert used > 1
+    assert compiled.identical(plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_generated_draws_are_the_draws_to_rounding(name, monkeypatch):
+    pair, x = pairs()[name]
+    compiled, plain, used = both(pair, x, monkeypatch)
+    assert used > 1
+    for variable in plain.data_vars:
+        np.testing.assert_allclose(compiled[variable], plain[variable], rtol=1e-3, atol=1e-4)
+
+
+class Wrong(Replay):
+    def result(self):
+        module = self.graph.module
+        return lambda inputs: [output + 0.01 for output in module(*inputs)]
+
+
+def fails(graph, inputs):
+    raise Refused("no code could be generated")
+
+
+@pytest.mark.parametrize("generator", [lambda graph, inputs: Wrong(graph), fails])
+def test_code_that_is_wrong_or_missing_is_not_used(generator, monkeypatch):
+    monkeypatch.setattr(compiled_draws, "generate", generator)
+    pair, x = pairs()["VAE"]
+    compiled, plain, _ = both(pair, x, monkeypatch)
+    assert compiled.identical(plain)

@@ -1,0 +1,331 @@
+"""A training that was stopped anywhere and resumed equals one that never stopped, bit for bit."""
+
+import functools
+import json
+import random
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+from torch.distributions import constraints
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader, TensorDataset
+
+import ppvae
+from ppvae import likelihoods, networks, posteriors, priors
+from ppvae.inference import Checkpoints, EarlyStopping, LinearWarmup
+
+X = (torch.rand(90, 6, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+EVERY_STEP = 0.0
+
+
+class Killed(BaseException):
+    """Stops a training where no handler of its own is waiting."""
+
+
+def vae():
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 4))
+    return ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2, 6, hidden=[8])),
+        posteriors.DiagonalNormal(encoder),
+    )
+
+
+class InStore:
+    """A pair that is no module: its parameters live in Pyro's store."""
+
+    def model(self, x):
+        loadings = pyro.param("loadings", torch.full((1, 6), 0.3))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z @ loadings).to_event(1), obs=x)
+
+    def guide(self, x):
+        slope = pyro.param("slope", torch.zeros(6, 1))
+        scale = pyro.param("scale", torch.tensor(0.5), constraint=constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x @ slope, scale).to_event(1))
+
+
+class Killer:
+    """A KL weight that kills the training at a step."""
+
+    def __init__(self, step, weight=None):
+        self.step = step
+        self.weight = weight or (lambda step: 1.0)
+
+    def __call__(self, step):
+        if step == self.step:
+            raise Killed
+        return self.weight(step)
+
+
+def optimizer(cls, **options):
+    return functools.partial(cls, **options)
+
+
+def loader():
+    return DataLoader(TensorDataset(X), batch_size=16, shuffle=True)
+
+
+CASES = {
+    "Adam": dict(steps=47),
+    "epochs": dict(epochs=8),
+    "SGD": dict(epochs=8, optimizer=optimizer(torch.optim.SGD, lr=1e-3, momentum=0.9)),
+    "AdamW": dict(epochs=8, optimizer=optimizer(torch.optim.AdamW, lr=0.02)),
+    "RMSprop": dict(epochs=8, optimizer=optimizer(torch.optim.RMSprop, lr=0.01, centered=True)),
+    "Adamax": dict(epochs=8, optimizer=optimizer(torch.optim.Adamax, lr=0.01)),
+    "StepLR": dict(epochs=8, schedule=optimizer(lr_scheduler.StepLR, step_size=2)),
+    "MultiStepLR": dict(epochs=8, schedule=optimizer(lr_scheduler.MultiStepLR, milestones=[2, 5])),
+    "cosine": dict(epochs=8, schedule=optimizer(lr_scheduler.CosineAnnealingLR, T_max=8)),
+    "sequence": dict(
+        epochs=8,
+        schedule=lambda optim: lr_scheduler.SequentialLR(
+            optim,
+            [lr_scheduler.LinearLR(optim), lr_scheduler.ExponentialLR(optim, 0.5)],
+            milestones=[3],
+        ),
+    ),
+    "plateau": dict(
+        epochs=8, schedule=optimizer(lr_scheduler.ReduceLROnPlateau, patience=0, threshold=0.5)
+    ),
+    "early stopping": dict(epochs=60, optimizer=optimizer(torch.optim.Adam, lr=0.1), patience=2),
+    "warm-up": dict(epochs=8, weight=LinearWarmup(30)),
+    "clipped": dict(epochs=8, clip_norm=1.0),
+    "DataLoader": dict(epochs=8, data=loader),
+    "in Pyro's store": dict(epochs=8, pair=InStore),
+}
+
+
+def trained(case, tmp_path=None, killed_at=None, resume=None):
+    case = dict(case)
+    patience, weight = case.pop("patience", None), case.pop("weight", None)
+    pair = case.pop("pair", vae)()
+    data = case.pop("data", lambda: X)()
+    result = ppvae.fit(
+        pair,
+        data,
+        batch_size=16 if data is X else None,
+        validation=X[:40],
+        kl_weight=Killer(killed_at, weight),
+        callbacks=[] if patience is None else [EarlyStopping(patience)],
+        checkpoint=None if tmp_path is None else Checkpoints(tmp_path, seconds=EVERY_STEP),
+        resume=resume,
+        seed=4,
+        **case,
+    )
+    if isinstance(pair, nn.Module):
+        tensors = {name: value.clone() for name, value in pair.state_dict().items()}
+    else:
+        tensors = {n: v.detach().clone() for n, v in pyro.get_param_store().items()}
+        pyro.clear_param_store()
+    return result, tensors
+
+
+def assert_same(first, second):
+    (result, tensors), (other, others) = first, second
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    assert result.history.drop_vars("seconds").identical(other.history.drop_vars("seconds"))
+    assert (result.steps, result.reason) == (other.steps, other.reason)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_resumed_training_equals_the_uninterrupted_one(name, tmp_path):
+    case = CASES[name]
+    whole = trained(case)
+    # The twelfth step ends an epoch, where an evaluation follows.
+    moments = sorted({12, *random.Random(name).sample(range(1, whole[0].steps), 2)})
+    resume = None
+    for moment in moments:
+        with pytest.raises(Killed):
+            trained(case, tmp_path, killed_at=moment, resume=resume)
+        pyro.clear_param_store()
+        torch.rand(7), np.random.rand(3), random.random()  # another process has another state
+        resume = tmp_path
+    assert_same(trained(case, tmp_path, resume=tmp_path), whole)
+
+
+def test_checkpoints_change_nothing(tmp_path):
+    assert_same(trained(CASES["Adam"], tmp_path), trained(CASES["Adam"]))
+
+
+def test_finished_training_has_nothing_left_to_do(tmp_path):
+    whole = trained(CASES["early stopping"], tmp_path)
+    assert whole[0].reason == "stopped"
+    assert_same(trained(CASES["early stopping"], resume=tmp_path), whole)
+
+
+def test_more_steps_go_on_where_fewer_ended(tmp_path):
+    trained({"steps": 20}, tmp_path)
+    _, tensors = trained({"steps": 47}, resume=tmp_path)
+    _, expected = trained({"steps": 47})
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
+
+
+def test_folder_holds_one_whole_checkpoint(tmp_path):
+    (tmp_path / ".checkpoint-3.safetensors.abc").write_bytes(b"left by a killed process")
+    trained(CASES["Adam"], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-47.safetensors",
+        "checkpoint.json",
+    ]
+
+
+def test_kill_between_the_two_files_of_a_checkpoint_leaves_the_one_before(tmp_path, monkeypatch):
+    from ppvae.inference.persistence import checkpoints
+
+    whole = trained(CASES["Adam"])
+    written = []
+
+    def killed(path, content):
+        if len(written) == 9:
+            raise Killed
+        written.append(path)
+        write_json(path, content)
+
+    write_json = checkpoints.write_json
+    monkeypatch.setattr(checkpoints, "write_json", killed)
+    with pytest.raises(Killed):
+        trained(CASES["Adam"], tmp_path)
+    monkeypatch.undo()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint-9.safetensors",
+        "checkpoint-10.safetensors",
+        "checkpoint.json",
+    }
+    assert_same(trained(CASES["Adam"], tmp_path, resume=tmp_path), whole)
+
+
+def test_checkpoint_is_written_when_it_is_time(tmp_path, monkeypatch):
+    trained({"steps": 5})
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    checkpoints = Checkpoints(tmp_path, seconds=30)
+    assert not checkpoints.due
+    now[0] = 30.0
+    assert checkpoints.due
+    checkpoints.write(1, {"step": 1})
+    assert not checkpoints.due and checkpoints.exists
+    assert checkpoints.read() == {"step": 1}
+
+
+def test_diverged_training_returns_to_good_weights_after_a_resume(tmp_path):
+    with pytest.raises(Killed):
+        trained({"steps": 47}, tmp_path, killed_at=20)
+    pair = vae()
+    with pytest.raises(ppvae.inference.Diverged):
+        ppvae.fit(
+            pair,
+            X,
+            batch_size=16,
+            validation=X[:40],
+            kl_weight=lambda step: 1e300 if step > 21 else 1.0,
+            resume=tmp_path,
+            steps=47,
+            seed=4,
+        )
+    assert all(torch.isfinite(tensor).all() for tensor in pair.state_dict().values())
+
+
+REFUSED = {
+    "another seed": (dict(seed=5), "another training, with seed 4, not 5"),
+    "another batch size": (dict(batch_size=30), "with steps an epoch 6, not 3"),
+    "other data": (dict(data=X[:80]), "with rows of data 90, not 80"),
+    "another optimizer": (dict(optimizer=torch.optim.Adamax), "with optimizer Adam, not Adamax"),
+    "another schedule": (
+        dict(schedule=lambda optim: lr_scheduler.StepLR(optim, 2)),
+        "with schedule NoneType, not StepLR",
+    ),
+    "other callbacks": (dict(callbacks=[EarlyStopping()]), "with number of callbacks 0, not 1"),
+    "another pair": (
+        dict(pair=ppvae.VAE(
+            priors.StandardNormal(2),
+            likelihoods.Bernoulli(nn.Linear(2, 6)),
+            posteriors.DiagonalNormal(nn.Linear(6, 4)),
+        )),
+        "another training, with parameters",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    ppvae.fit(vae(), X, batch_size=16, steps=3, seed=4, checkpoint=folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(checkpoint, tmp_path):
+    for name, content in checkpoint.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_checkpoint_of_another_training_is_refused(change, message, folder):
+    arguments = dict(pair=vae(), data=X, batch_size=16, steps=9, seed=4) | change
+    pair, data = arguments.pop("pair"), arguments.pop("data")
+    before = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        ppvae.fit(pair, data, resume=folder, **arguments)
+    assert all(torch.equal(before[name], tensor) for name, tensor in pair.state_dict().items())
+
+
+def damaged(name, change):
+    def damage(folder):
+        path = folder / name
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
+DAMAGED = {
+    "state cut": (damaged("checkpoint.json", lambda b: b[:-20]), "checkpoint.json is damaged"),
+    "state of another kind": (damaged("checkpoint.json", lambda b: b"[]"), "expected an object"),
+    "state without tensors": (
+        damaged("checkpoint.json", lambda b: b.replace(b"weights/", b"w/")),
+        "checkpoint.json is damaged: it lacks",
+    ),
+    "tensors cut": (
+        damaged("checkpoint-3.safetensors", lambda b: b[:-20]),
+        "checkpoint-3.safetensors is damaged",
+    ),
+    "state without a part": (
+        damaged("checkpoint.json", lambda b: b.replace(b'"records"', b'"recrods"')),
+        "does not fit this training: 'records'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_checkpoint_is_refused_by_name(damage, message, folder):
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
+
+
+def test_state_names_no_file_outside_its_folder(folder):
+    state = json.loads((folder / "checkpoint.json").read_text())
+    state["tensors"] = "../../elsewhere.safetensors"
+    (folder / "checkpoint.json").write_text(json.dumps(state))
+    with pytest.raises(FileNotFoundError) as error:
+        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
+    assert error.value.filename == str(folder / "elsewhere.safetensors")
+
+
+def test_what_has_no_state_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no checkpoint.json to resume from"):
+        ppvae.fit(vae(), X, steps=3, resume=tmp_path)
+    with pytest.raises(ValueError, match="checkpoints need a torch optimizer"):
+        ppvae.fit(vae(), X, steps=3, optimizer=pyro.optim.Adam({}), checkpoint=tmp_path)
+    with pytest.raises(TypeError, match=r"cannot be saved: callbacks/0/why is a function"):
+        Checkpoints(tmp_path).write(1, {"callbacks": [{"why": len.__call__.__init__ and vae}]})
+    with pytest.raises(ValueError, match="seconds of at least 0, got -1"):
+        Checkpoints(tmp_path, seconds=-1)
