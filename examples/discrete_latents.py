@@ -23,15 +23,15 @@ class Clusters(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.centres = nn.Parameter(2 * torch.randn(CLUSTERS, 2))
+        self.centers = nn.Parameter(2 * torch.randn(CLUSTERS, 2))
         self.encoder = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, CLUSTERS))
 
     def model(self, x: torch.Tensor) -> None:
-        """Draw a cluster, one-hot, and a point near its centre."""
+        """Draw a cluster, one-hot, and a point near its center."""
         pyro.module("clusters", self)
         with pyro.plate("data", len(x)):
             cluster = pyro.sample("cluster", dist.OneHotCategorical(x.new_ones(CLUSTERS)))
-            pyro.sample("x", dist.Normal(cluster @ self.centres, 0.5).to_event(1), obs=x)
+            pyro.sample("x", dist.Normal(cluster @ self.centers, 0.5).to_event(1), obs=x)
 
     def choice(self, x: torch.Tensor) -> dist.Distribution:
         """Return q(cluster | x)."""
@@ -93,7 +93,7 @@ def gradients(pair: Clusters, objective: ELBO, x: torch.Tensor, repeats: int) ->
 def scores(pair: Clusters, x: torch.Tensor) -> tuple[float, float]:
     """Return log P(X) and the ELBO in nats per datapoint, summed over all clusters."""
     with torch.no_grad():
-        likelihood = dist.Normal(pair.centres, 0.5).log_prob(x.unsqueeze(1)).sum(-1)
+        likelihood = dist.Normal(pair.centers, 0.5).log_prob(x.unsqueeze(1)).sum(-1)
         log_joint = likelihood - torch.tensor(float(CLUSTERS)).log()
         log_q = pair.encoder(x).log_softmax(-1)
         elbo = (log_q.exp() * (log_joint - log_q)).sum(-1)
@@ -103,8 +103,8 @@ def scores(pair: Clusters, x: torch.Tensor) -> tuple[float, float]:
 def main(epochs: int = 20, repeats: int = 100) -> None:
     """Train the same pair in each way; print what it reached, and its gradient's variance."""
     torch.manual_seed(0)
-    centres = torch.randn(CLUSTERS, 2).mul(2.5)[torch.randint(CLUSTERS, (2000,))]
-    x = centres + 0.5 * torch.randn(2000, 2)
+    centers = torch.randn(CLUSTERS, 2).mul(2.5)[torch.randint(CLUSTERS, (2000,))]
+    x = centers + 0.5 * torch.randn(2000, 2)
     start = Clusters().state_dict()
     rows = []
     for name, (kind, make) in WAYS.items():

@@ -29,8 +29,8 @@ OBJECTIVES: dict[str, Callable[[int], ELBO]] = {
     "ELBO, closed-form KL": lambda k: TraceMeanField_ELBO(k, **AT_ONCE),
     "ELBO, sticking the landing": StickingTheLanding_ELBO,
     "importance weighted": ImportanceWeighted_ELBO,
-    "importance weighted, doubly reparameterised": lambda k: ImportanceWeighted_ELBO(
-        k, doubly_reparameterised=True
+    "importance weighted, doubly reparameterized": lambda k: ImportanceWeighted_ELBO(
+        k, doubly_reparameterized=True
     ),
     "half of each (CIWAE)": lambda k: CombinedImportanceWeighted_ELBO(k, elbo_weight=0.5),
     "the guide's of 2 draws (PIWAE)": lambda k: PartiallyImportanceWeighted_ELBO(
@@ -79,7 +79,7 @@ def draw(table: pd.DataFrame, log_evidence: float, path: Path) -> None:
     )
     for ax, column, title in zip(axes, columns, titles, strict=True):
         for place, (name, rows) in enumerate(table.groupby("objective", sort=False)):
-            line = "o-" if place < 8 else "s--"  # there are ten colours
+            line = "o-" if place < 8 else "s--"  # there are ten colors
             ax.plot(rows["draws"], rows[column], line, markersize=3, linewidth=1, label=name)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")

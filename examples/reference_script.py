@@ -39,12 +39,12 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def build(features: int, hidden: int = 512, latent: int = 2) -> ppvae.VAE:
-    """Return the pair. Grey pixels scored as Bernoulli are no density: a pseudo-likelihood."""
+    """Return the pair. Gray pixels scored as Bernoulli are no density: a pseudo-likelihood."""
     decoder = nn.Sequential(linear(latent, hidden), nn.Tanh(), linear(hidden, features))
     encoder = nn.Sequential(linear(features, hidden), nn.Tanh())
     return ppvae.VAE(
         prior=priors.StandardNormal(latent),
-        likelihood=likelihoods.GreyBernoulli(decoder),
+        likelihood=likelihoods.GrayBernoulli(decoder),
         posterior=LogVarianceNormal(encoder, linear(hidden, latent), linear(hidden, latent)),
     )
 

@@ -60,7 +60,7 @@ def train(pair: ppvae.VAE, digits: data.Dataset, epochs: int, seed: int = 0) -> 
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw log P(X) with two standard errors, a row for each prior and a colour a posterior."""
+    """Draw log P(X) with two standard errors, a row for each prior and a color a posterior."""
     figure, axes = plt.subplots(figsize=(8.5, 3), layout="constrained")
     for place, (name, rows) in enumerate(table.groupby("posterior", sort=False)):
         heights = [list(PRIORS).index(prior) + 0.2 * (place - 1) for prior in rows["prior"]]

@@ -114,10 +114,10 @@ class LinearGaussian:
         precision = posterior.precision_matrix
         log_evidence = -self.marginal.entropy()
         at_offset = kl_divergence(self.guide(self.offset), posterior)
-        centred = at_offset - 0.5 * shift @ precision @ shift
+        centered = at_offset - 0.5 * shift @ precision @ shift
         quadratic = 0.5 * (
             torch.trace(precision @ difference @ covariance @ difference.T)
             + shift @ precision @ shift
         )
-        posterior_kl = centred + quadratic
+        posterior_kl = centered + quadratic
         return {"elbo": log_evidence - posterior_kl, "posterior_kl": posterior_kl}

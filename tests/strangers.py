@@ -94,7 +94,7 @@ class MaskedLoop:
         return torch.stack(rows)
 
 
-class Marginalised:
+class Marginalized:
     """k in {0, 1}, z | k ~ N(+-2, 1), x | z ~ N(z, 1); the guide knows no k."""
 
     weights = (0.3, 0.7)
@@ -127,7 +127,7 @@ class Marginalised:
         return mixture.log_prob(x)
 
 
-class SampledDiscrete(Marginalised):
+class SampledDiscrete(Marginalized):
     """The same, the guide drawing k too: exactly p(k|x) p(z|x, k)."""
 
     def guide(self, x):

@@ -167,11 +167,11 @@ def test_gradients_have_one_mean_and_ordered_variances():
         for column in range(step09_gradients.LATENT):
             assert near(average(gradients[:, column]), exact[column].item())
         variances.append(gradients.var(0))
-    score, baseline, reparameterised = variances
+    score, baseline, reparameterized = variances
     assert (score > 10 * baseline).all()
-    assert (baseline > 3 * reparameterised).all()
+    assert (baseline > 3 * reparameterized).all()
     assert step09_gradients.blocked() == (False, True)
-    for normal, expected in ((NonreparameterizedNormal, score), (dist.Normal, reparameterised)):
+    for normal, expected in ((NonreparameterizedNormal, score), (dist.Normal, reparameterized)):
         gradients = step09_gradients.gradients_in_pyro(500, normal)
         assert near(average(gradients[:, -1]), exact[-1].item())
         assert gradients[:, -1].var().item() == pytest.approx(expected[-1].item(), rel=0.5)

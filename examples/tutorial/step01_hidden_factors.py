@@ -41,14 +41,14 @@ def distinct(images: Tensor) -> int:
 def separation(images: Tensor, classes: Tensor) -> float:
     """Return how far the two nearest classes lie apart, in standard deviations within a class.
 
-    Both are measured along the line that joins the centres, medians, of the two classes.
+    Both are measured along the line that joins the centers, medians, of the two classes.
     """
     heaps = [images[classes == label] for label in classes.unique()]
     ratios = []
     for one, other in itertools.combinations(heaps, 2):
-        centres = one.median(0).values, other.median(0).values
-        line = centres[0] - centres[1]
-        along = torch.cat([(one - centres[0]) @ line, (other - centres[1]) @ line])
+        centers = one.median(0).values, other.median(0).values
+        line = centers[0] - centers[1]
+        along = torch.cat([(one - centers[0]) @ line, (other - centers[1]) @ line])
         ratios.append(line.dot(line) / along.std())
     return min(ratios).item()
 

@@ -7,7 +7,7 @@ normal. So the decoder is a function f and a noise:
 
 where f is a neural network with weights theta. If somebody tells us z along with X, learning
 theta is ordinary curve fitting: the logarithm of this normal is a squared distance. The data are
-the colours of a screen, whose red is exp(-|z| / 2), seen with noise 0.1.
+the colors of a screen, whose red is exp(-|z| / 2), seen with noise 0.1.
 """
 
 import math
@@ -26,8 +26,8 @@ NOISE = 0.1
 
 def screens(rows: int) -> tuple[Tensor, Tensor]:
     """Return the hidden factor and the red of screens, `(rows, 1)` each."""
-    colours = data.colours(rows, noise=NOISE)
-    return colours.factors["train"], colours.train[:, :1]
+    colors = data.colors(rows, noise=NOISE)
+    return colors.factors["train"], colors.train[:, :1]
 
 
 def learn(z: Tensor, x: Tensor, steps: int) -> likelihoods.Normal:

@@ -122,9 +122,9 @@ def warp_figure(w: Tensor) -> Figure:
         panel.set_ylabel("density")
         panel.set_ylim(0, 1.35 * density.max().item())
         panel.legend(frameon=False, loc="upper right")
-    for cloud, colour, label in ((w, "0.7", "w"), (ring(w), "black", "h(w)")):
+    for cloud, color, label in ((w, "0.7", "w"), (ring(w), "black", "h(w)")):
         across, up = cloud[:1500].T.tolist()
-        axes[2].plot(across, up, ".", color=colour, markersize=2, label=label)
+        axes[2].plot(across, up, ".", color=color, markersize=2, label=label)
     axes[2].set(aspect="equal", xlabel="first dimension", ylabel="second dimension")
     axes[2].set_title("N(0, I) bent into a ring")
     axes[2].legend(frameon=False, markerscale=5, loc="center left", bbox_to_anchor=(1, 0.5))

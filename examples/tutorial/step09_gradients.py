@@ -4,7 +4,7 @@ To climb the right side of (2) its gradient must pass the draw z ~ Q(z|X). A dra
 function of Q's parameters, so it blocks the gradient. There are two ways on:
 
     score function     f(z) * gradient of log Q(z|X),     z drawn and then fixed
-    reparameterised    gradient of f(loc + scale * e),    e ~ N(0, I) drawn instead
+    reparameterized    gradient of f(loc + scale * e),    e ~ N(0, I) drawn instead
 
 where f(z) = log P(X|z) + log P(z) - log Q(z|X). The first asks only how good each z was. The
 second moves the chance out of the way, and the gradient runs through f itself. Both have the same
@@ -29,7 +29,7 @@ from .measures import average
 LATENT = 10
 SCALE = 0.7
 X = torch.linspace(-2, 2, LATENT)
-WAYS = ("score function", "score function, baseline", "reparameterised")
+WAYS = ("score function", "score function, baseline", "reparameterized")
 
 
 def log_joint(z: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def gradients(draws: int, way: str) -> Tensor:
     """Return the gradient in loc that each draw gives on its own, `(draw, latent)`."""
     loc = torch.zeros(draws, LATENT, requires_grad=True)  # the same point, once a draw
     guide = dist.Normal(loc, SCALE).to_event(1)
-    if way == "reparameterised":
+    if way == "reparameterized":
         z = guide.rsample()
         target = log_joint(z) - guide.log_prob(z)
     else:
@@ -105,7 +105,7 @@ def show(folder: Path, size: float) -> dict[str, Tensor]:
     )
     page.say(
         """The same mean, but the variance decides how many draws a step of training needs. In
-        Pyro nothing has to be chosen: Trace_ELBO reparameterises where the guide's distribution
+        Pyro nothing has to be chosen: Trace_ELBO reparameterizes where the guide's distribution
         can (has_rsample) and falls back on the score function where it cannot, as for a discrete
         latent."""
     )
@@ -117,13 +117,13 @@ def diagram(measured: dict[str, Tensor]) -> Figure:
     """Draw how each way passes the draw, above the gradients that it gives."""
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.1))
-    sampled, reparameterised = (
+    sampled, reparameterized = (
         figure.add_subplot(grid[0, columns]) for columns in (slice(3), slice(3, 6))
     )
     flow(sampled, "z ~ N(loc, scale$^2$)", None)
-    flow(reparameterised, "z = loc + scale e", "e ~ N(0, I)")
+    flow(reparameterized, "z = loc + scale e", "e ~ N(0, I)")
     sampled.set_title("A draw blocks the gradient")
-    reparameterised.set_title("Reparameterised: the chance comes from outside")
+    reparameterized.set_title("Reparameterized: the chance comes from outside")
     for column, way in enumerate(WAYS):
         panel, values = figure.add_subplot(grid[1, 2 * column : 2 * column + 2]), measured[way]
         panel.hist(values[:, -1].tolist(), bins=160, range=(-100, 100), density=True, color="0.6")
@@ -141,8 +141,8 @@ def flow(axes: Axes, draw: str, chance: str | None) -> None:
     axes.set(xlim=(0, 10), ylim=(0, 4))
     axes.axis("off")
     for x, text in (0.5, "X"), (2.5, "encoder"), (5.5, draw), (8.7, "decoder"):
-        grey = "0.85" if text == draw and chance is None else "white"
-        box = {"boxstyle": "round,pad=0.5", "facecolor": grey, "edgecolor": "black"}
+        gray = "0.85" if text == draw and chance is None else "white"
+        box = {"boxstyle": "round,pad=0.5", "facecolor": gray, "edgecolor": "black"}
         axes.text(x, 2, text, ha="center", va="center", bbox=box)
     forward = {"arrowstyle": "->", "color": "black"}
     for start, end in ((0.9, 1.6), (3.4, 3.95), (7.05, 7.75)):

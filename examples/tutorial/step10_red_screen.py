@@ -1,7 +1,7 @@
 """The red screen: a posterior with two modes, and a guide that has one.
 
 A screen shows pure red at z = 0 and a deeper red the larger |z| is: red = exp(-|z|/2), seen with
-noise 0.02, z ~ N(0, 1). The colour tells |z| but not its sign, so P(z|X) has two equal modes. Here
+noise 0.02, z ~ N(0, 1). The color tells |z| but not its sign, so P(z|X) has two equal modes. Here
 the model is known and fixed, and only the guide is fitted: a normal, which has one mode. Climbing
 (2) it settles on one of the two and gives up the other: it believes one half of P(z|X) where it
 should believe all of it, so
@@ -61,20 +61,20 @@ def screen(posterior: posteriors.Posterior) -> ppvae.VAE:
 
 def fit_guide(steps: int) -> tuple[ppvae.VAE, Tensor]:
     """Fit a normal guide; return the pair, and held-out screens with |z| between 0.75 and 2.5."""
-    colours = data.colours(10_000, noise=NOISE)
+    colors = data.colors(10_000, noise=NOISE)
     torch.manual_seed(0)
     pair = screen(posteriors.DiagonalNormal(networks.MLP(3, 2, hidden=[32, 32])))
     ppvae.fit(
         pair,
-        colours.train,
+        colors.train,
         steps=steps,
         batch_size=256,
         optimizer=functools.partial(torch.optim.Adam, lr=3e-3),
         schedule=functools.partial(CosineAnnealingLR, T_max=math.ceil(steps / 32)),
         progress=False,
     )
-    depth = colours.factors["test"][:, 0].abs()
-    return pair, colours.test[(depth > 0.75) & (depth < 2.5)]
+    depth = colors.factors["test"][:, 0].abs()
+    return pair, colors.test[(depth > 0.75) & (depth < 2.5)]
 
 
 def missing(pair: ppvae.VAE, x: Tensor, draws: int) -> dict[str, Tensor]:
@@ -143,11 +143,11 @@ def modes_figure(guides: dict[str, ppvae.VAE], x: Tensor, values: dict[str, Tens
     axes[1].plot(grid.z, guide, "k--", linewidth=1.2, label="Q(z|X)")
     axes[1].set_title("The guide takes one of them")
     axes[1].set(xlabel="z", ylabel="density", xlim=(-3, 3), ylim=(0, 1.3 * guide.max().item()))
-    for name, label, colour in (
+    for name, label, color in (
         ("posterior_kl", "draws from Q", "0.8"),
         ("true_posterior_kl", "integral over z", "0.35"),
     ):
-        axes[2].hist(values[name].tolist(), bins=45, range=(-0.1, 1), color=colour, label=label)
+        axes[2].hist(values[name].tolist(), bins=45, range=(-0.1, 1), color=color, label=label)
     axes[2].axvline(math.log(2), color="black", linestyle="--", linewidth=1, label="log 2")
     axes[2].set_title("What the guide misses")
     axes[2].set(xlabel="KL[Q(z|X) || P(z|X)], nats", ylabel="number of held-out screens")

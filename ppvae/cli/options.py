@@ -57,7 +57,7 @@ def fit(
     --resume`), evidence and figures.
 
     Args:
-        data: digits, mnist, segments, colours or factors; a file .npy, .npz or .csv; or the import
+        data: digits, mnist, segments, colors or factors; a file .npy, .npz or .csv; or the import
             path of a function that returns a dataset. Its options follow as --data.OPTION, such
             as --data.seed 1; --data.help NAME lists them.
         pair: a pair of your own by import path, such as mymodule.MyPair, complete in itself, its
@@ -69,7 +69,7 @@ def fit(
         pseudo_inputs: instead, a VampPrior of so many pseudo-inputs, started at training data.
         likelihood: class of p(x|z); the data's support decides unless given.
         posterior: class of q(z|x).
-        objective: what to maximise, any pyro.infer.ELBO; Trace_ELBO unless given.
+        objective: what to maximize, any pyro.infer.ELBO; Trace_ELBO unless given.
         optimizer: class of the torch optimizer; Adam with lr 0.001 unless given.
         schedule: class of a torch learning-rate schedule, stepped once an epoch.
         kl_weight: weight of the KL term: a number, or the class of a schedule such as

@@ -20,7 +20,7 @@ Config = dict[str, Any]
 _TRUSTED = ("ppvae", "torch.nn", "torch.optim", "pyro.infer", "pyro.optim")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _FILES = (".npy", ".npz", ".csv")
-_DATASETS = ("digits", "mnist", "segments", "colours", "factors")
+_DATASETS = ("digits", "mnist", "segments", "colors", "factors")
 
 # A function that returns a dataset is taken by its import path, with its arguments as options.
 jsonargparse.set_parsing_settings(subclasses_enabled=[Dataset], import_path_denylist=[])

@@ -4,13 +4,13 @@ from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.standardization import Standardization
-from ppvae.data.synthetic import colours, factors, redness, segments
+from ppvae.data.synthetic import colors, factors, redness, segments
 
 __all__ = [
     "Dataset",
     "Standardization",
     "array",
-    "colours",
+    "colors",
     "digits",
     "factors",
     "mnist",

@@ -52,7 +52,7 @@ class Dataset:
         """Return the dataset with every feature shifted and scaled.
 
         Args:
-            by: a standardisation that was fitted before; that of the training data unless given.
+            by: a standardization that was fitted before; that of the training data unless given.
         """
         raw = self
         if self.standardization is not None:

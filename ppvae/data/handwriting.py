@@ -29,7 +29,7 @@ _TRAIN = 55_000  # of the 60,000 training images; the others are for validation
 
 
 def digits() -> Dataset:
-    """Return scikit-learn's 1797 handwritten digits: 8 x 8 pixels of 17 grey levels, 0 to 16.
+    """Return scikit-learn's 1797 handwritten digits: 8 x 8 pixels of 17 gray levels, 0 to 16.
 
     A datapoint is a vector of 64 levels; the labels are the digits. Every tenth of the data,
     drawn once and for all, is for validation, and another for testing
@@ -57,15 +57,15 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
 
     The first 55,000 training images are for training, the other 5,000 for validation; the 10,000
     test images are for testing (LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning
-    Applied to Document Recognition", 1998). The pixels are binarised once, each 1 with its grey
+    Applied to Document Recognition", 1998). The pixels are binarized once, each 1 with its gray
     value as probability, as is usual where log P(X) is compared (Salakhutdinov and Murray, "On
     the Quantitative Analysis of Deep Belief Networks", 2008).
 
     Args:
         folder: where the four IDX files are, gzipped or not. Without it they are downloaded once
             into the user's cache, and checked.
-        binarized: give pixels in {0, 1}; else grey values in [0, 1].
-        seed: of the binarisation.
+        binarized: give pixels in {0, 1}; else gray values in [0, 1].
+        seed: of the binarization.
 
     Raises:
         FileNotFoundError: if the folder lacks one of the files.
@@ -86,7 +86,7 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
     if binarized:
         generator = torch.Generator().manual_seed(seed)
         images = {
-            part: torch.bernoulli(grey, generator=generator) for part, grey in images.items()
+            part: torch.bernoulli(gray, generator=generator) for part, gray in images.items()
         }
     if len(images["train"]) <= _TRAIN or len(image_shapes) > 1:
         raise ValueError(

@@ -33,9 +33,9 @@ class Standardization:
         return cls(loc, torch.where(scale > 0, scale, torch.ones_like(scale)))
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Standardise values of shape `(*, *event)`."""
+        """Standardize values of shape `(*, *event)`."""
         return (values - self.loc) / self.scale
 
     def invert(self, values: Tensor) -> Tensor:
-        """Return standardised values of shape `(*, *event)` to their own units."""
+        """Return standardized values of shape `(*, *event)` to their own units."""
         return values * self.scale + self.loc

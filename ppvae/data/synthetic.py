@@ -72,8 +72,8 @@ def segments(
     )
 
 
-def colours(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
-    """Return colours of a screen whose red one hidden factor z ~ N(0, 1) deepens.
+def colors(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
+    """Return colors of a screen whose red one hidden factor z ~ N(0, 1) deepens.
 
     A datapoint is (red, green, blue) with red = `redness(z)`, which depends on |z| alone, and no
     green or blue, each with normal noise: z and -z look the same, so p(z|x) has two modes.
@@ -90,16 +90,16 @@ def colours(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
         ValueError: if an argument is negative.
 
     Example:
-        >>> colours(50).train.shape
+        >>> colors(50).train.shape
         torch.Size([40, 3])
     """
-    generator = _generator("colours", rows, 1, seed, noise=noise)
+    generator = _generator("colors", rows, 1, seed, noise=noise)
     z = torch.randn(rows, generator=generator)
     red = redness(z)
-    colour = torch.stack([red, torch.zeros_like(red), torch.zeros_like(red)], dim=1)
+    color = torch.stack([red, torch.zeros_like(red), torch.zeros_like(red)], dim=1)
     return split(
-        "colours",
-        _noisy(colour, noise, generator),
+        "colors",
+        _noisy(color, noise, generator),
         constraints.real,
         factors={"z": z},
         seed=seed,
@@ -107,7 +107,7 @@ def colours(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
 
 
 def redness(z: Tensor) -> Tensor:
-    """Return the red of `colours`, exp(-|z| / 2): pure at 0, and the deeper the larger |z|.
+    """Return the red of `colors`, exp(-|z| / 2): pure at 0, and the deeper the larger |z|.
 
     Example:
         >>> redness(torch.tensor([0.0, 2.0, -2.0]))
@@ -119,7 +119,7 @@ def redness(z: Tensor) -> Tensor:
 def factors(rows: int = 10_000, *, noise: float = 0.0, size: int = 16, seed: int = 0) -> Dataset:
     """Return images of squares with four independent hidden factors: x, y, size, brightness.
 
-    The centre is uniform over the middle half of the screen, the side uniform between a fifth and
+    The center is uniform over the middle half of the screen, the side uniform between a fifth and
     a half of it, the brightness uniform between 0.3 and 1.
 
     Args:
@@ -144,7 +144,7 @@ def factors(rows: int = 10_000, *, noise: float = 0.0, size: int = 16, seed: int
     high = torch.tensor([0.75, 0.75, 0.5, 1.0])
     drawn = low + (high - low) * torch.rand(rows, 4, generator=generator)
     x, y, side, brightness = drawn.T
-    across, down = (_cover(centre, side, size) for centre in (x, y))
+    across, down = (_cover(center, side, size) for center in (x, y))
     images = brightness[:, None, None] * down[:, :, None] * across[:, None, :]
     return split(
         "factors",
@@ -173,8 +173,8 @@ def _noisy(values: Tensor, noise: float, generator: torch.Generator) -> Tensor:
 
 def _stroke(start: Tensor, end: Tensor, size: int) -> Tensor:
     """Draw segments two pixels thick, `(rows, size * size)`; a pixel fades with its distance."""
-    centres = torch.arange(size) + 0.5
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    centers = torch.arange(size) + 0.5
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
     pixels = torch.stack([x.flatten(), y.flatten()], dim=-1)
     along = (end - start)[:, None]
     offset = pixels - start[:, None]
@@ -183,9 +183,9 @@ def _stroke(start: Tensor, end: Tensor, size: int) -> Tensor:
     return torch.clamp(1.5 - distance, 0, 1)
 
 
-def _cover(centre: Tensor, side: Tensor, size: int) -> Tensor:
+def _cover(center: Tensor, side: Tensor, size: int) -> Tensor:
     """Return how much of each pixel an interval covers, `(rows, size)`."""
     left = torch.arange(size) / size
-    start, end = (centre - side / 2)[:, None], (centre + side / 2)[:, None]
+    start, end = (center - side / 2)[:, None], (center + side / 2)[:, None]
     overlap = torch.minimum(end, left + 1 / size) - torch.maximum(start, left)
     return (overlap * size).clamp(0, 1)

@@ -11,9 +11,9 @@ class Effort:
         datapoints: how many datapoints to look at, drawn at random.
         draws: draws of the guide for each.
         samples: of the model, which a classifier is to tell from as many datapoints.
-        labelled: training datapoints that labels and factors are learned from.
+        labeled: training datapoints that labels and factors are learned from.
         simulations: datapoints simulated for calibration.
-        searched: datapoints whose guide is optimised anew for the gaps.
+        searched: datapoints whose guide is optimized anew for the gaps.
         annealed: datapoints of annealed importance sampling, and of its bounds from both sides.
         temperatures: of annealed importance sampling.
 
@@ -25,7 +25,7 @@ class Effort:
     datapoints: int
     draws: int
     samples: int = 0
-    labelled: int = 0
+    labeled: int = 0
     simulations: int = 0
     searched: int = 0
     annealed: int = 0
@@ -36,7 +36,7 @@ QUICK = Effort(datapoints=200, draws=500)
 """Seconds: formula (2), the tails of the weights, the latents in use."""
 
 STANDARD = Effort(
-    datapoints=500, draws=1000, samples=500, labelled=2000, simulations=1000, searched=100
+    datapoints=500, draws=1000, samples=500, labeled=2000, simulations=1000, searched=100
 )
 """About a minute for a small pair: samples, labels, calibration and gaps too."""
 
@@ -44,7 +44,7 @@ DEEP = Effort(
     datapoints=2000,
     draws=5000,
     samples=2000,
-    labelled=10_000,
+    labeled=10_000,
     simulations=5000,
     searched=500,
     annealed=50,

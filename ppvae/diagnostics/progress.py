@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def shown(progress: bool | None) -> dict[str, Any]:
+def tqdm_options(progress: bool | None) -> dict[str, Any]:
     """Return what `tqdm` needs to know for the `progress` argument of a diagnostic.
 
     None shows a bar on a terminal alone; what ends within three seconds needs none at all.

@@ -9,7 +9,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Data,
     Pair,
@@ -137,7 +137,7 @@ def gradient_signal(
         leaves = list(parameters.values())
         means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
         squares = [0.0] * len(leaves)
-        for count in tqdm(range(1, draws + 1), **shown(progress)):
+        for count in tqdm(range(1, draws + 1), **tqdm_options(progress)):
             gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
             for index, gradient in enumerate(gradients):
                 if gradient is None:

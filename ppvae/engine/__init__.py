@@ -2,11 +2,11 @@
 
 from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
 from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.errors import Unsupported, first_line, noted
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.guide_draws import Draws, draw, draw_latents, model_densities, vectorizable
 from ppvae.engine.isolation import (
     isolated,
-    modules_of,
     random_state,
     seeded,
     seeds,
@@ -14,6 +14,7 @@ from ppvae.engine.isolation import (
 )
 from ppvae.engine.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.engine.model_draws import DRAWS, Unobserved, simulated_sites
+from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.simulated_data import simulations
@@ -31,14 +32,14 @@ from ppvae.engine.sites import (
     same_mask,
     sample_sites,
     support_text,
-    unnormalised,
+    unnormalized,
 )
 from ppvae.engine.structure import (
     Allocations,
     Structure,
     check_plates,
     refuse_degenerate,
-    refuse_unnormalised,
+    refuse_unnormalized,
     structure_of,
     summed_out,
 )
@@ -58,9 +59,11 @@ __all__ = [
     "Sites",
     "Structure",
     "Unobserved",
+    "Unsupported",
     "announce",
     "announcement",
     "as_batch",
+    "as_module",
     "base_of",
     "by_datapoint",
     "check_plates",
@@ -72,18 +75,20 @@ __all__ = [
     "effective_sample_size",
     "execute",
     "factors_of",
+    "first_line",
     "isolated",
     "log_prob",
     "model_densities",
     "modules_of",
     "monte_carlo_error",
+    "noted",
     "one_draw",
     "per_datapoint",
     "plates",
     "random_state",
     "reference",
     "refuse_degenerate",
-    "refuse_unnormalised",
+    "refuse_unnormalized",
     "row_chunks",
     "run_guide",
     "run_model",
@@ -100,6 +105,6 @@ __all__ = [
     "structure_of",
     "summed_out",
     "support_text",
-    "unnormalised",
+    "unnormalized",
     "vectorizable",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data import Dataset
-from ppvae.engine.isolation import modules_of
+from ppvae.engine.modules import modules_of
 
 Batch: TypeAlias = tuple[Tensor, ...]
 """Tensors whose first dimension is data, passed on as `model(*batch)`."""

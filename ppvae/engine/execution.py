@@ -12,7 +12,7 @@ from ppvae.engine.pair import Pair
 from ppvae.engine.sites import Site, Sites, names_of, sample_sites
 
 
-class Marginalised(Protocol):
+class Marginalized(Protocol):
     """What must be known of a pair to sum discrete sites out."""
 
     @property
@@ -20,7 +20,7 @@ class Marginalised(Protocol):
         """The batch dimension free for draws, left of every plate."""
 
     @property
-    def marginalised(self) -> tuple[str, ...]:
+    def marginalized(self) -> tuple[str, ...]:
         """Discrete sites of the model alone."""
 
 
@@ -56,7 +56,7 @@ def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
 def execute(
     pair: Pair,
     batch: Batch,
-    structure: Marginalised | None = None,
+    structure: Marginalized | None = None,
     replayed: poutine.Trace | None = None,
 ) -> tuple[Sites, Sites]:
     """Run guide and model once and return their sample sites, without any look at them.
@@ -91,7 +91,7 @@ def run_guide(pair: Pair, batch: Batch, replayed: poutine.Trace | None = None) -
 
 
 def run_model(
-    pair: Pair, batch: Batch, structure: Marginalised | None, given: poutine.Trace
+    pair: Pair, batch: Batch, structure: Marginalized | None, given: poutine.Trace
 ) -> Sites:
     """Run the model alone and return its sample sites.
 
@@ -107,8 +107,8 @@ def run_model(
     """
     model = pair.model
     enumeration: Any = nullcontext()
-    if structure is not None and structure.marginalised:
-        names = frozenset(structure.marginalised)
+    if structure is not None and structure.marginalized:
+        names = frozenset(structure.marginalized)
         model = poutine.infer_config(
             model, lambda site: {"enumerate": "parallel"} if site["name"] in names else {}
         )

@@ -1,4 +1,4 @@
-"""Draws z ~ q(z|x) of any pair and their log densities, vectorised."""
+"""Draws z ~ q(z|x) of any pair and their log densities, vectorized."""
 
 import math
 from collections.abc import Iterator
@@ -197,11 +197,11 @@ def _latents(
     guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
 ) -> Sites:
     """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""
-    if not structure.marginalised:
+    if not structure.marginalized:
         return dict(guide)
     log_prior, log_likelihoods = _densities(model, structure, rows, draws)
     log_joint = sum(log_likelihoods.values(), start=log_prior)
-    return guide | model_draws.draw_marginalised(model, structure, log_joint, draws)
+    return guide | model_draws.draw_marginalized(model, structure, log_joint, draws)
 
 
 def _densities(
@@ -219,7 +219,7 @@ def _total(sites: list[Site], structure: Structure, rows: int, draws: int | None
     values = [
         per_datapoint(log_prob(site), site, structure.draw_dim, rows, draws) for site in sites
     ]
-    if draws is not None and not structure.marginalised and any(v.dim() > 2 for v in values):
+    if draws is not None and not structure.marginalized and any(v.dim() > 2 for v in values):
         raise ValueError("a log density has dimensions left of the draws")
     return sum(values[1:], start=values[0])
 
@@ -241,14 +241,14 @@ def model_densities(
     log_prior, log_likelihoods = _densities(model, structure, rows, draws)
     observed = list(log_likelihoods.values())
     log_joint = log_prior + sum(observed[1:], start=observed[0])
-    dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalised]
+    dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalized]
     if len(set(dims)) < len(dims):
-        names = ", ".join(map(repr, structure.marginalised))
+        names = ", ".join(map(repr, structure.marginalized))
         raise ValueError(
             f"the summed-out sites {names} share a dimension "
             "(pyro.markov), which is not supported; write the loop with a plain `range`"
         )
-    if structure.marginalised:
+    if structure.marginalized:
         joints = {name: log_prior + values for name, values in log_likelihoods.items()}
         log_joint, log_prior = _summed_out(log_joint), _summed_out(log_prior)
         log_likelihoods = {

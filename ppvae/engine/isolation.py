@@ -10,7 +10,9 @@ import numpy as np
 import pyro
 import pyro.poutine as poutine
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from ppvae.engine.modules import modules_of
 
 
 def random_state() -> dict[str, Any]:
@@ -69,44 +71,6 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
-
-
-def modules_of(pair: object) -> list[nn.Module]:
-    """Return every module of a pair: its own if it is one, else those it or its programs hold.
-
-    Example:
-        >>> class Pair:
-        ...     def __init__(self):
-        ...         self.networks = [nn.Linear(2, 1)]
-        >>> modules_of(Pair())
-        [Linear(in_features=2, out_features=1, bias=True)]
-    """
-    held: list[object] = [pair]
-    if not isinstance(pair, nn.Module):
-        held += vars(pair).values() if hasattr(pair, "__dict__") else []
-        for program in (getattr(pair, "model", None), getattr(pair, "guide", None)):
-            held += _held_by(program, set())
-    found: dict[nn.Module, None] = {}
-    for value in held:
-        if isinstance(value, dict):
-            value = list(value.values())
-        for item in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(item, nn.Module):
-                found.update(dict.fromkeys(item.modules()))
-    return list(found)
-
-
-def _held_by(program: Any, seen: set[int]) -> list[object]:
-    """Return what a program reads that is not given to it, and what programs it calls read."""
-    if id(program) in seen:
-        return []
-    seen.add(id(program))
-    held = [getattr(program, "__self__", program)]
-    within = [getattr(program, "func", None)]  # of a partial
-    within += [cell.cell_contents for cell in getattr(program, "__closure__", None) or ()]
-    for value in within:
-        held += _held_by(value, seen) if callable(value) else [value]
-    return held
 
 
 def seeds(seed: int) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Whether a sequence of iterates has come to rest, and how well its average is known.
 
-Iterates of stochastic optimisation with a constant step size are, in the end, a stationary Markov
+Iterates of stochastic optimization with a constant step size are, in the end, a stationary Markov
 chain, and what serves for chains of Monte Carlo serves for them (Dhaka, Catalina, Andersen,
 Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic Optimization for Variational
 Inference", 2020). Every function takes `(chain, draw, *parameter)` and returns `(*parameter)`.
@@ -121,8 +121,8 @@ def _sizes(iterates: Tensor) -> Tensor:
     halves = _halves(iterates)
     chains, draws, _ = halves.shape
     total = chains * draws
-    centred = halves - halves.mean(1, keepdim=True)
-    spectrum = torch.fft.rfft(centred, n=2 * draws, dim=1)
+    centered = halves - halves.mean(1, keepdim=True)
+    spectrum = torch.fft.rfft(centered, n=2 * draws, dim=1)
     covariance = torch.fft.irfft(spectrum * spectrum.conj(), n=2 * draws, dim=1)[:, :draws] / draws
     within = covariance[:, 0].mean(0) * draws / (draws - 1)
     spread = within * (draws - 1) / draws + halves.mean(1).var(0)

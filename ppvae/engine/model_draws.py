@@ -125,7 +125,7 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     return True
 
 
-def draw_marginalised(
+def draw_marginalized(
     model: Sites, structure: Structure, log_joint: Tensor, draws: int | None
 ) -> Sites:
     """Draw the summed-out discrete sites from p(k | x, z), exactly.
@@ -141,7 +141,7 @@ def draw_marginalised(
     index = dist.Categorical(logits=logits).sample()
     drawn = {}
     chosen = dict(zip(range(-len(sizes), 0), torch.unravel_index(index, sizes), strict=True))
-    for name in structure.marginalised:
+    for name in structure.marginalized:
         site = model[name]
         (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
         # Enumeration stands left of the draws; the last two dimensions of log_joint are not its.

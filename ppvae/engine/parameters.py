@@ -17,7 +17,7 @@ def _parameter(value: Tensor, **_: Any) -> Tensor:
 def announce(module: nn.Module) -> None:
     """Tell the inference that is running around the caller which parameters `module` trains.
 
-    Pyro optimises what it meets in `param` messages. Sending one for each parameter, instead of
+    Pyro optimizes what it meets in `param` messages. Sending one for each parameter, instead of
     storing it under a name as `pyro.module` does, keeps every parameter local to its module: two
     pairs with the same parameter names train side by side.
 
@@ -37,7 +37,7 @@ def announce(module: nn.Module) -> None:
 
 
 def announcement(parameter: Tensor) -> Tensor:
-    """Return what Pyro takes for a parameter's value, and asks for the tensor to optimise."""
+    """Return what Pyro takes for a parameter's value, and asks for the tensor to optimize."""
     value = parameter.detach()
     value.unconstrained = lambda: parameter  # type: ignore[attr-defined]
     return value
@@ -72,7 +72,7 @@ class Collector(Messenger):  # type: ignore[misc]
 
 
 def collect(program: Callable[[], object]) -> dict[str, Tensor]:
-    """Return the unconstrained tensors that `program` would have optimised, by name, each once.
+    """Return the unconstrained tensors that `program` would have optimized, by name, each once.
 
     Args:
         program: a callable without arguments that runs a model, a guide or both.

@@ -74,7 +74,7 @@ def _cycled(template: Batch, start: int, rows: int) -> Batch:
 
 def _simulated(pair: Pair, template: Batch) -> Simulated:
     structure = structure_of(pair, template)
-    for name, reason in structure.unnormalised.items():
+    for name, reason in structure.unnormalized.items():
         raise ValueError(f"data cannot be simulated from the model: at site {name!r} {reason}")
     sites = model_draws.simulated_sites(pair, template, structure, None, {})
     for name in structure.latents:

@@ -34,7 +34,7 @@ def names_of(sites: Iterable[str]) -> str:
 
 
 def plates(site: Site) -> list[Any]:
-    """Return the vectorised plates around a site, as Pyro's frames, from left to right."""
+    """Return the vectorized plates around a site, as Pyro's frames, from left to right."""
     frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
     return sorted(frames, key=lambda frame: frame.dim)
 
@@ -53,7 +53,7 @@ def factors_of(distribution: dist.Distribution) -> dist.Distribution | None:
     return distribution if distribution.event_dim == 0 else None
 
 
-def unnormalised(name: str, site: Site) -> str | None:
+def unnormalized(name: str, site: Site) -> str | None:
     """Say why the log_prob of an observed site is no density of the data; None if it is one.
 
     Raises:
@@ -190,7 +190,7 @@ def unvectorized(site: Site, draw_dim: int) -> Tensor:
 
 
 def one_draw(sites: Sites, draw_dim: int, index: int) -> poutine.Trace:
-    """Return one of the draws of vectorised sites, as a trace that a run without draws replays."""
+    """Return one of the draws of vectorized sites, as a trace that a run without draws replays."""
     trace = poutine.Trace()
     for name, site in sites.items():
         value = unvectorized(site, draw_dim)[index]

@@ -20,17 +20,17 @@ from ppvae.engine.sites import (
     closed_form_kl,
     names_of,
     plates,
-    unnormalised,
+    unnormalized,
 )
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What one run of a pair shows of its sites, before any draw is vectorised.
+    """What one run of a pair shows of its sites, before any draw is vectorized.
 
     Args:
         latents: sites drawn by the guide and scored by the model, in the model's order.
-        marginalised: discrete sites of the model alone, summed out by enumeration.
+        marginalized: discrete sites of the model alone, summed out by enumeration.
         observed: sites with data.
         observations: the data of those sites, `(data, *inner plates, *event)`; none of a
             `pyro.factor`.
@@ -39,20 +39,20 @@ class Structure:
         kl: closed-form KL[q(z|x) || p(z)] in nats, `(data,)`, where one latent allows it.
         ordered: whether model and guide draw several latents in the same order, so that the KL is
             the expected sum of the sites' own closed forms.
-        unnormalised: observed sites whose log_prob is no density of the data, with the reason.
+        unnormalized: observed sites whose log_prob is no density of the data, with the reason.
         degenerate: latent sites whose importance weights mean nothing, with the reason.
         bytes_per_draw: memory that one draw of one datapoint passes through.
     """
 
     latents: tuple[str, ...]
-    marginalised: tuple[str, ...]
+    marginalized: tuple[str, ...]
     observed: tuple[str, ...]
     observations: dict[str, Tensor]
     inner_plates: dict[str, tuple[str, ...]]
     draw_dim: int
     kl: Tensor | None
     ordered: bool
-    unnormalised: dict[str, str]
+    unnormalized: dict[str, str]
     degenerate: dict[str, str]
     bytes_per_draw: float
 
@@ -71,7 +71,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     for program, sites in (("guide", guide), ("model", model)):
         for name, site in sites.items():
             check_plates(program, name, site, rows)
-    marginalised = summed_out(guide, model)
+    marginalized = summed_out(guide, model)
     latents = [name for name in model if name in guide]
     for name in latents:
         stacks = [*plates(guide[name]), *plates(model[name])]
@@ -91,15 +91,15 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         -frame.dim for site in (*guide.values(), *model.values()) for frame in plates(site)
     )
     ordered = (
-        not marginalised and list(guide) == latents  # no auxiliary sites, and the same order
+        not marginalized and list(guide) == latents  # no auxiliary sites, and the same order
     )
     kl = None
     if ordered and len(latents) == 1:
         kl = closed_form_kl(guide[latents[0]], model[latents[0]], None, None, rows)
-    reasons = {name: unnormalised(name, model[name]) for name in observed}
+    reasons = {name: unnormalized(name, model[name]) for name in observed}
     return Structure(
         latents=tuple(latents),
-        marginalised=marginalised,
+        marginalized=marginalized,
         observed=tuple(observed),
         observations={
             name: by_datapoint(model[name]["value"], model[name], None)
@@ -113,7 +113,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         draw_dim=-depth - 1,
         kl=None if kl is None else kl[0],
         ordered=ordered,
-        unnormalised={name: reason for name, reason in reasons.items() if reason},
+        unnormalized={name: reason for name, reason in reasons.items() if reason},
         degenerate=_degenerate(guide, model, latents),
         bytes_per_draw=allocations.bytes / rows,
     )
@@ -202,10 +202,10 @@ def refuse_degenerate(structure: Structure) -> None:
         raise ValueError(f"importance weights are not defined: at latent site {name!r} {reason}")
 
 
-def refuse_unnormalised(structure: Structure) -> None:
+def refuse_unnormalized(structure: Structure) -> None:
     """Raise ValueError for an observed site that is no density of the data, by name."""
-    for name, reason in structure.unnormalised.items():
+    for name, reason in structure.unnormalized.items():
         raise ValueError(
             f"log P(X) is not defined for this pair: at site {name!r} {reason}; `weights` and "
-            "`fit` work, for evidence use a normalised likelihood"
+            "`fit` work, for evidence use a normalized likelihood"
         )

@@ -56,7 +56,7 @@ def fit(
 ) -> Fit:
     """Train a pair by stochastic variational inference, with `pyro.infer.SVI`.
 
-    Maximises the right side of formula (2), E_Q[log P(X|z)] - KL[Q(z|X) || P(z)], over minibatches
+    Maximizes the right side of formula (2), E_Q[log P(X|z)] - KL[Q(z|X) || P(z)], over minibatches
     (Hoffman et al., "Stochastic Variational Inference", 2013; Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014).
 

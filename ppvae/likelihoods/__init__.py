@@ -7,7 +7,7 @@ from ppvae.likelihoods.categorical import Categorical
 from ppvae.likelihoods.columns import Columns
 from ppvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from ppvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
-from ppvae.likelihoods.grey_bernoulli import GreyBernoulli
+from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.log_normal import LogNormal
 from ppvae.likelihoods.multinomial import Multinomial
@@ -26,7 +26,7 @@ __all__ = [
     "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogisticMixture",
-    "GreyBernoulli",
+    "GrayBernoulli",
     "LearnedScale",
     "Likelihood",
     "LogNormal",

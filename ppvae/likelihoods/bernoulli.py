@@ -10,7 +10,7 @@ from ppvae.likelihoods.likelihood import Likelihood
 class Bernoulli(Likelihood):
     """Independent binary features: p(x_i = 1 | z) = sigmoid(network(z)_i).
 
-    Data outside {0, 1} are refused; `GreyBernoulli` scores grey pixels on request.
+    Data outside {0, 1} are refused; `GrayBernoulli` scores gray pixels on request.
 
     Shapes: the network maps `(*, latent)` to logits `(*, features)`.
 

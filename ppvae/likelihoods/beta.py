@@ -26,7 +26,7 @@ class Beta(Likelihood):
     """Independent features in (0, 1): p(x_i | z) = Beta(x_i; m k, (1 - m) k).
 
     The mean m = sigmoid(first output) and the concentration k = log(1 + exp(raw)) both come from
-    the network (Ferrari and Cribari-Neto, "Beta regression for modelling rates and proportions",
+    the network (Ferrari and Cribari-Neto, "Beta regression for modeling rates and proportions",
     2004).
 
     Shapes: the network maps `(*, latent)` to the logit of `m` and the raw `k` side by side, along

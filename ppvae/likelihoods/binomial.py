@@ -1,4 +1,4 @@
-"""Integer grey levels."""
+"""Integer gray levels."""
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from ppvae.likelihoods.likelihood import Likelihood
 class Binomial(Likelihood):
     """Independent integer levels 0..n: p(x_i | z) = Binomial(x_i; n, sigmoid(network(z)_i)).
 
-    Exact for images with few grey levels, such as the 17 of scikit-learn's digits.
+    Exact for images with few gray levels, such as the 17 of scikit-learn's digits.
 
     Shapes: the network maps `(*, latent)` to logits `(*, features)`.
 

@@ -41,8 +41,8 @@ class Categorical(Likelihood):
         ValueError: if there are fewer than two levels.
 
     Example:
-        >>> colours = Categorical(nn.Identity(), levels=5)(torch.zeros(3 * 5))
-        >>> colours.event_shape, round(colours.log_prob(torch.ones(3)).exp().item(), 4)
+        >>> colors = Categorical(nn.Identity(), levels=5)(torch.zeros(3 * 5))
+        >>> colors.event_shape, round(colors.log_prob(torch.ones(3)).exp().item(), 4)
         (torch.Size([3]), 0.008)
     """
 

@@ -48,7 +48,7 @@ class _Joined(dist.TorchDistribution):  # type: ignore[misc]
 
 
 class Columns(Likelihood):
-    """A table: p(x|z) is a product over groups of neighbouring columns, each of its own family.
+    """A table: p(x|z) is a product over groups of neighboring columns, each of its own family.
 
     Shapes: the network maps `(*, latent)` to all that the first group needs, then the second, and
     so on; `outputs_for(features)` tells how much that is.

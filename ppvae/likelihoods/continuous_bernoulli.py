@@ -1,4 +1,4 @@
-"""Pixels in [0, 1] with a normalised density."""
+"""Pixels in [0, 1] with a normalized density."""
 
 import math
 
@@ -13,9 +13,9 @@ _SMALL = 0.1
 
 
 class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
-    """torch's continuous Bernoulli, its normaliser written in the logit l.
+    """torch's continuous Bernoulli, its normalizer written in the logit l.
 
-    The normaliser l / tanh(l / 2) and the mean 1/2 + 1/(2 tanh(l / 2)) - 1/l both tend to finite
+    The normalizer l / tanh(l / 2) and the mean 1/2 + 1/(2 tanh(l / 2)) - 1/l both tend to finite
     values at l = 0. Written in the probability, as torch does, they lose half the digits of
     float32 near 1/2 and saturate near 0 and 1; here a series takes over where |l| is small.
     Variance and samples likewise come from the logit.
@@ -66,7 +66,7 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
 class ContinuousBernoulli(Likelihood):
     """Independent pixels in [0, 1]: p(x_i | z) = C(l_i) s_i^x_i (1 - s_i)^(1 - x_i).
 
-    Here l = network(z), s = sigmoid(l), and C(l) = l / tanh(l / 2) normalises the density
+    Here l = network(z), s = sigmoid(l), and C(l) = l / tanh(l / 2) normalizes the density
     (Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019). Stable for every logit, 0 included.
 

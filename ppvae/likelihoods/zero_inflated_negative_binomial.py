@@ -24,7 +24,7 @@ class ZeroInflatedNegativeBinomial(Counts):
     """Independent counts that are zero with probability g, negative binomial otherwise.
 
     p(x_i | z) = g [x_i = 0] + (1 - g) NegativeBinomial(x_i; m, r), as counts of single cells are
-    modelled (Lopez et al., "Deep generative modeling for single-cell transcriptomics", 2018).
+    modeled (Lopez et al., "Deep generative modeling for single-cell transcriptomics", 2018).
     log m = log s + log_mean(z); log_mean, the raw r and the logit of g come from the network. The
     size s is 1 unless it is observed.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Joined(nn.Module):
     """A network of several tensors: of all of them, side by side.
 
-    The leading dimensions are broadcast against each other: in p(x|z, y) draws are vectorised in
+    The leading dimensions are broadcast against each other: in p(x|z, y) draws are vectorized in
     front of z, but not of y.
 
     Shapes: `(*, a)`, `(*, b)` and so on, to what the network makes of `(*, a + b + ...)`.

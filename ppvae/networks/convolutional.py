@@ -15,7 +15,7 @@ class ConvEncoder(nn.Module):
     Each hidden layer is a convolution of stride 2, which halves height and width, and an
     activation; a linear layer follows (after Radford, Metz and Chintala, "Unsupervised
     representation learning with deep convolutional generative adversarial networks", 2016,
-    without its batch normalisation: no datapoint depends on others).
+    without its batch normalization: no datapoint depends on others).
 
     For flat data: `nn.Sequential(nn.Unflatten(-1, (1, 28, 28)), ConvEncoder((1, 28, 28), 20))`.
 

@@ -4,10 +4,10 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """x + C(a(N(C(a(N(x)))))): C a convolution, N a normalisation over groups of channels.
+    """x + C(a(N(C(a(N(x)))))): C a convolution, N a normalization over groups of channels.
 
     The order is that of He, Zhang, Ren and Sun, "Identity mappings in deep residual networks",
-    2016; the normalisation, which knows no other datapoints, that of Wu and He, "Group
+    2016; the normalization, which knows no other datapoints, that of Wu and He, "Group
     normalization", 2018.
 
     Shapes: `(batch, channels, height, width)` to the same.
@@ -38,9 +38,9 @@ class ResidualBlock(nn.Module):
         self.groups = groups
         self.activation = activation
         self.layers = nn.Sequential(
-            *normalised(channels, pixels, groups, activation),
+            *normalized(channels, pixels, groups, activation),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
-            *normalised(channels, pixels, groups, activation),
+            *normalized(channels, pixels, groups, activation),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
         )
 
@@ -50,17 +50,17 @@ class ResidualBlock(nn.Module):
         return output
 
 
-def normalised(
+def normalized(
     channels: int, pixels: int, groups: int, activation: type[nn.Module]
 ) -> tuple[nn.Module, nn.Module]:
-    """Return a normalisation over groups of channels and the activation of its output.
+    """Return a normalization over groups of channels and the activation of its output.
 
     Raises:
         ValueError: if `groups` is not positive, does not divide the channels, or leaves one value
             a group.
 
     Example:
-        >>> normalised(4, pixels=49, groups=2, activation=nn.SiLU)[1]
+        >>> normalized(4, pixels=49, groups=2, activation=nn.SiLU)[1]
         SiLU()
     """
     if groups < 1 or channels % groups:
@@ -71,7 +71,7 @@ def normalised(
     # A single value less its own mean is zero, whatever it was.
     if channels // groups * pixels < 2:
         raise ValueError(
-            f"a group needs at least 2 values to be normalised, got groups={groups} for "
+            f"a group needs at least 2 values to be normalized, got groups={groups} for "
             f"{channels} channels of {pixels} pixel(s); give fewer groups or fewer hidden sizes"
         )
     return nn.GroupNorm(groups, channels), activation()

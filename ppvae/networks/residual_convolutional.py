@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ppvae.networks.halving import double, halve, image_shape
-from ppvae.networks.residual_block import ResidualBlock, normalised
+from ppvae.networks.residual_block import ResidualBlock, normalized
 from ppvae.networks.shapes import check_input, check_sizes, fold
 
 
@@ -15,7 +15,7 @@ class ResidualConvEncoder(nn.Module):
 
     For each hidden size a convolution of stride 2, which halves height and width, and `depth`
     blocks that each add to what they are given; then a linear layer (He, Zhang, Ren and Sun,
-    "Identity mappings in deep residual networks", 2016, with the normalisation of Wu and He,
+    "Identity mappings in deep residual networks", 2016, with the normalization of Wu and He,
     "Group normalization", 2018: no datapoint depends on others).
 
     For flat data put `nn.Unflatten(-1, shape)` in front of it, in an `nn.Sequential`.
@@ -28,7 +28,7 @@ class ResidualConvEncoder(nn.Module):
         out_features: size of the output's last dimension.
         hidden: channels of the hidden layers, from input to output.
         depth: number of residual blocks for each hidden size.
-        groups: of channels, each normalised for itself; divides every hidden size.
+        groups: of channels, each normalized for itself; divides every hidden size.
         activation: class of the activation, built without arguments.
 
     Raises:
@@ -64,7 +64,7 @@ class ResidualConvEncoder(nn.Module):
             pixels //= 4
             layers.append(halve(inputs, outputs))
             layers += [ResidualBlock(outputs, pixels, groups, activation) for _ in range(depth)]
-        layers += normalised(self.hidden[-1], pixels, groups, activation)
+        layers += normalized(self.hidden[-1], pixels, groups, activation)
         self.layers = nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(self.hidden[-1] * pixels, out_features)
         )
@@ -93,7 +93,7 @@ class ResidualConvDecoder(nn.Module):
             2^len(hidden): with two hidden sizes 28x28, 32x32 and 64x64.
         hidden: channels of the hidden layers, from input to output.
         depth: number of residual blocks for each hidden size.
-        groups: of channels, each normalised for itself; divides every hidden size.
+        groups: of channels, each normalized for itself; divides every hidden size.
         activation: class of the activation, built without arguments.
 
     Raises:
@@ -131,7 +131,7 @@ class ResidualConvDecoder(nn.Module):
         ]
         for inputs, outputs in pairwise((*self.hidden, channels)):
             layers += [ResidualBlock(inputs, pixels, groups, activation) for _ in range(depth)]
-            layers += [*normalised(inputs, pixels, groups, activation), double(inputs, outputs)]
+            layers += [*normalized(inputs, pixels, groups, activation), double(inputs, outputs)]
             pixels *= 4
         self.layers = nn.Sequential(*layers)
 

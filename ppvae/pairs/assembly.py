@@ -36,7 +36,7 @@ def assemble(
     """Build a VAE for a dataset: its likelihood from the support, its networks' sizes from both.
 
     Args:
-        dataset: the data to be modelled; one datapoint is a vector.
+        dataset: the data to be modeled; one datapoint is a vector.
         latent: number of latent dimensions.
         network: called with the sizes of input and output, for encoder and decoder. The encoder
             of bounded data is given them divided by their bound.

@@ -15,7 +15,7 @@ from ppvae.priors import Prior
 def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
     """Return a VAE of the same encoder and decoder, its prior fitted to the aggregate posterior.
 
-    Maximises 1/N sum_n E_{q(z|x_n)}[log prior(z)] over the prior's parameters, drawing z anew at
+    Maximizes 1/N sum_n E_{q(z|x_n)}[log prior(z)] over the prior's parameters, drawing z anew at
     every step. With encoder and decoder fixed this is the prior of the highest ELBO, so that
     samples come from where the decoder was trained (Ghosh, Sajjadi, Vergari, Black and Schölkopf,
     "From variational to deterministic autoencoders", 2020, whose ex-post density estimation does

@@ -24,7 +24,7 @@ def _kl(q: MultivariateNormal | LowRankMultivariateNormal, p: "Independent[Any]"
         raise NotImplementedError
     if q.event_shape != p.event_shape:
         raise ValueError(
-            "the KL of a normal distribution to a factorised one needs both over as many "
+            "the KL of a normal distribution to a factorized one needs both over as many "
             f"features, got {q.event_shape[0]} and {p.event_shape[0]}"
         )
     log_peak: Tensor = q.log_prob(q.loc)  # type: ignore[no-untyped-call]

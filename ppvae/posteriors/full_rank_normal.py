@@ -14,7 +14,7 @@ class FullRankNormal(Posterior):
     """The normal posterior q(z|x) = N(z; loc(x), L(x) L(x)^T), L lower triangular.
 
     The network's last dimension holds `loc`, then the raw diagonal of L, softplus of which is the
-    diagonal, then what stands below it, row by row. Its KL to a factorised normal is known, so
+    diagonal, then what stands below it, row by row. Its KL to a factorized normal is known, so
     that `kl_divergence` gives it.
 
     Shapes: the network maps `(*, features)` to `(*, latent * (latent + 3) / 2)`.

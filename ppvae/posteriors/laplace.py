@@ -8,7 +8,7 @@ from ppvae.posteriors.posterior import Posterior
 
 
 class Laplace(Posterior):
-    """The factorised Laplace posterior q(z|x) = prod_i exp(-|z_i - loc_i| / b_i) / (2 b_i).
+    """The factorized Laplace posterior q(z|x) = prod_i exp(-|z_i - loc_i| / b_i) / (2 b_i).
 
     The network's last dimension holds `loc` and the raw `b` side by side, b = log(1 + exp(raw)).
 

@@ -13,7 +13,7 @@ class LowRankNormal(Posterior):
 
     The network's last dimension holds `loc`, the raw scale, `scale = log(1 + exp(raw))`, and the
     columns of W, side by side (Ong, Nott and Smith, "Gaussian variational approximation with a
-    factor covariance structure", 2018). Its KL to a factorised normal is known, so that
+    factor covariance structure", 2018). Its KL to a factorized normal is known, so that
     `kl_divergence` gives it.
 
     Shapes: the network maps `(*, features)` to `(*, (2 + rank) * latent)`.

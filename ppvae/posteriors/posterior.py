@@ -9,7 +9,7 @@ from torch.distributions import constraints
 
 
 class Posterior(nn.Module, ABC):
-    """An amortised posterior q(z|x): `forward(*conditions)` returns its distribution."""
+    """An amortized posterior q(z|x): `forward(*conditions)` returns its distribution."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from ppvae.priors.prior import Prior
 
 
 class Laplace(Prior):
-    """The factorised Laplace prior p(z) = prod_i exp(-|z_i| / b) / (2 b).
+    """The factorized Laplace prior p(z) = prod_i exp(-|z_i| / b) / (2 b).
 
     With b = 1 / sqrt(2), the default, every latent has variance one. Not invariant under
     rotation, so that the axes of the latent space mean something.

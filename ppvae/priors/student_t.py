@@ -8,7 +8,7 @@ from ppvae.priors.prior import Prior
 
 
 class StudentT(Prior):
-    """The factorised Student prior p(z) = prod_i StudentT(z_i; df), of location 0 and scale 1.
+    """The factorized Student prior p(z) = prod_i StudentT(z_i; df), of location 0 and scale 1.
 
     Args:
         features: number of latent dimensions.

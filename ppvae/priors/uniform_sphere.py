@@ -1,4 +1,4 @@
-"""A prior without a centre."""
+"""A prior without a center."""
 
 import pyro.distributions as dist
 import torch

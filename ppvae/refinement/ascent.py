@@ -82,9 +82,9 @@ def log_joint(
 def refine(
     start: A, density: LogJoint, *, steps: int, particles: int, learning_rate: float
 ) -> Iterator[A]:
-    """Maximise E_q[log p(x, z) - log q(z)] of all datapoints at once; yield each stage's result.
+    """Maximize E_q[log p(x, z) - log q(z)] of all datapoints at once; yield each stage's result.
 
-    Adam on reparameterised draws, its step size falling to 0 along a cosine in the last stage. The
+    Adam on reparameterized draws, its step size falling to 0 along a cosine in the last stage. The
     gradient is the
     one without the score of log q, whose noise vanishes where q is the posterior (Roeder, Wu and
     Duvenaud, "Sticking the Landing", 2017). A result is the mean of the iterates of the second

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.engine import Batch, Pair, Site, Sites, Structure, per_datapoint, run_pair
 from ppvae.refinement.approximations import Approximation, Values
-from ppvae.refinement.parametrization import Parametrisation, parametrisation
+from ppvae.refinement.parametrization import Parametrization, parametrization
 
 _SCORES = 16  # draws that measure how wide the distribution is; a rough value will do
 
@@ -29,7 +29,7 @@ class OwnFamily(Approximation):
     """
 
     sites: Sites
-    families: Mapping[str, Parametrisation]
+    families: Mapping[str, Parametrization]
     raw: tuple[Tensor, ...]
     units: tuple[Tensor, ...]
     draw_dim: int
@@ -112,7 +112,7 @@ def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     """Read the guide's family from its trace, at the parameters that the guide gives.
 
     Raises:
-        ValueError: if a latent site is masked, cannot be reparameterised, depends on another
+        ValueError: if a latent site is masked, cannot be reparameterized, depends on another
             site's draw, or has a distribution whose parameters cannot be set free; the message
             names the site.
     """
@@ -130,14 +130,14 @@ def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     return OwnFamily(sites, families, raw, units, structure.draw_dim, len(batch[0]))
 
 
-def _family(name: str, site: Site, again: Site) -> Parametrisation:
+def _family(name: str, site: Site, again: Site) -> Parametrization:
     distribution, value = site["fn"], site["value"]
     if not distribution.has_rsample:
         raise ValueError(
             _refusal(name, "its draws are discrete or have no gradient (no `rsample`)")
         )
     try:
-        first, second = parametrisation(distribution), parametrisation(again["fn"])
+        first, second = parametrization(distribution), parametrization(again["fn"])
         rebuilt = first.build(first.raw).log_prob(value)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -160,4 +160,4 @@ def _family(name: str, site: Site, again: Site) -> Parametrisation:
 
 
 def _refusal(name: str, reason: str) -> str:
-    return f"the guide cannot be optimised for each datapoint: at latent site {name!r} {reason}"
+    return f"the guide cannot be optimized for each datapoint: at latent site {name!r} {reason}"

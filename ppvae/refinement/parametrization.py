@@ -19,7 +19,7 @@ from torch.distributions import (
 
 
 @dataclass(frozen=True)
-class Parametrisation:
+class Parametrization:
     """A distribution as a function of unconstrained tensors.
 
     Args:
@@ -34,7 +34,7 @@ class Parametrisation:
 
 
 @functools.singledispatch
-def parametrisation(distribution: Any) -> Parametrisation:
+def parametrization(distribution: Any) -> Parametrization:
     """Set the parameters of a distribution free, those that its `arg_constraints` name.
 
     Each is an independent tensor mapped by `transform_to` of its constraint. Where one parameter
@@ -48,7 +48,7 @@ def parametrisation(distribution: Any) -> Parametrisation:
 
     Example:
         >>> normal = torch.distributions.Normal(torch.zeros(3), torch.ones(3))
-        >>> free = parametrisation(normal)
+        >>> free = parametrization(normal)
         >>> free.build([raw + 1 for raw in free.raw]).scale
         tensor([2.7183, 2.7183, 2.7183])
     """
@@ -85,42 +85,42 @@ def parametrisation(distribution: Any) -> Parametrisation:
         }
         return family(**fixed, **parameters, validate_args=False)
 
-    return Parametrisation(tuple(raw), tuple(unbounded), build)
+    return Parametrization(tuple(raw), tuple(unbounded), build)
 
 
-@parametrisation.register(Independent)
-def _independent(distribution: "Independent[Distribution]") -> Parametrisation:
-    inner = parametrisation(distribution.base_dist)
+@parametrization.register(Independent)
+def _independent(distribution: "Independent[Distribution]") -> Parametrization:
+    inner = parametrization(distribution.base_dist)
     dims = distribution.reinterpreted_batch_ndims
-    return Parametrisation(
+    return Parametrization(
         inner.raw, inner.unbounded, lambda values: inner.build(values).to_event(dims)
     )
 
 
-@parametrisation.register(ExpandedDistribution)
-def _expanded(distribution: Any) -> Parametrisation:
+@parametrization.register(ExpandedDistribution)
+def _expanded(distribution: Any) -> Parametrization:
     base = distribution.base_dist
     if base.batch_shape != distribution.batch_shape:
         raise ValueError(
             f"{type(base).__name__} has one draw for several datapoints; give it the batch shape "
             "of its plates"
         )
-    return parametrisation(base)
+    return parametrization(base)
 
 
-@parametrisation.register(TransformedDistribution)
-def _transformed(distribution: TransformedDistribution) -> Parametrisation:
+@parametrization.register(TransformedDistribution)
+def _transformed(distribution: TransformedDistribution) -> Parametrization:
     if distribution.arg_constraints:  # a family of its own, such as LogNormal
-        return parametrisation.dispatch(object)(distribution)
+        return parametrization.dispatch(object)(distribution)
     for transform in distribution.transforms:
         if not _only_numbers(transform):
             raise ValueError(
                 f"{type(distribution).__name__} has the transform {type(transform).__name__}, "
                 "whose own parameters cannot be set free"
             )
-    inner = parametrisation(distribution.base_dist)
+    inner = parametrization(distribution.base_dist)
     family, transforms = type(distribution), distribution.transforms
-    return Parametrisation(
+    return Parametrization(
         inner.raw,
         inner.unbounded,
         lambda values: family(inner.build(values), transforms, validate_args=False),

@@ -13,7 +13,7 @@ from ppvae.refinement.unconstrained import State, Unconstrained, same_support
 
 
 class Start(Protocol):
-    """A normalised density of the latents that can be drawn from exactly."""
+    """A normalized density of the latents that can be drawn from exactly."""
 
     def draw(self, ensemble: Ensemble) -> Sites:
         """Draw from it; return the model's latent sites with the draws as their values."""

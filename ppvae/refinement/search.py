@@ -14,7 +14,7 @@ from ppvae.engine import (
     Structure,
     draw_chunks,
     refuse_degenerate,
-    refuse_unnormalised,
+    refuse_unnormalized,
     seeded,
     vectorizable,
 )
@@ -38,7 +38,7 @@ class Search:
     Args:
         normal: search for the best normal of all latents jointly too.
         draws: number of draws per datapoint that evaluate each posterior.
-        steps: of the optimisation.
+        steps: of the optimization.
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the posterior's width.
         memory: bound in bytes on the intermediate tensors.
@@ -75,7 +75,7 @@ def search_chunks(
     few = max(1, search.memory // kept)
     look, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
     refuse_degenerate(structure)
-    refuse_unnormalised(structure)
+    refuse_unnormalized(structure)
     family = own_family(pair, look, structure)
     numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
     step = kept * structure.bytes_per_draw + _DENSITIES * search.draws

@@ -107,14 +107,14 @@ class Run:
         write(self.config, text.encode())
 
     def write_standardization(self, dataset: Dataset) -> None:
-        """Remember how the data were standardised, if they were."""
+        """Remember how the data were standardized, if they were."""
         if dataset.standardization is not None:
             by = dataset.standardization
             content = {"loc": by.loc.tolist(), "scale": by.scale.tolist()}
             write_json(self.folder / _STANDARDIZATION, content)
 
     def standardized(self, dataset: Dataset) -> Dataset:
-        """Standardise a dataset as that of the run was, whatever its file holds by now.
+        """Standardize a dataset as that of the run was, whatever its file holds by now.
 
         Raises:
             ValueError: if what was remembered is damaged.
@@ -166,7 +166,7 @@ class Run:
     def sample(self, pair: nn.Module, dataset: Dataset, n: int, seed: int) -> Iterator[Path]:
         """Draw datapoints from the model; write them, and a figure of images; yield the files.
 
-        A standardised dataset's samples are given in the units of its file.
+        A standardized dataset's samples are given in the units of its file.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")

@@ -188,12 +188,12 @@ def test_own_pair_by_import_path(capsys, monkeypatch):
 
 
 def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
-    # The pixels of digits are no grey values in [0, 1], so the run is made by hand.
+    # The pixels of digits are no gray values in [0, 1], so the run is made by hand.
     torch.manual_seed(0)
     pair = ppvae.pairs.assemble(
-        data.digits(), likelihood=ppvae.likelihoods.GreyBernoulli, latent=2
+        data.digits(), likelihood=ppvae.likelihoods.GrayBernoulli, latent=2
     )
-    with pytest.raises(ValueError, match="'x' GreyBernoulli is a pseudo-likelihood"):
+    with pytest.raises(ValueError, match="'x' GrayBernoulli is a pseudo-likelihood"):
         diagnostics.evidence(pair, data.digits().test / 16, draws=3)
     assert diagnostics.weights(pair, data.digits().test / 16, draws=3).sizes["draw"] == 3
     assert diagnostics.active_units(pair, data.digits().test / 16).variance.z.shape == (2,)
@@ -324,7 +324,7 @@ def test_warning_of_what_cannot_be_compiled_is_one_line(capsys):
 
 DATA = {
     "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
-    "colours --data.rows 200 --latent 2": "colours",
+    "colors --data.rows 200 --latent 2": "colors",
     "factors --data.rows 200": "factors",
     "numbers.csv --data.label 2 --data.standardize true": "numbers",
     "ppvae.data.digits": "digits",
@@ -345,7 +345,7 @@ def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     assert samples.shape[0] == 250 and np.isfinite(samples).all()
 
 
-def test_standardisation_is_remembered_when_the_file_changes(capsys):
+def test_standardization_is_remembered_when_the_file_changes(capsys):
     table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32)
     np.save("x.npy", table)
     assert (
@@ -450,7 +450,7 @@ WRONG = {
     "fit digits --likelihood Binomal": "--likelihood: no class named Binomal fits here",
     "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
     "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
-    "fit digits --likelihood GreyBernoulli": "outside the support of GreyBernoulli",
+    "fit digits --likelihood GrayBernoulli": "outside the support of GrayBernoulli",
     "fit digits --prior StudentT --pseudo_inputs 3": "pass them or a prior, not both",
     "fit digits --pseudo_inputs 0": "between 1 and the 1439 training data, got 0",
     "fit digits --prior ConditionalNormal": "needs network to be a module from conditions",

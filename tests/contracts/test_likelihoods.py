@@ -28,7 +28,7 @@ class Family:
     inside: torch.Tensor
     outside: torch.Tensor
     discrete: bool = True
-    normalised: bool = True
+    normalized: bool = True
     levels: int = 0  # discrete families: how many numbers from 0 on have all but 1e-8 of it
     spread: float = 3.0  # of the latents at which the density is integrated
     bias: tuple[float, ...] = ()  # of each of the network's outputs, in place of a random one
@@ -44,7 +44,7 @@ class Family:
         return getattr(likelihoods, self.name)(network, **arguments).to(dtype)
 
 
-BITS, GREY = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.3, 1.0])
+BITS, GRAY = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.3, 1.0])
 SHARES, SIZES = torch.tensor([0.01, 0.5, 0.99]), torch.tensor([0.1, 1.0, 30.0])
 REAL, COUNTS = torch.tensor([-2.0, 0.0, 3.5]), torch.tensor([0.0, 1.0, 30.0])
 NAN, HALF, BELOW = torch.tensor(math.nan), torch.tensor(0.5), torch.tensor(-1.0)
@@ -77,10 +77,10 @@ FAMILIES = {
         levels=10,
     ),
     "ContinuousBernoulli": Family(
-        "ContinuousBernoulli", {}, 1, GREY, torch.tensor(1.5), discrete=False
+        "ContinuousBernoulli", {}, 1, GRAY, torch.tensor(1.5), discrete=False
     ),
-    "GreyBernoulli": Family(
-        "GreyBernoulli", {}, 1, GREY, torch.tensor(-0.1), discrete=False, normalised=False
+    "GrayBernoulli": Family(
+        "GrayBernoulli", {}, 1, GRAY, torch.tensor(-0.1), discrete=False, normalized=False
     ),
     "Beta": Family(  # less concentrated, it has a good part of its mass where floats have no room
         "Beta", {}, 2, SHARES, torch.tensor(1.0), discrete=False, spread=1.0, bias=(0.0, 9.0)
@@ -181,7 +181,7 @@ def interval(likelihood):
 
 @pytest.mark.parametrize("seed", range(5))
 @torch.no_grad()
-def test_density_is_normalised(family, seed):
+def test_density_is_normalized(family, seed):
     torch.manual_seed(seed)
     likelihood = family.build(features=1)
     distribution = likelihood(family.spread * torch.randn(2).double())
@@ -197,7 +197,7 @@ def test_density_is_normalised(family, seed):
         edge = math.inf if interval(likelihood) is constraints.real else 30
         ends = itertools.pairwise(sorted({-edge, *breaks, edge}))
         total = sum(integrate.quad(density, *pair, epsabs=1e-12)[0] for pair in ends)
-    if family.normalised:
+    if family.normalized:
         assert total == pytest.approx(1, abs=1e-7)
     else:
         assert abs(total - 1) > 0.01
@@ -206,7 +206,7 @@ def test_density_is_normalised(family, seed):
 @pytest.mark.parametrize("seed", range(3))
 @torch.no_grad()
 def test_samples_follow_the_density(family, seed):
-    if not family.normalised:
+    if not family.normalized:
         pytest.skip("a pseudo-likelihood has no density to follow")
     torch.manual_seed(seed)
     likelihood = family.build(features=1)

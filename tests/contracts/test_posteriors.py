@@ -129,7 +129,7 @@ def test_draws_lie_in_the_support_of_the_factor(posterior):
     assert bool(posterior.support.check(distribution.sample((100,))).all())
 
 
-def test_draws_are_reparameterised_in_every_parameter(posterior):
+def test_draws_are_reparameterized_in_every_parameter(posterior):
     z = posterior(torch.randn(7, 4)).rsample()
     z.pow(3).sum().backward()
     for name, parameter in posterior.named_parameters():
@@ -138,7 +138,7 @@ def test_draws_are_reparameterised_in_every_parameter(posterior):
 
 @torch.no_grad()
 def test_draws_follow_the_density(entry, posterior):
-    """Weights q / wide of wider draws tell how many lie near the centre, and where."""
+    """Weights q / wide of wider draws tell how many lie near the center, and where."""
     distribution = posterior.double()(torch.randn(4).double())
     z = distribution.rsample((40_000,))
     wide = entry.wide(z)

@@ -98,7 +98,7 @@ def test_gradient_reaches_every_parameter(entry, prior):
 
 @pytest.mark.parametrize("name", [name for name, entry in PRIORS.items() if entry.fewest != 2])
 @torch.no_grad()
-def test_density_is_normalised_and_samples_follow_it(name):
+def test_density_is_normalized_and_samples_follow_it(name):
     torch.manual_seed(0)
     prior = PRIORS[name].build(1).double()
     distribution = prior(*PRIORS[name].given(dtype=torch.double))

@@ -113,7 +113,7 @@ def test_file_is_mapped_and_left_alone(kind, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_standardised_by_the_training_data(tmp_path):
+def test_standardized_by_the_training_data(tmp_path):
     table = np.column_stack([X * [1, 10, 100] + 7, np.full(40, 3.0)])
     np.save(tmp_path / "x.npy", table)
     raw = data.array(tmp_path / "x.npy")

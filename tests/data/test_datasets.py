@@ -42,4 +42,4 @@ def test_too_few_rows_are_refused(rows):
 
 def test_values_outside_the_support_are_refused():
     with pytest.raises(ValueError, match="20 value.* outside the support"):
-        data.split("grey", torch.full((20, 1), 0.5), constraints.boolean)
+        data.split("gray", torch.full((20, 1), 0.5), constraints.boolean)

@@ -48,15 +48,15 @@ def test_images_and_labels_are_those_of_the_files(gzipped, tmp_path):
     assert mnist.labels["validation"].tolist() == LABELS["train"][55_000:].tolist()
 
 
-def test_binarised_pixels_are_one_with_the_probability_of_their_grey(tmp_path):
+def test_binarized_pixels_are_one_with_the_probability_of_their_gray(tmp_path):
     write(tmp_path)
-    mnist, grey = data.mnist(tmp_path), data.mnist(tmp_path, binarized=False).train
+    mnist, gray = data.mnist(tmp_path), data.mnist(tmp_path, binarized=False).train
     assert mnist.support is constraints.boolean and bool(mnist.support.check(mnist.train).all())
     # The sum of 330,000 independent pixels, within 4 of its standard deviations.
-    spread = (grey * (1 - grey)).sum().sqrt()
-    assert abs((mnist.train - grey).sum()) < 4 * spread
-    bright = grey > 0.8
-    assert abs(mnist.train[bright].mean() - grey[bright].mean()) < 0.01
+    spread = (gray * (1 - gray)).sum().sqrt()
+    assert abs((mnist.train - gray).sum()) < 4 * spread
+    bright = gray > 0.8
+    assert abs(mnist.train[bright].mean() - gray[bright].mean()) < 0.01
     assert torch.equal(mnist.train, data.mnist(tmp_path).train)
     assert not torch.equal(mnist.train, data.mnist(tmp_path, seed=1).train)
 

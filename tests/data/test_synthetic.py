@@ -47,7 +47,7 @@ def test_hand_is_as_unsteady_as_stated():
 
 
 def test_red_depends_on_the_size_of_its_factor_alone():
-    x, z = all_of(data.colours(5000, noise=0.02))
+    x, z = all_of(data.colors(5000, noise=0.02))
     assert kstest(z[:, 0].numpy(), "norm").pvalue > FALSE_ALARM
     residual = x[:, 0] - data.redness(z[:, 0])
     assert kstest(residual.numpy() / 0.02, "norm").pvalue > FALSE_ALARM
@@ -60,10 +60,10 @@ def test_four_factors_are_what_a_square_shows():
     x, factors = all_of(data.factors(500))
     images = x.reshape(-1, 16, 16)
     mass = images.sum((1, 2))
-    centres = (torch.arange(16) + 0.5) / 16
+    centers = (torch.arange(16) + 0.5) / 16
     expected = {
-        "x": (images.sum(1) * centres).sum(1) / mass,
-        "y": (images.sum(2) * centres).sum(1) / mass,
+        "x": (images.sum(1) * centers).sum(1) / mass,
+        "y": (images.sum(2) * centers).sum(1) / mass,
         "size": (mass / images.amax((1, 2))).sqrt() / 16,
         "brightness": images.amax((1, 2)),
     }
@@ -75,7 +75,7 @@ def test_four_factors_are_what_a_square_shows():
     assert np.abs(off_diagonal).max() < 4.1 / 100  # 12 values, false alarm 0.05 %
 
 
-@pytest.mark.parametrize("make", [data.segments, data.colours, data.factors])
+@pytest.mark.parametrize("make", [data.segments, data.colors, data.factors])
 def test_same_seed_same_data(make):
     state = torch.get_rng_state()
     assert torch.equal(make(50).train, make(50).train)
@@ -86,11 +86,11 @@ def test_same_seed_same_data(make):
 WRONG = {
     "no rows": (lambda: data.segments(0), "segments needs rows >= 1"),
     "no pixels": (lambda: data.factors(size=0), "factors needs rows >= 1 and size >= 1"),
-    "negative noise": (lambda: data.colours(noise=-1), "colours needs noise to be a finite"),
+    "negative noise": (lambda: data.colors(noise=-1), "colors needs noise to be a finite"),
     "NaN jitter": (lambda: data.segments(jitter=float("nan")), "segments needs jitter"),
     "too long": (lambda: data.segments(lengths=(1, 6)), r"lengths in \(0, 5\], got \[1, 6\]"),
     "no lengths": (lambda: data.segments(lengths=()), r"lengths in \(0, 5\], got \[\]"),
-    "few rows": (lambda: data.colours(5), "cannot be split"),
+    "few rows": (lambda: data.colors(5), "cannot be split"),
 }
 
 

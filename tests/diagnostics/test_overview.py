@@ -36,7 +36,7 @@ def test_a_guide_that_is_too_narrow_is_found_out():
     found = diagnose(narrow.pair(), pair.draw(300, 1), effort=EFFORT)
     seen = verdicts(found)
     assert seen["ranks (SBC)"] is Verdict.LOOK
-    assert seen["centre (VSBC)"] is Verdict.FINE
+    assert seen["center (VSBC)"] is Verdict.FINE
     assert seen["samples"] is Verdict.FINE  # the model is right, whatever the guide
     assert seen["credible regions"] is Verdict.BAD
     assert seen["importance weights"] is Verdict.BAD
@@ -81,7 +81,7 @@ def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
     assert all("'the regime'" in reason for reason in unknown.values()), unknown
     names = set(verdicts(found))
     assert {"guide, KL[Q||P(z|X)]", "importance weights", "latents in use"} <= names
-    assert {"ranks (SBC)", "centre (VSBC)", "credible regions"} <= names
+    assert {"ranks (SBC)", "center (VSBC)", "credible regions"} <= names
     assert {"likelihood (PIT)", "samples"} <= names
     assert found.left["labels"] == "needs a dataset with labels, got data alone"
     tree = found.to_arviz()
@@ -90,9 +90,9 @@ def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
 
 
 def test_a_pseudo_likelihood_has_no_evidence_and_says_so():
-    grey = data.split("grey", torch.rand(60, 5), torch.distributions.constraints.unit_interval)
-    pair = pairs.assemble(grey, latent=2, likelihood=likelihoods.GreyBernoulli)
-    found = diagnose(pair, grey.train, effort=EFFORT)
+    gray = data.split("gray", torch.rand(60, 5), torch.distributions.constraints.unit_interval)
+    pair = pairs.assemble(gray, latent=2, likelihood=likelihoods.GrayBernoulli)
+    found = diagnose(pair, gray.train, effort=EFFORT)
     reasons = {f.name: f.advice for f in found.findings if f.verdict is Verdict.UNKNOWN}
     assert {"guide", "likelihood", "calibration", "gaps", "samples"} <= reasons.keys()
     assert all("pseudo-likelihood" in reasons[name] for name in ("guide", "gaps"))
@@ -136,7 +136,7 @@ def test_what_is_not_asked_is_named_with_the_reason():
 def test_labels_and_factors_are_looked_for_where_they_are_known():
     squares = data.factors(300)
     pair = pairs.assemble(squares, latent=4)
-    found = diagnose(pair, squares, split="validation", effort=Effort(20, 30, labelled=200))
+    found = diagnose(pair, squares, split="validation", effort=Effort(20, 30, labeled=200))
     assert "labels" in found.left
     scores = next(f for f in found.findings if f.name == "factors (MIG)")
     assert scores.verdict is Verdict.LOOK  # untrained
@@ -145,7 +145,7 @@ def test_labels_and_factors_are_looked_for_where_they_are_known():
     digits = data.digits()
     pair = pairs.assemble(digits, latent=8)
     ppvae.fit(pair, digits, epochs=10)
-    found = diagnose(pair, digits, effort=Effort(20, 30, labelled=500))
+    found = diagnose(pair, digits, effort=Effort(20, 30, labeled=500))
     read = next(f for f in found.findings if f.name == "labels (probes)")
     assert read.verdict is Verdict.FINE
     assert read.results["probes"].equals(diagnostics.probes(pair, digits, rows=500, seed=0))

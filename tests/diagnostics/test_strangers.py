@@ -43,7 +43,7 @@ EXACT = [
     strangers.PlateNotRightmost,
     strangers.MaskedLoop,
     strangers.SampledDiscrete,
-    strangers.Marginalised,
+    strangers.Marginalized,
     strangers.OneBatchDimension,
     strangers.RefusesTwo,
     strangers.FixedPlate,
@@ -97,9 +97,9 @@ def test_kl_of_a_top_down_guide_is_a_sum_of_closed_forms():
     assert float(evidence.kl_error.mean()) < float(by_draws.mean())
 
 
-def test_kl_of_a_marginalised_pair_is_that_of_z():
+def test_kl_of_a_marginalized_pair_is_that_of_z():
     # log P(X) - ELBO is 0 for the exact guide, so KL = reconstruction - log P(X), by quadrature.
-    pair = strangers.Marginalised()
+    pair = strangers.Marginalized()
     x = torch.tensor([-1.0, 0.5, 3.0])
     evidence = diagnostics.evidence(pair, x, draws=20_000)
     grid = torch.linspace(-12, 12, 20_001)[:, None]

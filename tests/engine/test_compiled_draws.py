@@ -22,7 +22,7 @@ def pairs():
         "top-down": (strangers.TopDown(), torch.randn(40)),
         "inner plate": (strangers.PlateNotRightmost(), torch.randn(40, 3)),
         "masked": (strangers.MaskedLoop(), (torch.randn(40, 3), torch.rand(40, 3) < 0.5)),
-        "summed out": (strangers.Marginalised(), torch.randn(40)),
+        "summed out": (strangers.Marginalized(), torch.randn(40)),
     }
 
 

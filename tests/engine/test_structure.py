@@ -15,7 +15,7 @@ from ppvae import diagnostics
 from ppvae.engine.chunks import draw_chunks
 from ppvae.engine.isolation import isolated
 from tests.linear_gaussian import LinearGaussian
-from tests.strangers import Marginalised
+from tests.strangers import Marginalized
 
 Y = torch.tensor([0.3, -1.2, 2.0, 0.1])
 
@@ -224,12 +224,12 @@ class InnerPlate(Scalar):
 
 class Global(Scalar):
     def model(self, y):
-        centre = pyro.sample("centre", dist.Normal(0.0, 1.0))
+        center = pyro.sample("center", dist.Normal(0.0, 1.0))
         with pyro.plate("data", len(y)):
-            pyro.sample("y", dist.Normal(centre, 1.0), obs=y)
+            pyro.sample("y", dist.Normal(center, 1.0), obs=y)
 
     def guide(self, y):
-        pyro.sample("centre", dist.Normal(0.0, 1.0))
+        pyro.sample("center", dist.Normal(0.0, 1.0))
 
 
 class StudentPrior(Scalar):
@@ -239,7 +239,7 @@ class StudentPrior(Scalar):
 
 SPLITS = {
     "inner plate": (InnerPlate(), "'z' stands in a plate of its own"),
-    "global": (Global(), "'centre' of the guide stands outside the plate 'data'"),
+    "global": (Global(), "'center' of the guide stands outside the plate 'data'"),
     "no closed form": (StudentPrior(), "has no closed form between Normal and StudentT"),
 }
 
@@ -295,8 +295,8 @@ def test_masks_that_differ_allow_no_closed_form():
     assert np.allclose(evidence.kl[[1, 3]], entropy, atol=0.1)
 
 
-def test_marginalised_pair_of_the_contract_still_holds():
-    pair, x = Marginalised(), torch.randn(6)
+def test_marginalized_pair_of_the_contract_still_holds():
+    pair, x = Marginalized(), torch.randn(6)
     evidence = diagnostics.evidence(pair, x, draws=3000)
     error = evidence.log_evidence_error
     exact = pair.log_evidence(x).numpy()

@@ -17,7 +17,7 @@ from torch.distributions import constraints
 import ppvae
 from ppvae import diagnostics
 from ppvae.inference import Diverged, EarlyStopping
-from tests.strangers import Marginalised
+from tests.strangers import Marginalized
 
 Y = torch.randn(200, generator=torch.Generator().manual_seed(0)) * 1.5
 
@@ -195,7 +195,7 @@ class Wide(nn.Module):
             pyro.sample("z", dist.Normal(self.encoder(y), 1.0).to_event(1))
 
 
-class Learned(Marginalised):
+class Learned(Marginalized):
     def guide(self, x):
         pyro.param("something", torch.zeros(()))
         super().guide(x)

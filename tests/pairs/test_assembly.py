@@ -10,7 +10,7 @@ from ppvae import data, diagnostics, likelihoods, pairs
 
 SUPPORTS = {
     "binary": (constraints.boolean, likelihoods.Bernoulli),
-    "grey": (constraints.unit_interval, likelihoods.ContinuousBernoulli),
+    "gray": (constraints.unit_interval, likelihoods.ContinuousBernoulli),
     "levels": (constraints.integer_interval(0, 3), likelihoods.Binomial),
     "real": (constraints.real, likelihoods.Normal),
     "counts": (constraints.nonnegative_integer, likelihoods.NegativeBinomial),
@@ -60,12 +60,12 @@ def test_levels_reach_the_encoder_as_numbers_up_to_one():
     assert torch.equal(pair.posterior.network(x), inner(x / 16))
 
 
-def test_grey_images_of_8_bits_train_and_are_told_in_bits():
+def test_gray_images_of_8_bits_train_and_are_told_in_bits():
     """Raw levels up to 255 would start the encoder far outside its range."""
     images = torch.randint(0, 256, (200, 16)).float()
-    grey = data.split("grey", images, constraints.integer_interval(0, 255))
-    pair = pairs.assemble(grey, latent=2, likelihood=likelihoods.DiscretizedLogisticMixture)
-    ppvae.fit(pair, grey, epochs=2)
-    summary = diagnostics.summarize(diagnostics.evidence(pair, grey.test, draws=20))
+    gray = data.split("gray", images, constraints.integer_interval(0, 255))
+    pair = pairs.assemble(gray, latent=2, likelihood=likelihoods.DiscretizedLogisticMixture)
+    ppvae.fit(pair, gray, epochs=2)
+    summary = diagnostics.summarize(diagnostics.evidence(pair, gray.test, draws=20))
     bits = float(diagnostics.bits_per_dimension(summary, 16)["mean"])
     assert 8 <= bits < 16  # uniform levels take 8

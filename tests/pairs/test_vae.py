@@ -29,7 +29,7 @@ DEVICES = [
 OBJECTIVES = {
     "Trace_ELBO": Trace_ELBO,
     "several particles": lambda: Trace_ELBO(num_particles=3),
-    "vectorised particles": lambda: Trace_ELBO(num_particles=3, vectorize_particles=True),
+    "vectorized particles": lambda: Trace_ELBO(num_particles=3, vectorize_particles=True),
     "TraceMeanField_ELBO": TraceMeanField_ELBO,
     "TraceGraph_ELBO": TraceGraph_ELBO,
     "TraceEnum_ELBO": lambda: TraceEnum_ELBO(strict_enumeration_warning=False),

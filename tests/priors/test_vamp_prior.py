@@ -143,8 +143,8 @@ def test_evidence_by_integration():
 
 def test_it_beats_the_standard_normal_on_clusters():
     torch.manual_seed(0)
-    centres = (torch.rand(4, 20) < 0.5).float()
-    x = (centres[torch.arange(600) % 4] - (torch.rand(600, 20) < 0.05).float()).abs()
+    centers = (torch.rand(4, 20) < 0.5).float()
+    x = (centers[torch.arange(600) % 4] - (torch.rand(600, 20) < 0.05).float()).abs()
 
     def trained(prior, posterior):
         likelihood = likelihoods.Bernoulli(networks.MLP(2, 20, hidden=[32]))
@@ -219,7 +219,7 @@ def test_assembled_from_training_data():
             pairs.assemble(digits, pseudo_inputs=count)
 
 
-class Labelled(nn.Module):
+class Labeled(nn.Module):
     """Takes labels `(*)`, which are no vectors `(*, features)`."""
 
     def __init__(self):
@@ -232,7 +232,7 @@ class Labelled(nn.Module):
 
 @pytest.mark.parametrize("components", [1, 8])
 def test_labels_that_are_no_vectors_are_not_taken_for_components(components):
-    posterior = posteriors.DiagonalNormal(Labelled())
+    posterior = posteriors.DiagonalNormal(Labeled())
     prior = priors.VampPrior(posterior, priors.PseudoInputs((6,), components))
     with pytest.raises(ValueError, match=r"got a batch \(1, 8\) .* conditions \[\(8,\)\]"):
         prior(torch.randint(3, (8,)))

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from ppvae.refinement.parametrization import parametrisation
+from ppvae.refinement.parametrization import parametrization
 
 POSITIVE = torch.tensor([[0.3, 1.0, 4.0], [2.0, 0.5, 0.1]])
 LOC = torch.tensor([[-1.0, 0.0, 2.0], [5.0, 0.5, -0.1]])
@@ -31,7 +31,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("distribution", FAMILIES.values(), ids=FAMILIES.keys())
 def test_rebuilt_is_the_same_and_every_parameter_moves(distribution):
-    free = parametrisation(distribution)
+    free = parametrization(distribution)
     value = distribution.sample((5,))
     log_prob = distribution.log_prob(value)
     rebuilt = free.build(free.raw)
@@ -46,7 +46,7 @@ def test_rebuilt_is_the_same_and_every_parameter_moves(distribution):
 
 
 def test_each_datapoint_has_parameters_of_its_own():
-    free = parametrisation(dist.Normal(LOC[0], 1.0).to_event(1).expand([4]))
+    free = parametrization(dist.Normal(LOC[0], 1.0).to_event(1).expand([4]))
     assert [raw.shape for raw in free.raw] == [(4, 3), (4, 3)]
     free.raw[0][0] += 1
     assert torch.equal(free.build(free.raw).mean - LOC[0], torch.eye(4)[:, :1].expand(4, 3))
@@ -57,9 +57,9 @@ def test_what_has_no_parameters_is_refused():
         arg_constraints = {}  # noqa: RUF012
 
     with pytest.raises(ValueError, match="Nameless has no parameters that could be set free"):
-        parametrisation(Nameless())
+        parametrization(Nameless())
 
 
 def test_a_parameter_at_its_bound_is_refused():
     with pytest.raises(ValueError, match="Normal has 'scale' at the bound of its range"):
-        parametrisation(dist.Normal(LOC, torch.zeros(()), validate_args=False))
+        parametrization(dist.Normal(LOC, torch.zeros(()), validate_args=False))

@@ -22,9 +22,9 @@ def test_figures_fit_data_and_latents(latent, more):
 
 
 def test_data_that_are_no_images_have_a_scatter_alone():
-    dataset = data.colours(100)
+    dataset = data.colors(100)
     figures = dict(gallery(pairs.assemble(dataset, latent=2), dataset, "test"))
     assert set(figures) == {"latents"}
     assert (
         figures["latents"].axes[1].get_ylabel() == "factor"
-    )  # coloured by it, as there are no labels
+    )  # colored by it, as there are no labels

@@ -93,14 +93,14 @@ def test_quadrature_of_two_latents(from_guide, images):
     ppvae.fit(pair, train, batch_size=128, epochs=epochs, seed=0)
     exact = quadrature(pair, x)
     evidence = diagnostics.evidence(pair, x, draws=20_000)
-    # 20 standardised errors each, of which a normal one passes 4.5 with probability below 7e-6.
+    # 20 standardized errors each, of which a normal one passes 4.5 with probability below 7e-6.
     by_weights = (evidence.log_evidence.values - exact) / evidence.log_evidence_error.values
     assert abs(by_weights).max() < 4.5
     result = diagnostics.ais(pair, x, temperatures=300, chains=64, from_guide=from_guide)
     annealed = (result.log_evidence.values - exact) / result.log_evidence_error.values
     print(
         f"\nerrors of annealing {abs(result.log_evidence.values - exact).max():.4f} at most, "
-        f"standardised {np.abs(annealed).max():.2f} at most; of importance sampling "
+        f"standardized {np.abs(annealed).max():.2f} at most; of importance sampling "
         f"{np.abs(by_weights).max():.2f}"
     )
     assert abs(annealed).max() < 4.5

@@ -36,12 +36,12 @@ pytestmark = pytest.mark.verify
 def alarms(pair, x, seed):
     """Whether each diagnostic raises an alarm; the family of the first two and of the last two."""
     ranks = diagnostics.sbc(pair, x, seed=seed).p_value_adjusted
-    centre = diagnostics.vsbc(pair, x, seed=seed).p_value_adjusted
+    center = diagnostics.vsbc(pair, x, seed=seed).p_value_adjusted
     regions = diagnostics.coverage(pair, x, seed=seed).p_value_adjusted
     smallest = {
         "sbc": ranks.z.min(),
         "sbc log p": ranks.log_joint,
-        "vsbc": centre.z.min(),
+        "vsbc": center.z.min(),
         "coverage": regions.z.min(),
         "joint": regions.joint.min(),
     }

@@ -1,7 +1,7 @@
 """Importance weighting on MNIST: more draws a datapoint, better models, more latents in use.
 
 Architecture, data and rates are those of Burda, Grosse and Salakhutdinov, "Importance Weighted
-Autoencoders", 2016: 784-200-200-50, tanh, binarised anew in every minibatch. They need MNIST's
+Autoencoders", 2016: 784-200-200-50, tanh, binarized anew in every minibatch. They need MNIST's
 four IDX files, in the folder that the environment variable PPVAE_MNIST names.
 """
 
@@ -35,21 +35,21 @@ pytestmark = [
 ]
 
 
-class Binarised:
-    """Grey images in random order, binarised anew in every minibatch."""
+class Binarized:
+    """Gray images in random order, binarized anew in every minibatch."""
 
-    def __init__(self, grey, batch_size):
-        self.grey, self.batch_size = grey, batch_size
+    def __init__(self, gray, batch_size):
+        self.gray, self.batch_size = gray, batch_size
 
     def __len__(self):
-        return math.ceil(len(self.grey) / self.batch_size)
+        return math.ceil(len(self.gray) / self.batch_size)
 
     def __iter__(self):
-        for index in torch.randperm(len(self.grey)).split(self.batch_size):
-            yield torch.bernoulli(self.grey[index])
+        for index in torch.randperm(len(self.gray)).split(self.batch_size):
+            yield torch.bernoulli(self.gray[index])
 
 
-def build(grey, seed):
+def build(gray, seed):
     torch.manual_seed(seed)
     decoder = networks.MLP(50, 784, hidden=[200, 200], activation=nn.Tanh)
     encoder = networks.MLP(784, 100, hidden=[200, 200], activation=nn.Tanh)
@@ -58,7 +58,7 @@ def build(grey, seed):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
     with torch.no_grad():
-        decoder.layers[-1].bias.copy_(grey.mean(0).clamp(0.001, 0.999).logit())
+        decoder.layers[-1].bias.copy_(gray.mean(0).clamp(0.001, 0.999).logit())
         encoder.layers[-1].bias[50:] = math.log(math.e - 1)  # widths start at 1
     return ppvae.VAE(
         priors.StandardNormal(50),
@@ -67,7 +67,7 @@ def build(grey, seed):
     )
 
 
-def grey_and_held_out():
+def gray_and_held_out():
     digits = data.mnist(FOLDER, binarized=False)
     held_out = torch.bernoulli(digits.test, generator=torch.Generator().manual_seed(0))
     return torch.cat([digits.train, digits.validation]), held_out
@@ -75,15 +75,15 @@ def grey_and_held_out():
 
 def test_more_draws_learn_better_models():
     """-log p(x) falls and active units rise from 1 to 5 to 50 draws, image by image and seed."""
-    grey, held_out = grey_and_held_out()
+    gray, held_out = gray_and_held_out()
     held_out = held_out[:IMAGES]
     losses, units = {}, {}
     for seed in SEEDS:
         for count in DRAWS:
             started = time.perf_counter()
-            pair = build(grey, seed)
+            pair = build(gray, seed)
             objective = ImportanceWeighted_ELBO(count)
-            ppvae.fit(pair, Binarised(grey, BATCH), epochs=PASSES, objective=objective, seed=seed)
+            ppvae.fit(pair, Binarized(gray, BATCH), epochs=PASSES, objective=objective, seed=seed)
             minutes = (time.perf_counter() - started) / 60
             terms = diagnostics.evidence(pair, held_out, draws=SCORED)
             losses[seed, count] = -terms.log_evidence.values
@@ -104,8 +104,8 @@ def test_more_draws_learn_better_models():
 
 def test_one_draw_trained_long():
     """How near -log p(x) comes to the 86.76 of the paper's Table 1."""
-    grey, held_out = grey_and_held_out()
-    pair = build(grey, 0)
+    gray, held_out = gray_and_held_out()
+    pair = build(gray, 0)
 
     def rate(epoch):
         stage = next(i for i in range(8) if epoch < LONG * (3 ** (i + 1) - 1) / 6560 or i == 7)
@@ -114,7 +114,7 @@ def test_one_draw_trained_long():
     started = time.perf_counter()
     fit = ppvae.fit(
         pair,
-        Binarised(grey, 20),
+        Binarized(gray, 20),
         epochs=LONG,
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, eps=1e-4),
         schedule=lambda optimizer: LambdaLR(optimizer, rate),

@@ -40,7 +40,7 @@ def test_reference_script(tmp_path):
     """The loss of the plain port is reached to 2 nats, and the manifold shows digits."""
     script = runpy.run_path(str(EXAMPLES / "reference_script.py"))
     digits = data.mnist(FOLDER, binarized=False)
-    neighbours = KNeighborsClassifier(5).fit(digits.train, digits.labels["train"])
+    neighbors = KNeighborsClassifier(5).fit(digits.train, digits.labels["train"])
     reached = {"ours": [], "port": []}
     for seed in TUTORIAL_SEEDS:
         begun = time.perf_counter()
@@ -64,9 +64,9 @@ def test_reference_script(tmp_path):
             reached[name].append(terms["negative ELBO"])
         path = tmp_path / f"manifold-{seed}.png"
         images = script["manifold"](pair, digits.image_shape, path)
-        counts = torch.as_tensor(neighbours.predict(images)).bincount(minlength=10)
+        counts = torch.as_tensor(neighbors.predict(images)).bincount(minlength=10)
         print(f"\nseed {seed}: digits 0 to 9 on the manifold {counts.tolist()}, {path}")
-        # Two dimensions do not hold all ten: neighbours such as 4 and 9 merge.
+        # Two dimensions do not hold all ten: neighbors such as 4 and 9 merge.
         assert (counts >= 4).sum() >= 8
     means = {name: sum(values) / len(values) for name, values in reached.items()}
     print(f"mean test negative ELBO {means}, difference {means['ours'] - means['port']:.2f}")

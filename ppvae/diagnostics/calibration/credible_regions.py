@@ -35,7 +35,7 @@ class Coverage:
 
 def coverage(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     simulations: int = 1000,
     draws: int = 199,
@@ -63,7 +63,7 @@ def coverage(
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
+        data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
         levels: probabilities of the regions.
@@ -86,7 +86,7 @@ def coverage(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     _sizes(levels, draws)
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Batch, Draws, Pair, Structure, draw_chunks, isolated, simulations
 
 _ROUNDING = 32  # units in the last place by which equal log densities may differ
@@ -105,7 +105,7 @@ def simulated_ranks(
         ValueError: if the pair cannot be simulated, or a draw or density is NaN.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
-    bar = tqdm(total=count, unit=" simulations", **shown(progress))
+    bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for simulated in simulations(pair, template, count, memory):
             start = 0

@@ -78,7 +78,7 @@ class VSBC:
 
 def sbc(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     simulations: int = 1000,
     draws: int = 99,
@@ -104,9 +104,9 @@ def sbc(
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`, a template: the model runs on its rows over and over, its observations
-            replaced by simulated ones, all else (masks, labels, conditions) left as it is; of a
-            dataset, the test split.
+        data: `(data, *event)`, a template: the model runs on its rows over and over, its
+            observations replaced by simulated ones, all else (masks, labels, conditions) left as
+            it is; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
         seed: of simulations and draws.
@@ -127,7 +127,7 @@ def sbc(
         >>> result.p_value_adjusted.z.shape
         (2,)
     """
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
@@ -145,7 +145,7 @@ def sbc_of(simulated: SimulatedRanks) -> SBC:
 
 def vsbc(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     simulations: int = 1000,
     draws: int = 99,
@@ -153,12 +153,12 @@ def vsbc(
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> VSBC:
-    """Variational simulation-based calibration: is the guide's centre biased?
+    """Variational simulation-based calibration: is the guide's center biased?
 
         z ~ p(z),  x ~ p(x|z),    P = Pr(z < z') for z' ~ q(z|x)
 
     A guide whose scale is wrong makes the distribution of P shaped like a cup or a cap; one whose
-    centre is wrong on average makes it asymmetric about 1/2: mostly below where it lies too low
+    center is wrong on average makes it asymmetric about 1/2: mostly below where it lies too low
     (Yao, Vehtari, Simpson and Gelman, "Yes, but did it work?: evaluating variational inference",
     2018). P is measured by draws; symmetry is tested exactly, by `symmetry_p_values`, where Yao et
     al. compare P with 1 - P by a test for independent samples. `p_value_adjusted` makes up for the
@@ -168,7 +168,7 @@ def vsbc(
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
+        data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
         seed: of simulations and draws.
@@ -185,7 +185,7 @@ def vsbc(
         >>> result.probability.z.dims, result.p_value.z.shape
         (('simulation', 'z_dim_0'), (2,))
     """
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )

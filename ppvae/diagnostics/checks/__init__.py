@@ -29,8 +29,8 @@ def checks(effort: Effort, dataset: Dataset | None) -> tuple[dict[str, Check], d
     left: dict[str, str] = {}
     for name, check, amount, level, missing in (
         ("samples", samples, effort.samples, "standard", ""),
-        ("labels", labels, effort.labelled, "standard", _lacks(dataset, "labels")),
-        ("factors", factors, effort.labelled, "standard", _lacks(dataset, "factors")),
+        ("labels", labels, effort.labeled, "standard", _lacks(dataset, "labels")),
+        ("factors", factors, effort.labeled, "standard", _lacks(dataset, "factors")),
         ("calibration", calibration, effort.simulations, "standard", ""),
         ("gaps", search, effort.searched, "standard", ""),
         ("annealing", annealing, effort.annealed, "deep", ""),

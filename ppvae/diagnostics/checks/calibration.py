@@ -28,7 +28,7 @@ def calibration(subject: Subject) -> list[Finding]:
         memory=MEMORY,
         progress=subject.progress,
     )
-    found = [_ranks(simulated), _centre(simulated)]
+    found = [_ranks(simulated), _center(simulated)]
     try:
         return [*found, _regions(simulated)]
     except ValueError as error:
@@ -55,16 +55,16 @@ def _ranks(simulated: SimulatedRanks) -> Finding:
     )
 
 
-def _centre(simulated: SimulatedRanks) -> Finding:
-    centred = vsbc_of(simulated)
-    alarms, latents = _alarms(centred.p_value_adjusted)
+def _center(simulated: SimulatedRanks) -> Finding:
+    centered = vsbc_of(simulated)
+    alarms, latents = _alarms(centered.p_value_adjusted)
     return Finding(
-        "centre (VSBC)",
+        "center (VSBC)",
         Verdict.FINE if alarms == 0 else Verdict.LOOK,
         f"it is off to one side for {alarms} of {latents} latents",
         "The encoder is biased, or the posterior is skew where the guide is not: train longer, "
         "or take a flow as posterior.",
-        {"vsbc": centred.probability},
+        {"vsbc": centered.probability},
     )
 
 

@@ -50,7 +50,7 @@ def latents(subject: Subject) -> list[Finding]:
 def labels(subject: Subject) -> list[Finding]:
     """Read the classes of test data off their posterior means."""
     assert subject.dataset is not None
-    scores = probes(subject.pair, subject.dataset, rows=subject.effort.labelled, seed=subject.seed)
+    scores = probes(subject.pair, subject.dataset, rows=subject.effort.labeled, seed=subject.seed)
     read, other = (
         {
             str(probe): float(scores.accuracy.sel(representation=name, probe=probe))
@@ -64,7 +64,7 @@ def labels(subject: Subject) -> list[Finding]:
             "labels (probes)",
             graded(majority + 3 * error - max(read.values()), 0, 1),
             f"{read['linear']:.0%} of test labels are read off the latents linearly, "
-            f"{read['nearest']:.0%} by the nearest neighbour; off the data "
+            f"{read['nearest']:.0%} by the nearest neighbor; off the data "
             f"{other['nearest']:.0%}, by chance {majority:.0%}",
             "The latents do not know the classes: they may be too few, or ignored by the decoder.",
             {"probes": scores},
@@ -78,7 +78,7 @@ def factors(subject: Subject) -> list[Finding]:
     scores = disentanglement(
         subject.pair,
         subject.dataset,
-        rows=subject.effort.labelled,
+        rows=subject.effort.labeled,
         seed=subject.seed,
         progress=subject.progress,
     )

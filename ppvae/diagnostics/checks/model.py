@@ -4,7 +4,7 @@ from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.model_fit import classifier_two_sample, mmd, pit
 
-_NEIGHBOURS = 10
+_NEIGHBORS = 10
 
 
 def predictions(subject: Subject) -> list[Finding]:
@@ -33,7 +33,7 @@ def samples(subject: Subject) -> list[Finding]:
     told = classifier_two_sample(
         subject.pair,
         batch,
-        classifier=KNeighborsClassifier(_NEIGHBOURS),
+        classifier=KNeighborsClassifier(_NEIGHBORS),
         folds=2,  # for speed: each permutation trains as many
         permutations=200,
         seed=subject.seed,
@@ -42,7 +42,7 @@ def samples(subject: Subject) -> list[Finding]:
     accuracy, p_value = float(told.accuracy), float(told.p_value)
     tests = "with a kernel's test p"
     try:
-        # Neighbours do not see samples that are too wide: those of either kind are data.
+        # Neighbors do not see samples that are too wide: those of either kind are data.
         by_kernel = mmd(subject.pair, batch, seed=subject.seed)
         p_value = min(1.0, 2 * min(p_value, float(by_kernel.p_value)))
     except ValueError:
@@ -51,7 +51,7 @@ def samples(subject: Subject) -> list[Finding]:
         Finding(
             "samples",
             Verdict.FINE if p_value >= ALARM else graded(accuracy, 0, 0.9),
-            f"{_NEIGHBOURS} nearest neighbours tell them from data in {accuracy:.0%} of cases, "
+            f"{_NEIGHBORS} nearest neighbors tell them from data in {accuracy:.0%} of cases, "
             f"where 50% is chance; {tests} = {p_value:.2g}",
             "What the model makes is not what the data are: look at samples side by side, and at "
             "the likelihood (PIT) and the aggregate for the cause.",

@@ -69,7 +69,7 @@ def check_same(measures: Mapping[str, Measure]) -> None:
 
     Raises:
         ValueError: if some are probabilities and others densities, densities of different numbers
-            of values, or of values that differ, as where one model standardises its data.
+            of values, or of values that differ, as where one model standardizes its data.
     """
     (first, reference), *others = measures.items()
     for name, measure in others:

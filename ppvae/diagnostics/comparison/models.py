@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.comparison.measures import check_same, measure_of
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch
 
 _MANY = 0.05  # the share of datapoints with a bad tail from which a model is flagged
@@ -106,7 +106,7 @@ def compare(
         unknown = np.full_like(values, math.nan)
         return values, unknown, unknown
 
-    bar = tqdm(zip(every, batches, strict=True), total=len(every), **shown(progress))
+    bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     return _summary(owners, *(np.stack(column) for column in columns), draws=draws)
 

@@ -28,7 +28,7 @@ class Stacking:
 def stacking_weights(log_densities: NDArray[Any], *, tolerance: float = 1e-9) -> Stacking:
     """Find the average of predictive densities that scores best on held-out data.
 
-        maximise  f(w) = mean_n log sum_k w_k p_k(x_n)  over  w_k >= 0, sum_k w_k = 1
+        maximize  f(w) = mean_n log sum_k w_k p_k(x_n)  over  w_k >= 0, sum_k w_k = 1
 
     (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
     Distributions", 2018.) f is concave. With g_k = mean_n p_k(x_n) / sum_j w_j p_j(x_n), Jensen's
@@ -89,8 +89,8 @@ def _on_barriers(densities: NDArray[np.float64], tolerance: float) -> NDArray[np
                 weights = weights * (1 + step)  # the decrease is too small to be seen by halving
                 break
             weights = _halved(densities, weights, barrier, step, decrement)
-    normalised: NDArray[np.float64] = weights / weights.sum()
-    return normalised
+    normalized: NDArray[np.float64] = weights / weights.sum()
+    return normalized
 
 
 def _newton(

@@ -74,7 +74,7 @@ def to_arviz(
             pair, batch, draws, memory, simulation_seed=simulation_seed
         ):
             parts.append(_tensors(structure, list(drawn)))
-            reasons |= structure.unnormalised
+            reasons |= structure.unnormalized
     return tree(_variables(parts, structure, reasons), {})
 
 

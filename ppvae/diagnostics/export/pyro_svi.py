@@ -1,9 +1,8 @@
 """The result of any stochastic variational inference in Pyro, as ArviZ data."""
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from pyro.infer.autoguide import AutoCallable, AutoGuide
 from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import site_is_factor, site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppvae.diagnostics.export.groups import Array, Variable, tree
 from ppvae.engine import (
@@ -25,7 +24,7 @@ from ppvae.engine import (
     sample_sites,
     seeded,
     seeds,
-    unnormalised,
+    unnormalized,
 )
 
 Program = Callable[..., Any]
@@ -116,7 +115,7 @@ def from_pyro_svi(
             "that is called on its own, such as an AutoGuide"
         )
     programs = _Programs(model, guide, args, kwargs)
-    with isolated(nn.ModuleList([*_modules(model), *_modules(guide)]), seed):
+    with isolated(SimpleNamespace(model=model, guide=guide), seed):
         with seeded(seed):
             sites = programs.look()
         table = _Table(sites, {name: tuple(names) for name, names in (dims or {}).items()})
@@ -368,7 +367,7 @@ def _computed(site: Site) -> bool:
 
 def _reason(name: str, site: Site) -> str | None:
     try:
-        return unnormalised(name, site)
+        return unnormalized(name, site)
     except NotImplementedError:  # a distribution that does not know its support
         return None
 
@@ -380,22 +379,6 @@ def _unfitted(guide: object) -> bool:
         and not isinstance(guide, AutoCallable)
         and guide.prototype_trace is None
     )
-
-
-def _modules(program: object) -> Iterator[nn.Module]:
-    """Find the modules of a callable: itself, of its method, its arguments or its closure."""
-    if isinstance(program, nn.Module):
-        yield program
-    elif isinstance(program, functools.partial):
-        for part in (program.func, *program.args, *program.keywords.values()):
-            yield from _modules(part)
-    elif inspect.ismethod(program):
-        yield from _modules(program.__self__)
-    elif inspect.isfunction(program):
-        outer = inspect.getclosurevars(program)
-        for part in (*outer.nonlocals.values(), *outer.globals.values()):
-            if isinstance(part, nn.Module):
-                yield part
 
 
 def _array(values: Tensor) -> Array:

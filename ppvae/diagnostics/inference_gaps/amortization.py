@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_shape, threshold
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Data, Pair, as_batch, isolated, seeds
 from ppvae.refinement import Mixture, Search, search_chunk, search_chunks
 
@@ -39,12 +39,12 @@ def gaps(
              total                 approximation             amortization
 
     q is the guide's posterior, and q* the best of its family for each datapoint, the parameters
-    of its distributions set free and the ELBO maximised over them (Cremer, Li and Duvenaud,
+    of its distributions set free and the ELBO maximized over them (Cremer, Li and Duvenaud,
     "Inference Suboptimality in Variational Autoencoders", 2018). The model stays as it is. A
     better encoder would gain the amortization gap; only another family can gain the approximation
     gap. Part of it is `correlation` = ELBO[n*] - ELBO[q*], with n* the best normal
     distribution of all latents jointly, on unconstrained values, with every correlation. It is
-    what correlations explain if the guide is normal and factorised; against another family, such
+    what correlations explain if the guide is normal and factorized; against another family, such
     as Laplace, it is what both changes gain together, and may be negative.
 
     Call it on training and on held-out data. A generative model that overfits raises the
@@ -52,7 +52,7 @@ def gaps(
     on held-out data than on the training data.
 
     Each ELBO is the mean of log p(x, z) - log q(z) over fresh draws, none of which was
-    optimised on. log P(X) is estimated by importance sampling from the mixture of q, q* and n*, as
+    optimized on. log P(X) is estimated by importance sampling from the mixture of q, q* and n*, as
     many draws from each, weighted by the density of the mixture (Veach and Guibas, "Optimally
     Combining Sampling Techniques for Monte Carlo Rendering", 1995): P(X) without bias, and no
     choice of a best proposal that would add one. Its logarithm is too low by half its squared
@@ -76,7 +76,7 @@ def gaps(
             are taken as independent of those here.
         normal: search for n* too, which takes half of the time.
         draws: number of draws per datapoint from each of q, q* and n* to evaluate them.
-        steps: of the optimisation.
+        steps: of the optimization.
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the width of q.
         tolerance: rise of the ELBO, in nats, that does not matter.
@@ -114,7 +114,7 @@ def gaps(
     found: list[dict[str, Tensor]] = []
     with (
         isolated(pair, seed),
-        tqdm(total=rows, unit=" datapoints", **shown(progress)) as bar,
+        tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
         apart = seeds(seed)
         for chunk, structure, together in search_chunks(search, pair, batch):

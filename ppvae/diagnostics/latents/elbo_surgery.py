@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import moved_by_data, moved_by_draws
 from ppvae.diagnostics.latents.dimensions import chosen, log_densities, named, splits
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     PLATE,
@@ -140,7 +140,7 @@ def surgery(
     start = 0
     with (
         isolated(pair, seed),
-        tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress)) as bar,
+        tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             rows = len(chunk[0])
@@ -194,7 +194,7 @@ def _look(
         )
     undefined = {}
     for name in moved_by_draws(model, model_again, structure.latents) + [
-        name for name in structure.latents if structure.marginalised or not splits(model[name])
+        name for name in structure.latents if structure.marginalized or not splits(model[name])
     ]:
         undefined["dimension_kl"] = f"the prior of {name!r} is not independent over dimensions"
     for name in structure.latents:

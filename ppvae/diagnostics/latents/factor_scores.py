@@ -9,7 +9,7 @@ from ppvae.diagnostics.latents.codes import Numbers, checked_dataset, codes
 from ppvae.diagnostics.latents.importance_matrix import scores
 from ppvae.diagnostics.latents.information_gap import information_gap
 from ppvae.diagnostics.latents.predictability_gap import predictability_gap
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Pair, isolated
 
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
@@ -86,7 +86,7 @@ def disentanglement(
     value = _measure(train, test, bins, seed)
     resampled = [
         _measure(_resampled(train, generator), _resampled(test, generator), bins, seed)
-        for _ in tqdm(range(resamples), unit=" resamples", **shown(progress))
+        for _ in tqdm(range(resamples), unit=" resamples", **tqdm_options(progress))
     ]
     return xr.Dataset(
         {

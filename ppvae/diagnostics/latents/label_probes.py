@@ -28,7 +28,7 @@ def probes(
 ) -> xr.Dataset:
     """Classify test data by their posterior means, and by themselves, by two classifiers.
 
-    - "linear": logistic regression, its penalty half the squared weights, of standardised
+    - "linear": logistic regression, its penalty half the squared weights, of standardized
       features (Alain and Bengio, "Understanding intermediate layers using linear classifier
       probes", 2016);
     - "nearest": the label of the nearest training datapoint in Euclidean distance.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -21,7 +21,7 @@ from ppvae.engine import (
     as_batch,
     draw_chunks,
     isolated,
-    refuse_unnormalised,
+    refuse_unnormalized,
     simulated_sites,
     vectorizable,
 )
@@ -32,7 +32,7 @@ _COPIES = 3  # of what one run makes, while a gradient is taken
 
 def ais(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     temperatures: int = 1000,
     chains: int = 16,
@@ -70,7 +70,7 @@ def ais(
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`; of a dataset, the test split.
+        data: `(data, *event)`; of a dataset, the test split.
         temperatures: the number T of densities after the first, the posterior among them.
         chains: number of chains per datapoint.
         from_guide: start from the guide q(z|x), else from the prior p(z). A guide that misses a
@@ -95,7 +95,7 @@ def ais(
         >>> ais(pair, digits.test[:2], temperatures=5, chains=4).log_weight.sizes
         Frozen({'chain': 4, 'data': 2})
     """
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     _check(temperatures=temperatures, chains=chains, leapfrogs=leapfrogs, memory=memory)
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
@@ -124,7 +124,7 @@ def ais(
 
 def bdmc(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     simulations: int = 100,
     temperatures: int = 1000,
@@ -148,13 +148,13 @@ def bdmc(
     started from would look better than this.
 
     A model needs a batch to run, which tells it shapes and all that it only reads, such as
-    covariates or what is missing: this is `x`. Its observations are replaced by simulated ones,
-    and simulation i takes row i of `x`, beginning anew after the last. A model that
-    reads its own observations elsewhere, too, reads those of `x` there.
+    covariates or what is missing: this is `data`. Its observations are replaced by simulated ones,
+    and simulation i takes row i of `data`, beginning anew after the last. A model that
+    reads its own observations elsewhere, too, reads those of `data` there.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`, the template; of a dataset, the test split.
+        data: `(data, *event)`, the template; of a dataset, the test split.
         simulations: number of pairs (x, z) drawn from the model.
         temperatures: the number of densities from prior to posterior, as in `ais`.
         chains: number of chains forward, and as many backward, per simulation.
@@ -178,7 +178,7 @@ def bdmc(
         >>> bdmc(pair, digits.test[:2], simulations=3, temperatures=5, chains=2).lower.sizes
         Frozen({'simulation': 3})
     """
-    template = as_batch(x, pair, split="test", argument="x")
+    template = as_batch(data, pair, split="test")
     _check(
         simulations=simulations,
         temperatures=temperatures,
@@ -230,11 +230,11 @@ def _chains(
         total=len(batch[0]) * transitions,
         unit=" transitions",
         unit_scale=True,
-        **shown(progress),
+        **tqdm_options(progress),
     ) as bar:
         share = max(1, memory // (_COPIES * annealing.chains))
         for chunk, structure, _ in draw_chunks(pair, batch, 1, share, compile=False):
-            refuse_unnormalised(structure)
+            refuse_unnormalized(structure)
             if vectorized is None:
                 vectorized = vectorizable(pair, chunk, structure)
             done = partial(bar.update, len(chunk[0]))

@@ -28,7 +28,7 @@ _ROUNDING = 1e-4  # nats by which sums of hundreds of float32 may differ, whatev
 
 def bound_table(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     draws: int = 1000,
     temperatures: int = 1000,
@@ -57,7 +57,7 @@ def bound_table(
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`; of a dataset, the test split.
+        data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws of the first three, at least 21.
         temperatures: of annealing.
         chains: of annealing.
@@ -94,7 +94,7 @@ def bound_table(
     tail_length(draws)
     annealed = ais(
         pair,
-        x,
+        data,
         temperatures=temperatures,
         chains=chains,
         from_guide=from_guide,
@@ -103,7 +103,7 @@ def bound_table(
         memory=memory,
         progress=progress,
     )
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     columns = []
     with isolated(pair, seed):
         for _, structure, parts in draw_chunks(pair, batch, draws, memory):

@@ -16,7 +16,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     tail_shape,
     threshold,
 )
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Data,
@@ -27,7 +27,7 @@ from ppvae.engine import (
     draw_chunks,
     isolated,
     refuse_degenerate,
-    refuse_unnormalised,
+    refuse_unnormalized,
 )
 
 
@@ -69,7 +69,7 @@ def weights(
     """
     batch = as_batch(data, pair, split="test")
     columns = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
@@ -139,11 +139,11 @@ def evidence(
     """
     batch = as_batch(data, pair, split="test")
     measured: list[dict[str, Tensor]] = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
             refuse_degenerate(structure)
-            refuse_unnormalised(structure)
+            refuse_unnormalized(structure)
             measured.append(_terms(parts, draws, memory))
             bar.update(len(chunk[0]))
     variables = {
@@ -163,7 +163,7 @@ def pareto_k(
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Fit a generalised Pareto distribution to the largest importance weights of each datapoint.
+    """Fit a generalized Pareto distribution to the largest importance weights of each datapoint.
 
         p(w - u | w > u) = (1 + k (w - u) / sigma)^(-1/k - 1) / sigma,    w = p(x, z) / q(z|x)
 
@@ -202,7 +202,7 @@ def pareto_k(
     tail_length(draws)
     batch = as_batch(data, pair, split="test")
     shapes, sizes = [], []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)

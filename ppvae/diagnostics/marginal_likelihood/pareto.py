@@ -56,7 +56,7 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
     """Put the expected order statistics of a fitted Pareto tail in place of the largest weights.
 
     The n weights w above the cutoff u become u + F^-1((i - 1/2) / n), i = 1, ..., n, in their
-    order, F the generalised Pareto distribution that `tail_shape` fits, and none above the largest
+    order, F the generalized Pareto distribution that `tail_shape` fits, and none above the largest
     of them (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling", 2024).
     Where the weights are equal, or fewer than five lie above the cutoff, they stay as they are.
 
@@ -65,7 +65,7 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         memory: bound in bytes on the intermediate tensors.
 
     Returns:
-        Smoothed log weights in float64, `(draw, data)`, not normalised.
+        Smoothed log weights in float64, `(draw, data)`, not normalized.
 
     Raises:
         ValueError: as `tail_shape` does.
@@ -159,7 +159,7 @@ class _Tail:
 
 
 def _fit(log_excess: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit k and log sigma of the generalised Pareto distribution to the first `count` excesses.
+    """Fit k and log sigma of the generalized Pareto distribution to the first `count` excesses.
 
     Zhang and Stephens average b = -k / sigma over a grid with the weights of its profile
     likelihood, n (log(-b / k(b)) + ... ), k(b) being the mean of log(1 - b x). Here b is in units

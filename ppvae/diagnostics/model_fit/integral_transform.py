@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.calibration import Tally
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import dataset, each, holm, uniform_p_values
 from ppvae.engine import (
     MEMORY,
@@ -58,7 +58,7 @@ class PIT:
 
 def pit(
     pair: Pair,
-    x: Data,
+    data: Data,
     *,
     draws: int = 99,
     seed: int = 0,
@@ -82,7 +82,7 @@ def pit(
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        x: `(data, *event)`, held out from the training; of a dataset, the test split.
+        data: `(data, *event)`, held out from the training; of a dataset, the test split.
         draws: number of replicates for each datapoint.
         seed: of latents and replicates.
         memory: bound in bytes on the intermediate tensors.
@@ -103,9 +103,9 @@ def pit(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    batch = as_batch(x, pair, split="test", argument="x")
+    batch = as_batch(data, pair, split="test")
     parts = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **shown(progress))
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure in _chunks(pair, batch, draws, memory):
             parts.append(_ranks(pair, chunk, structure, draws, memory))
@@ -130,7 +130,7 @@ def _chunks(
         rows = len(batch[0])
     for chunk in row_chunks(batch, rows):
         structure = structure_of(pair, chunk)
-        for name, reason in structure.unnormalised.items():
+        for name, reason in structure.unnormalized.items():
             raise ValueError(f"the data cannot be replicated: at site {name!r} {reason}")
         yield chunk, structure
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import MEMORY, Data, Pair, as_batch, isolated, seeds
 
@@ -33,7 +33,7 @@ def prior_predictive_check(
         p = P(T(x_rep) > T(x)),    ties broken at random
 
     For held-out data of a model that is right p is uniform on (0, 1), exactly (Box, "Sampling and
-    Bayes' Inference in Scientific Modelling and Robustness", 1980). Near 0 the data have more of
+    Bayes' Inference in Scientific Modeling and Robustness", 1980). Near 0 the data have more of
     the statistic than the model, near 1 less. Of the data that the model was fitted to p is drawn
     to the middle. What a mask hides is given to all replicates as it is in the data.
 
@@ -126,7 +126,7 @@ def _check(
         raise ValueError("statistics is empty; expected at least one function by its name")
     batch = as_batch(data, pair, split="test")
     replicated: dict[str, list[Any]] = {name: [] for name in statistics}
-    with isolated(pair, seed), tqdm(total=draws, **shown(progress)) as bar:
+    with isolated(pair, seed), tqdm(total=draws, **tqdm_options(progress)) as bar:
         values, _ = observations(pair, batch)
         seen = values.values()
         observed = {name: _number(function(*seen)) for name, function in statistics.items()}

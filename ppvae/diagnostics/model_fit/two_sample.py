@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
-from ppvae.diagnostics.progress import shown
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import Data, Pair, as_batch, isolated, seeds, structure_of
 
@@ -116,7 +116,7 @@ def classifier_two_sample(
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`; of a dataset, the test split.
         classifier: a scikit-learn classifier of rows of numbers; logistic regression on
-            standardised features and their squares and products, unless given. With many
+            standardized features and their squares and products, unless given. With many
             features pass another: those grow with the square of their number.
         folds: of the cross-validation, at least 2.
         permutations: number of random swaps; each trains `folds` classifiers.
@@ -158,7 +158,7 @@ def classifier_two_sample(
     accuracies = np.array(
         [
             _accuracy(classifier, np.where(swap, y, x), np.where(swap, x, y), fold)
-            for swap in tqdm(swaps, **shown(progress))
+            for swap in tqdm(swaps, **tqdm_options(progress))
         ]
     )
     return xr.Dataset(
@@ -203,10 +203,10 @@ def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Va
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
     batch = as_batch(data, pair, split="test")
     with isolated(pair, seed):
-        for name, reason in structure_of(pair, batch).unnormalised.items():
+        for name, reason in structure_of(pair, batch).unnormalized.items():
             raise ValueError(
                 f"samples of observed site {name!r} are not such as its data: {reason}; use a "
-                "normalised likelihood"
+                "normalized likelihood"
             )
         values, _ = observations(pair, batch)
         (drawn,) = replicate(pair, batch, 1, memory, seeds(seed))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def upper_p_value(
     value: NDArray[Any], others: NDArray[Any], generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the randomised p-value of how large `value` is among `others`.
+    """Return the randomized p-value of how large `value` is among `others`.
 
         (#{others > value} + U (1 + #{others = value})) / (1 + S),    U uniform on (0, 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppvae.engine.isolation import modules_of
+from ppvae.engine.modules import modules_of
 
 _PLAIN = (bool, int, float, str, type(None))
 

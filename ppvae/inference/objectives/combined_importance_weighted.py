@@ -16,7 +16,7 @@ class CombinedImportanceWeighted_ELBO(ImportanceWeighted_ELBO):
     Args:
         num_particles: K.
         elbo_weight: beta, in [0, 1].
-        doubly_reparameterised: derive by the guide's parameters through the draws alone.
+        doubly_reparameterized: derive by the guide's parameters through the draws alone.
         vectorize_particles: as of `ImportanceWeighted_ELBO`.
         at_once: likewise.
 
@@ -35,7 +35,7 @@ class CombinedImportanceWeighted_ELBO(ImportanceWeighted_ELBO):
         num_particles: int,
         *,
         elbo_weight: float,
-        doubly_reparameterised: bool = False,
+        doubly_reparameterized: bool = False,
         vectorize_particles: bool = True,
         at_once: int | None = None,
     ) -> None:
@@ -43,7 +43,7 @@ class CombinedImportanceWeighted_ELBO(ImportanceWeighted_ELBO):
             raise ValueError(f"elbo_weight must be in [0, 1], got {elbo_weight}")
         super().__init__(
             num_particles,
-            doubly_reparameterised=doubly_reparameterised,
+            doubly_reparameterized=doubly_reparameterized,
             vectorize_particles=vectorize_particles,
             at_once=at_once,
         )

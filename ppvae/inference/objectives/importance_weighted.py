@@ -17,12 +17,12 @@ class ImportanceWeighted_ELBO(ParticleObjective):
     around all sites, stands outside the logarithm, so that it stays a bound on minibatches.
 
     The signal-to-noise ratio of the guide's gradient falls with K; that of the doubly
-    reparameterised one, which has the same expectation, rises: it runs through the draws alone,
+    reparameterized one, which has the same expectation, rises: it runs through the draws alone,
 
         E[sum_k v_k^2 d(log w_k)/dz dz/dphi],    v_k = w_k / sum_j w_j
 
     (Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo
-    Objectives", 2019). It needs every latent of the guide reparameterised, and a support that does
+    Objectives", 2019). It needs every latent of the guide reparameterized, and a support that does
     not depend on the parameters. Where log q weighs beta, as under a `kl_weight`, v^2 becomes
     (1 - beta) v + beta v^2, with the same beta for all latents.
 
@@ -37,7 +37,7 @@ class ImportanceWeighted_ELBO(ParticleObjective):
     Args:
         num_particles: K.
         repeats: M.
-        doubly_reparameterised: derive by the guide's parameters in this way.
+        doubly_reparameterized: derive by the guide's parameters in this way.
         vectorize_particles: draw all at once, in a plate left of all others; else one after the
             other, for networks that take a single batch dimension.
         at_once: how many of the K M draws are in memory at once; all, unless given. Fewer cost
@@ -61,7 +61,7 @@ class ImportanceWeighted_ELBO(ParticleObjective):
         num_particles: int,
         *,
         repeats: int = 1,
-        doubly_reparameterised: bool = False,
+        doubly_reparameterized: bool = False,
         vectorize_particles: bool = True,
         at_once: int | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class ImportanceWeighted_ELBO(ParticleObjective):
             )
         super().__init__(
             num_particles * repeats,
-            path_gradient=doubly_reparameterised,
+            path_gradient=doubly_reparameterized,
             vectorize_particles=vectorize_particles,
             at_once=at_once,
         )

@@ -66,7 +66,7 @@ def latents_of(objective: str, guide_trace: Trace, model_trace: Trace) -> list[L
         if not site["fn"].has_rsample:
             raise ValueError(
                 f"{objective} derives draws by the guide's parameters, but latent site {name!r} "
-                f"has {_family(site)} in the guide, which cannot be reparameterised; take a "
+                f"has {_family(site)} in the guide, which cannot be reparameterized; take a "
                 "continuous family there, or Trace_ELBO"
             )
     ordered = list(guide) == names
@@ -127,7 +127,7 @@ def check_plate(objective: str, latent: Latent) -> None:
 
 
 def factors_of_both(objective: str, latent: Latent) -> tuple[dist.Distribution, dist.Distribution]:
-    """Return q and p of a site over single numbers, or refuse the one that does not factorise."""
+    """Return q and p of a site over single numbers, or refuse the one that does not factorize."""
     factors = []
     for program, site in (("guide", latent.guide), ("model", latent.model)):
         factor = factors_of(site["fn"])

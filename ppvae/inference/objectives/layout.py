@@ -30,9 +30,9 @@ class Layout:
 
     Args:
         draw_dim: the batch dimension free for particles, left of every plate.
-        marginalised: discrete sites of the model alone, summed out by enumeration.
+        marginalized: discrete sites of the model alone, summed out by enumeration.
         reference: an observed site, whose scale is that of the objective.
-        unreparameterised: the guide's sites whose draws have no gradient, with their families.
+        unreparameterized: the guide's sites whose draws have no gradient, with their families.
         rounded: the guide's sites whose draws are rounded, with their families.
         off_the_path: the guide's sites of which gradients through the draws miss a part, with the
             reason.
@@ -42,9 +42,9 @@ class Layout:
     """
 
     draw_dim: int
-    marginalised: tuple[str, ...]
+    marginalized: tuple[str, ...]
     reference: str
-    unreparameterised: dict[str, str]
+    unreparameterized: dict[str, str]
     rounded: dict[str, str]
     off_the_path: dict[str, str]
     latents: frozenset[str]
@@ -72,14 +72,14 @@ def layout_of(model: Program, guide: Program, args: tuple[Any, ...]) -> Layout:
     every = [*guide_sites.values(), *model_sites.values()]
     return Layout(
         draw_dim=min(frame.dim for site in every for frame in plates(site)) - 1,
-        marginalised=summed_out(guide_sites, model_sites),
+        marginalized=summed_out(guide_sites, model_sites),
         reference=observed[0],
         chooses=rows_of(model_sites[observed[0]]) != len(args[0]),
         scaled_apart=_scaled_apart([model_sites[name] for name in observed]),
         latents=frozenset(model_sites) - frozenset(observed),
         rounded=_named(_rounding, guide_sites),
         off_the_path=_named(_off_the_path, guide_sites),
-        unreparameterised={
+        unreparameterized={
             name: type(base_of(site["fn"])).__name__
             for name, site in guide_sites.items()
             if not site["fn"].has_rsample

@@ -40,7 +40,7 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
     rows alone: of random data without bias, negative now and then (Gretton, Borgwardt, Rasch,
     Schölkopf and Smola, "A Kernel Two-Sample Test", 2012, equation 3). Near q(z) = p(z) its
     standard deviation falls as one over the rows. The draws of the prior are those of the model's
-    latent site, a row each; a prior that is not reparameterised is moved by the KL alone. Time and
+    latent site, a row each; a prior that is not reparameterized is moved by the KL alone. Time and
     memory of the default kernel grow with rows^2 d.
 
     The KL is in closed form where there is one. A weight of the latent site, `fit`'s `kl_weight`
@@ -59,7 +59,7 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     Raises:
         ValueError: if a weight is negative or not finite; at the first step, on a pair without a
-            single reparameterised latent site in the data plate, or a batch of one row.
+            single reparameterized latent site in the data plate, or a batch of one row.
 
     Example:
         >>> import ppvae

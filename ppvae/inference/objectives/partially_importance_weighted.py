@@ -19,13 +19,13 @@ class PartiallyImportanceWeighted_ELBO(ParticleObjective):
     Args:
         num_particles: K, of each of the guide's bounds.
         repeats: M, how many of these there are.
-        doubly_reparameterised: derive by the guide's parameters through the draws alone.
+        doubly_reparameterized: derive by the guide's parameters through the draws alone.
         vectorize_particles: as of `ImportanceWeighted_ELBO`.
         at_once: likewise.
 
     Raises:
         ValueError: as `ImportanceWeighted_ELBO` does, and if a latent of the guide is not
-            reparameterised.
+            reparameterized.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class PartiallyImportanceWeighted_ELBO(ParticleObjective):
         num_particles: int,
         *,
         repeats: int,
-        doubly_reparameterised: bool = False,
+        doubly_reparameterized: bool = False,
         vectorize_particles: bool = True,
         at_once: int | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class PartiallyImportanceWeighted_ELBO(ParticleObjective):
         self._of_model = ImportanceWeighted_ELBO(num_particles * repeats)
         super().__init__(
             num_particles * repeats,
-            path_gradient=doubly_reparameterised,
+            path_gradient=doubly_reparameterized,
             vectorize_particles=vectorize_particles,
             at_once=at_once,
         )

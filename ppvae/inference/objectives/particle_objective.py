@@ -32,7 +32,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     The scale of the data, that of `plate(size, subsample_size)` and of `poutine.scale` around all
     sites, multiplies the bound of each datapoint. What scales latent sites otherwise than observed
     ones, as the `kl_weight` of `fit`, is a weight inside the bound. Latents that are not
-    reparameterised are learned by their score, each particle's bound held against the one without
+    reparameterized are learned by their score, each particle's bound held against the one without
     it (Mnih and Rezende, "Variational inference for Monte Carlo objectives", 2016); discrete
     latents of the model alone are summed out.
 
@@ -164,10 +164,10 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
                 if weight is not None:
                     remaining = own[part] + weight * (remaining - own[part])
             surrogate = run.surrogate(weights[part], remaining, path=self.path_gradient)
-            if run.log_unreparameterised is not None:
+            if run.log_unreparameterized is not None:
                 if gains is None:
                     gains = scale * _gains(self.guide_bound, log_weights)
-                surrogate = surrogate + (gains[part] * run.log_unreparameterised).sum()
+                surrogate = surrogate + (gains[part] * run.log_unreparameterized).sum()
             yield surrogate
 
     def _runs(

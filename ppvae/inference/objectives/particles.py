@@ -39,7 +39,7 @@ class Particles:
     Args:
         log_joint: log p(x, z).
         log_posterior: log q(z|x).
-        log_unreparameterised: log q of the sites whose draws have no gradient, or None.
+        log_unreparameterized: log q of the sites whose draws have no gradient, or None.
         scale: the factor of each datapoint, a number or `(particle, data)`.
         draws: the latents as the guide goes on from them, if they are gated.
         model_gate: between these and the model.
@@ -51,7 +51,7 @@ class Particles:
 
     log_joint: Tensor
     log_posterior: Tensor
-    log_unreparameterised: Tensor | None
+    log_unreparameterized: Tensor | None
     scale: Tensor | float
     draws: list[Tensor]
     model_gate: Gate
@@ -99,7 +99,7 @@ class Particles:
             if name in self.uneven or not (captured or _equal(weight, weights[0])):
                 raise ValueError(
                     f"latent site {name!r} of the guide is masked, or scaled otherwise than its "
-                    "other sites or within a datapoint, which doubly reparameterised gradients do "
+                    "other sites or within a datapoint, which doubly reparameterized gradients do "
                     "not allow; take plain gradients"
                 )
         return weights[0] if weights else None
@@ -185,17 +185,17 @@ def particles(
             "this pair; use one objective for each kind of data"
         )
     reference = model_sites[layout.reference]
-    if layout.marginalised:
+    if layout.marginalized:
         _refuse_weights(model_sites, reference)
     look = _Look(layout.draw_dim, reference, rows_of(reference), count)
     joint = look.log_density(model_sites.values())
     weights = {name: weight_of(site, reference) for name, site in guide_sites.items()}
-    unreparameterised = [site for site in guide_sites.values() if not site["fn"].has_rsample]
+    unreparameterized = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
         log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
         log_posterior=look.log_density(guide_sites.values()),
-        log_unreparameterised=(
-            look.log_density(unreparameterised, weighted=False) if unreparameterised else None
+        log_unreparameterized=(
+            look.log_density(unreparameterized, weighted=False) if unreparameterized else None
         ),
         scale=look.scale(),
         draws=list(drawn.values.values()),

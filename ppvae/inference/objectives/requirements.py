@@ -30,10 +30,10 @@ def check_path(
         ValueError: if the draws of a site have no gradient or not all of it, or a guide cannot
             score given draws.
     """
-    for name, family in layout.unreparameterised.items():
+    for name, family in layout.unreparameterized.items():
         raise ValueError(
             f"{objective} takes gradients through the draws alone, but those of latent site "
-            f"{name!r} have none: {family} is not reparameterised; take an objective with plain "
+            f"{name!r} have none: {family} is not reparameterized; take an objective with plain "
             "gradients, or another family in the guide"
         )
     for name, family in layout.rounded.items():

@@ -24,7 +24,7 @@ class StickingTheLanding_ELBO(ParticleObjective):
 
     Raises:
         ValueError: if a number is not positive; when called, if a latent of the guide is not
-            reparameterised, is rounded, or has a support or log density of its own parameters.
+            reparameterized, is rounded, or has a support or log density of its own parameters.
 
     Example:
         >>> import ppvae

@@ -75,7 +75,7 @@ class TotalCorrelation_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     Raises:
         ValueError: if `size` is below 2, or a weight negative or not finite; at the first step, on
-            a pair without a single reparameterised latent site in the data plate, whose q and p
+            a pair without a single reparameterized latent site in the data plate, whose q and p
             are independent over dimensions, or on a batch of one row or more than `size`.
 
     Example:

@@ -21,7 +21,7 @@ class VariationalRenyi_ELBO(ParticleObjective):
     Args:
         alpha: the order, not 1.
         num_particles: K.
-        doubly_reparameterised: derive by the guide's parameters through the draws alone.
+        doubly_reparameterized: derive by the guide's parameters through the draws alone.
         vectorize_particles: as of `ImportanceWeighted_ELBO`.
         at_once: likewise.
 
@@ -39,7 +39,7 @@ class VariationalRenyi_ELBO(ParticleObjective):
         alpha: float,
         num_particles: int,
         *,
-        doubly_reparameterised: bool = False,
+        doubly_reparameterized: bool = False,
         vectorize_particles: bool = True,
         at_once: int | None = None,
     ) -> None:
@@ -49,7 +49,7 @@ class VariationalRenyi_ELBO(ParticleObjective):
             )
         super().__init__(
             num_particles,
-            path_gradient=doubly_reparameterised,
+            path_gradient=doubly_reparameterized,
             vectorize_particles=vectorize_particles,
             at_once=at_once,
         )

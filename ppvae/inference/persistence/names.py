@@ -3,7 +3,13 @@
 import sys
 
 _PUBLIC = ("ppvae.", "torch.nn.")
-_RENAMED: dict[str, str] = {}
+_RENAMED = {
+    "ppvae.flows": "ppvae.distributions.flows",
+    "ppvae.data.colours": "ppvae.data.colors",
+    "ppvae.likelihoods.GreyBernoulli": "ppvae.likelihoods.GrayBernoulli",
+    "ppvae.likelihoods.grey_bernoulli.GreyBernoulli": "ppvae.likelihoods.GrayBernoulli",
+}
+_RENAMED_ARGUMENTS = {"doubly_reparameterised": "doubly_reparameterized"}
 
 
 def class_name(cls: type) -> str:
@@ -27,12 +33,14 @@ def class_name(cls: type) -> str:
 
 
 def present_name(name: str) -> str:
-    """Return what a name from a saved file is called now.
+    """Return the present name of a class or argument that a saved file names.
 
     Example:
-        >>> present_name("torch.nn.SiLU")
-        'torch.nn.SiLU'
+        >>> present_name("ppvae.flows.Reversal"), present_name("torch.nn.SiLU")
+        ('ppvae.distributions.flows.Reversal', 'torch.nn.SiLU')
     """
+    if name in _RENAMED_ARGUMENTS:
+        return _RENAMED_ARGUMENTS[name]
     for old, new in _RENAMED.items():
         if name == old or name.startswith(f"{old}."):
             return new + name.removeprefix(old)

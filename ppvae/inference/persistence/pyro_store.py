@@ -1,6 +1,5 @@
 """What a pair keeps in Pyro's parameter store: taken out with its constraints, and put back."""
 
-import types
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.distributions import constraints
-from torch import Tensor, nn
+from torch import Tensor
 
 KEY = "pyro.param "
 """What the keys of tensors begin with that Pyro's store alone holds."""
@@ -26,56 +25,6 @@ _NAMED = tuple(
     for name in constraints.__all__
     if isinstance(getattr(constraints, name), constraints.Constraint)
 )
-
-
-def modules_of(pair: object) -> nn.Module:
-    """Return one module that holds every module of a pair: the pair itself, if it is one.
-
-    A pair that is none may hold modules as attributes, in lists, tuples and dicts, in other
-    objects, and in the closures of its functions.
-
-    Example:
-        >>> class Plain:
-        ...     def __init__(self):
-        ...         self.networks = {"encoder": nn.Linear(3, 2)}
-        >>> list(modules_of(Plain()).state_dict())
-        ['networks/encoder.weight', 'networks/encoder.bias']
-    """
-    if isinstance(pair, nn.Module):
-        return pair
-    root = nn.Module()
-    seen: dict[int, object] = {}  # the objects too, for an id is another's once its object is gone
-
-    def visit(value: object, path: tuple[str, ...]) -> None:
-        if id(value) in seen or len(path) > 4:
-            return
-        seen[id(value)] = value
-        parts: Mapping[Any, Any] = {}
-        if isinstance(value, nn.Module):
-            # Past `add_module`, which refuses names such as "train" that nn.Module itself has.
-            root._modules["/".join(path).replace(".", "/")] = value
-        elif isinstance(value, dict):
-            parts = value
-        elif isinstance(value, list | tuple):
-            parts = dict(enumerate(value))
-        elif isinstance(value, types.MethodType):
-            visit(value.__func__, path)
-            visit(value.__self__, path)
-        elif isinstance(value, types.FunctionType):
-            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-            parts = {name: cell.cell_contents for name, cell in cells if cell != _EMPTY}
-        elif not isinstance(value, type | types.ModuleType | Tensor):
-            parts = getattr(value, "__dict__", {})
-        for name, part in parts.items():
-            visit(part, (*path, str(name)))
-
-    visit(pair, ())
-    for name in ("model", "guide"):
-        visit(getattr(pair, name, None), (name,))
-    return root
-
-
-_EMPTY = types.CellType()
 
 
 def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import Pair
+from ppvae.engine import Pair, as_module
 from ppvae.inference.persistence.description import StructureError, build, describe, dtype_of
 from ppvae.inference.persistence.files import read_json, read_tensors, write_json, write_tensors
-from ppvae.inference.persistence.pyro_store import KEY, entries, modules_of, put_back, read_entries
+from ppvae.inference.persistence.pyro_store import KEY, entries, put_back, read_entries
 
 _STRUCTURE = "pair.json"
 _WEIGHTS = "pair.safetensors"
@@ -53,7 +53,7 @@ def save(pair: Pair, folder: str | Path) -> None:
             "save needs a pair, which is an nn.Module or has a model and a guide, got "
             f"{type(pair).__name__}"
         )
-    modules = modules_of(pair)
+    modules = as_module(pair)
     tensors = _tensors(modules)
     for name, tensor in tensors.items():
         if torch.nn.parameter.is_lazy(tensor):
@@ -124,7 +124,7 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     loaded = _built(structure, path, trust) if pair is None else pair
-    modules = modules_of(loaded)
+    modules = as_module(loaded)
     own = _tensors(modules)
     _check(own, {name: t for name, t in tensors.items() if not name.startswith(KEY)}, weights)
     with torch.no_grad():

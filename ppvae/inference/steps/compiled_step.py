@@ -28,7 +28,7 @@ class WholeStep:
     that is not finite leaves parameters or optimizer's state that are not, as `finite` tells.
 
     Args:
-        objective: what is maximised.
+        objective: what is maximized.
         programs: model and guide.
         optim: the optimizer; it has taken a step before.
         parameters: the unconstrained parameters by name.

@@ -19,7 +19,7 @@ def announced_programs(
     Args:
         pair: the pair.
         example: a batch to run it on.
-        objective: what will be maximised.
+        objective: what will be maximized.
         what: what to call the example in an error.
 
     Raises:

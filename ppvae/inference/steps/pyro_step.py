@@ -23,7 +23,7 @@ class Steps:
         pair: the pair, for a look at how many datapoints a batch's loss stands for.
         model: its model, every parameter announced.
         guide: its guide, likewise.
-        objective: what is maximised.
+        objective: what is maximized.
         optim: moves the parameters.
         kl_weight: weight of the latent sites, a number or a function of the step.
 

@@ -51,7 +51,7 @@ class Adam(Update):
     """Adam and AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019)."""
 
     def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, whether it is decoupled, AMSGrad, maximisation."""
+        """Return whether there is decay, whether it is decoupled, AMSGrad, maximization."""
         names = ("weight_decay", "decoupled_weight_decay", "amsgrad", "maximize")
         return tuple(bool(group[name]) for name in names)
 
@@ -90,7 +90,7 @@ class Adamax(Update):
     """Adam by the infinity norm (Kingma and Ba, 2015)."""
 
     def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, and maximisation."""
+        """Return whether there is decay, and maximization."""
         return bool(group["weight_decay"]), bool(group["maximize"])
 
     def numbers(self, group: Group, step: int) -> list[float]:
@@ -121,7 +121,7 @@ class RMSprop(Update):
     """RMSprop (Hinton, lecture 6 of "Neural Networks for Machine Learning", 2012)."""
 
     def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, momentum, centring, and maximisation."""
+        """Return whether there is decay, momentum, centering, and maximization."""
         return tuple(
             bool(group[name]) for name in ("weight_decay", "momentum", "centered", "maximize")
         )
@@ -159,7 +159,7 @@ class SGD(Update):
     """Stochastic gradient descent, with momentum (Sutskever et al., 2013)."""
 
     def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, momentum, Nesterov's, and maximisation."""
+        """Return whether there is decay, momentum, Nesterov's, and maximization."""
         return tuple(
             bool(group[name]) for name in ("weight_decay", "momentum", "nesterov", "maximize")
         )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def image_rows(rows: Mapping[str, ArrayLike], image_shape: tuple[int, int], title: str) -> Figure:
-    """Draw images in labelled rows, one below the other, dark on light.
+    """Draw images in labeled rows, one below the other, dark on light.
 
     Args:
         rows: images `(images, height * width)` by label, the same number in each.
@@ -152,8 +152,8 @@ def _mosaic(images: NDArray[Any], title: str, labels: Sequence[str] = ()) -> Fig
     axes = figure.subplots()
     axes.imshow(canvas, cmap="gray_r")
     axes.set_xticks([])
-    centres = (np.arange(len(labels)) + 0.5) * (height + gap) - (gap + 1) / 2
-    axes.set_yticks(centres, labels)
+    centers = (np.arange(len(labels)) + 0.5) * (height + gap) - (gap + 1) / 2
+    axes.set_yticks(centers, labels)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.suptitle(title, fontsize="medium")

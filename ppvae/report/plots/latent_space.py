@@ -36,7 +36,7 @@ def kl_bars(kl: xr.DataArray) -> Figure:
 def latent_scatter(
     latents: ArrayLike, labels: ArrayLike | None = None, names: tuple[str, str] = ("z_0", "z_1")
 ) -> Figure:
-    """Draw datapoints where the guide puts them in two latent dimensions, coloured by label.
+    """Draw datapoints where the guide puts them in two latent dimensions, colored by label.
 
     Args:
         latents: posterior means `(data, 2)`.

@@ -32,7 +32,7 @@ EXACT = {
     "top down": (strangers.TopDown(), torch.zeros(7)),
     "plate right of data": (strangers.PlateNotRightmost(), torch.zeros(7, 3)),
     "masked loop": (strangers.MaskedLoop(), (torch.zeros(4, 3), SEEN)),
-    "summed out": (strangers.Marginalised(), torch.zeros(7)),
+    "summed out": (strangers.Marginalized(), torch.zeros(7)),
     "discrete": (strangers.SampledDiscrete(), torch.zeros(7)),
     "one batch dimension": (strangers.OneBatchDimension(), torch.zeros(7, 1)),
     "fixed plate": (strangers.FixedPlate(), torch.zeros(64, 1)),
@@ -141,7 +141,7 @@ def test_ties_are_broken_at_random():
 
 
 class Rounded(Dice):
-    """Dice whose densities depend in their last digits on whether draws are vectorised."""
+    """Dice whose densities depend in their last digits on whether draws are vectorized."""
 
     def model(self, x):
         with pyro.plate("data", len(x)):
@@ -166,8 +166,8 @@ def test_sites_and_plates_name_the_dims():
     )
     assert regions.p_value.z.dims == ("level", "z_dim_0")
     assert "not on real data" in regions.coverage.attrs["tests"]
-    centre = diagnostics.vsbc(CorrelatedGaussian(1), torch.zeros(3, 2), simulations=5, draws=4)
-    assert "not on real data" in centre.probability.attrs["tests"]
+    center = diagnostics.vsbc(CorrelatedGaussian(1), torch.zeros(3, 2), simulations=5, draws=4)
+    assert "not on real data" in center.probability.attrs["tests"]
 
 
 def test_the_seed_repeats_and_changes_the_ranks():
@@ -266,11 +266,11 @@ class NotFinite(Dice):
             pyro.sample("k", dist.Normal(loc, 1.0, validate_args=False))
 
 
-def grey():
+def gray():
     decoder, encoder = torch.nn.Linear(1, 2), torch.nn.Linear(2, 2)
     return VAE(
         priors.StandardNormal(1),
-        likelihoods.GreyBernoulli(decoder),
+        likelihoods.GrayBernoulli(decoder),
         posteriors.DiagonalNormal(encoder),
     )
 
@@ -283,7 +283,7 @@ REFUSED = {
     "improper": (Improper(), torch.zeros(3), "the model cannot be drawn from"),
     "named": (Named(), torch.zeros(3), "latent site 'log_joint' has the name"),
     "NaN": (NotFinite(), torch.zeros(3), "is NaN|cannot run"),
-    "pseudo-likelihood": (grey(), torch.full((3, 2), 0.5), "at site 'x' .*pseudo-likelihood"),
+    "pseudo-likelihood": (gray(), torch.full((3, 2), 0.5), "at site 'x' .*pseudo-likelihood"),
 }
 
 

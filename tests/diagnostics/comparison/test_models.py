@@ -126,7 +126,7 @@ def test_probabilities_and_densities_do_not_compare():
         diagnostics.compare(pairs, torch.ones(4, 3), draws=30)
 
 
-class Standardised(OneBatchDimension):
+class Standardized(OneBatchDimension):
     def model(self, x):
         super().model(x / 2)
 
@@ -134,7 +134,7 @@ class Standardised(OneBatchDimension):
 def test_densities_of_rescaled_data_do_not_compare():
     with pytest.raises(ValueError, match="observe different numbers"):
         diagnostics.compare(
-            {"plain": OneBatchDimension(), "scaled": Standardised()}, torch.ones(4, 1), draws=30
+            {"plain": OneBatchDimension(), "scaled": Standardized()}, torch.ones(4, 1), draws=30
         )
 
 

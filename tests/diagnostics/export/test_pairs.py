@@ -189,7 +189,7 @@ MODELS = {
     strangers.PlateNotRightmost: {"z": 1, "x": 2},
     strangers.MaskedLoop: {"z": 1, "x_0": 2, "x_1": 2, "x_2": 2, "x_3": 2},
     strangers.SampledDiscrete: {"k": (0.7, 0.21), "z": (0.8, 4.36), "x": (0.8, 5.36)},
-    strangers.Marginalised: {"z": (0.8, 4.36), "x": (0.8, 5.36)},
+    strangers.Marginalized: {"z": (0.8, 4.36), "x": (0.8, 5.36)},
     strangers.OneBatchDimension: {"z": 1, "x": 2},
     strangers.RefusesTwo: {"z": 1, "x": 2},
     strangers.FixedPlate: {"z": 1, "x": 2},
@@ -238,7 +238,7 @@ def test_masked_entries_have_no_likelihood():
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_summed_out_latents_are_drawn_given_data_and_latents(one_by_one):
-    class Labelled(strangers.Marginalised):
+    class Labeled(strangers.Marginalized):
         """The class shows in y, without noise: y given (z, x) tells p(k | x, z)."""
 
         def model(self, x):
@@ -250,9 +250,9 @@ def test_summed_out_latents_are_drawn_given_data_and_latents(one_by_one):
                 pyro.sample("x", dist.Normal(z, 1.0), obs=x)
                 pyro.sample("y", dist.Normal(3.0 * k, 1e-3), obs=torch.full_like(x, 1.5))
 
-    (x,) = stranger_data(Labelled)
+    (x,) = stranger_data(Labeled)
     # y = 1.5 is as far from 0 as from 3: p(k | x, y, z) = p(k | z).
-    results = groups(diagnostics.to_arviz(Labelled(), x / 4, draws=200 if one_by_one else 1000))
+    results = groups(diagnostics.to_arviz(Labeled(), x / 4, draws=200 if one_by_one else 1000))
     z = torch.tensor(results["posterior"].z.values[0])
     odds = dist.Normal(2.0, 1.0).log_prob(z) - dist.Normal(-2.0, 1.0).log_prob(z)
     exact = torch.sigmoid(odds + math.log(0.7 / 0.3)).numpy()
@@ -278,7 +278,7 @@ class ReadsItsData(nn.Module):
             pyro.sample("z", dist.Normal(x[:, 0] / 2, math.sqrt(0.5)))
 
 
-def test_a_network_that_meets_draws_only_in_simulation_is_recognised():
+def test_a_network_that_meets_draws_only_in_simulation_is_recognized():
     x = torch.randn(8, 2)
     results = groups(diagnostics.to_arviz(ReadsItsData(), x, draws=50))
     for group in ("posterior_predictive", "prior_predictive"):
@@ -329,12 +329,12 @@ def test_pseudo_likelihoods_are_marked(tmp_path):
     assert set(found["posterior_predictive"]) == set(found["observed_data"]) == {"seen"}
     results.to_netcdf(str(tmp_path / "results.nc"), engine="h5netcdf")
 
-    grey = ppvae.VAE(
+    gray = ppvae.VAE(
         priors.StandardNormal(2),
-        likelihoods.GreyBernoulli(nn.Linear(2, 3)),
+        likelihoods.GrayBernoulli(nn.Linear(2, 3)),
         posteriors.DiagonalNormal(nn.Linear(3, 4)),
     )
-    found = groups(diagnostics.to_arviz(grey, torch.rand(5, 3), draws=4))
+    found = groups(diagnostics.to_arviz(gray, torch.rand(5, 3), draws=4))
     assert "pseudo-likelihood" in found["log_likelihood"].x.attrs["pseudo_likelihood"]
 
 

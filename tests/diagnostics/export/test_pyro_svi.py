@@ -37,7 +37,7 @@ def heights():
 
 
 def hierarchy(x):
-    """A global latent, one in a plate, one of two dimensions, and a vectorised inner plate."""
+    """A global latent, one in a plate, one of two dimensions, and a vectorized inner plate."""
     loc = pyro.sample("loc", dist.Normal(0.0, 2.0))
     slope = pyro.sample("slope", dist.Normal(torch.zeros(2), 1.0).to_event(1))
     with pyro.plate("county", COUNTIES, dim=-2):
@@ -241,8 +241,8 @@ def test_a_random_subsample_is_the_same_for_all_draws():
     predicted = results["posterior_predictive"].height.values
     assert abs(predicted - x.numpy()[index]).max() < 6
     labels = [f"person {i}" for i in range(40)]
-    labelled = groups(export(coords={"person": labels}))["posterior"].person.values
-    assert list(labelled) == [labels[i] for i in index]
+    labeled = groups(export(coords={"person": labels}))["posterior"].person.values
+    assert list(labeled) == [labels[i] for i in index]
     assert list(groups(export(seed=1))["posterior"].person.values) != list(index)
     # Plate factor and all: the weight of each draw, by hand.
     posterior = {

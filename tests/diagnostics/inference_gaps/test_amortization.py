@@ -315,7 +315,7 @@ def test_masked_observations_count_where_they_are_seen():
     assert abs(found.amortization.values).max() < 1e-9
 
 
-class SummedOut(strangers.Marginalised):
+class SummedOut(strangers.Marginalized):
     """A bimodal prior of which the model sums the component out, and a normal guide."""
 
     def guide(self, x):
@@ -375,7 +375,7 @@ REFUSED = {
     "chain": (strangers.TwoLatents(), "site 'odd name' its parameters differ between two runs"),
     "top-down": (strangers.TopDown(), "site 'b' its parameters differ between two runs"),
     "discrete": (strangers.SampledDiscrete(), "site 'k' its draws are discrete"),
-    "mixture": (strangers.Marginalised(), "site 'z' its draws are discrete or have no gradient"),
+    "mixture": (strangers.Marginalized(), "site 'z' its draws are discrete or have no gradient"),
     "masked": (Masked(), "site 'odd name' it is masked"),
     "uniform": (
         PlainGuide(lambda x: dist.Uniform(x - 1, x + 1)),
@@ -388,7 +388,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("pair", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_optimised_is_refused_by_name(pair, message):
+def test_what_cannot_be_optimized_is_refused_by_name(pair, message):
     x = torch.randn(64, 3) if isinstance(pair, OddPlates) else torch.randn(64)
     with pytest.raises(ValueError, match=message):
         diagnostics.gaps(pair, x)
@@ -397,7 +397,7 @@ def test_what_cannot_be_optimised_is_refused_by_name(pair, message):
 def test_a_pseudo_likelihood_is_refused():
     pair = ppvae.VAE(
         priors.StandardNormal(2),
-        likelihoods.GreyBernoulli(nn.Linear(2, 5)),
+        likelihoods.GrayBernoulli(nn.Linear(2, 5)),
         posteriors.DiagonalNormal(nn.Linear(5, 4)),
     )
     with pytest.raises(ValueError, match="log P.X. is not defined for this pair: at site 'x'"):

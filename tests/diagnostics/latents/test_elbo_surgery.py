@@ -307,7 +307,7 @@ def test_priors_that_leave_terms_undefined_are_named():
 
 
 def test_discrete_latent_that_is_summed_out_leaves_no_product_prior():
-    parts = diagnostics.surgery(strangers.Marginalised(), torch.randn(40), draws=50)
+    parts = diagnostics.surgery(strangers.Marginalized(), torch.randn(40), draws=50)
     assert list(parts.undefined) == ["dimension_kl"]
     assert mean(parts, "total_correlation") == 0
 

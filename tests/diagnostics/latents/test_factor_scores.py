@@ -199,7 +199,7 @@ def test_probe_reaches_the_error_of_two_normals():
     best = float(torch.special.ndtr(torch.tensor(1.0)))
     linear = result.sel(representation="posterior mean", probe="linear")
     assert abs(float(linear.accuracy) - best) < 4.5 * float(linear.standard_error)
-    # The nearest of many neighbours is right with probability E[p^2 + (1 - p)^2] (Cover and Hart).
+    # The nearest of many neighbors is right with probability E[p^2 + (1 - p)^2] (Cover and Hart).
     grid = torch.linspace(-9, 9, 10_001, dtype=torch.float64)
     p = torch.sigmoid(2 * grid)
     density = (torch.exp(-0.5 * (grid - 1) ** 2) + torch.exp(-0.5 * (grid + 1) ** 2)) / 2

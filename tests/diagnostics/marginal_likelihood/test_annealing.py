@@ -28,7 +28,7 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def standardised(result, exact):
+def standardized(result, exact):
     """The errors of log P(X) in units of their standard errors."""
     return (result.log_evidence.values - exact.numpy()) / result.log_evidence_error.values
 
@@ -57,8 +57,8 @@ def test_one_temperature_is_importance_sampling():
     x = case.draw(50, seed=4)
     result = diagnostics.ais(case.pair(), x, temperatures=1, chains=2000)
     exact = case.terms(x)["log_evidence"]
-    # 50 standardised errors, of which a normal one passes 4.5 with probability below 7e-6.
-    assert abs(standardised(result, exact)).max() < 4.5
+    # 50 standardized errors, of which a normal one passes 4.5 with probability below 7e-6.
+    assert abs(standardized(result, exact)).max() < 4.5
     weights = result.log_weight
     log_mean = weights.reduce(np.logaddexp.reduce, "chain") - math.log(2000)
     assert np.allclose(result.log_evidence, log_mean)
@@ -82,7 +82,7 @@ def test_each_datapoint_is_covered(from_guide):
         from_guide=from_guide,
     )
     assert float(result.log_evidence_error.max()) < 0.2
-    error = standardised(result, case.terms(x)["log_evidence"])
+    error = standardized(result, case.terms(x)["log_evidence"])
     assert int((abs(error) <= 1.959964).sum()) in COVERED
     assert 0.65 < float(result.acceptance.min()) < 0.99
 
@@ -204,7 +204,7 @@ KNOWN = {
         strangers.MaskedLoop(),
         (torch.linspace(-3, 3, 15).reshape(5, 3), torch.arange(15).reshape(5, 3) % 2 == 0),
     ),
-    "summed out": (strangers.Marginalised(), (torch.linspace(-3, 3, 5),)),
+    "summed out": (strangers.Marginalized(), (torch.linspace(-3, 3, 5),)),
     "one batch dimension": (strangers.OneBatchDimension(), (torch.linspace(-3, 3, 5)[:, None],)),
     "fixed plate": (strangers.FixedPlate(), (torch.linspace(-3, 3, 64)[:, None],)),
 }
@@ -387,7 +387,7 @@ def test_from_the_prior_the_guide_does_not_matter(pair):
     x = torch.linspace(-2, 2, 6)
     result = diagnostics.ais(pair(), x, temperatures=10, chains=400, from_guide=False)
     exact = strangers.marginal_normal(x, 2.0)
-    assert abs(standardised(result, exact)).max() < 4.5
+    assert abs(standardized(result, exact)).max() < 4.5
 
 
 def test_a_model_that_cannot_be_drawn_from_has_no_bounds():

@@ -8,12 +8,12 @@ import torch
 
 from ppvae import diagnostics
 from ppvae.diagnostics.marginal_likelihood.pareto import smoothed
-from tests.diagnostics.marginal_likelihood.test_pareto import generalised_pareto
+from tests.diagnostics.marginal_likelihood.test_pareto import generalized_pareto
 from tests.linear_gaussian import LinearGaussian
 
 
 def psislw(log_weights):
-    """ArviZ's smoothed log weights of each column, normalised."""
+    """ArviZ's smoothed log weights of each column, normalized."""
     rows = np.ascontiguousarray(log_weights.numpy().T)
     if int(version("arviz").split(".")[0]) < 1:
         from arviz import psislw
@@ -28,7 +28,7 @@ def psislw(log_weights):
 @pytest.mark.parametrize("draws", [35, 100, 900])
 @pytest.mark.parametrize("k", [-0.9, -0.3, 0.1, 0.5, 0.9, 3.0])
 def test_smoothed_weights_are_those_of_arviz(draws, k):
-    log_weights = generalised_pareto(k, draws, 20, seed=draws) + 50
+    log_weights = generalized_pareto(k, draws, 20, seed=draws) + 50
     ours = smoothed(log_weights)
     ours = (ours - ours.logsumexp(0)).numpy()
     theirs = psislw(log_weights)
@@ -37,7 +37,7 @@ def test_smoothed_weights_are_those_of_arviz(draws, k):
 
 
 def test_smoothing_keeps_order_level_and_what_has_no_tail():
-    log_weights = generalised_pareto(0.5, 200, 10, seed=1)
+    log_weights = generalized_pareto(0.5, 200, 10, seed=1)
     smooth = smoothed(log_weights)
     ordered = smooth.gather(0, log_weights.argsort(0))  # the largest may be cut to one value
     assert bool((ordered.diff(dim=0) >= 0).all())
@@ -58,9 +58,9 @@ def test_bounds_are_those_of_the_closed_forms():
     case, x, table = table_of(0.05, draws=4000, temperatures=50, chains=32)
     terms = case.terms(x)
     exact = np.stack([terms["elbo"].numpy(), *[terms["log_evidence"].numpy()] * 3])
-    # 80 standardised errors, of which a normal one passes 4.5 with probability below 7e-6.
-    standardised = (table.log_evidence - exact) / table.log_evidence_error
-    assert float(abs(standardised).max()) < 4.5
+    # 80 standardized errors, of which a normal one passes 4.5 with probability below 7e-6.
+    standardized = (table.log_evidence - exact) / table.log_evidence_error
+    assert float(abs(standardized).max()) < 4.5
     means = (table["mean"] - exact.mean(1)) / table.mean_error
     assert float(abs(means).max()) < 4.5
     assert bool(table.converged.all())

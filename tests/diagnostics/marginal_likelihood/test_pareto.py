@@ -25,7 +25,7 @@ def psislw(log_weights):
     return np.array([array_stats.psislw(-row)[1] for row in rows])  # it takes log likelihoods
 
 
-def generalised_pareto(k, draws, rows, seed):
+def generalized_pareto(k, draws, rows, seed):
     """Logarithms of (U^(-k) - 1) / k: of shape k exactly, above every cutoff."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(draws, rows, generator=generator, dtype=torch.float64)
@@ -36,7 +36,7 @@ def generalised_pareto(k, draws, rows, seed):
 @pytest.mark.parametrize("draws", [35, 100, 900])
 @pytest.mark.parametrize("k", [-0.9, -0.3, 0.1, 0.5, 0.9, 3.0])
 def test_fit_is_that_of_arviz(draws, k):
-    log_weights = generalised_pareto(k, draws, 20, seed=draws) + 700
+    log_weights = generalized_pareto(k, draws, 20, seed=draws) + 700
     assert abs(tail_shape(log_weights).numpy() - psislw(log_weights)).max() < 1e-6
 
 
@@ -52,7 +52,7 @@ def test_fit_of_lognormal_weights_is_that_of_arviz(spread):
 # alarm below 1e-6); the rest of 0.04 is left to the bias of the fit, 0.01 at k = 0.9.
 @pytest.mark.parametrize("k", [-0.3, 0.1, 0.5, 0.9])
 def test_known_tails_are_found(k):
-    shapes = tail_shape(generalised_pareto(k, 4000, 1000, seed=4))
+    shapes = tail_shape(generalized_pareto(k, 4000, 1000, seed=4))
     assert abs(float(shapes.mean()) - (190 * k + 5) / 200) < 0.04
     assert 0.5 < float(shapes.std()) * math.sqrt(190) / (1 + k) < 1.5
 
@@ -132,7 +132,7 @@ def test_weights_beyond_the_range_of_floating_point_have_a_shape():
 
 
 def test_order_and_level_do_not_matter():
-    log_weights = generalised_pareto(0.5, 200, 10, seed=1)
+    log_weights = generalized_pareto(0.5, 200, 10, seed=1)
     shapes = tail_shape(log_weights)
     assert torch.allclose(tail_shape(log_weights.flip(0) - 1e4), shapes, atol=1e-6)
 

@@ -59,7 +59,7 @@ def test_discrete_data_are_ranked_in_random_order():
     assert smallest(diagnostics.pit(Dice(), 2 * x).p_value_adjusted) < 1e-6
 
 
-@pytest.mark.parametrize("kind", [strangers.Marginalised, strangers.SampledDiscrete])
+@pytest.mark.parametrize("kind", [strangers.Marginalized, strangers.SampledDiscrete])
 def test_summed_out_sites_are_drawn(kind):
     generator = torch.Generator().manual_seed(4)
     k = (torch.rand(1000, generator=generator) < 0.7).float()

@@ -105,7 +105,7 @@ def test_walks_are_those_of_enumeration(steps):
 
 
 def test_symmetry_gives_no_more_alarms_than_it_says():
-    # Cups, caps and lumps are symmetric: only the centre may raise an alarm.
+    # Cups, caps and lumps are symmetric: only the center may raise an alarm.
     random = np.random.default_rng(4)
     wide = np.round(20 * random.standard_normal((400, 1000))).astype(int)
     lumps = random.choice([-3, -1, 1, 3], p=[0.4, 0.1, 0.1, 0.4], size=(400, 1000))

@@ -195,7 +195,7 @@ def test_no_transforms_leave_the_base():
 
 
 @torch.no_grad()
-def test_density_is_normalised_in_one_dimension_and_samples_follow_it():
+def test_density_is_normalized_in_one_dimension_and_samples_follow_it():
     """A false alarm of the samples comes once in 10,000."""
     torch.manual_seed(0)
     spline = functools.partial(transforms.spline, order="quadratic")
@@ -204,7 +204,7 @@ def test_density_is_normalised_in_one_dimension_and_samples_follow_it():
     cumulative = integrate.cumulative_simpson(
         prior().log_prob(grid[:, None]).exp().numpy(), x=grid, initial=0
     )
-    # Within 1e-6 of a knot Pyro takes the neighbouring piece.
+    # Within 1e-6 of a knot Pyro takes the neighboring piece.
     assert cumulative[-1] == pytest.approx(1, abs=1e-4)
     drawn = prior().sample((4000,)).squeeze(-1)
     at_draws = torch.from_numpy(cumulative)[
@@ -223,7 +223,7 @@ def test_density_is_normalised_in_one_dimension_and_samples_follow_it():
     ids=["coupling", "Pyro's coupling", "inverse autoregressive"],
 )
 @torch.no_grad()
-def test_density_is_normalised_in_two_dimensions_and_samples_follow_it(constructors):
+def test_density_is_normalized_in_two_dimensions_and_samples_follow_it(constructors):
     """A false alarm of a quadrant's share comes once in 10,000."""
     torch.manual_seed(0)
     prior = priors.FlowPrior(2, constructors).double()

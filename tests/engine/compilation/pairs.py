@@ -126,8 +126,8 @@ class Tempered(Plain):
             super().guide(x)
 
 
-class Normalised(Plain):
-    """Batch normalisation and dropout: buffers that a step writes to, and a mode."""
+class Normalized(Plain):
+    """Batch normalization and dropout: buffers that a step writes to, and a mode."""
 
     def __init__(self):
         super().__init__()
@@ -204,7 +204,7 @@ def of_family(name):
 
 
 class Scored(Plain):
-    """A discrete latent without reparameterisation: gradients by the score function."""
+    """A discrete latent without reparameterization: gradients by the score function."""
 
     def __init__(self):
         super().__init__(LATENT)
@@ -330,13 +330,13 @@ WEIGHTED = {
     "importance weighted, by the score": (Scored, lambda: ImportanceWeighted_ELBO(5), bits),
     "importance weighted, summed": (SummedInModel, lambda: ImportanceWeighted_ELBO(5), bits),
     "importance weighted, one by one": (
-        Normalised,
+        Normalized,
         lambda: ImportanceWeighted_ELBO(3, vectorize_particles=False),
         bits,
     ),
-    "doubly reparameterised": (
+    "doubly reparameterized": (
         Hierarchical,
-        lambda: ImportanceWeighted_ELBO(5, doubly_reparameterised=True),
+        lambda: ImportanceWeighted_ELBO(5, doubly_reparameterized=True),
         bits,
     ),
     "combined": (Plain, lambda: CombinedImportanceWeighted_ELBO(5, elbo_weight=0.5), bits),
@@ -347,7 +347,7 @@ WEIGHTED = {
     ),
     "Renyi, of each datapoint": (
         Plain,
-        lambda: VariationalRenyi_ELBO(0.5, 5, doubly_reparameterised=True),
+        lambda: VariationalRenyi_ELBO(0.5, 5, doubly_reparameterized=True),
         bits,
     ),
     "sticking the landing": (vamp, StickingTheLanding_ELBO, bits),
@@ -367,7 +367,7 @@ GRAPHS = {
         bits,
     ),
     "ContinuousBernoulli": (lambda: vae(likelihoods.ContinuousBernoulli), ELBO, bits),
-    "GreyBernoulli": (lambda: vae(likelihoods.GreyBernoulli), ELBO, bits),
+    "GrayBernoulli": (lambda: vae(likelihoods.GrayBernoulli), ELBO, bits),
     "Normal": (lambda: vae(likelihoods.Normal, 2), ELBO, reals),
     "Normal, learned scale": (
         lambda: vae(functools.partial(likelihoods.Normal, scale=likelihoods.LearnedScale())),
@@ -436,7 +436,7 @@ GRAPHS = {
     "Pyro's store": (Stored, ELBO, reals),
     "tempered": (Tempered, ELBO, bits),
     "tempered, closed-form KL": (Tempered, TraceMeanField_ELBO, bits),
-    "normalised": (Normalised, ELBO, bits),
+    "normalized": (Normalized, ELBO, bits),
     "full rank": (Correlated, ELBO, bits),
     "full rank, closed-form KL": (Correlated, TraceMeanField_ELBO, bits),
     "autoregressive flow": (Autoregressive, ELBO, bits),

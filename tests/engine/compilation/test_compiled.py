@@ -14,7 +14,7 @@ from ppvae.engine.compilation import replay
 from ppvae.engine.parameters import Collector
 from ppvae.inference import Compiled, JointOptim
 from ppvae.inference.objectives.compiled import relative_error
-from tests.engine.compilation.pairs import GRAPHS, Normalised, Plain, Tempered, bits
+from tests.engine.compilation.pairs import GRAPHS, Normalized, Plain, Tempered, bits
 
 ROWS = 20
 
@@ -96,7 +96,7 @@ def trained(objective, pair, steps=5, optim=None):
     return losses, {name: value.detach().clone() for name, value in pair.state_dict().items()}
 
 
-@pytest.mark.parametrize("build", [Plain, Normalised, Tempered])
+@pytest.mark.parametrize("build", [Plain, Normalized, Tempered])
 def test_svi_of_a_graph_is_svi(build):
     reached = []
     for wrap in (lambda elbo: elbo, lambda elbo: Compiled(elbo, generator=replay)):
@@ -160,7 +160,7 @@ def test_tensors_replaced_again_and_again_are_never_mistaken():
 
 
 def test_training_and_evaluation_mode_are_two_graphs():
-    pair, compiled = Normalised(), Compiled(Trace_ELBO(), generator=replay)
+    pair, compiled = Normalized(), Compiled(Trace_ELBO(), generator=replay)
     held = warmed(compiled, pair, bits)
     pair.eval()
     warmed(compiled, held, bits)

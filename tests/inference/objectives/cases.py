@@ -65,7 +65,7 @@ class Linear(nn.Module):
 
 
 class Discrete(Linear):
-    """A latent that cannot be reparameterised."""
+    """A latent that cannot be reparameterized."""
 
     def posterior(self, x):
         return dist.OneHotCategorical(logits=x @ self.slope)

@@ -27,7 +27,7 @@ CASE = LinearGaussian.random(0, orthogonal=True, perturbation=0.15)
 
 OBJECTIVES = {
     "importance weighted": lambda k: ImportanceWeighted_ELBO(k),
-    "doubly reparameterised": lambda k: ImportanceWeighted_ELBO(k, doubly_reparameterised=True),
+    "doubly reparameterized": lambda k: ImportanceWeighted_ELBO(k, doubly_reparameterized=True),
     "multiply weighted": lambda k: ImportanceWeighted_ELBO(k, repeats=3),
     "combined": lambda k: CombinedImportanceWeighted_ELBO(k, elbo_weight=0.3),
     "partially": lambda k: PartiallyImportanceWeighted_ELBO(k, repeats=3),
@@ -306,7 +306,7 @@ def test_latents_summed_out_in_plates_of_their_own_are_refused():
         loss(ImportanceWeighted_ELBO(1), Summed(), torch.randn(5, 3))
 
 
-class Labelled(nn.Module):
+class Labeled(nn.Module):
     """Labels are observed where they are given."""
 
     def model(self, x, y=None):
@@ -320,12 +320,12 @@ class Labelled(nn.Module):
             pyro.sample("z", dist.Normal(x[:, :1], 1.0).to_event(1))
 
 
-@pytest.mark.parametrize("labelled_first", [True, False])
-def test_labels_are_observed_where_given_and_summed_out_elsewhere(labelled_first):
+@pytest.mark.parametrize("labeled_first", [True, False])
+def test_labels_are_observed_where_given_and_summed_out_elsewhere(labeled_first):
     """They tell nothing of x, and are one of three."""
-    objective, pair, x = ImportanceWeighted_ELBO(2), Labelled(), torch.randn(5, 3)
+    objective, pair, x = ImportanceWeighted_ELBO(2), Labeled(), torch.randn(5, 3)
     found = {}
-    for given in (labelled_first, not labelled_first):
+    for given in (labeled_first, not labeled_first):
         torch.manual_seed(0)
         labels = {"y": torch.zeros(5).long() if given else None}
         found[given] = objective.loss(pair.model, pair.guide, x, **labels)
@@ -334,7 +334,7 @@ def test_labels_are_observed_where_given_and_summed_out_elsewhere(labelled_first
     assert objective.loss(pair.model, pair.guide, x) == found[False]
 
 
-class Moody(Labelled):
+class Moody(Labeled):
     """Observes labels of its own at every second call."""
 
     calls = 0

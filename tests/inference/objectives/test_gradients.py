@@ -36,14 +36,14 @@ _FALSE_ALARM = 5.2
 def members(path):
     """Every bound, with plain gradients or with those through the draws alone."""
     return {
-        "importance weighted": ImportanceWeighted_ELBO(5, doubly_reparameterised=path),
-        "multiply weighted": ImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterised=path),
+        "importance weighted": ImportanceWeighted_ELBO(5, doubly_reparameterized=path),
+        "multiply weighted": ImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterized=path),
         "combined": CombinedImportanceWeighted_ELBO(
-            5, elbo_weight=0.4, doubly_reparameterised=path
+            5, elbo_weight=0.4, doubly_reparameterized=path
         ),
-        "partially": PartiallyImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterised=path),
-        "Renyi 0.5": VariationalRenyi_ELBO(0.5, 5, doubly_reparameterised=path),
-        "Renyi 2": VariationalRenyi_ELBO(2, 5, doubly_reparameterised=path),
+        "partially": PartiallyImportanceWeighted_ELBO(3, repeats=2, doubly_reparameterized=path),
+        "Renyi 0.5": VariationalRenyi_ELBO(0.5, 5, doubly_reparameterized=path),
+        "Renyi 2": VariationalRenyi_ELBO(2, 5, doubly_reparameterized=path),
     }
 
 
@@ -150,7 +150,7 @@ def test_signal_to_noise_rises_with_draws_only_through_the_draws_alone():
     pair = wide.pair()
 
     def signal_to_noise(draws, path):
-        objective = ImportanceWeighted_ELBO(draws, doubly_reparameterised=path)
+        objective = ImportanceWeighted_ELBO(draws, doubly_reparameterized=path)
         measured = diagnostics.gradient_signal(pair, x, draws=100, objective=objective)
         return float(measured.signal_to_noise.sel(parameter="posterior.network.bias"))
 
@@ -214,7 +214,7 @@ def test_what_stops_is_the_use_of_parameters_not_they(build, path):
 
 
 class Choice(nn.Module):
-    """A discrete latent, which is not reparameterised, and a continuous one given it."""
+    """A discrete latent, which is not reparameterized, and a continuous one given it."""
 
     def __init__(self):
         super().__init__()
@@ -268,14 +268,14 @@ def planar():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (Choice, "latent site 'k' have none: OneHotCategorical is not reparameterised"),
+        (Choice, "latent site 'k' have none: OneHotCategorical is not reparameterized"),
         (planar, "needs log q.z.x. of given draws: ConditionedPlanar has no inverse"),
     ],
 )
 @pytest.mark.parametrize(
     "objective",
     [
-        ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+        ImportanceWeighted_ELBO(3, doubly_reparameterized=True),
         PartiallyImportanceWeighted_ELBO(3, repeats=2),
         StickingTheLanding_ELBO(),
     ],
@@ -403,7 +403,7 @@ class _Lighter(Messenger):
 
 def test_latents_of_different_weights_are_refused_where_gradients_need_one():
     pair, x = OneWeighed(), torch.randn(10, 2, dtype=torch.float64)
-    curved = ImportanceWeighted_ELBO(3, doubly_reparameterised=True)
+    curved = ImportanceWeighted_ELBO(3, doubly_reparameterized=True)
     with pytest.raises(ValueError, match="site 'b' .* than its other sites.*take plain gradients"):
         ppvae.fit(pair, x, epochs=1, objective=curved)
     for objective in (StickingTheLanding_ELBO(), ImportanceWeighted_ELBO(3)):
@@ -454,7 +454,7 @@ def carried(weight):
 
 
 THROUGH_DRAWS = [
-    ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+    ImportanceWeighted_ELBO(3, doubly_reparameterized=True),
     StickingTheLanding_ELBO(),
 ]
 
@@ -576,7 +576,7 @@ def test_draws_without_weight_leave_bound_and_gradient_finite(objective):
 
 
 class RandomData(OffThePath):
-    """Binarises its data anew at every run, and draws a latent that is rounded."""
+    """Binarizes its data anew at every run, and draws a latent that is rounded."""
 
     def __init__(self):
         super().__init__(rounded)

@@ -178,7 +178,7 @@ def test_particles_are_averaged(vectorize):
 
 
 class Mixed(Linear):
-    """A prior that cannot be reparameterised, and has no closed-form KL."""
+    """A prior that cannot be reparameterized, and has no closed-form KL."""
 
     def prior(self, x):
         locs = torch.tensor([[-1.0], [1.0]]).double().expand(2, LATENT)
@@ -220,7 +220,7 @@ def test_a_guide_of_single_points_trains_without_a_kl():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (Discrete, "'z' has OneHotCategorical in the guide, which cannot be reparameterised"),
+        (Discrete, "'z' has OneHotCategorical in the guide, which cannot be reparameterized"),
         (Auxiliary, "the site 'beside'"),
         (OtherPlate, "the plates of latent site 'z' are 'batch'"),
         (TwoLatents, "one latent site, got 'z', 'other'"),

@@ -260,7 +260,7 @@ def test_beta_lowers_the_total_correlation():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (Discrete, "'z' has OneHotCategorical in the guide, which cannot be reparameterised"),
+        (Discrete, "'z' has OneHotCategorical in the guide, which cannot be reparameterized"),
         (Correlated, "'z' has MultivariateNormal in the guide; take one there such as Normal"),
         (Auxiliary, "the site 'beside'"),
         (OtherPlate, "the plates of latent site 'z' are 'batch'"),

@@ -41,7 +41,7 @@ NETWORKS = {
 def test_loaded_pair_is_the_saved_one(make, dtype, tmp_path):
     pair = pair_with(*make()).to(dtype)
     x = (torch.rand(9, 6) < 0.5).to(dtype)
-    ppvae.fit(pair, x, steps=2)  # moves weights, and the buffers of normalisation
+    ppvae.fit(pair, x, steps=2)  # moves weights, and the buffers of normalization
     ppvae.save(pair, tmp_path)
     loaded = ppvae.load(tmp_path)
     assert str(loaded) == str(pair)

@@ -19,7 +19,7 @@ from ppvae import likelihoods, networks, posteriors, priors
 from ppvae.engine.compilation import Refused, Replay, replay
 from ppvae.inference import Checkpoints, ImportanceWeighted_ELBO, LinearWarmup
 from tests.engine.compilation.pairs import (
-    Normalised,
+    Normalized,
     Plain,
     Stored,
     Summed,
@@ -64,12 +64,12 @@ OPTIMIZERS = {
     "Adam, AMSGrad and decay": functools.partial(
         torch.optim.Adam, lr=0.01, amsgrad=True, weight_decay=0.1
     ),
-    "Adam, maximised": functools.partial(torch.optim.Adam, lr=1e-4, maximize=True),
+    "Adam, maximized": functools.partial(torch.optim.Adam, lr=1e-4, maximize=True),
     "Adam, not fused": functools.partial(torch.optim.Adam, lr=0.01, fused=False),
     "AdamW": functools.partial(torch.optim.AdamW, lr=0.01, weight_decay=0.3),
     "Adamax": functools.partial(torch.optim.Adamax, lr=0.01, weight_decay=0.1),
     "RMSprop": functools.partial(torch.optim.RMSprop, lr=1e-3, alpha=0.9, eps=1e-10),
-    "RMSprop, centred with momentum": functools.partial(
+    "RMSprop, centered with momentum": functools.partial(
         torch.optim.RMSprop, lr=1e-3, centered=True, momentum=0.5, weight_decay=0.1
     ),
     "SGD": functools.partial(torch.optim.SGD, lr=1e-4),
@@ -120,7 +120,7 @@ SETTINGS = {
     "a KL weight": {"kl_weight": 0.3},
     "a warm-up with gradients through the draws": {
         "kl_weight": LinearWarmup(15),
-        "objective": ImportanceWeighted_ELBO(3, doubly_reparameterised=True),
+        "objective": ImportanceWeighted_ELBO(3, doubly_reparameterized=True),
     },
     "a closed-form KL": {"objective": TraceMeanField_ELBO()},
     "one batch": {"batch_size": 100, "epochs": 20},
@@ -147,7 +147,7 @@ def test_settings_reach_the_graph(settings):
 STRANGERS = {
     "plain": (Plain, Trace_ELBO, bits),
     "store": (Stored, Trace_ELBO, reals),
-    "buffers": (Normalised, Trace_ELBO, bits),
+    "buffers": (Normalized, Trace_ELBO, bits),
     "summed out": (Summed, TraceEnum_ELBO, bits),
 }
 
@@ -464,7 +464,7 @@ def test_pyro_optimizer_is_used_as_it_is():
 
 
 def test_change_between_epochs_is_captured_anew():
-    class Dropped(Normalised):
+    class Dropped(Normalized):
         def forget(self):
             self.encoder[2].p = 0.9
 

@@ -1,4 +1,4 @@
-"""Grey pixels scored as if they were probabilities: a pseudo-likelihood."""
+"""Gray pixels scored as if they were probabilities: a pseudo-likelihood."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -7,15 +7,15 @@ from torch.distributions import constraints
 from ppvae.likelihoods.likelihood import Likelihood
 
 
-class _GreyBernoulli(dist.Bernoulli):  # type: ignore[misc]
+class _GrayBernoulli(dist.Bernoulli):  # type: ignore[misc]
     support = constraints.unit_interval
     normalized = False  # read by the diagnostics, which then refuse log P(X)
 
 
-class GreyBernoulli(Likelihood):
-    """Cross-entropy of grey pixels in [0, 1], x log p + (1 - x) log(1 - p): not a density of x.
+class GrayBernoulli(Likelihood):
+    """Cross-entropy of gray pixels in [0, 1], x log p + (1 - x) log(1 - p): not a density of x.
 
-    Many tutorials score grey images so. The score does not integrate to one over x, so a pair
+    Many tutorials score gray images so. The score does not integrate to one over x, so a pair
     with it is a pseudo-likelihood: it trains and has an ELBO-like score, but log P(X) and all that
     needs it are refused. For a density of the same pixels take `ContinuousBernoulli`
     (Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
@@ -29,7 +29,7 @@ class GreyBernoulli(Likelihood):
 
     Example:
         >>> import torch
-        >>> score = GreyBernoulli(torch.nn.Linear(2, 3))(torch.zeros(2))
+        >>> score = GrayBernoulli(torch.nn.Linear(2, 3))(torch.zeros(2))
         >>> score.log_prob(torch.full((3,), 0.5)).shape
         torch.Size([])
     """
@@ -41,4 +41,4 @@ class GreyBernoulli(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return the pseudo-likelihood of one datapoint."""
-        return _GreyBernoulli(logits=self.network(*conditions)).to_event(self.event_dim)
+        return _GrayBernoulli(logits=self.network(*conditions)).to_event(self.event_dim)

@@ -1,0 +1,59 @@
+"""Refusals and reports of errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Unsupported(ValueError):
+    """A diagnostic, an objective or a method does not apply to the given pair or data.
+
+    The message says what was found, where (site, argument), and what to do. `diagnose` and the
+    command line catch this type alone to report "does not apply"; every other exception is an
+    error of the program and is raised.
+
+    Example:
+        >>> import ppvae, torch
+        >>> from ppvae import data, diagnostics, pairs
+        >>> pair = pairs.assemble(data.digits(), latent=2)
+        >>> try:
+        ...     diagnostics.surgery(pair, data.digits().test[:1])
+        ... except ppvae.Unsupported as refusal:
+        ...     print(refusal)
+        surgery needs at least 2 datapoints, got 1
+    """
+
+
+def first_line(error: BaseException | None) -> str:
+    r"""Return the first line of an error's message, or the name of its type if it has none.
+
+    Example:
+        >>> first_line(ValueError("one\ntwo")), first_line(NotImplementedError())
+        ('one', 'NotImplementedError')
+    """
+    if error is None:
+        return "unknown error"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def noted(note: str) -> Iterator[None]:
+    """Add a note to an exception that leaves the block: where it was raised, and on which data.
+
+    The exception keeps its type, its message and its traceback. A refusal of ours says itself
+    where it comes from and gets no note.
+
+    Example:
+        >>> try:
+        ...     with noted("at step 3"):
+        ...         raise ConnectionError("offline")
+        ... except ConnectionError as error:
+        ...     print(error, error.__notes__)
+        offline ['at step 3']
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, Unsupported):
+            error.add_note(note)
+        raise
