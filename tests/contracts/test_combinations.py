@@ -63,7 +63,7 @@ def twos(triple):
 
 
 def covering(triples):
-    """Choose, greedily, triples that have every combination of two factors that any of them has."""
+    """Choose triples greedily until each combination of two factors is in one of them."""
     missing, chosen = set().union(*map(twos, triples)), []
     while missing:
         chosen.append(max(triples, key=lambda triple: len(twos(triple) & missing)))
