@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import re
 
 import numpy as np
 import pyro
@@ -180,14 +181,20 @@ def test_strangers_are_trained_alike(build, objective, draw):
     assert_same(*reached, rtol=1e-4)  # of single precision
 
 
-@pytest.mark.parametrize("switched", [None, 3, 9])
-def test_resumed_training_is_bit_for_bit_the_whole_one(switched, tmp_path):
+@pytest.mark.parametrize(
+    ("switched", "stops"),
+    [
+        (None, [7]),
+        *(pytest.param(step, [2, 7, 13], marks=pytest.mark.slow) for step in (None, 3, 9)),
+    ],
+)
+def test_resumed_training_is_bit_for_bit_the_whole_one(switched, stops, tmp_path):
     choice = True if switched is None else switched
     options = {"epochs": 5, "batch_size": 25, "kl_weight": LinearWarmup(12)}
     whole = vae()
     fit = ppvae.fit(whole, data(), compile=choice, **options)
     assert fit.compiled_from == (2 if switched is None else switched)
-    for stop in (2, 7, 13):
+    for stop in stops:
         folder = tmp_path / str(stop)
         first = {**options, "epochs": None, "steps": stop}
         ppvae.fit(vae(), data(), compile=choice, checkpoint=folder, **first)
@@ -221,7 +228,7 @@ def test_compiled_training_goes_on_without(tmp_path):
 def test_little_work_is_not_compiled(monkeypatch):
     fit = ppvae.fit(vae(), data(), epochs=10, batch_size=25)
     assert fit.compiled_from is None
-    assert fit.compilation == "not compiled: too little to gain in 0 s"
+    assert re.fullmatch("not compiled: too little to gain in [0-9] s", fit.compilation)
 
 
 def test_much_work_is_compiled_as_soon_as_the_code_is_there(monkeypatch):
