@@ -2,18 +2,26 @@ PYTHON ?= python3.11
 VENV := .venv$(if $(filter-out python3.11,$(PYTHON)),-$(notdir $(PYTHON)),)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Generated code is found again by all workers, by the next run, and by a CI that keeps the folder.
+export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/.cache/torchinductor$(patsubst .venv%,%,$(VENV))
 
 .PHONY: run test test-slow verify lint bench clean
 
 run: $(STAMP)
 	$(BIN)/ppvae fit digits
 
+# Every test that takes less than 3 s of processor time (tests/conftest.py fails one that takes
+# more), and the checks of the code: minutes.
 test: lint
-	$(BIN)/pytest -n 2 -m "not slow and not verify"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not verify"
 
+# Trainings, intervals that are covered as often as they say, generated code, command lines of the
+# README, and the factors that meet two by two: some ten minutes.
 test-slow: $(STAMP)
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m "slow and not verify"
 
+# What takes hours: statistics with many seeds, results of papers, every three factors together,
+# all graphs as generated code, runs killed again and again.
 # The trainings on MNIST need its four IDX files: make verify PPVAE_MNIST=folder
 verify: $(STAMP)
 	$(if $(PPVAE_MNIST),PPVAE_MNIST=$(PPVAE_MNIST) )$(BIN)/pytest -m verify -s
@@ -32,7 +40,7 @@ bench: $(STAMP)
 	.venv-bench/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path "./.venv*" -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from: a changed dependency installs again.

@@ -1,6 +1,7 @@
-"""Guards around every test: what library code must leave as it found it."""
+"""Guards around every test: what library code must leave as it found it, and the time it takes."""
 
 import functools
+import importlib
 import os
 import random
 import warnings
@@ -18,6 +19,31 @@ from ppvae.engine.isolation import modules_of
 
 # Two workers with two threads each would fight for two cores; results do not depend on it.
 torch.set_num_threads(1)
+# Where whole suites run, no test pays for the import of what others need too.
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if WORKER:
+    for name in ("arviz", "sklearn.ensemble", "torch._dynamo", "torch._inductor.compile_fx"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(name)
+SECONDS = 3.0  # the processor time that a test without a mark may take
+
+
+def processor_time():
+    """Return the seconds used so far by this process and by those it started that have ended."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fail a slow test without a mark, where whole suites run."""
+    started = processor_time()
+    result = yield
+    seconds = processor_time() - started
+    marked = item.get_closest_marker("slow") or item.get_closest_marker("verify")
+    if WORKER and not marked and seconds > SECONDS:
+        pytest.fail(f"took {seconds:.1f} s of processor time: mark it slow, or make it faster")
+    return result
 
 
 def global_settings():

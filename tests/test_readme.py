@@ -32,6 +32,7 @@ def test_there_are_blocks_of_known_kinds():
     assert len(blocks("python")) == 13
 
 
+@pytest.mark.slow
 def test_python_blocks_run_one_after_the_other():
     names = {"__name__": "readme"}
     for content in blocks("python"):
@@ -42,6 +43,7 @@ def test_python_blocks_run_one_after_the_other():
     assert len(lines) <= 16
 
 
+@pytest.mark.slow
 def test_shell_blocks_run(capsys):
     makefile = (ROOT / "Makefile").read_text()
     commands = [line for content in blocks("sh") for line in content.splitlines()]

@@ -108,6 +108,7 @@ def test_normal_is_bent_exactly(tmp_path):
     assert measured["radius"] == pytest.approx(3 + 0.2 * (math.sqrt(math.pi / 2) - 1), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_three_q_approach_what_they_should():
     x, held_out = step06_posterior.segments().train[:2000], step06_posterior.segments().test[:50]
     start, end = (
@@ -177,6 +178,7 @@ def test_gradients_have_one_mean_and_ordered_variances():
         assert gradients[:, -1].var().item() == pytest.approx(expected[-1].item(), rel=0.5)
 
 
+@pytest.mark.slow
 def test_one_mode_misses_log_two_and_its_own_draws_do_not_see_it():
     pair, x = step10_red_screen.fit_guide(4000)
     one = step10_red_screen.missing(pair, x, 500)
@@ -191,6 +193,7 @@ def test_one_mode_misses_log_two_and_its_own_draws_do_not_see_it():
     assert (two["true_log_evidence"] - two["log_evidence"]).abs().mean() < 0.02
 
 
+@pytest.mark.slow
 def test_six_of_ten_latents_collapse():
     x = step11_unused_latents.generate(1000)
     pair = step11_unused_latents.fit_linear(x, 1500)

@@ -1,10 +1,22 @@
 """What a factor of any role promises of compiled training."""
 
+import pytest
 import torch
 
 import ppvae
 from ppvae.engine.compilation import replay
 from ppvae.inference import training
+
+
+def one_of_each_class(entries):
+    """Return parameters: entries by name, slow if one of their class comes before."""
+    parameters, seen = [], set()
+    for name, entry in entries.items():
+        kind = name.partition(",")[0]
+        marks = [pytest.mark.slow] if kind in seen else []
+        parameters.append(pytest.param(entry, id=name, marks=marks))
+        seen.add(kind)
+    return parameters
 
 
 def trained_both_ways(build, x, monkeypatch):

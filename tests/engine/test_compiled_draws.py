@@ -32,7 +32,7 @@ NAMES = ("VAE", "bottom-up", "top-down", "inner plate", "masked", "summed out")
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch, request):
     monkeypatch.setattr(compiled_draws, "_WORTH", 0.0)
-    if "slow" not in request.keywords:
+    if "generated" not in request.keywords:
         monkeypatch.setattr(compiled_draws, "generate", replay)
 
 
@@ -62,6 +62,7 @@ def test_replayed_draws_are_the_draws_exactly(name, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.generated
 @pytest.mark.parametrize("name", NAMES)
 def test_generated_draws_are_the_draws_to_rounding(name, monkeypatch):
     pair, x = pairs()[name]

@@ -76,6 +76,7 @@ def gaps(seed):
     return maximum - recorder.log_likelihoods[-1], maximum - log_likelihood(pair)
 
 
+@pytest.mark.slow
 def test_it_stops_at_rest_and_leaves_the_average():
     last, average = gaps(0)
     assert average < last

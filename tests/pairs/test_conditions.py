@@ -80,6 +80,7 @@ def test_conditions_under_any_leading_dimensions():
     assert pair.prior(y).batch_shape == (2, 6)
 
 
+@pytest.mark.slow
 def test_training_learns_what_the_conditions_tell():
     torch.manual_seed(0)
     case = LinearGaussian.random(6)

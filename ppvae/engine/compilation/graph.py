@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
+from torch._subclasses import FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -64,7 +66,8 @@ def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
 
     before = random_state()
     try:
-        module = make_fx(watched, tracing_mode="real")(*inputs)
+        with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+            module = make_fx(watched, tracing_mode="real")(*inputs)
     except Refused:
         raise
     except (

@@ -64,6 +64,7 @@ def test_fits_of_one_name_are_told_apart_from_datapoints():
     assert np.allclose(result.stacking_weight[0], result.fit_stacking_weight[:3].sum(), atol=1e-12)
 
 
+@pytest.mark.slow
 # 200 data sets: the 95 % interval of the paired difference covers the true one 179 to 198 times
 # with probability 0.999; t quantiles of 49 degrees of freedom stand for those of the normal.
 def test_the_paired_difference_covers_the_true_one():

@@ -112,6 +112,7 @@ def exact(x):
     pyro.sample("loc", dist.Normal(loc, (1 + n) ** -0.5))
 
 
+@pytest.mark.slow
 def test_exact_guide_has_the_evidence_as_weights_and_the_posterior_as_draws():
     x = torch.linspace(-1, 2, 8).double()
     results = groups(ppvae.from_pyro_svi(conjugate, exact, x, draws=800))

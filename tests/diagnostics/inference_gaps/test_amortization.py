@@ -49,6 +49,7 @@ def agrees(found, name, exact, slack=ROUNDING):
     assert abs(difference.mean()) <= SIGMA * mean_error + slack, name
 
 
+@pytest.mark.slow
 def test_gaps_of_a_correlated_pair_are_its_closed_forms():
     case = correlated(0.2)
     x = case.draw(50, seed=1)
@@ -92,6 +93,7 @@ def covered(copies, draws, seed):
     }
 
 
+@pytest.mark.slow
 def test_each_datapoint_is_covered():
     # Of 200 nominal 95 % intervals, 179 to 198 cover: outside with probability below 0.1 %.
     for name, count in covered(200, 200, seed=5).items():
@@ -266,7 +268,15 @@ class Dirichlet(Conjugate):
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("family", [LogNormal, Exponential, Gamma, Dirichlet])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(LogNormal, marks=pytest.mark.slow),
+        pytest.param(Exponential, marks=pytest.mark.slow),
+        Gamma,
+        Dirichlet,
+    ],
+)
 def test_families_that_hold_the_posterior(family):
     pair = family()
     x = 3 * torch.randn(20, generator=torch.Generator().manual_seed(1))

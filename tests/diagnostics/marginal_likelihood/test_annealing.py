@@ -210,7 +210,10 @@ KNOWN = {
 }
 
 
-@START
+@pytest.mark.parametrize(
+    "from_guide",
+    [pytest.param(True, id="guide"), pytest.param(False, id="prior", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(("pair", "batch"), KNOWN.values(), ids=KNOWN)
 def test_evidence_of_strangers_is_exact(pair, batch, from_guide, double_precision):
     batch = tuple(x.double() if x.is_floating_point() else x for x in batch)
@@ -225,7 +228,16 @@ def test_evidence_of_strangers_is_exact(pair, batch, from_guide, double_precisio
     assert float(result.log_evidence_error.max()) < 0.15
 
 
-@pytest.mark.parametrize("name", ["two latents", "inner plate", "summed out", "positive"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two latents",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("inner plate", "summed out", "positive")
+        ),
+    ],
+)
 def test_bounds_hold_for_strangers(name, double_precision):
     pair, batch = KNOWN[name]
     batch = tuple(x.double() for x in batch)
@@ -239,6 +251,7 @@ def entropy_of(case):
     return case.marginal.entropy().item()
 
 
+@pytest.mark.slow
 def test_bounds_bracket_the_truth():
     # Over x ~ p(x), E[log P(X)] is minus the entropy; the simulations' own is not told.
     case = LinearGaussian.random(3)
@@ -253,6 +266,7 @@ def test_bounds_bracket_the_truth():
     assert np.isclose(difference.std(ddof=1) / math.sqrt(300), float(bounds.gap_error))
 
 
+@pytest.mark.slow
 def test_a_likelihood_that_says_nothing_has_no_gap():
     case = LinearGaussian.random(3)
     silent = LinearGaussian(
@@ -266,6 +280,7 @@ def test_a_likelihood_that_says_nothing_has_no_gap():
     assert abs(result.log_evidence.values - exact).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_one_simulation_and_one_chain_have_no_error():
     case = LinearGaussian.random(3)
     x = case.draw(2, seed=1)
@@ -276,6 +291,7 @@ def test_one_simulation_and_one_chain_have_no_error():
     assert bool(np.isfinite(result.log_evidence).all())
 
 
+@pytest.mark.slow
 def test_same_seed_same_result():
     case = LinearGaussian.random(3)
     x, settings = case.draw(2, seed=1), {"temperatures": 3, "chains": 2}

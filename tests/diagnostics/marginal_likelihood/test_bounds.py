@@ -54,6 +54,7 @@ def table_of(perturbation, **arguments):
     return case, x, diagnostics.bound_table(case.pair(), x, **arguments)
 
 
+@pytest.mark.slow
 def test_bounds_are_those_of_the_closed_forms():
     case, x, table = table_of(0.05, draws=4000, temperatures=50, chains=32)
     terms = case.terms(x)
@@ -68,6 +69,7 @@ def test_bounds_are_those_of_the_closed_forms():
     assert list(table.bound.values) == ["elbo", "importance", "pareto_smoothed", "ais"]
 
 
+@pytest.mark.slow
 def test_terms_agree_with_those_of_the_other_diagnostics():
     case, x, table = table_of(0.1, draws=100, temperatures=5, chains=4, seed=3)
     evidence = diagnostics.evidence(case.pair(), x, draws=100, seed=3)
@@ -92,6 +94,7 @@ def test_annealing_that_fell_short_is_told():
     assert abs(short.log_evidence.sel(bound="importance") - exact).max() < 1
 
 
+@pytest.mark.slow
 def test_an_exact_guide_has_converged():
     case = LinearGaussian.random(3, orthogonal=True, perturbation=0)
     for dtype in (torch.float32, torch.float64):
@@ -102,6 +105,7 @@ def test_an_exact_guide_has_converged():
         assert abs(table.log_evidence - exact).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_one_datapoint_has_no_spread():
     case = LinearGaussian.random(3)
     table = diagnostics.bound_table(

@@ -56,9 +56,18 @@ def covered(estimate, error, exact):
     return abs(estimate - exact) <= 1.959964 * error
 
 
-@pytest.mark.parametrize("memory", [2**27, 1], ids=["whole", "one by one"])
+@pytest.mark.parametrize(
+    ("draws", "memory"),
+    [
+        pytest.param(1, 2**27, id="1-whole"),
+        pytest.param(10, 2**27, id="10-whole"),
+        pytest.param(1000, 2**27, id="1000-whole"),
+        pytest.param(1, 1, id="1-one by one"),
+        pytest.param(10, 1, id="10-one by one"),
+        pytest.param(1000, 1, id="1000-one by one", marks=pytest.mark.verify),
+    ],
+)
 @pytest.mark.parametrize("kind", ["VAE", "subsampled"])
-@pytest.mark.parametrize("draws", [1, 10, 1000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exact_guide_has_constant_weights(draws, kind, memory, dtype):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
@@ -113,14 +122,22 @@ def new_data_covered(draws, seeds):
     return hits
 
 
-@pytest.mark.parametrize("memory", [2**27, CHUNKED], ids=["whole", "chunked"])
+@pytest.mark.parametrize(
+    ("draws", "memory"),
+    [
+        pytest.param(10, 2**27, id="10-whole", marks=pytest.mark.slow),
+        pytest.param(10, CHUNKED, id="10-chunked", marks=pytest.mark.slow),
+        pytest.param(1000, 2**27, id="1000-whole", marks=pytest.mark.slow),
+        pytest.param(1000, CHUNKED, id="1000-chunked", marks=pytest.mark.verify),
+    ],
+)
 @pytest.mark.parametrize("kind", ["VAE", "subsampled"])
-@pytest.mark.parametrize("draws", SETTINGS)
 def test_mean_is_covered(draws, kind, memory):
     for term, count in means_covered(draws, kind, memory, SEEDS).items():
         assert count in COVERED, (term, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [1, 10, 1000])
 def test_mean_over_new_data_is_covered(draws):
     assert new_data_covered(draws, SEEDS) in COVERED

@@ -156,6 +156,7 @@ def test_no_density_of_other_parameters_is_remembered():
         torch.testing.assert_close(after, prior().log_prob(z.clone()))
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_once_the_distribution_is_gone():
     for name in FREE:
         posterior = posterior_of(name, 0)
@@ -216,7 +217,7 @@ def test_density_is_normalized_in_one_dimension_and_samples_follow_it():
 @pytest.mark.parametrize(
     "constructors",
     [
-        (flows.AffineCoupling, flows.Reversal) * 3,
+        pytest.param((flows.AffineCoupling, flows.Reversal) * 3, marks=pytest.mark.slow),
         (transforms.affine_coupling, transforms.householder) * 2,
         (flows.InverseAutoregressive, flows.Reversal) * 2,
     ],

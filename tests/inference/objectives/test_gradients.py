@@ -99,6 +99,7 @@ def linear(perturbation=0.2, rows=3):
     return case, case.pair(), case.draw(rows, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_through_the_draws_alone_the_expectation_is_the_same(name):
     _, pair, x = linear()
@@ -143,6 +144,7 @@ def test_at_the_posterior_the_guides_gradient_has_no_noise(objective):
     assert plain.std(0).max() > 0.1
 
 
+@pytest.mark.slow
 def test_signal_to_noise_rises_with_draws_only_through_the_draws_alone():
     """As sqrt(K) against 1 / sqrt(K), of a guide that covers the posterior."""
     exact, _, x = linear(perturbation=0.0, rows=20)
@@ -200,6 +202,7 @@ def vamp():
     return pair.double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [Chain, vamp])
 @pytest.mark.parametrize("path", ["sticking the landing", "importance weighted", "partially"])
 def test_what_stops_is_the_use_of_parameters_not_they(build, path):

@@ -100,6 +100,7 @@ def test_gradients_go_through_the_draws_of_guide_and_prior():
     assert_same([gradients[name] for name in names], list(expected), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.8])
 def test_the_estimate_has_no_bias(shift):
     # A normal test at 4.5 standard errors: it fails by chance less often than 7e-6. q(z) is

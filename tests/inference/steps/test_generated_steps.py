@@ -51,6 +51,7 @@ def test_repeat_is_bit_for_bit_the_same(tmp_path):
         )
 
 
+@pytest.mark.verify
 def test_trained_as_well_as_by_pyro():
     """After 1000 steps the held-out ELBO lies within the spread of uncompiled runs over seeds."""
     plain = [
@@ -61,6 +62,7 @@ def test_trained_as_well_as_by_pyro():
     assert abs(compiled - plain[0]) < 4 * np.std(plain, ddof=1)
 
 
+@pytest.mark.verify
 def test_background_code_is_used_and_draws_on():
     _pair, fit = trained(True, steps=10_000)
     assert 2 <= fit.compiled_from < 10_000
