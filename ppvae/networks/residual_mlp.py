@@ -9,7 +9,8 @@ class ResidualMLP(nn.Module):
     """A fully connected network with residual hidden layers.
 
     h = a(L(x)), then `depth` times h <- h + a(L(h)), and L(h) at the end. Each L is another
-    linear layer and a is the activation (He et al., "Deep Residual Learning for Image Recognition", 2016).
+    linear layer and a is the activation (He et al., "Deep Residual Learning for Image
+    Recognition", 2016).
 
     Shapes: `(*, in_features)` to `(*, out_features)`.
 
