@@ -104,10 +104,11 @@ def _npy(path: Path) -> tuple[_Array, None]:
 
 def _npz(path: Path) -> tuple[_Array, _Array | None]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("it holds one array in the format .npy; rename it")
-        with loaded as archive:
+        # Opened here, since NumPy does not close a file that turns out to be damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array in the format .npy; rename it")
             arrays = {name: _member(archive, name) for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
