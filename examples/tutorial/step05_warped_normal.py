@@ -1,12 +1,12 @@
 """Any hidden factor from a normal one.
 
-Which distribution p(z) should we assume? It does not matter: draw w ~ N(0, I) and bend it with a
-function, z = h(w). In one dimension an increasing h reaches every distribution exactly. Let C be
+Which distribution p(z) should we assume? It does not matter: draw w ~ N(0, I) and transform it by
+a function, z = h(w). In one dimension an increasing h reaches every distribution exactly. Let C be
 the normal's cumulative curve and F that of z: then
 
     h(w) = F^-1(C(w)),    and the density of z is    N(w; 0, 1) / h'(w)
 
-In more dimensions a function makes a ring of a round cloud. A decoder f is a network of many
+In more dimensions a function can turn a round cloud into a ring. A decoder f is a network of many
 layers: its first layers can be h and the others the true f, so w itself may take the place of z.
 From here on z is the normal one.
 """
