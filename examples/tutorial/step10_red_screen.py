@@ -3,8 +3,8 @@
 A screen shows pure red at z = 0 and a deeper red the larger |z| is: red = exp(-|z|/2), seen with
 noise 0.02, z ~ N(0, 1). The color tells |z| but not its sign, so P(z|X) has two equal modes. Here
 the model is known and fixed, and only the guide is fitted: a normal, which has one mode. By
-maximizing (2), it fits one of the two modes and misses the other: it covers one half of P(z|X) instead of
-all of it, so
+maximizing (2), it fits one of the two modes and misses the other: it covers one half of P(z|X)
+instead of all of it, so
 
     KL[Q(z|X) || P(z|X)] = about log 2 = 0.693 nats
 
