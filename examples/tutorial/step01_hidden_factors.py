@@ -105,7 +105,7 @@ def show(folder: Path, size: float) -> dict[str, dict[str, float]]:
     page.say(
         """Classes apart: the distance of the two nearest classes in standard deviations within
         a class ("inf": copies, without any spread). Widest gap: the largest range of ink that no
-        image has. Three clusters leave wide gaps between them, a continuous factor leaves none (its
+        image has. Three clusters leave wide gaps, a continuous factor leaves none (its
         waves in the second figure come from the edges of the pixels)."""
     )
     examples = {name: kind.train[:12] for name, kind in kinds.items()}

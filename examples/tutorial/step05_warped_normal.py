@@ -54,7 +54,7 @@ def mixture(w: Tensor) -> Tensor:
 
 
 def ring(w: Tensor) -> Tensor:
-    """Transform a round cloud in the plane into a ring: push every point out to a distance of 3."""
+    """Turn a round cloud in the plane into a ring: push every point out to a distance of 3."""
     distance = w.norm(dim=-1, keepdim=True)
     return w / distance * (3 + 0.2 * (distance - 1))
 
