@@ -32,6 +32,26 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# The oldest versions that pyproject.toml allows; Python 3.11, since newer ones need newer packages.
+# Old packages raise deprecation warnings among themselves, which are no errors here.
+.PHONY: test-lowest
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check \
+		-r .venv-lowest/lowest.txt -e ".[test]"
+	.venv-lowest/bin/pytest -n 2 -m "not slow and not verify" -W default::DeprecationWarning \
+		-W default::PendingDeprecationWarning -W default::FutureWarning
+
+# The wheel runs where there is nothing else: a clean environment, and a folder outside this one.
+.PHONY: dist
+dist: $(STAMP)
+	rm -rf dist build .venv-dist
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	folder=$$(mktemp -d) && cd $$folder && $(CURDIR)/.venv-dist/bin/ppvae fit digits --epochs 1
+
 # Peers are installed apart, so that the library's own environment stays what it is.
 bench: $(STAMP)
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -1,8 +1,8 @@
-"""`make bench`: time per training step beside everything a user would pick instead.
+"""`make bench`: time per training step, compared with the alternatives a user has.
 
-Each variant of a case runs in a process of its own; rounds of all variants take turns. What is
-shown are the median time of a step, the median ratio to PyTorch by hand in the same round, with
-its quartiles, and what the process took to get ready and held at most.
+Each variant of a case runs in a process of its own; rounds of all variants take turns. The table
+shows the median time of a step, the median ratio to PyTorch by hand in the same round with its
+quartiles, the seconds until the process was ready, and its peak memory.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Draws of `diagnostics.evidence` per second, beside bare decoding and scoring."""
+"""Draws of `diagnostics.evidence` per second, compared with bare decoding and scoring."""
 
 import resource
 import statistics

@@ -1,4 +1,4 @@
-"""A discrete latent learned in five ways, and the noise of each one's gradient."""
+"""Learn a discrete latent in five ways, and compare the noise of the gradients."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -45,13 +45,13 @@ class Clusters(nn.Module):
 
 
 class Enumerated(Clusters):
-    """Every cluster is tried, and weighed by its probability."""
+    """Sums over all clusters, weighted by their probability."""
 
     guide = config_enumerate(Clusters.guide)
 
 
 class Averaged(Clusters):
-    """The score, less a running mean of what it is multiplied by."""
+    """The score function, with a running mean as baseline."""
 
     infer: ClassVar[dict[str, object]] = {
         "baseline": {"use_decaying_avg_baseline": True, "baseline_beta": 0.9}
@@ -59,22 +59,25 @@ class Averaged(Clusters):
 
 
 class Relaxed(Clusters):
-    """Draws that are one-hot, with the gradient of points between the corners."""
+    """One-hot draws, with the gradient of a continuous relaxation."""
 
     def choice(self, x: torch.Tensor) -> dist.Distribution:
         """Return q(cluster | x) with a gradient through its draws, which is biased."""
         return dist.RelaxedOneHotCategoricalStraightThrough(
             torch.tensor(0.5),
             logits=self.encoder(x),
-            validate_args=False,  # its points sum to 1 up to more rounding than the check allows
+            validate_args=False,  # draws sum to 1 up to rounding, which the check does not allow
         )
 
 
 WAYS: dict[str, tuple[type[Clusters], Callable[[], ELBO]]] = {
     "enumeration": (Enumerated, lambda: TraceEnum_ELBO(max_plate_nesting=1)),
-    "score": (Clusters, Trace_ELBO),
-    "score less a running mean": (Averaged, TraceGraph_ELBO),
-    "score less the other 7 draws'": (Clusters, lambda: ImportanceWeighted_ELBO(8)),
+    "score function": (Clusters, Trace_ELBO),
+    "score function, running mean as baseline": (Averaged, TraceGraph_ELBO),
+    "score function, other 7 draws as baseline": (
+        Clusters,
+        lambda: ImportanceWeighted_ELBO(8),
+    ),
     "relaxation, straight through": (Relaxed, Trace_ELBO),
 }
 
@@ -101,7 +104,7 @@ def scores(pair: Clusters, x: torch.Tensor) -> tuple[float, float]:
 
 
 def main(epochs: int = 20, repeats: int = 100) -> None:
-    """Train the same pair in each way; print what it reached, and its gradient's variance."""
+    """Train the same pair in each way; print its log P(X), ELBO and variance of the gradient."""
     torch.manual_seed(0)
     centers = torch.randn(CLUSTERS, 2).mul(2.5)[torch.randint(CLUSTERS, (2000,))]
     x = centers + 0.5 * torch.randn(2000, 2)

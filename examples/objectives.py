@@ -1,4 +1,4 @@
-"""What an objective is worth: its bound of log P(X) and the noise of its gradient."""
+"""Compare objectives: their bounds of log P(X) and the noise of their gradients."""
 
 import argparse
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from ppvae.inference import (
     VariationalRenyi_ELBO,
 )
 
-ROWS = 50  # of the minibatch whose gradients are measured
+ROWS = 50  # size of the minibatch whose gradients are measured
 AT_ONCE = {"max_plate_nesting": 1, "vectorize_particles": True}
 OBJECTIVES: dict[str, Callable[[int], ELBO]] = {
     "ELBO": lambda k: Trace_ELBO(k, **AT_ONCE),
@@ -50,7 +50,7 @@ OBJECTIVES: dict[str, Callable[[int], ELBO]] = {
 
 
 def bound(pair: ppvae.VAE, objective: ELBO, x: torch.Tensor, repeats: int) -> float:
-    """Return the objective's value in nats per datapoint, the mean of some evaluations."""
+    """Return the objective's value in nats per datapoint, averaged over evaluations."""
     losses = [objective.loss(pair.model, pair.guide, x) for _ in range(repeats)]
     return -sum(losses) / (repeats * len(x))
 
@@ -69,7 +69,7 @@ def signal_to_noise(
 
 
 def draw(table: pd.DataFrame, log_evidence: float, path: Path) -> None:
-    """Draw the bound and both ratios against the number of draws."""
+    """Plot the bound and both ratios against the number of draws."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 5), layout="constrained")
     columns = ("bound", "decoder", "encoder")
     titles = (
@@ -103,7 +103,7 @@ def main(
     gradients: int = 100,
     output: str = ".",
 ) -> None:
-    """Fit a pair by the ELBO, look at it by every objective, and write `objectives.png`."""
+    """Fit a pair by the ELBO, evaluate every objective on it, and write `objectives.png`."""
     torch.manual_seed(0)
     digits = data.digits()
     pair = pairs.assemble(digits, latent=8)

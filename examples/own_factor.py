@@ -1,4 +1,4 @@
-"""A likelihood of your own: angles, which begin again where they end."""
+"""A likelihood of your own: angles, which are periodic."""
 
 import math
 import sys
@@ -27,15 +27,15 @@ class VonMises(likelihoods.Likelihood):
 
 
 def winds(rows: int, stations: int = 6) -> Tensor:
-    """Draw one direction of the wind a day, and how much each station's differs from it."""
+    """Draw one wind direction per day, and each station's deviation from it."""
     random = torch.Generator().manual_seed(0)
-    of_the_day = 2 * math.pi * torch.rand(rows, 1, generator=random)
+    daily = 2 * math.pi * torch.rand(rows, 1, generator=random)
     local = 0.3 * torch.randn(rows, stations, generator=random)
-    return torch.remainder(of_the_day + local, 2 * math.pi) - math.pi
+    return torch.remainder(daily + local, 2 * math.pi) - math.pi
 
 
 def build(likelihood: Callable[[nn.Module], likelihoods.Likelihood], stations: int) -> ppvae.VAE:
-    """Return the pair with one likelihood or another."""
+    """Return the pair with the given likelihood."""
     return ppvae.VAE(
         prior=priors.StandardNormal(2),
         likelihood=likelihood(networks.MLP(2, 2 * stations)),

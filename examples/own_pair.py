@@ -1,4 +1,4 @@
-"""A pair of your own in plain Pyro: two latent sites, own names, no base class."""
+"""A pair of your own in plain Pyro: two latent sites, any names, no base class."""
 
 import sys
 
@@ -13,7 +13,7 @@ from ppvae import data, diagnostics
 
 
 class StyleAndShape(nn.Module):
-    """Digits from a "style" of two dimensions and a "shape" whose prior depends on it."""
+    """Digits from a two-dimensional "style" and a "shape" whose prior depends on the style."""
 
     def __init__(self, features: int = 64, levels: int = 16) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class StyleAndShape(nn.Module):
         with pyro.plate("data", len(images)):
             body = self.body(images / self.levels)
             style = pyro.sample("style", normal(self.style(body)))
-            # The diagnostics draw many styles at once, in dimensions left of the data's.
+            # Diagnostics draw many styles at once, in dimensions to the left of the data plate.
             body = body.expand(*style.shape[:-1], -1)
             pyro.sample("shape", normal(self.shape(torch.cat([body, style], dim=-1))))
 
 
 def normal(output: Tensor) -> dist.Distribution:
-    """Read a network's output as loc and raw scale, side by side."""
+    """Return the normal whose loc and raw scale are side by side in a network's output."""
     loc, raw_scale = output.chunk(2, dim=-1)
     return dist.Normal(loc, softplus(raw_scale)).to_event(1)
 

@@ -1,4 +1,4 @@
-"""The classic first VAE: MNIST through a latent space of two dimensions, and its manifold."""
+"""The classic first VAE: MNIST with two latent dimensions, and its manifold of images."""
 
 import argparse
 import functools
@@ -39,7 +39,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def build(features: int, hidden: int = 512, latent: int = 2) -> ppvae.VAE:
-    """Return the pair. Gray pixels scored as Bernoulli are no density: a pseudo-likelihood."""
+    """Return the pair. Gray pixels scored as Bernoulli are a pseudo-likelihood, not a density."""
     decoder = nn.Sequential(linear(latent, hidden), nn.Tanh(), linear(hidden, features))
     encoder = nn.Sequential(linear(features, hidden), nn.Tanh())
     return ppvae.VAE(
@@ -50,15 +50,15 @@ def build(features: int, hidden: int = 512, latent: int = 2) -> ppvae.VAE:
 
 
 def train(pair: ppvae.VAE, digits: data.Dataset, steps: int, seed: int = 0) -> None:
-    """Fit by RMSProp with the program's constants.
+    """Fit by RMSProp with the constants of the original program.
 
-    The step is lr * g / (sqrt(mean square of g) + eps) in torch. TensorFlow, for which these
-    constants were written, adds eps under the root, where it damps gradients below sqrt(eps), and
-    averages the loss over the minibatch. Pyro sums it: 64 times the gradient, and the same step
-    while the gradient is far above eps = 1e-10.
+    torch's step is lr * g / (sqrt(mean square of g) + eps). The constants were written for
+    TensorFlow, which adds eps under the root, so that gradients below sqrt(eps) are damped, and
+    averages the loss over the minibatch. Pyro sums the loss: its gradient is 64 times larger, and
+    the step is the same as long as the gradient is far above eps = 1e-10.
     """
     rmsprop = functools.partial(torch.optim.RMSprop, lr=1e-3, alpha=0.9, eps=1e-10)
-    closed_form = TraceMeanField_ELBO()  # the KL of two normals instead of that of a draw
+    closed_form = TraceMeanField_ELBO()  # the KL by formula instead of by a draw
     ppvae.fit(
         pair,
         digits,
@@ -73,7 +73,7 @@ def train(pair: ppvae.VAE, digits: data.Dataset, steps: int, seed: int = 0) -> N
 def score(pair: ppvae.VAE, x: Tensor, draws: int = 10) -> dict[str, float]:
     """Return the negative ELBO and its two terms, in nats per datapoint.
 
-    `diagnostics.evidence` refuses a pseudo-likelihood, which has no log P(X) to speak of.
+    `diagnostics.evidence` refuses a pseudo-likelihood, since it does not define log P(X).
     """
     loss = -float(diagnostics.weights(pair, x, draws=draws).mean())
     kl = float(diagnostics.kl_per_dimension(pair, x).sum())
@@ -81,7 +81,7 @@ def score(pair: ppvae.VAE, x: Tensor, draws: int = 10) -> dict[str, float]:
 
 
 def manifold(pair: ppvae.VAE, image_shape: tuple[int, int], path: Path) -> Tensor:
-    """Draw what a 20 x 20 grid on the prior's quantiles decodes to, and return those images."""
+    """Draw the images that a 20 x 20 grid of the prior's quantiles decodes to; return them."""
     grid = torch.tensor(plots.quantile_grid(20), dtype=torch.float32)
     with torch.no_grad():
         images: Tensor = pair.decode(grid).mean
@@ -103,7 +103,7 @@ def main(folder: str | None = None, steps: int = 30_000, output: str = ".", seed
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", help="of MNIST's IDX files; else downloaded")
+    parser.add_argument("folder", nargs="?", help="of MNIST's IDX files; by default downloaded")
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--output", default=".", help="folder of the figure")
     parser.add_argument("--seed", type=int, default=0)

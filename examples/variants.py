@@ -1,4 +1,4 @@
-"""Priors times posteriors on MNIST: held-out log P(X), active units and speed of each pair."""
+"""Every prior with every posterior on MNIST: held-out log P(X), active units and speed."""
 
 import argparse
 import functools
@@ -14,11 +14,11 @@ from torch import nn
 import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
 
-COMPONENTS = 200  # of the mixture, and of the VampPrior
+COMPONENTS = 200  # of NormalMixture and of VampPrior
 
 
 def flow(network: nn.Module, latent: int) -> posteriors.FlowPosterior:
-    """Return an inverse autoregressive posterior whose transforms are of each datapoint."""
+    """Return an inverse autoregressive posterior whose transforms depend on the datapoint."""
     return posteriors.FlowPosterior(network, latent, context=64)
 
 
@@ -51,7 +51,7 @@ def build(prior: str, posterior: str, x: torch.Tensor, latent: int = 20) -> ppva
 
 
 def train(pair: ppvae.VAE, digits: data.Dataset, epochs: int, seed: int = 0) -> float:
-    """Fit, the KL's weight rising over the first fifth, and return datapoints per second."""
+    """Fit with a KL weight that rises over the first fifth; return datapoints per second."""
     steps = epochs * -(-len(digits.train) // 128)
     warmup = ppvae.inference.LinearWarmup(max(1, steps // 5))
     start = time.perf_counter()
@@ -60,7 +60,7 @@ def train(pair: ppvae.VAE, digits: data.Dataset, epochs: int, seed: int = 0) -> 
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw log P(X) with two standard errors, a row for each prior and a color a posterior."""
+    """Plot log P(X) with two standard errors: a row per prior, a color per posterior."""
     figure, axes = plt.subplots(figsize=(8.5, 3), layout="constrained")
     for place, (name, rows) in enumerate(table.groupby("posterior", sort=False)):
         heights = [list(PRIORS).index(prior) + 0.2 * (place - 1) for prior in rows["prior"]]
@@ -111,7 +111,7 @@ def main(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", help="of MNIST's IDX files; else downloaded")
+    parser.add_argument("folder", nargs="?", help="of MNIST's IDX files; by default downloaded")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=1000, help="held-out images that are scored")
     parser.add_argument("--draws", type=int, default=1000, help="draws for log P(X)")

@@ -37,7 +37,7 @@ def near(estimate, exact, rounding=1e-4):
     return abs(estimate.value - exact) < 4 * estimate.error + rounding
 
 
-def test_copies_overlap_and_a_hand_spreads_three_heaps():
+def test_copies_overlap_and_a_hand_spreads_three_clusters():
     kinds = step01_hidden_factors.drawings(1000)
     images = {name: kind.train for name, kind in kinds.items()}
     counts = {name: step01_hidden_factors.distinct(values) for name, values in images.items()}

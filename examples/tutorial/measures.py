@@ -1,4 +1,4 @@
-"""What several sections measure with: an average with its error, an integral over a grid."""
+"""Measurements used by several steps: an average with its error, an integral over a grid."""
 
 import math
 from typing import NamedTuple
@@ -25,7 +25,7 @@ def average(draws: Tensor) -> Estimate:
 
 
 def exact(value: float) -> str:
-    """Write a number that has no error, so that it stands below those that have one."""
+    """Write a number without error, aligned with numbers that have one."""
     return f"{value:.4f}" + " " * len(" +- 0.0000")
 
 

@@ -1,4 +1,4 @@
-"""How the tutorial's page looks: headings, paragraphs, tables, figures on disk."""
+"""The layout of the tutorial's page: headings, paragraphs, tables, figures on disk."""
 
 import inspect
 import textwrap

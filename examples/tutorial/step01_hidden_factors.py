@@ -2,9 +2,9 @@
 
 Something we do not see decides what we see. Here it is one number, the length of a line segment:
 the hidden factor z. A computer turns it into an image x = f(z). If every image has the same z,
-all images are one and the same; if z has three values there are three heaps of images; if z may
-be anything, there are no heaps at all. A human who draws adds many small disturbances, and the
-heaps spread out.
+all images are the same; if z has three values, there are three clusters of images; if z is
+continuous, there are no clusters. A human who draws adds many small disturbances, and the clusters
+spread out.
 """
 
 import itertools
@@ -43,9 +43,9 @@ def separation(images: Tensor, classes: Tensor) -> float:
 
     Both are measured along the line that joins the centers, medians, of the two classes.
     """
-    heaps = [images[classes == label] for label in classes.unique()]
+    clusters = [images[classes == label] for label in classes.unique()]
     ratios = []
-    for one, other in itertools.combinations(heaps, 2):
+    for one, other in itertools.combinations(clusters, 2):
         centers = one.median(0).values, other.median(0).values
         line = centers[0] - centers[1]
         along = torch.cat([(one - centers[0]) @ line, (other - centers[1]) @ line])
@@ -105,7 +105,7 @@ def show(folder: Path, size: float) -> dict[str, dict[str, float]]:
     page.say(
         """Classes apart: the distance of the two nearest classes in standard deviations within
         a class ("inf": copies, without any spread). Widest gap: the largest range of ink that no
-        image has. Three heaps leave wide gaps between them, a continuous factor leaves none (its
+        image has. Three clusters leave wide gaps, a continuous factor leaves none (its
         waves in the second figure come from the edges of the pixels)."""
     )
     examples = {name: kind.train[:12] for name, kind in kinds.items()}
@@ -137,7 +137,7 @@ def show(folder: Path, size: float) -> dict[str, dict[str, float]]:
 
 
 def ink_figure(kinds: dict[str, data.Dataset]) -> Figure:
-    """Draw how much ink the images hold: a spike, spikes, heaps, or one broad range."""
+    """Draw how much ink the images hold: a spike, spikes, clusters, or one broad range."""
     figure, axes = page.panels(len(kinds), height=2.6)
     for panel, (name, kind) in zip(axes, kinds.items(), strict=True):
         panel.hist(kind.train.sum(1).tolist(), bins=60, range=(2, 32), color="0.35")

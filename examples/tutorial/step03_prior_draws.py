@@ -1,9 +1,9 @@
-"""Climbing formula (1) directly, and why that fails.
+"""Maximizing formula (1) directly, and why that fails.
 
-To learn theta one could estimate P(X) by draws from p(z), as above, and climb its gradient. With
+To learn theta one could estimate P(X) by draws from p(z), as above, and follow its gradient. With
 one latent this works. With many, almost no draw from p(z) comes near the few z that explain a
-given X: the average is carried by the one draw that happens to lie nearest, and theta bends to
-suit it.
+given X: the average is determined by the one draw that happens to be nearest, and theta adapts to
+that draw.
 
 The model here is X = s z + noise, with as many features as latents, so that everything is known:
 
@@ -45,7 +45,7 @@ def quality(latent: int, draws: int, rows: int = 40) -> dict[str, float]:
     """Compare the estimate of log P(X) by prior draws with its exact value, at the true s.
 
     The effective number of draws is (sum w)^2 / sum(w^2) of the weights w = P(X|z): 1 if a single
-    draw carries everything.
+    draw has all the weight.
     """
     x = generate(rows, latent)
     values = log_likelihoods(x, draws, torch.tensor(SCALE))
@@ -59,7 +59,7 @@ def quality(latent: int, draws: int, rows: int = 40) -> dict[str, float]:
 
 
 def learned_scale(latent: int, draws: int, steps: int, rows: int = 100) -> tuple[float, float]:
-    """Climb the estimated log P(X) from the true s; return where s ends and the best s."""
+    """Maximize the estimated log P(X), starting at the true s; return the final and the best s."""
     x = generate(rows, latent)
     log_scale = torch.tensor(math.log(SCALE), requires_grad=True)
     optimizer = torch.optim.Adam([log_scale], lr=0.05)
@@ -97,7 +97,7 @@ def show(folder: Path, size: float) -> dict[int, dict[str, float]]:
     )
     page.say(
         f"""Errors in nats a datapoint, with {draws:,} draws for every X; s was learned with
-        {fitting:,}. The way out is to draw z only where it can have made X. That takes a second
+        {fitting:,}. The solution is to draw z only where it can have made X. That needs a second
         distribution, Q(z|X): steps 6 and 7."""
     )
     page.draw(failure_figure(measured, draws), folder, "03-prior-draws")
@@ -110,8 +110,8 @@ def failure_figure(measured: dict[int, dict[str, float]], draws: int) -> Figure:
     latents = list(measured)
     for panel, name, title, unit in (
         (axes[0], "error", "The estimate of log P(X) falls short", "error, nats a datapoint"),
-        (axes[1], "effective", f"Few of {draws:,} draws count", "effective number of draws"),
-        (axes[2], "learned", "Theta bends to suit them", "s"),
+        (axes[1], "effective", f"Few of {draws:,} draws have weight", "effective number of draws"),
+        (axes[2], "learned", "Theta adapts to those few", "s"),
     ):
         values = [measured[latent][name] for latent in latents]
         panel.plot(latents, values, "o-", color="black", label="by draws from p(z)")

@@ -31,7 +31,7 @@ def screens(rows: int) -> tuple[Tensor, Tensor]:
 
 
 def learn(z: Tensor, x: Tensor, steps: int) -> likelihoods.Normal:
-    """Climb the mean of log P(X|z; theta) with z known."""
+    """Maximize the mean of log P(X|z; theta) with z known."""
     decoder = likelihoods.Normal(networks.MLP(1, 1, hidden=[32, 32]), scale=NOISE)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=5e-3)
     for _ in range(steps):
@@ -85,8 +85,8 @@ def show(folder: Path, size: float) -> dict[str, dict[str, float]]:
         ),
     )
     page.say(
-        """But nobody tells us z. And without noise, P(X|z) would be 0 for every X that f does
-        not hit exactly: there would be nothing to climb."""
+        """But z is not known. And without noise, P(X|z) would be 0 for every X that f does
+        not match exactly: there would be no gradient to follow."""
     )
     page.draw(decoder_figure(decoder, z, x), folder, "04-decoder")
     return {"scores": scored} | {f"z = {value:+.0f}": again[value] for value in again}

@@ -1,12 +1,12 @@
 """Any hidden factor from a normal one.
 
-Which distribution p(z) should we assume? It does not matter: draw w ~ N(0, I) and bend it with a
-function, z = h(w). In one dimension an increasing h reaches every distribution exactly. Let C be
+Which distribution p(z) should we assume? It does not matter: draw w ~ N(0, I) and transform it by
+a function, z = h(w). In one dimension an increasing h reaches every distribution exactly. Let C be
 the normal's cumulative curve and F that of z: then
 
     h(w) = F^-1(C(w)),    and the density of z is    N(w; 0, 1) / h'(w)
 
-In more dimensions a function makes a ring of a round cloud. A decoder f is a network of many
+In more dimensions a function can turn a round cloud into a ring. A decoder f is a network of many
 layers: its first layers can be h and the others the true f, so w itself may take the place of z.
 From here on z is the normal one.
 """
@@ -29,22 +29,22 @@ def normal(w: Tensor) -> Tensor:
 
 
 def exponential(w: Tensor) -> Tensor:
-    """Bend the normal into the exponential distribution: F(z) = 1 - exp(-z)."""
+    """Transform the normal into the exponential distribution: F(z) = 1 - exp(-z)."""
     return -log_ndtr(-w)  # -log(1 - C(w)), without rounding 1 - C(w) to 0
 
 
 def length(w: Tensor) -> Tensor:
-    """Bend it into the length of step 1, uniform from 1 to 5: F(z) = (z - 1) / 4."""
+    """Transform it into the length of step 1, uniform from 1 to 5: F(z) = (z - 1) / 4."""
     return 1 + 4 * ndtr(w)
 
 
 def mixture_cumulative(z: Tensor) -> Tensor:
-    """Return F(z) of two normal heaps: at -2, spread 0.5, and at +2, spread 0.8."""
+    """Return F(z) of two normal clusters: at -2, spread 0.5, and at +2, spread 0.8."""
     return 0.5 * ndtr((z + 2) / 0.5) + 0.5 * ndtr((z - 2) / 0.8)
 
 
 def mixture(w: Tensor) -> Tensor:
-    """Bend it into these two heaps; F^-1 has no formula, so it is found by halving."""
+    """Transform it into these two clusters; F^-1 has no formula, so it is found by halving."""
     low, high = torch.full_like(w, -20.0), torch.full_like(w, 20.0)
     for _ in range(60):
         middle = (low + high) / 2
@@ -54,7 +54,7 @@ def mixture(w: Tensor) -> Tensor:
 
 
 def ring(w: Tensor) -> Tensor:
-    """Bend a round cloud in the plane into a ring: push every point out to a distance of 3."""
+    """Turn a round cloud in the plane into a ring: push every point out to a distance of 3."""
     distance = w.norm(dim=-1, keepdim=True)
     return w / distance * (3 + 0.2 * (distance - 1))
 
@@ -94,7 +94,7 @@ def show(folder: Path, size: float) -> dict[str, float]:
         ("exponential: cumulative curve", f"{measured['exponential']:.0e}"),
         ("exponential: density, relative", f"{measured['density']:.0e}"),
         ("length, uniform from 1 to 5: cumulative curve", f"{measured['length']:.0e}"),
-        ("two heaps: cumulative curve", f"{measured['mixture']:.0e}"),
+        ("two clusters: cumulative curve", f"{measured['mixture']:.0e}"),
     )
     page.say(
         f"""Exact to rounding. The ring's radius is {measured["radius"]:.2f} with a spread of
@@ -109,15 +109,15 @@ def warp_figure(w: Tensor) -> Figure:
     """Draw three distributions made of the same normal draws, and their exact densities."""
     figure, axes = page.panels(3)
     near, far = torch.linspace(0, 6, 400), torch.linspace(-5, 6, 400)
-    heaps = 0.5 * normal((far + 2) / 0.5) / 0.5 + 0.5 * normal((far - 2) / 0.8) / 0.8
+    clusters = 0.5 * normal((far + 2) / 0.5) / 0.5 + 0.5 * normal((far - 2) / 0.8) / 0.8
     for panel, h, z, density, title in (
         (axes[0], exponential, near, torch.exp(-near), "an exponential"),
-        (axes[1], mixture, far, heaps, "two heaps"),
+        (axes[1], mixture, far, clusters, "two clusters"),
     ):
         values, ends = h(w[:, 0]).tolist(), (z[0].item(), z[-1].item())
         panel.hist(values, bins=60, range=ends, density=True, color="0.75", label="h(w)")
         panel.plot(z.tolist(), density.tolist(), "k", linewidth=1, label="exact density")
-        panel.set_title(f"N(0, 1) bent into {title}")
+        panel.set_title(f"N(0, 1) turned into {title}")
         panel.set_xlabel("z = h(w)")
         panel.set_ylabel("density")
         panel.set_ylim(0, 1.35 * density.max().item())
@@ -126,6 +126,6 @@ def warp_figure(w: Tensor) -> Figure:
         across, up = cloud[:1500].T.tolist()
         axes[2].plot(across, up, ".", color=color, markersize=2, label=label)
     axes[2].set(aspect="equal", xlabel="first dimension", ylabel="second dimension")
-    axes[2].set_title("N(0, I) bent into a ring")
+    axes[2].set_title("N(0, I) turned into a ring")
     axes[2].legend(frameon=False, markerscale=5, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

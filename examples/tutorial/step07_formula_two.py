@@ -1,10 +1,10 @@
-"""Formula (2): what can be climbed, and what it leaves behind.
+"""Formula (2): what can be maximized, and what remains.
 
     log P(X) - KL[Q(z|X) || P(z|X)]  =  E_Q[log P(X|z)] - KL[Q(z|X) || P(z)]     (2)
 
 The left side is what we want: probable data, and a Q that is near the true P(z|X). Nobody can
 compute it in general. The right side is what we can compute, with draws from Q alone: how well z
-explains X, less what it costs to say z. Climbing the right side lifts the left one.
+explains X, minus the cost of describing z. Maximizing the right side raises the left side.
 """
 
 # Where it comes from. Start with how far Q is from the truth:
@@ -12,7 +12,7 @@ explains X, less what it costs to say z. Climbing the right side lifts the left 
 # Bayes' rule replaces the unknown truth by known things, P(z|X) = P(X|z) P(z) / P(X):
 #     KL[Q(z|X) || P(z|X)] = E_Q[log Q(z|X) - log P(X|z) - log P(z) + log P(X)]
 # log P(X) does not depend on z, so averaging over z leaves it as it is. The first and the third
-# term make KL[Q(z|X) || P(z)]. What remains is (2) with its terms on other sides. No step is an
+# term make KL[Q(z|X) || P(z)]. What remains is (2), rearranged. No step is an
 # approximation: (2) holds for every Q, good or bad.
 
 import math

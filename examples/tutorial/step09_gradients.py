@@ -1,13 +1,13 @@
 """Two ways through a random draw.
 
-To climb the right side of (2) its gradient must pass the draw z ~ Q(z|X). A draw is not a
-function of Q's parameters, so it blocks the gradient. There are two ways on:
+To maximize the right side of (2), its gradient must pass the draw z ~ Q(z|X). A draw is not a
+function of Q's parameters, so it blocks the gradient. There are two solutions:
 
     score function     f(z) * gradient of log Q(z|X),     z drawn and then fixed
     reparameterized    gradient of f(loc + scale * e),    e ~ N(0, I) drawn instead
 
-where f(z) = log P(X|z) + log P(z) - log Q(z|X). The first asks only how good each z was. The
-second moves the chance out of the way, and the gradient runs through f itself. Both have the same
+where f(z) = log P(X|z) + log P(z) - log Q(z|X). The first uses only the value of f at each z. The
+second moves the randomness into e, so that the gradient goes through f itself. Both have the same
 mean. A baseline b subtracted from f, the mean f of the other draws, changes nothing in the mean
 of the first but much in its variance.
 """
@@ -123,7 +123,7 @@ def diagram(measured: dict[str, Tensor]) -> Figure:
     flow(sampled, "z ~ N(loc, scale$^2$)", None)
     flow(reparameterized, "z = loc + scale e", "e ~ N(0, I)")
     sampled.set_title("A draw blocks the gradient")
-    reparameterized.set_title("Reparameterized: the chance comes from outside")
+    reparameterized.set_title("Reparameterized: the randomness comes from outside")
     for column, way in enumerate(WAYS):
         panel, values = figure.add_subplot(grid[1, 2 * column : 2 * column + 2]), measured[way]
         panel.hist(values[:, -1].tolist(), bins=160, range=(-100, 100), density=True, color="0.6")

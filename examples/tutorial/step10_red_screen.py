@@ -2,13 +2,13 @@
 
 A screen shows pure red at z = 0 and a deeper red the larger |z| is: red = exp(-|z|/2), seen with
 noise 0.02, z ~ N(0, 1). The color tells |z| but not its sign, so P(z|X) has two equal modes. Here
-the model is known and fixed, and only the guide is fitted: a normal, which has one mode. Climbing
-(2) it settles on one of the two and gives up the other: it believes one half of P(z|X) where it
-should believe all of it, so
+the model is known and fixed, and only the guide is fitted: a normal, which has one mode. By
+maximizing (2), it fits one of the two modes and misses the other: it covers one half of P(z|X)
+instead of all of it, so
 
     KL[Q(z|X) || P(z|X)] = about log 2 = 0.693 nats
 
-and the right side of (2) ends that much below log P(X), however long it is climbed.
+and the right side of (2) stays that much below log P(X), however long it is maximized.
 """
 
 import functools
@@ -116,12 +116,12 @@ def show(folder: Path, size: float) -> dict[str, dict[str, Tensor]]:
     )
     missed = measured["one mode"]["true_posterior_kl"].mean().item()
     page.say(
-        f"""The integral tells the truth: {missed:.3f} nats are missing, log 2 = {math.log(2):.3f}
-        and {missed - math.log(2):.3f} more. Draws from Q do not see it. None of them ever falls on
-        the other mode, so the estimate of log P(X) is too low by the same log 2, the KL looks like
-        nearly nothing, and almost all draws seem effective. What a guide never visits, its own
-        draws cannot report. A guide with both modes, here the fitted one and its mirror image,
-        misses nothing, and its draws and the integral agree."""
+        f"""The integral is exact: {missed:.3f} nats are missing, log 2 = {math.log(2):.3f}
+        and {missed - math.log(2):.3f} more. Draws from Q do not detect it. None of them ever falls
+        on the other mode, so the estimate of log P(X) is too low by the same log 2, the KL seems
+        to be almost 0, and almost all draws seem effective. Draws of a guide cannot show a region
+        that the guide never visits. A guide with both modes, here the fitted one and its mirror
+        image, misses nothing, and its draws and the integral agree."""
     )
     page.draw(modes_figure(guides, x, measured["one mode"]), folder, "10-red-screen")
     return measured

@@ -1,6 +1,6 @@
 """Ten latents where there are four factors.
 
-How many latents should z have? Too many do little harm: those that are not needed stay unused.
+How many latents should z have? Too many do little harm: latents that are not needed stay unused.
 Here four factors make twelve features, linearly and with noise, and the pair has ten latents. A
 latent costs KL[Q(z|X) || P(z)], and is worth that only if it explains more than noise. For a
 linear pair it is known exactly when. Let v_1, v_2, ... be the variances of the data along their
@@ -29,9 +29,8 @@ from . import page
 FACTORS, LATENTS, FEATURES = 4, 10, 12
 STRENGTHS = torch.tensor([3.0, 2.2, 1.6, 1.2])
 NOISE = 0.5  # of the data
-ALLOWED = (
-    0.6  # of the decoder: a little more, since the noise of finite data has larger directions
-)
+# Of the decoder: a little more, since in finite data the noise is larger in some directions.
+ALLOWED = 0.6
 
 
 def generate(rows: int) -> Tensor:
@@ -92,7 +91,7 @@ def show(folder: Path, size: float) -> dict[str, object]:
     page.say(
         f"""Of {LATENTS} latents {active.count} are active, as many as there are factors, and
         {LATENTS - active.count} are collapsed: their Q(z|X) is N(0, 1) for every X, and the
-        decoder does not listen to them."""
+        decoder ignores them."""
     )
     figure = plots.kl_bars(kl)
     marks = worth[:LATENTS].tolist()

@@ -3,6 +3,7 @@
 import math
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +32,31 @@ def array(
     """Return the data of a file: `.npy`, `.npz` or `.csv`.
 
     An array `(data, *event)` becomes vectors, one a datapoint; `(data, height, width)` are images.
-    Arrays in files are mapped, not read: with `shuffle=False` and 32-bit floating values nothing
-    is copied, and the data may be larger than the memory. What an archive calls "labels" are the
-    labels; its other array, or the one called "data", is the data.
+    In an archive `.npz`, the array called "labels" holds the labels; the other array, or the one
+    called "data", holds the data.
 
-    The support follows from the values: {0, 1}, integers from 0 to the highest, [0, 1], or the
+    Use `.npy` for data larger than memory: the file is memory-mapped, and with `shuffle=False` and
+    32-bit floating values nothing is copied. `.npz` and `.csv` are read into memory.
+
+    The support is found from the values: {0, 1}, integers from 0 to the highest, [0, 1], or the
     real line.
 
     Args:
         path: the file.
-        header: whether the first line of a table names its columns; unless given, it does if
-            none of its entries is a number.
-        label: the column of a table that holds the class, by name, or by number from 0.
+        header: whether the first line of a table names its columns. By default it does if none
+            of its entries is a number.
+        label: the column of a table that holds the class: its name, or its number from 0.
         standardize: give every feature mean 0 and standard deviation 1 over the training data.
         validation: the fraction of datapoints for validation.
         test: the fraction of datapoints for testing.
-        shuffle: draw the parts at random; else the last rows are for testing, those before them
-            for validation.
-        seed: of the permutation.
+        shuffle: draw the parts at random. Otherwise the last rows are for testing and those
+            before them for validation.
+        seed: the seed of the random split.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, of another kind, or holds something else than finite
-            numbers; the message names the file.
+        ValueError: if the file is damaged, is of another kind, or holds anything but finite
+            numbers. The message names the file.
 
     Example:
         >>> import tempfile
@@ -72,7 +75,7 @@ def array(
         values, labels = _csv(path, header, label)
     elif path.suffix in readers:
         if header is not None or label is not None:
-            raise ValueError(f"header and label are for tables; {path} is none")
+            raise ValueError(f"header and label are for tables; {path} is not a table")
         values, labels = readers[path.suffix](path)
     else:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected .npy, .npz or .csv")
@@ -93,7 +96,7 @@ def array(
 
 def _npy(path: Path) -> tuple[_Array, None]:
     try:
-        # "c" maps the file copy-on-write: torch may take the array, the file stays as it is.
+        # "c" is copy-on-write: torch can use the array, and the file is never changed.
         return np.load(path, mmap_mode="c", allow_pickle=False), None
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
@@ -101,11 +104,12 @@ def _npy(path: Path) -> tuple[_Array, None]:
 
 def _npz(path: Path) -> tuple[_Array, _Array | None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                info.filename.removesuffix(".npy"): _member(path, archive, info)
-                for info in archive.infolist()
-            }
+        # Opened here, since NumPy does not close a file that turns out to be damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array in the format .npy; rename it")
+            arrays = {name: _member(archive, name) for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
     labels = arrays.pop("labels", None)
@@ -119,34 +123,14 @@ def _npz(path: Path) -> tuple[_Array, _Array | None]:
     return next(iter(arrays.values())), labels
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Array:
-    with archive.open(info) as file:
-        shape, order, dtype, start = _header(file)
-        if info.compress_type != zipfile.ZIP_STORED or dtype.hasobject:
-            file.seek(0)
-            loaded: _Array = np.lib.format.read_array(file, allow_pickle=False)
-            return loaded
-    # An array that is not compressed lies in the archive as it would in a file of its own.
-    with open(path, "rb") as raw:
-        raw.seek(info.header_offset + 26)
-        name, extra = np.frombuffer(raw.read(4), "<u2")
-    begin = info.header_offset + 30 + int(name) + int(extra) + start
-    if math.prod(shape) * dtype.itemsize + start != info.file_size:
-        raise ValueError(f"{info.filename} is shorter than its header says")
-    return np.memmap(path, dtype, "c", begin, shape, order)
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], Any, np.dtype[Any], int]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return shape, "F" if fortran else "C", dtype, file.tell()
+def _member(archive: Mapping[str, Any], name: str) -> _Array:
+    values = archive[name]
+    if not isinstance(values, np.ndarray):  # NumPy gives the bytes of any other file
+        raise ValueError(f"{name!r} in it is no array")
+    return values
 
 
 def _csv(path: Path, header: bool | None, label: str | int | None) -> tuple[_Array, _Array | None]:
-    # Imported here, since few programs read tables.
     import pandas
 
     try:
@@ -235,6 +219,8 @@ def _codes(path: Path, labels: _Array) -> Tensor:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    if "allow_pickle" in reason or "Python objects" in reason:
+    if "pickled" in reason:  # NumPy's guess for a file whose first bytes it does not know
+        reason = f"it is no file in the format {path.suffix}"
+    elif "allow_pickle" in reason or "Python objects" in reason:
         reason = "it holds Python objects, which are not loaded; save an array of numbers"
     return ValueError(f"{path} cannot be read: {reason:.200}")

@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 from ppvae.data.standardization import Standardization
 
-_CHECKED = 2**22  # values looked at together, so that a mapped file is never in memory whole
+_CHECKED = 2**22  # values checked at once, so that a memory-mapped file is never read whole
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Dataset:
             `(data, factor)`; empty where they are not known.
         factor_names: what the factors are.
         image_shape: height and width if a datapoint is an image, flattened or not.
-        standardization: what was done to the values of a file, if anything.
+        standardization: how the values were shifted and scaled, if they were.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Dataset:
         """Return the dataset with every feature shifted and scaled.
 
         Args:
-            by: a standardization that was fitted before; that of the training data unless given.
+            by: an existing standardization; by default the one of the training data.
         """
         raw = self
         if self.standardization is not None:
@@ -98,9 +98,9 @@ def split(
         image_shape: height and width if a datapoint is an image.
         validation: the fraction of datapoints for validation.
         test: the fraction of datapoints for testing.
-        shuffle: draw the parts at random; else the last rows are for testing and those before
-            them for validation, and nothing is copied.
-        seed: of the permutation; the same seed gives the same split.
+        shuffle: draw the parts at random. Otherwise the last rows are for testing and those
+            before them for validation, and nothing is copied.
+        seed: the seed of the random split; the same seed gives the same split.
 
     Raises:
         ValueError: if a part would be empty, values lie outside the support, or labels or factors
@@ -155,7 +155,7 @@ def split(
 
 
 def check_support(name: str, values: Tensor, support: constraints.Constraint) -> None:
-    """Refuse values that lie outside a support, looking at a bounded number of them at once.
+    """Refuse values that lie outside a support. Checks a bounded number of them at once.
 
     Raises:
         ValueError: with their number.
@@ -166,5 +166,5 @@ def check_support(name: str, values: Tensor, support: constraints.Constraint) ->
 
 
 def pieces_of(values: Tensor) -> Sequence[Tensor]:
-    """Cut values into pieces of whole rows, small beside the memory of any machine."""
+    """Split values into pieces of whole rows that fit easily into memory."""
     return torch.split(values, max(1, _CHECKED // max(1, values[:1].numel())))

@@ -31,15 +31,14 @@ _TRAIN = 55_000  # of the 60,000 training images; the others are for validation
 def digits() -> Dataset:
     """Return scikit-learn's 1797 handwritten digits: 8 x 8 pixels of 17 gray levels, 0 to 16.
 
-    A datapoint is a vector of 64 levels; the labels are the digits. Every tenth of the data,
-    drawn once and for all, is for validation, and another for testing
+    A datapoint is a vector of 64 levels; the labels are the digits. A fixed random tenth of the
+    data is for validation, another one for testing
     (Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998).
 
     Example:
         >>> digits().train.shape, digits().test.shape
         (torch.Size([1439, 64]), torch.Size([179, 64]))
     """
-    # Imported here, scikit-learn does not add a second to the start of every program.
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -64,8 +63,8 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
     Args:
         folder: where the four IDX files are, gzipped or not. Without it they are downloaded once
             into the user's cache, and checked.
-        binarized: give pixels in {0, 1}; else gray values in [0, 1].
-        seed: of the binarization.
+        binarized: return pixels in {0, 1}; if false, gray values in [0, 1].
+        seed: the seed of the binarization.
 
     Raises:
         FileNotFoundError: if the folder lacks one of the files.
@@ -79,7 +78,7 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
         if len(pixels) != len(labels[part]):
             raise ValueError(
                 f"{part}-images holds {len(pixels)} images and {part}-labels "
-                f"{len(labels[part])} labels; expected as many of each"
+                f"{len(labels[part])} labels; expected equal numbers"
             )
         image_shapes.add((pixels.shape[1], pixels.shape[2]))
         images[part] = pixels.flatten(1).float() / 255

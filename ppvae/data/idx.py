@@ -25,7 +25,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         dimensions: how many dimensions it must have: 3 for images, 1 for labels.
 
     Returns:
-        The values, unsigned bytes, in the shape that the file names.
+        The values as unsigned bytes, in the shape that the file states.
 
     Raises:
         ValueError: if the file is truncated, corrupted or of another kind; the message names it.

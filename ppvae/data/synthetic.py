@@ -1,4 +1,4 @@
-"""Data drawn by the computer from hidden factors that are known."""
+"""Synthetic data with known hidden factors."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ def segments(
 ) -> Dataset:
     """Return images of horizontal line segments whose length is their only hidden factor.
 
-    Drawn exactly unless a hand is described: `jitter`, `wobble` and `noise` are the many small
-    disturbances of a human who draws.
+    By default they are drawn exactly; `jitter`, `wobble` and `noise` imitate the small errors of
+    a human hand.
 
     Args:
         rows: number of images.
@@ -32,7 +32,7 @@ def segments(
         wobble: standard deviation of the angle in degrees.
         noise: standard deviation of normal noise on every pixel, whose values are in [0, 1].
         size: height and width in pixels.
-        seed: of every random number.
+        seed: the seed of all random numbers.
 
     Returns:
         Vectors of `size * size` pixels; the factor "length", and the class as label if there are
@@ -73,15 +73,16 @@ def segments(
 
 
 def colors(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
-    """Return colors of a screen whose red one hidden factor z ~ N(0, 1) deepens.
+    """Return RGB colors whose red value is a function of one latent factor z ~ N(0, 1).
 
-    A datapoint is (red, green, blue) with red = `redness(z)`, which depends on |z| alone, and no
-    green or blue, each with normal noise: z and -z look the same, so p(z|x) has two modes.
+    A datapoint is (red, green, blue) with red = `redness(z)`, which depends on |z| alone, and
+    green = blue = 0, each with normal noise. z and -z give the same color, so p(z|x) has two
+    modes.
 
     Args:
-        rows: number of screens.
+        rows: number of colors.
         noise: standard deviation of the noise on each channel.
-        seed: of every random number.
+        seed: the seed of all random numbers.
 
     Returns:
         Vectors of three real numbers, and the factor "z".
@@ -107,7 +108,7 @@ def colors(rows: int = 5000, *, noise: float = 0.02, seed: int = 0) -> Dataset:
 
 
 def redness(z: Tensor) -> Tensor:
-    """Return the red of `colors`, exp(-|z| / 2): pure at 0, and the deeper the larger |z|.
+    """Return the red value of `colors`, exp(-|z| / 2): 1 at z = 0, and less the larger |z|.
 
     Example:
         >>> redness(torch.tensor([0.0, 2.0, -2.0]))
@@ -126,7 +127,7 @@ def factors(rows: int = 10_000, *, noise: float = 0.0, size: int = 16, seed: int
         rows: number of images.
         noise: standard deviation of normal noise on every pixel, whose values are in [0, 1].
         size: height and width in pixels.
-        seed: of every random number.
+        seed: the seed of all random numbers.
 
     Returns:
         Vectors of `size * size` pixels and the four factors, lengths as fractions of the screen.

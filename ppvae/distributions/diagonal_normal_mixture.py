@@ -18,19 +18,19 @@ _POSITIVE_MATRIX = constraints.independent(constraints.positive, 2)
 class DiagonalNormalMixture(Expandable):
     """The mixture sum_k w_k N(z; loc_k, diag(scale_k)^2), differentiable in all its parameters.
 
-    Draws are those of a component drawn first. Their derivatives are those of the inverse of
+    A draw chooses a component and draws from it. Its derivatives are those of the inverse of
     u_i = F(z_i | z_1, ..., z_(i-1)), the distribution function of each coordinate given the ones
-    before, which takes z to uniform variables:
+    before, which maps z to uniform variables:
 
         dz/dphi = -(du/dz)^-1 du/dphi
 
     (Graves, "Stochastic backpropagation through mixture density distributions", 2016; Figurnov,
     Mohamed and Mnih, "Implicit reparameterization gradients", 2018). They are unbiased in the
-    weights too. Between components far apart they have a large variance, as every path from one
-    to the other must.
+    weights too. Their variance is large if components are far apart.
 
-    `pyro.distributions.MixtureOfDiagNormals` takes another path; it knows neither one coordinate
-    nor equal locations nor a mean, and its `rsample` mixes up batches under a sample shape.
+    `pyro.distributions.MixtureOfDiagNormals` uses another estimator. It supports neither a single
+    coordinate nor equal locations, has no mean, and its `rsample` mixes up batches when a sample
+    shape is given.
 
     Args:
         logits: of w, `(*, components)`.
@@ -44,7 +44,7 @@ class DiagonalNormalMixture(Expandable):
         >>> loc = torch.tensor([[-2.0, 0.0], [2.0, 0.0]], requires_grad=True)
         >>> mixture = DiagonalNormalMixture(torch.zeros(2), loc, torch.ones(2, 2))
         >>> mixture.rsample((5,)).sum().backward()
-        >>> round(loc.grad[:, 1].sum().item(), 4)  # they move as their components do
+        >>> round(loc.grad[:, 1].sum().item(), 4)  # draws move with their components
         5.0
     """
 
@@ -87,7 +87,7 @@ class DiagonalNormalMixture(Expandable):
             z = loc + scale * torch.randn_like(loc)
         if not torch.is_grad_enabled():
             return z
-        return z + _movement(z, self.logits, self.loc, self.scale)
+        return z + _implicit_gradient(z, self.logits, self.loc, self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density in nats, for each value."""
@@ -99,7 +99,7 @@ class DiagonalNormalMixture(Expandable):
 
 
 def _chosen(part: Tensor, which: Tensor, shape: torch.Size) -> Tensor:
-    """Return the rows of `part`, one for each drawn component, of the shape of the draws."""
+    """Return the rows of `part` that belong to the drawn components, in the draws' shape."""
     index = which[..., None, None].expand(*shape[:-1], 1, shape[-1])
     return part.expand(*shape[:-1], *part.shape[-2:]).gather(-2, index).squeeze(-2)
 
@@ -107,8 +107,8 @@ def _chosen(part: Tensor, which: Tensor, shape: torch.Size) -> Tensor:
 def _standardized(value: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return (z - loc) / scale and the log density of each coordinate in each component.
 
-    Beyond a distance at which a component has no weight, but whose square is a number, all count
-    as that far: infinity times no weight would be NaN in the derivatives.
+    Distances are capped where a component has zero weight but the square is still finite: infinity
+    times zero would make the derivatives NaN.
     """
     farthest = torch.finfo(value.dtype).max ** 0.45
     distance = value.unsqueeze(-2) - loc
@@ -118,18 +118,18 @@ def _standardized(value: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Te
     return standard, -0.5 * (standard.square() + math.log(2 * math.pi)) - scale.log()
 
 
-def _movement(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Return zero, of which the derivative is that of the draws `z`."""
+def _implicit_gradient(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Return zeros whose derivative is that of the draws `z`."""
     standard, log_densities = _standardized(z, loc, scale)
-    # Summed, not taken off the sum of all, in whose digits a far coordinate leaves nothing of it.
+    # Summed forward, not subtracted from the total: a far coordinate would round the others away.
     before = nn.functional.pad(log_densities[..., :-1].cumsum(-1), (1, 0))
     log_weights = (logits.unsqueeze(-1) + before).log_softmax(-2)
     most = torch.finfo(z.dtype).max
     with torch.no_grad():
         log_joint = log_weights + log_densities
         log_density = log_joint.logsumexp(-2, keepdim=True)
-        # The lower or the upper tail, whichever is less than half: weights sum to one, so that a
-        # constant added to all distribution functions changes nothing but the rounding.
+        # The lower or the upper tail, whichever is below one half. The weights sum to one, so a
+        # constant added to all distribution functions changes only the rounding.
         below = (log_weights + log_ndtr(standard)).logsumexp(-2, keepdim=True) < math.log(0.5)
         side = torch.where(below, 1.0, -1.0).to(z.dtype)
         tails = side * (log_weights + log_ndtr(side * standard) - log_density).exp()

@@ -11,7 +11,7 @@ def _kl(q: PowerSpherical, p: UniformSphere) -> Tensor:
     """KL[PowerSpherical || uniform] = log area - entropy of q."""
     if q.event_shape != p.event_shape:
         raise ValueError(
-            "the KL of PowerSpherical to UniformSphere needs both on one sphere, got "
+            "the KL of PowerSpherical to UniformSphere needs both on the same sphere, got "
             f"{q.event_shape[0]} and {p.event_shape[0]} features"
         )
     return p.entropy() - q.entropy()

@@ -1,4 +1,4 @@
-"""What the distributions of this room share."""
+"""Base class of the distributions of this room."""
 
 from typing import Any, Self
 
@@ -6,15 +6,15 @@ import pyro.distributions as dist
 
 
 class Expandable(dist.TorchDistribution):  # type: ignore[misc]
-    """A distribution that is given by the tensors which `arg_constraints` names, and nothing else.
+    """A distribution whose only arguments are the tensors named in `arg_constraints`.
 
-    So it is repeated to a batch shape, as Pyro's plates ask, by repeating those.
+    `expand`, which Pyro's plates call, expands these tensors.
     """
 
     has_rsample = True
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        """Return the same, repeated to a batch shape."""
+        """Return the distribution expanded to a batch shape."""
         repeated = {
             name: getattr(self, name).expand(*batch_shape, *[-1] * constraint.event_dim)
             for name, constraint in self.arg_constraints.items()

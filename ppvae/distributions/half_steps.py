@@ -1,8 +1,8 @@
-"""The gamma function and the beta distribution over distances of whole and half steps.
+"""Ratios of gamma functions and draws of beta variables, in whole and half steps.
 
 With n = k / 2 for an integer k, Gamma(a + n) / Gamma(a) is a product of n factors (and, for odd k,
 one ratio over half a step), and a Beta(a, n) variable is a product of as many powers of uniform
-ones. So nothing is lost by cancellation at large a, and draws are smooth functions of a and of a
+variables. So there is no cancellation at large a, and draws are smooth functions of a and of a
 fixed number of uniform variables: no rejection, exact derivatives.
 """
 

@@ -23,9 +23,8 @@ class PowerSpherical(Expandable):
     with b = (d - 1) / 2 and k the concentration; k = 0 is the uniform distribution (De Cao and
     Aziz, "The power spherical distribution", 2020). It looks like the von Mises-Fisher
     distribution, but is drawn without rejection: (1 + loc.z) / 2 ~ Beta(b + k, b), and the
-    direction perpendicular to `loc` is uniform. Draws have derivatives in both parameters,
-    wherever `loc` points, and density, entropy and draws keep their digits in single precision
-    from k = 0 to 1e9.
+    direction perpendicular to `loc` is uniform. Draws have derivatives in both parameters for
+    every `loc`. Density, entropy and draws are accurate in single precision from k = 0 to 1e9.
 
     Args:
         loc: the mode, vectors of length one, `(*, features)`.
@@ -70,7 +69,7 @@ class PowerSpherical(Expandable):
 
     @property
     def mean(self) -> Tensor:
-        """The vector k / (k + d - 1) loc, which lies inside the sphere, not on it."""
+        """The vector k / (k + d - 1) loc, inside the sphere."""
         length = self.concentration / (self.concentration + self._halves)
         return length.unsqueeze(-1) * self.loc
 
@@ -93,7 +92,7 @@ class PowerSpherical(Expandable):
 
 
 def _around_first_axis(log_high: Tensor, across: int) -> Tensor:
-    """Return points (2 h - 1, rest) of the sphere, the rest in any of `across` directions."""
+    """Return points (2 h - 1, rest) of the sphere, the rest uniform in `across` dimensions."""
     high, low = log_high.unsqueeze(-1).exp(), -torch.expm1(log_high.unsqueeze(-1))
     radius = 2 * (high * low).clamp(min=torch.finfo(low.dtype).tiny).sqrt()
     directions = uniform_directions(torch.Size([*log_high.shape, across]), low)
@@ -101,24 +100,24 @@ def _around_first_axis(log_high: Tensor, across: int) -> Tensor:
 
 
 def _turned(z: Tensor, loc: Tensor) -> Tensor:
-    """Turn the sphere so that the first axis comes to `loc`: a reflection, and a sign.
+    """Map the first axis of the sphere to `loc`, by a Householder reflection and a sign.
 
-    Householder's reflection to the one of `loc` and `-loc` that is farther from the first axis:
-    the other divides by zero where `loc` is that axis. The factor `sign * first` is their distance
-    up to a constant; as an absolute value it would have the slope of neither side at zero.
+    The reflection goes to `loc` or `-loc`, whichever is farther from the first axis: the nearer
+    one would divide by zero where `loc` is that axis. `sign * first` is not written as an absolute
+    value, whose derivative at zero would be that of neither side.
     """
     first = loc[..., :1]
     sign = torch.where(first >= 0, 1.0, -1.0).to(loc.dtype)
     normal = torch.cat([first + sign, loc[..., 1:]], -1)
     share = (normal * z).sum(-1, keepdim=True) / (1 + sign * first)
     turned = -sign * (z - normal * share)
-    # Nothing but rounding, which must not take values off the sphere.
+    # Corrects rounding only, so that values stay on the sphere.
     length: Tensor = torch.linalg.vector_norm(turned, dim=-1, keepdim=True)
     return torch.div(turned, length)
 
 
 def _log_closeness(z: Tensor, loc: Tensor) -> Tensor:
-    """Return log((1 + loc.z) / 2), from distances: the product has lost 1 - loc.z to rounding."""
+    """Return log((1 + loc.z) / 2), from distances: the product would round 1 - loc.z away."""
     near = (z - loc).square().sum(-1) / 4
     far = (z + loc).square().sum(-1) / 4
     tiny = torch.finfo(far.dtype).tiny

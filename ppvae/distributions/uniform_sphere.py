@@ -13,7 +13,7 @@ _ONE = torch.Size()
 
 
 def uniform_directions(shape: torch.Size, like: Tensor) -> Tensor:
-    """Draw vectors of length one, every direction alike, of the dtype and device of `like`.
+    """Draw vectors of length one, uniform in direction, with the dtype and device of `like`.
 
     Args:
         shape: `(*, features)`.
@@ -21,7 +21,7 @@ def uniform_directions(shape: torch.Size, like: Tensor) -> Tensor:
     """
     normal = torch.randn(shape, dtype=like.dtype, device=like.device)
     length = torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
-    # In single precision one of 2^24 radii that torch draws is zero, which has no direction.
+    # In single precision torch draws a zero vector once in 2^24 times; it has no direction.
     normal = torch.where(length > 0, normal, torch.ones_like(normal))
     directions: Tensor = normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True)
     return directions
@@ -30,11 +30,11 @@ def uniform_directions(shape: torch.Size, like: Tensor) -> Tensor:
 class UniformSphere(Expandable):
     """The uniform distribution on the unit sphere around the origin of R^d.
 
-    p(z) = 1 / area, the area of the sphere being 2 pi^(d/2) / Gamma(d/2); densities are with
-    respect to it. Its values are vectors of length one.
+    p(z) = 1 / area with area = 2 pi^(d/2) / Gamma(d/2); the density is with respect to the surface
+    of the sphere. Its values are vectors of length one.
 
     Args:
-        origin: zeros `(*, features)`, of whose dtype and device the draws are.
+        origin: zeros `(*, features)`; draws have their dtype and device.
 
     Raises:
         ValueError: if there are fewer than two features.
@@ -61,7 +61,7 @@ class UniformSphere(Expandable):
 
     @property
     def mean(self) -> Tensor:
-        """The origin, which lies inside the sphere, not on it."""
+        """The origin, the center of the sphere."""
         return torch.zeros_like(self.origin)
 
     @property

@@ -13,7 +13,7 @@ _ONE = torch.Size()
 
 
 class _Categorical(dist.Categorical):  # type: ignore[misc]
-    """torch's categorical with levels as real numbers, which data are, and their mean."""
+    """torch's categorical, but levels are floating-point numbers, as all data, with a mean."""
 
     @property
     def mean(self) -> Tensor:
@@ -30,7 +30,7 @@ class Categorical(Likelihood):
     """Independent integer levels 0..K-1: p(x_i = k | z) = softmax(network(z)_i)_k.
 
     Shapes: the network maps `(*, latent)` to the logits of all levels side by side along the
-    first dimension of the datapoint: all features' of level 0 first.
+    first dimension of the datapoint, starting with level 0 of all features.
 
     Args:
         network: module from latent to logits.

@@ -48,10 +48,10 @@ class _Joined(dist.TorchDistribution):  # type: ignore[misc]
 
 
 class Columns(Likelihood):
-    """A table: p(x|z) is a product over groups of neighboring columns, each of its own family.
+    """A table: p(x|z) is a product over groups of neighboring columns, each with its own family.
 
-    Shapes: the network maps `(*, latent)` to all that the first group needs, then the second, and
-    so on; `outputs_for(features)` tells how much that is.
+    Shapes: the network maps `(*, latent)` to all outputs of the first group, then the second, and
+    so on; `outputs_for(features)` returns the total number.
 
     Args:
         network: module from latent to the parameters of all groups.
@@ -98,7 +98,7 @@ class Columns(Likelihood):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Column by column what its family's is."""
+        """For each column, the support of its family."""
         return constraints.cat([family.support for family, _ in self._each()], -1, self.sizes)
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:

@@ -16,14 +16,14 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):  # type: ignore[misc]
     """torch's continuous Bernoulli, its normalizer written in the logit l.
 
     The normalizer l / tanh(l / 2) and the mean 1/2 + 1/(2 tanh(l / 2)) - 1/l both tend to finite
-    values at l = 0. Written in the probability, as torch does, they lose half the digits of
-    float32 near 1/2 and saturate near 0 and 1; here a series takes over where |l| is small.
-    Variance and samples likewise come from the logit.
+    values at l = 0. torch writes them in the probability, which loses half the digits of float32
+    near 1/2 and saturates near 0 and 1; here a series is used where |l| is small. Variance and
+    samples are computed from the logit too.
     """
 
     def _cont_bern_log_norm(self) -> Tensor:
         small = self.logits.abs() < _SMALL
-        # The double `where` keeps the gradient of the branch not taken finite.
+        # The double `where` keeps the gradient of the unused branch finite.
         logits = torch.where(small, torch.ones_like(self.logits), self.logits).abs()
         exact = logits.log() - torch.tanh(logits / 2).log()
         square = torch.where(small, self.logits, torch.zeros_like(self.logits)).square()
@@ -68,7 +68,7 @@ class ContinuousBernoulli(Likelihood):
 
     Here l = network(z), s = sigmoid(l), and C(l) = l / tanh(l / 2) normalizes the density
     (Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
-    variational autoencoders", 2019). Stable for every logit, 0 included.
+    variational autoencoders", 2019). Numerically stable for every logit, 0 included.
 
     Shapes: the network maps `(*, latent)` to logits `(*, features)`.
 

@@ -1,4 +1,4 @@
-"""Counts, whose means are multiplied by a size."""
+"""The role of likelihoods of counts, whose means are multiplied by a size."""
 
 from torch import nn
 from torch.distributions import constraints
@@ -13,7 +13,7 @@ class Counts(Likelihood):
     Args:
         network: module from latent to the parameters of each count.
         event_dim: number of dimensions of one datapoint.
-        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
+        size: the factor of the means; `ObservedSize()` takes it from the batch.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class _DiscretizedLogistic(dist.TorchDistribution):  # type: ignore[misc]
             self._validate_sample(value)
         upper = (value + 0.5 - self.loc) / self.scale
         lower = (value - 0.5 - self.loc) / self.scale
-        # s(u) - s(l) = s(u) s(-l) (1 - exp(l - u)), which keeps its digits far out too.
+        # s(u) - s(l) = s(u) s(-l) (1 - exp(l - u)), which is accurate far from loc too.
         width = (1 / self.scale).expand_as(upper)
         between = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-width))
         ends = torch.where(value < 0.5, logsigmoid(upper), logsigmoid(-lower))
@@ -66,7 +66,7 @@ class _DiscretizedLogistic(dist.TorchDistribution):  # type: ignore[misc]
 
 
 class DiscretizedLogisticMixture(Likelihood):
-    """Independent integer levels 0..n of a smooth density with several peaks.
+    """Independent integer levels 0..n: a rounded smooth density with several modes.
 
     p(x_i | z) = sum_k w_k P(x_i; loc_k, scale_k), P a logistic variable rounded to the levels,
     the lowest and highest taking all that lies beyond (Salimans et al., "PixelCNN++", 2017,
@@ -74,12 +74,12 @@ class DiscretizedLogisticMixture(Likelihood):
     are bits per dimension.
 
     Shapes: the network maps `(*, latent)` to `components` logits of w, as many `loc` and as many
-    raw scales side by side along the first dimension of the datapoint; all zero, the `loc` stand
-    evenly over the levels and the scales are a tenth of their range.
+    raw scales side by side along the first dimension of the datapoint. If all outputs are zero,
+    the `loc` are spaced evenly over the levels and the scales are a tenth of their range.
 
     Args:
         network: module from latent to the parameters of all components.
-        components: number of logistics of each feature.
+        components: number of logistics per feature.
         highest: the highest level n.
         event_dim: number of dimensions of one datapoint.
 

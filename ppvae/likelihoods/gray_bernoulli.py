@@ -15,9 +15,9 @@ class _GrayBernoulli(dist.Bernoulli):  # type: ignore[misc]
 class GrayBernoulli(Likelihood):
     """Cross-entropy of gray pixels in [0, 1], x log p + (1 - x) log(1 - p): not a density of x.
 
-    Many tutorials score gray images so. The score does not integrate to one over x, so a pair
-    with it is a pseudo-likelihood: it trains and has an ELBO-like score, but log P(X) and all that
-    needs it are refused. For a density of the same pixels take `ContinuousBernoulli`
+    Many tutorials score gray images in this way. The score does not integrate to one over x, so it
+    is a pseudo-likelihood: a pair with it trains and has an ELBO-like score, but diagnostics that
+    need log P(X) refuse it. `ContinuousBernoulli` is a density of the same pixels
     (Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019).
 

@@ -30,7 +30,7 @@ class Likelihood(nn.Module, ABC):
         return 1
 
     def outputs_for(self, features: int) -> int:
-        """Return how many network outputs a datapoint of so many features needs."""
+        """Return how many network outputs a datapoint of `features` features needs."""
         return self.outputs_per_feature * features
 
     @property
@@ -39,17 +39,17 @@ class Likelihood(nn.Module, ABC):
         """The values that one data feature may take."""
 
     def outputs(self, *conditions: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's outputs apart, each of the shape of the data.
+        """Return the network's output split into its parts, each of the shape of the data.
 
         Raises:
-            ValueError: if the network's output cannot be divided so.
+            ValueError: if the network's output cannot be split so.
         """
         output = self.network(*conditions)
         parts, size = self.outputs_per_feature, output.shape[-self.event_dim]
         if size % parts:
             raise ValueError(
-                f"{type(self).__name__} needs a network that gives {parts} outputs a feature side "
-                f"by side, got output of shape {tuple(output.shape)}"
+                f"{type(self).__name__} needs a network that gives {parts} outputs per feature "
+                f"side by side, got output of shape {tuple(output.shape)}"
             )
         return torch.split(output, size // parts, -self.event_dim)
 

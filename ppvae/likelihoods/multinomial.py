@@ -8,7 +8,7 @@ from ppvae.likelihoods.likelihood import Likelihood
 
 
 class _Multinomial(dist.Multinomial):  # type: ignore[misc]
-    """torch's multinomial for any total, which `log_prob` takes from the counts themselves."""
+    """torch's multinomial for any total: `log_prob` takes it from the counts."""
 
     support = constraints.independent(constraints.nonnegative_integer, 1)
 
@@ -24,7 +24,7 @@ class Multinomial(Likelihood):
 
     Args:
         network: module from latent to logits.
-        total_count: length of the documents that are drawn.
+        total_count: length of documents drawn from it.
 
     Raises:
         ValueError: if `total_count` is not positive.

@@ -12,7 +12,7 @@ class NegativeBinomial(Counts):
 
     p(x_i | z) = Gamma(x_i + r) / (Gamma(r) x_i!) (r / (r + m))^r (m / (r + m))^x_i, with
     log m = log s + log_mean(z); log_mean and raw r from the network, r = log(1 + exp(raw)). The
-    size s is 1 unless it is observed. As r grows, Poisson.
+    size s is 1 unless it is observed. As r grows, it tends to Poisson.
 
     Shapes: the network maps `(*, latent)` to `log_mean` and the raw `r` side by side, along the
     first dimension of the datapoint.
@@ -20,7 +20,7 @@ class NegativeBinomial(Counts):
     Args:
         network: module from latent to log mean and raw r.
         event_dim: number of dimensions of one datapoint.
-        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
+        size: the factor of the means; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch

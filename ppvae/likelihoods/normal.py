@@ -12,7 +12,7 @@ from ppvae.likelihoods.likelihood import Likelihood
 
 
 class LearnedScale(nn.Module):
-    """A positive scale that is learned: one for all features, or one a feature.
+    """A learned positive scale: one for all features, or one per feature.
 
     Args:
         features: 1 for a single shared scale, or the number of data features.
@@ -50,7 +50,7 @@ class Normal(Likelihood):
 
     Args:
         network: module from latent to `loc`, or to `loc` and raw scale.
-        scale: a number for a fixed scale, a `LearnedScale` for a learned one, nothing for a scale
+        scale: a number for a fixed scale, a `LearnedScale` for a learned one, None for a scale
             from the network.
         event_dim: number of dimensions of one datapoint.
 
@@ -76,7 +76,7 @@ class Normal(Likelihood):
 
     @property
     def outputs_per_feature(self) -> int:
-        """Two where the network gives the scale, one elsewhere."""
+        """Two if the network gives the scale, else one."""
         return 2 if self.scale is None else 1
 
     @property

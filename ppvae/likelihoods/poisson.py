@@ -16,7 +16,7 @@ class Poisson(Counts):
     Args:
         network: module from latent to log rate.
         event_dim: number of dimensions of one datapoint.
-        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
+        size: the factor of the means; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch

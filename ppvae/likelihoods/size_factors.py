@@ -1,4 +1,4 @@
-"""What the means of counts are multiplied by: how much of each datapoint was looked at."""
+"""Factors of the means of counts: how much of each datapoint was observed."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SizeFactor(nn.Module, ABC):
-    """What the means of counts are multiplied by, taken from the conditions of a datapoint."""
+    """The factor of the means of counts, taken from the conditions of a datapoint."""
 
     @abstractmethod
     def forward(
@@ -22,7 +22,7 @@ class SizeFactor(nn.Module, ABC):
 
 
 class UnitSize(SizeFactor):
-    """A size of one: the network alone gives the means, and learns whatever sizes there are.
+    """A size of one: the network alone gives the means, and has to learn differences in size.
 
     Example:
         >>> UnitSize()((torch.zeros(2),), 1)
@@ -61,7 +61,7 @@ class ObservedSize(SizeFactor):
     def forward(
         self, conditions: tuple[Tensor, ...], event_dim: int
     ) -> tuple[tuple[Tensor, ...], Tensor | float]:
-        """Return the conditions but the last, and its logarithm."""
+        """Return all conditions but the last, and the logarithm of the last."""
         *others, size = conditions
         if not others or size.shape[-1:] != (1,):
             raise ValueError(
@@ -71,6 +71,6 @@ class ObservedSize(SizeFactor):
         if not bool(((size > 0) & (size < torch.inf)).all()):
             raise ValueError(
                 "ObservedSize needs sizes that are positive and finite, got "
-                f"{float(size.min()):g} to {float(size.max()):g}; leave such datapoints out"
+                f"{float(size.min()):g} to {float(size.max()):g}; remove these datapoints"
             )
         return tuple(others), size.log().unflatten(-1, (1,) * event_dim)

@@ -1,4 +1,4 @@
-"""Counts with more zeros than their family has."""
+"""Counts with extra zeros."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from ppvae.likelihoods.counts import Counts
 
 
 class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type: ignore[misc]
-    """Pyro's, but probabilities may round to 1, as they do for large means over small r."""
+    """Pyro's, without the check of `probs`, which round to 1 for large means and small r."""
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         name: constraint
@@ -34,7 +34,7 @@ class ZeroInflatedNegativeBinomial(Counts):
     Args:
         network: module from latent to log mean, raw r and logit of g.
         event_dim: number of dimensions of one datapoint.
-        size: what the means are multiplied by; `ObservedSize()` takes it from the batch.
+        size: the factor of the means; `ObservedSize()` takes it from the batch.
 
     Example:
         >>> import torch

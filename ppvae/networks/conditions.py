@@ -1,16 +1,16 @@
-"""Networks of several tensors, for factors with several conditions."""
+"""Networks with several inputs, for factors with several conditions."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Joined(nn.Module):
-    """A network of several tensors: of all of them, side by side.
+    """Applies a network to several tensors, concatenated along the last dimension.
 
     The leading dimensions are broadcast against each other: in p(x|z, y) draws are vectorized in
     front of z, but not of y.
 
-    Shapes: `(*, a)`, `(*, b)` and so on, to what the network makes of `(*, a + b + ...)`.
+    Shapes: `(*, a)`, `(*, b)` and so on, to the network's output for `(*, a + b + ...)`.
 
     Args:
         network: module of one tensor.
@@ -48,12 +48,12 @@ class Joined(nn.Module):
 
 
 class First(nn.Module):
-    """A network of several tensors: of the first alone.
+    """Applies a network to the first of several tensors and ignores the others.
 
-    For a factor that is given conditions on which it does not depend, such as p(x|z) of a pair
-    whose prior p(z|y) is all that knows y.
+    For a factor that does not depend on all conditions it is given, such as p(x|z) of a pair in
+    which only the prior p(z|y) depends on y.
 
-    Shapes: `(*, features)` and any others, to what the network makes of `(*, features)`.
+    Shapes: `(*, features)` and any others, to the network's output for `(*, features)`.
 
     Args:
         network: module of one tensor.

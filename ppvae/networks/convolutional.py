@@ -15,7 +15,7 @@ class ConvEncoder(nn.Module):
     Each hidden layer is a convolution of stride 2, which halves height and width, and an
     activation; a linear layer follows (after Radford, Metz and Chintala, "Unsupervised
     representation learning with deep convolutional generative adversarial networks", 2016,
-    without its batch normalization: no datapoint depends on others).
+    without its batch normalization, so that no datapoint depends on others).
 
     For flat data: `nn.Sequential(nn.Unflatten(-1, (1, 28, 28)), ConvEncoder((1, 28, 28), 20))`.
 
@@ -29,8 +29,8 @@ class ConvEncoder(nn.Module):
         activation: class of the activation, built without arguments.
 
     Raises:
-        ValueError: if a size is not positive, height or width cannot be halved so often, or the
-            input is of another shape.
+        ValueError: if a size is not positive, height or width cannot be halved once for each
+            hidden size, or the input has another shape.
 
     Example:
         >>> import torch
@@ -70,12 +70,12 @@ class ConvDecoder(nn.Module):
     """A convolutional network from vectors to images.
 
     A linear layer, then transposed convolutions of stride 2, each of which doubles height and
-    width, with activations between them: `ConvEncoder` the other way round.
+    width, with activations between them: the reverse of `ConvEncoder`.
 
     For flat data: `nn.Sequential(ConvDecoder(10, (1, 28, 28)), nn.Flatten(-3))`.
 
     Shapes: `(*, in_features)` to `(*, channels, height, width)`. A likelihood of images takes
-    `event_dim=3`; one that needs several outputs a feature takes them along the channels.
+    `event_dim=3`; one that needs several outputs per feature takes them along the channels.
 
     Args:
         in_features: size of the input's last dimension.
@@ -85,8 +85,8 @@ class ConvDecoder(nn.Module):
         activation: class of the activation, built without arguments.
 
     Raises:
-        ValueError: if a size is not positive, height or width cannot be halved so often, or the
-            input is of another shape.
+        ValueError: if a size is not positive, height or width cannot be halved once for each
+            hidden size, or the input has another shape.
 
     Example:
         >>> import torch

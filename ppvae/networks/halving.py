@@ -1,4 +1,4 @@
-"""Convolutions that halve images and double them, and the images for which this works."""
+"""Convolutions that halve or double height and width, and the shapes that allow it."""
 
 from collections.abc import Sequence
 
@@ -41,5 +41,5 @@ def halve(inputs: int, outputs: int) -> nn.Module:
 
 def double(inputs: int, outputs: int) -> nn.Module:
     """Return a transposed convolution from `(*, inputs, height, width)` to twice the size."""
-    # The stride divides the kernel: each pixel is written equally often, which leaves no grid.
+    # The stride divides the kernel size, so all pixels get equally many terms: no checkerboard.
     return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1)

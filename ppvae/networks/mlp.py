@@ -16,7 +16,7 @@ class MLP(nn.Module):
     Args:
         in_features: size of the input's last dimension.
         out_features: size of the output's last dimension.
-        hidden: sizes of the hidden layers, from input to output; none makes a linear map.
+        hidden: sizes of the hidden layers, from input to output; with none, the map is linear.
         activation: class of the activation, built without arguments.
 
     Raises:

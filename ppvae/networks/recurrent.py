@@ -18,8 +18,8 @@ class GRUEncoder(nn.Module):
     Shapes: `(*, time, features)` to `(*, out_features)`.
 
     Args:
-        shape: `(time, features)` of one sequence. The weights fit any length; the shape is asked
-            for, since a batch of flat data would otherwise be read as one long sequence.
+        shape: `(time, features)` of one sequence. The weights fit any length; the shape is
+            required to tell a batch of flat data from one long sequence.
         out_features: size of the output's last dimension.
         width: size of h.
         depth: number of recurrent layers, each reading the h of the one before.
@@ -61,11 +61,12 @@ class GRUDecoder(nn.Module):
 
     h_t = GRU(z, h_{t-1}) from h_0 = 0, and the same linear layer of every h (Cho et al., "Learning
     phrase representations using RNN encoder-decoder for statistical machine translation", 2014,
-    without its reading of what was written before: given z, the steps are independent).
+    but outputs are not fed back: given z, the steps are independent).
 
     Shapes: `(*, in_features)` to `(*, time, features)`. A likelihood of sequences takes
-    `event_dim=2`, and what it needs beside one output a feature, such as a scale, as an argument:
-    from the network it would read that as further steps in time.
+    `event_dim=2`. What it needs beside one output per feature, such as a scale, must be an
+    argument of the likelihood: outputs of the network for it would be taken as further time
+    steps.
 
     Args:
         in_features: size of the input's last dimension.

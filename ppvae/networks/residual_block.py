@@ -1,4 +1,4 @@
-"""A block of convolutions that adds to what it is given."""
+"""A residual block of convolutions."""
 
 from torch import Tensor, nn
 
@@ -7,8 +7,8 @@ class ResidualBlock(nn.Module):
     """x + C(a(N(C(a(N(x)))))): C a convolution, N a normalization over groups of channels.
 
     The order is that of He, Zhang, Ren and Sun, "Identity mappings in deep residual networks",
-    2016; the normalization, which knows no other datapoints, that of Wu and He, "Group
-    normalization", 2018.
+    2016. The normalization is that of Wu and He, "Group normalization", 2018, which treats each
+    datapoint on its own.
 
     Shapes: `(batch, channels, height, width)` to the same.
 
@@ -20,7 +20,7 @@ class ResidualBlock(nn.Module):
 
     Raises:
         ValueError: if `groups` is not positive, does not divide the channels, or leaves one value
-            a group.
+            per group.
 
     Example:
         >>> import torch
@@ -57,7 +57,7 @@ def normalized(
 
     Raises:
         ValueError: if `groups` is not positive, does not divide the channels, or leaves one value
-            a group.
+            per group.
 
     Example:
         >>> normalized(4, pixels=49, groups=2, activation=nn.SiLU)[1]
@@ -68,7 +68,7 @@ def normalized(
             f"groups must divide the channels of every hidden layer, got groups={groups} for "
             f"{channels} channels"
         )
-    # A single value less its own mean is zero, whatever it was.
+    # A single value minus its own mean is always zero.
     if channels // groups * pixels < 2:
         raise ValueError(
             f"a group needs at least 2 values to be normalized, got groups={groups} for "

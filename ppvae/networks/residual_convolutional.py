@@ -14,9 +14,9 @@ class ResidualConvEncoder(nn.Module):
     """A residual convolutional network from images to vectors.
 
     For each hidden size a convolution of stride 2, which halves height and width, and `depth`
-    blocks that each add to what they are given; then a linear layer (He, Zhang, Ren and Sun,
+    residual blocks; then a linear layer (He, Zhang, Ren and Sun,
     "Identity mappings in deep residual networks", 2016, with the normalization of Wu and He,
-    "Group normalization", 2018: no datapoint depends on others).
+    "Group normalization", 2018, so that no datapoint depends on others).
 
     For flat data put `nn.Unflatten(-1, shape)` in front of it, in an `nn.Sequential`.
 
@@ -28,12 +28,13 @@ class ResidualConvEncoder(nn.Module):
         out_features: size of the output's last dimension.
         hidden: channels of the hidden layers, from input to output.
         depth: number of residual blocks for each hidden size.
-        groups: of channels, each normalized for itself; divides every hidden size.
+        groups: number of groups of channels, normalized separately; divides every hidden size.
         activation: class of the activation, built without arguments.
 
     Raises:
         ValueError: if a size is not positive, `depth` is negative, height or width cannot be
-            halved so often, `groups` does not divide, or the input is of another shape.
+            halved once for each hidden size, `groups` does not divide every hidden size, or the
+            input has another shape.
 
     Example:
         >>> import torch
@@ -78,14 +79,13 @@ class ResidualConvEncoder(nn.Module):
 class ResidualConvDecoder(nn.Module):
     """A residual convolutional network from vectors to images.
 
-    A linear layer, then for each hidden size `depth` blocks that each add to what they are given
-    and a transposed convolution of stride 2, which doubles height and width:
-    `ResidualConvEncoder` the other way round.
+    A linear layer, then for each hidden size `depth` residual blocks and a transposed convolution
+    of stride 2, which doubles height and width: the reverse of `ResidualConvEncoder`.
 
     For flat data put `nn.Flatten(-3)` behind it, in an `nn.Sequential`.
 
     Shapes: `(*, in_features)` to `(*, channels, height, width)`. A likelihood of images takes
-    `event_dim=3`; one that needs several outputs a feature takes them along the channels.
+    `event_dim=3`; one that needs several outputs per feature takes them along the channels.
 
     Args:
         in_features: size of the input's last dimension.
@@ -93,12 +93,13 @@ class ResidualConvDecoder(nn.Module):
             2^len(hidden): with two hidden sizes 28x28, 32x32 and 64x64.
         hidden: channels of the hidden layers, from input to output.
         depth: number of residual blocks for each hidden size.
-        groups: of channels, each normalized for itself; divides every hidden size.
+        groups: number of groups of channels, normalized separately; divides every hidden size.
         activation: class of the activation, built without arguments.
 
     Raises:
         ValueError: if a size is not positive, `depth` is negative, height or width cannot be
-            halved so often, `groups` does not divide, or the input is of another shape.
+            halved once for each hidden size, `groups` does not divide every hidden size, or the
+            input has another shape.
 
     Example:
         >>> import torch

@@ -6,10 +6,11 @@ from ppvae.networks.shapes import check_input
 
 
 class ResidualMLP(nn.Module):
-    """A fully connected network whose hidden layers each add to what they are given.
+    """A fully connected network with residual hidden layers.
 
-    h = a(L(x)), then `depth` times h <- h + a(L(h)), and L(h) at the end, each L a linear layer of
-    its own and a the activation (He et al., "Deep Residual Learning for Image Recognition", 2016).
+    h = a(L(x)), then `depth` times h <- h + a(L(h)), and L(h) at the end. Each L is another
+    linear layer and a is the activation (He et al., "Deep Residual Learning for Image
+    Recognition", 2016).
 
     Shapes: `(*, in_features)` to `(*, out_features)`.
 
@@ -17,7 +18,7 @@ class ResidualMLP(nn.Module):
         in_features: size of the input's last dimension.
         out_features: size of the output's last dimension.
         width: size of every hidden layer.
-        depth: number of hidden layers that add to what they are given.
+        depth: number of residual layers.
         activation: class of the activation, built without arguments.
 
     Raises:

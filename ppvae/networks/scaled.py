@@ -1,18 +1,19 @@
-"""A network of smaller numbers."""
+"""A network with scaled input."""
 
 from torch import Tensor, nn
 
 
 class Scaled(nn.Module):
-    """A network of x / scale: of levels up to 255, say, as numbers up to 1.
+    """Applies a network to x / scale, such as gray levels up to 255 divided by 255.
 
-    Networks start out for inputs of unit scale; of larger ones they learn late or not at all.
+    Networks are initialized for inputs of unit scale; with much larger ones training is slow or
+    fails.
 
     Shapes: those of the network.
 
     Args:
         network: module of one tensor.
-        scale: what its input is divided by.
+        scale: the divisor of its input.
 
     Raises:
         ValueError: if `scale` is not positive.

@@ -9,7 +9,7 @@ def shape_of(network: nn.Module, shape: Sequence[int], names: Sequence[str]) -> 
     """Return a shape as a tuple of as many positive sizes as there are names.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not such a shape.
 
     Example:
         >>> shape_of(nn.Identity(), [1, 28, 28], ("channels", "height", "width"))
@@ -51,7 +51,7 @@ def check_input(network: nn.Module, x: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def fold(layers: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> Tensor:
-    """Run layers that take one batch dimension under any number of leading ones, none included.
+    """Run layers that take one batch dimension on any number of leading dimensions, zero included.
 
     Args:
         layers: from `(batch, *event)` to `(batch, *output)`.

@@ -1,4 +1,4 @@
-"""Closed forms of KL[q || p] that torch does not know."""
+"""Closed forms of KL[q || p] that torch lacks."""
 
 import math
 from typing import Any

@@ -11,20 +11,20 @@ from ppvae.posteriors.posterior import Posterior
 
 
 class FlowPosterior(Posterior):
-    """A diagonal normal that learned transforms have bent: z = f_n(... f_1(e; c); c).
+    """A diagonal normal under learned transforms: z = f_n(... f_1(e; c); c).
 
         log q(z|x) = log N(e; loc(x), diag(scale(x))^2) - sum_i log |det df_i|
 
     The network's last dimension holds `loc`, the raw scale, `scale = log(1 + exp(raw))`, and the
-    context c(x), side by side. With a context the transforms are others for each x, as those of
-    Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016; without
-    they are the same for all, as in Rezende and Mohamed, "Variational inference with normalizing
+    context c(x), side by side. With a context the transforms depend on x, as in Kingma et al.,
+    "Improved variational inference with inverse autoregressive flow", 2016; without a context
+    they are the same for all x, as in Rezende and Mohamed, "Variational inference with normalizing
     flows", 2015.
 
-    Its draws are scored as they are drawn. Other values need a transform that has an inverse;
-    without (planar, radial) `log_prob` refuses them, and diagnostics draw one by one: slower. Mean
-    and KL have no closed form. A pair is rebuilt by `load` if its transforms are classes of
-    `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
+    Draws are scored while they are drawn. To score other values, the transforms need inverses;
+    without them (planar, radial) `log_prob` raises an error, and diagnostics draw one by one,
+    which is slower. Mean and KL have no closed form. A pair is rebuilt by `load` if its transforms
+    are classes of `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
 
     Shapes: the network maps `(*, features)` to `(*, 2 * latent + context)`.
 
@@ -33,13 +33,13 @@ class FlowPosterior(Posterior):
         latent: number of latent dimensions.
         transforms: each called with `latent`, to make a transform, such as
             `pyro.distributions.transforms.planar`; or, where there is a context, with `latent` and
-            `context`, such as `conditional_planar`. With none, the diagonal normal.
-        context: number of the network's outputs that the transforms are given.
+            `context`, such as `conditional_planar`. With none it is the diagonal normal.
+        context: number of the network's outputs that are passed to the transforms.
 
     Raises:
-        ValueError: if `latent` is not positive or `context` negative, or the network's output is
-            of another size.
-        TypeError: if a constructor returns no transform, or one whose parameters are out of reach.
+        ValueError: if `latent` is not positive or `context` negative, or the network's output has
+            another size.
+        TypeError: if a constructor does not return a transform, or hides its parameters.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A normal posterior with every correlation."""
+"""A normal posterior with a full covariance matrix."""
 
 import math
 
@@ -13,9 +13,9 @@ from ppvae.posteriors.posterior import Posterior
 class FullRankNormal(Posterior):
     """The normal posterior q(z|x) = N(z; loc(x), L(x) L(x)^T), L lower triangular.
 
-    The network's last dimension holds `loc`, then the raw diagonal of L, softplus of which is the
-    diagonal, then what stands below it, row by row. Its KL to a factorized normal is known, so
-    that `kl_divergence` gives it.
+    The network's last dimension holds `loc`, then the raw diagonal of L (the diagonal is its
+    softplus), then the entries below the diagonal, row by row. Its KL to a factorized normal has a
+    closed form, which `kl_divergence` returns.
 
     Shapes: the network maps `(*, features)` to `(*, latent * (latent + 3) / 2)`.
 
@@ -23,7 +23,7 @@ class FullRankNormal(Posterior):
         network: module from data to `loc` and L.
 
     Raises:
-        ValueError: if no number of latents has outputs as many as the network's.
+        ValueError: if the network's output does not have that size for any `latent`.
 
     Example:
         >>> posterior = FullRankNormal(torch.nn.Linear(4, 9))

@@ -1,4 +1,4 @@
-"""A mean-field posterior of sharp peak."""
+"""A mean-field posterior with a sharp peak."""
 
 import pyro.distributions as dist
 from torch import Tensor

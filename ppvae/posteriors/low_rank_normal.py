@@ -1,4 +1,4 @@
-"""A normal posterior with the strongest correlations."""
+"""A normal posterior with a low-rank covariance."""
 
 import pyro.distributions as dist
 import torch
@@ -13,8 +13,8 @@ class LowRankNormal(Posterior):
 
     The network's last dimension holds `loc`, the raw scale, `scale = log(1 + exp(raw))`, and the
     columns of W, side by side (Ong, Nott and Smith, "Gaussian variational approximation with a
-    factor covariance structure", 2018). Its KL to a factorized normal is known, so that
-    `kl_divergence` gives it.
+    factor covariance structure", 2018). Its KL to a factorized normal has a closed form, which
+    `kl_divergence` returns.
 
     Shapes: the network maps `(*, features)` to `(*, (2 + rank) * latent)`.
 
@@ -23,7 +23,7 @@ class LowRankNormal(Posterior):
         rank: number of columns of W.
 
     Raises:
-        ValueError: if `rank` is not positive, or the network's output cannot be divided so.
+        ValueError: if `rank` is not positive, or the network's output cannot be split so.
 
     Example:
         >>> posterior = LowRankNormal(nn.Linear(4, 9), rank=1)
@@ -39,7 +39,7 @@ class LowRankNormal(Posterior):
 
     @property
     def outputs_per_feature(self) -> int:
-        """Loc, raw scale and a number of each column of W."""
+        """Loc, raw scale, and one number for each column of W."""
         return 2 + self.rank
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:

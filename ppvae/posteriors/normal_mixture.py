@@ -1,4 +1,4 @@
-"""A posterior of several peaks."""
+"""A posterior with several modes."""
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ class NormalMixture(Posterior):
     """The posterior q(z|x) = sum_k w_k(x) N(z; loc_k(x), diag(scale_k(x))^2).
 
     The network's last dimension holds the logits of w, all `loc`, component by component, and as
-    many raw scales, `scale = log(1 + exp(raw))`. Draws are differentiable in all of them, as
-    `distributions.DiagonalNormalMixture` says (Graves, "Stochastic backpropagation through mixture
-    density distributions", 2016). One component is `DiagonalNormal`.
+    many raw scales, `scale = log(1 + exp(raw))`. Draws are differentiable in all of them (see
+    `distributions.DiagonalNormalMixture`; Graves, "Stochastic backpropagation through mixture
+    density distributions", 2016). With one component it is `DiagonalNormal`.
 
     Shapes: the network maps `(*, features)` to `(*, components * (2 * latent + 1))`.
 
@@ -23,7 +23,7 @@ class NormalMixture(Posterior):
         components: number of normals.
 
     Raises:
-        ValueError: if `components` is not positive, or the network's output cannot be divided so.
+        ValueError: if `components` is not positive, or the network's output cannot be split so.
 
     Example:
         >>> import torch

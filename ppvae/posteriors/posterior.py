@@ -26,20 +26,20 @@ class Posterior(nn.Module, ABC):
         return 1
 
     def outputs_for(self, latent: int) -> int:
-        """Return how many network outputs so many latent dimensions need."""
+        """Return how many network outputs `latent` latent dimensions need."""
         return self.outputs_per_feature * latent
 
     def outputs(self, *conditions: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's outputs apart, each `(*, latent)`.
+        """Return the network's output split into its parts, each `(*, latent)`.
 
         Raises:
-            ValueError: if the network's output cannot be divided so.
+            ValueError: if the network's output cannot be split so.
         """
         output = self.network(*conditions)
         parts, size = self.outputs_per_feature, output.shape[-1]
         if size % parts:
             raise ValueError(
-                f"{type(self).__name__} needs a network that gives {parts} outputs a latent "
+                f"{type(self).__name__} needs a network that gives {parts} outputs per latent "
                 f"dimension side by side, got output of shape {tuple(output.shape)}"
             )
         return torch.split(output, size // parts, -1)

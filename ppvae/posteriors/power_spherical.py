@@ -13,18 +13,18 @@ from ppvae.posteriors.posterior import Posterior
 class PowerSpherical(Posterior):
     """The posterior q(z|x) proportional to (1 + loc(x).z)^k(x) on the unit sphere.
 
-    The network's last dimension holds a vector of the direction of `loc`, of whatever length but
-    zero, and the raw concentration, k = least + log(1 + exp(raw)) (De Cao and Aziz, "The power
-    spherical distribution", 2020). Its KL to `priors.UniformSphere` is known, so that
-    `kl_divergence` gives it.
+    The network's last dimension holds a nonzero vector in the direction of `loc` and the raw
+    concentration, k = least + log(1 + exp(raw)) (De Cao and Aziz, "The power spherical
+    distribution", 2020). Its KL to `priors.UniformSphere` has a closed form, which `kl_divergence`
+    returns.
 
-    Near k = 0 the draws tell the decoder nothing and the gradient in both `loc` and raw vanishes:
-    a training that comes there stays, its latents unused. So k has a least value, as in the
-    programs that came with Davidson et al., "Hyperspherical variational auto-encoders", 2018. A
-    datapoint that needs no latent then still pays the KL of k = 1, 0.19 nats on S^2.
+    Near k = 0 the draws carry no information and the gradients of both `loc` and raw vanish:
+    training gets stuck there with unused latents. So k has a least value, as in the code
+    published with Davidson et al., "Hyperspherical variational auto-encoders", 2018. A datapoint
+    that needs no latent then still has the KL of k = 1, 0.19 nats on S^2.
 
-    Its density falls to zero opposite to `loc`, so that importance weights have no bound, however
-    good it is elsewhere; `pareto_k` says what that means for a datapoint.
+    Its density falls to zero opposite to `loc`, so importance weights are unbounded even if it
+    fits well elsewhere; `pareto_k` measures the effect for each datapoint.
 
     Shapes: the network maps `(*, features)` to `(*, latent + 1)`.
 

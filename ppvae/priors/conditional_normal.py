@@ -1,4 +1,4 @@
-"""A normal prior that depends on what is known of a datapoint."""
+"""A normal prior that depends on conditions."""
 
 import pyro.distributions as dist
 import torch
@@ -22,7 +22,7 @@ class ConditionalNormal(Prior):
         network: module from conditions to `loc` and raw scale.
 
     Raises:
-        TypeError: if `network` is no module.
+        TypeError: if `network` is not a module.
         ValueError: if there are no conditions, or the network's output cannot be halved.
 
     Example:

@@ -11,14 +11,14 @@ from ppvae.priors.prior import Prior
 
 
 class FlowPrior(Prior):
-    """A standard normal that learned transforms have bent: z = f_n(... f_1(e)), e ~ N(0, I).
+    """A standard normal under learned transforms: z = f_n(... f_1(e)), e ~ N(0, I).
 
         log p(z) = log N(e; 0, I) - sum_i log |det df_i|
 
     with e found by the inverses (Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real
-    NVP", 2017). Pyro's splines bend further, but train uncompiled; `functools.partial` gives a
-    transform its arguments. A pair is rebuilt by `load` if its transforms are classes of
-    `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
+    NVP", 2017). Pyro's splines are more flexible, but train uncompiled. Use `functools.partial` to
+    give a transform further arguments. A pair is rebuilt by `load` if its transforms are classes
+    of `ppvae.distributions.flows`; with others pass `load(folder, pair=mine)`.
 
     Args:
         features: number of latent dimensions.
@@ -27,7 +27,7 @@ class FlowPrior(Prior):
 
     Raises:
         ValueError: if `features` is not positive, or a transform has no inverse.
-        TypeError: if a constructor returns no transform, or one whose parameters are out of reach.
+        TypeError: if a constructor does not return a transform, or hides its parameters.
 
     Example:
         >>> from pyro.distributions.transforms import spline

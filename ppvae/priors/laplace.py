@@ -1,4 +1,4 @@
-"""A prior of sharp peak and heavier tails."""
+"""A prior with a sharp peak and heavy tails."""
 
 import pyro.distributions as dist
 import torch
@@ -10,8 +10,8 @@ from ppvae.priors.prior import Prior
 class Laplace(Prior):
     """The factorized Laplace prior p(z) = prod_i exp(-|z_i| / b) / (2 b).
 
-    With b = 1 / sqrt(2), the default, every latent has variance one. Not invariant under
-    rotation, so that the axes of the latent space mean something.
+    With b = 1 / sqrt(2), the default, every latent has variance one. Unlike the standard normal,
+    it is not invariant under rotation, so the axes of the latent space have a meaning.
 
     Args:
         features: number of latent dimensions.

@@ -1,4 +1,4 @@
-"""A learned prior of several clusters."""
+"""A learned prior with several clusters."""
 
 import math
 
@@ -15,7 +15,8 @@ class NormalMixture(Prior):
 
     Weights, locations and scales are parameters, trained with the pair (Dilokthanakul et al.,
     "Deep unsupervised clustering with Gaussian mixture variational autoencoders", 2016, without
-    its classes). It starts from equal weights, scales of one and locations drawn from N(0, I).
+    its classes). Initially the weights are equal, the scales one, and the locations drawn from
+    N(0, I).
 
     Args:
         features: number of latent dimensions.

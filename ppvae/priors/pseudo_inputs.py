@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class PseudoInputs(nn.Module):
     """K learned points u_k in the space of the data, for `VampPrior`.
 
-    Within bounds u = lower + (upper - lower) sigmoid(raw), which keeps them where the data are;
-    without, they are free. They start at random in the middle of the bounds, or around 0;
+    With bounds, u = lower + (upper - lower) sigmoid(raw) stays in the range of the data; without
+    bounds, u = raw. They start at random values around the middle of the bounds, or around 0;
     `from_data` starts them at datapoints.
 
     Args:
@@ -20,8 +20,8 @@ class PseudoInputs(nn.Module):
         bounds: the lowest and the highest value of the data, such as (0, 1) for pixels.
 
     Raises:
-        ValueError: if `components` or a size is not positive, or the bounds do not ascend or
-            are not finite.
+        ValueError: if `components` or a size is not positive, or the bounds are not finite with
+            lower < upper.
 
     Example:
         >>> PseudoInputs((1, 28, 28), components=10, bounds=(0.0, 1.0))().shape
@@ -42,8 +42,8 @@ class PseudoInputs(nn.Module):
             )
         if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
             raise ValueError(
-                "PseudoInputs need bounds (lower, upper) that ascend and are finite, got "
-                f"{bounds}; data without bounds need none"
+                "PseudoInputs need finite bounds (lower, upper) with lower < upper, got "
+                f"{bounds}; leave bounds out for unbounded data"
             )
         self.event_shape, self.components, self.bounds = tuple(event_shape), components, bounds
         self.raw = nn.Parameter(torch.randn(components, *event_shape))
@@ -52,17 +52,18 @@ class PseudoInputs(nn.Module):
     def from_data(cls, rows: Tensor, bounds: tuple[float, float] | None = None) -> "PseudoInputs":
         """Return points that start at datapoints.
 
-        A sigmoid never reaches its bounds: a value within a hundredth of the range of one, or
-        beyond it, starts at that hundredth, from where it still learns.
+        A sigmoid never reaches its bounds. So a value outside the bounds, or closer to one than a
+        hundredth of the range, starts a hundredth of the range inside, where the gradient is not
+        zero.
 
         Args:
-            rows: a datapoint for each point, `(components, *event)`, such as
+            rows: one datapoint for each point, `(components, *event)`, such as
                 `x[torch.randperm(len(x))[:500]]`.
             bounds: as of the constructor.
 
         Raises:
-            ValueError: if `rows` has not that shape or a value is not finite, and as the
-                constructor does.
+            ValueError: if `rows` does not have that shape or a value is not finite, and as in
+                the constructor.
 
         Example:
             >>> PseudoInputs.from_data(torch.tensor([[0.0, 0.5]]), bounds=(0.0, 1.0))().detach()

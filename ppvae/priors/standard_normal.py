@@ -1,4 +1,4 @@
-"""The usual prior."""
+"""The standard normal prior."""
 
 import pyro.distributions as dist
 import torch

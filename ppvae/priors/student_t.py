@@ -1,4 +1,4 @@
-"""A prior of heavy tails."""
+"""A prior with heavy tails."""
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +12,7 @@ class StudentT(Prior):
 
     Args:
         features: number of latent dimensions.
-        df: degrees of freedom; the fewer, the heavier the tails.
+        df: degrees of freedom; fewer give heavier tails.
 
     Raises:
         ValueError: if `features` or `df` is not positive.

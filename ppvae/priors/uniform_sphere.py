@@ -1,4 +1,4 @@
-"""A prior without a center."""
+"""The uniform prior on the unit sphere."""
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +12,7 @@ from ppvae.priors.prior import Prior
 class UniformSphere(Prior):
     """The uniform prior on the unit sphere, p(z) = 1 / area for z in R^features with |z| = 1.
 
-    It has features - 1 dimensions and draws no latent to an origin (Davidson, Falorsi, De Cao,
+    It has features - 1 dimensions and pulls no latent toward an origin (Davidson, Falorsi, De Cao,
     Kipf and Tomczak, "Hyperspherical variational auto-encoders", 2018). It goes with posteriors on
     the sphere, such as `PowerSpherical`.
 

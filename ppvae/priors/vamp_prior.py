@@ -1,4 +1,4 @@
-"""A learned prior made of the posterior itself."""
+"""A learned prior: a mixture of the posterior at learned datapoints."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -12,9 +12,9 @@ from ppvae.priors.pseudo_inputs import PseudoInputs
 class VampPrior(Prior):
     """The mixture p(z) = 1/K sum_k q(z | u_k) of the posteriors at K learned pseudo-inputs u_k.
 
-    It comes close to the aggregate posterior, the prior that the ELBO would choose (Tomczak and
-    Welling, "VAE with a VampPrior", 2018). The posterior is the pair's own, the same module, so
-    that encoder and prior are trained as one. Given conditions y, vectors `(*, features)`, the
+    It approximates the aggregate posterior, the prior that maximizes the ELBO (Tomczak and
+    Welling, "VAE with a VampPrior", 2018). The posterior must be the pair's own module, so that
+    encoder and prior are trained together. Given conditions y, vectors `(*, features)`, the
     prior is p(z | y) = 1/K sum_k q(z | u_k, y).
 
     Args:
@@ -22,8 +22,8 @@ class VampPrior(Prior):
         pseudo_inputs: the u_k.
 
     Raises:
-        TypeError: if an argument is not of its class.
-        ValueError: when called, if the posterior has not one distribution for each u_k.
+        TypeError: if an argument has the wrong class.
+        ValueError: when called, if the posterior does not return one distribution for each u_k.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ class VampPrior(Prior):
         posteriors = self.posterior(points, *beside)
         batch, leading = posteriors.batch_shape, max((c.dim() - 1 for c in conditions), default=0)
         if batch[-1:] != (len(points),) or len(batch) > 1 + leading:
-            # Torch would take whatever stands last for the mixture's components.
+            # torch takes the last batch dimension as the mixture's components, whatever it is.
             raise ValueError(
                 f"VampPrior needs a posterior for each of its {len(points)} pseudo-inputs, under "
                 f"the leading dimensions of conditions (*, features), got a batch {tuple(batch)} "

@@ -219,5 +219,5 @@ def test_shapes_broadcast():
 
 def test_kl_between_spheres_of_different_dimension_is_refused():
     q = PowerSpherical(torch.tensor([1.0, 0.0, 0.0]), torch.tensor(2.0))
-    with pytest.raises(ValueError, match="on one sphere, got 3 and 4 features"):
+    with pytest.raises(ValueError, match="on the same sphere, got 3 and 4 features"):
         kl_divergence(q, UniformSphere(torch.zeros(4)))

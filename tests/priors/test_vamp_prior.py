@@ -194,9 +194,9 @@ def test_bad_arguments():
         priors.PseudoInputs((6,), components=0)
     with pytest.raises(ValueError, match=r"positive sizes, got 5 and \(3, 0\)"):
         priors.PseudoInputs((3, 0), components=5)
-    with pytest.raises(ValueError, match=r"that ascend .* got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"lower < upper, got \(1, 1\)"):
         priors.PseudoInputs((6,), bounds=(1, 1))
-    with pytest.raises(ValueError, match=r"finite, got \(0, inf\)"):
+    with pytest.raises(ValueError, match=r"finite bounds .* got \(0, inf\)"):
         priors.PseudoInputs((6,), bounds=(0, math.inf))
     with pytest.raises(ValueError, match="without NaN"):
         priors.PseudoInputs.from_data(torch.full((2, 6), math.nan), bounds=(0, 1))

@@ -1,4 +1,4 @@
-"""Normalizing flows: learned, invertible maps that bend a distribution."""
+"""Normalizing flows: learned, invertible transforms of a distribution."""
 
 from ppvae.distributions.flows.affine_coupling import AffineCoupling
 from ppvae.distributions.flows.chain import Chain, Constructor

@@ -1,4 +1,4 @@
-"""A transform that moves one half of the features by the other."""
+"""A transform of one half of the features that depends on the other half."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class AffineCoupling(ConditionalAffineCoupling):  # type: ignore[misc]
     x_1 is the first half of the features, c the context, `loc` and `s` come from a network;
     log |det| = sum s, and the inverse is as cheap (Dinh, Sohl-Dickstein and Bengio, "Density
     estimation using Real NVP", 2017). It starts close to the identity.
-    Put a `Reversal` between two, so that each half is moved.
+    Put a `Reversal` between two couplings, so that both halves are transformed.
 
     Args:
         features: number of features, at least 2.

@@ -1,4 +1,4 @@
-"""Transforms one after the other, as a module."""
+"""A sequence of transforms, as a module."""
 
 import copy
 import types
@@ -12,22 +12,22 @@ from torch.distributions import Transform
 from ppvae.distributions.flows.flow import Flow
 
 Constructor: TypeAlias = Callable[..., Any]
-"""Makes a transform of the number of features, and of that of the context if there is one."""
+"""Makes a transform, given the number of features and, if there is a context, its size."""
 
 
 class Chain(nn.Module):
-    """Learned transforms z = f_n(... f_1(e; c); c) that bend a distribution, given a context c.
+    """Learned transforms z = f_n(... f_1(e; c); c) of a distribution, given a context c.
 
-    Takes Pyro's transforms with and without context, and torch's. Every call makes its transforms
-    anew of the parameters, since Pyro's and torch's remember their last input and output: what is
-    remembered ends with the distribution, and is never of other parameters.
+    Takes Pyro's transforms with and without context, and torch's. Every call makes new transforms
+    from the parameters, because Pyro's and torch's transforms cache their last input and output.
+    So a cache lives as long as its distribution and never belongs to older parameters.
 
     Args:
         constructors: called with `sizes`.
-        sizes: the number of features, and that of the context if there is one.
+        sizes: the number of features, and the size of the context if there is one.
 
     Raises:
-        TypeError: if a constructor returns no transform, or one whose parameters are out of reach.
+        TypeError: if a constructor does not return a transform, or hides its parameters.
 
     Example:
         >>> import torch
@@ -46,11 +46,11 @@ class Chain(nn.Module):
         )
 
     def forward(self, base: dist.Distribution, context: Tensor) -> dist.Distribution:
-        """Return `base` bent; itself if there are no transforms.
+        """Return the transformed `base`, or `base` itself if there are no transforms.
 
         Args:
-            base: over `(features,)`, batched as the context is.
-            context: `(*, context)`; with no features where the transforms take none.
+            base: a distribution over `(features,)` with the batch shape of the context.
+            context: `(*, context)`, of size 0 if the transforms take no context.
         """
         parts: list[Any] = list(self.parts)
         transforms = [part.condition(context) for part in parts]
@@ -73,14 +73,14 @@ class _Fixed(nn.Module):
                 self.register_buffer(name, value)
 
     def condition(self, context: Tensor) -> Transform:
-        """Return a copy that shares the parameters and remembers nothing."""
+        """Return a copy that shares the parameters and has an empty cache."""
         transform = _fresh(self.transform)
         vars(transform).update(self._buffers)
         return transform
 
 
 def _fresh(transform: Any) -> Transform:
-    """Copy a transform, and those within it, but not their parameters."""
+    """Copy a transform and the transforms within it, but not their parameters."""
     fresh: Transform = copy.copy(transform)
     own, modules = vars(fresh), dict(vars(fresh).get("_modules", {}))
     for held in (own, modules):
@@ -99,7 +99,7 @@ def _hides_parameters(transform: Any) -> bool:
 
 
 def _flat(transform: Any) -> list[Any]:
-    """Return the parts of a composed transform, which would remember each for itself."""
+    """Return the parts of a composed transform, each of which has a cache of its own."""
     transform = getattr(transform, "transform", transform)  # Pyro's wrapper of one without context
     held = "transforms" if hasattr(transform, "condition") else "parts"
     parts = getattr(transform, held, None)

@@ -1,4 +1,4 @@
-"""The distribution of bent noise."""
+"""The distribution of transformed noise."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,15 +15,15 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
 
         log q(z) = log base(e) - sum_i log |det df_i|
 
-    (Rezende and Mohamed, "Variational inference with normalizing flows", 2015). The density of
-    the last draw is kept from when it was drawn, so that it needs no inverse; any other value is
-    taken back through the inverses. As any distribution, a flow is one of the parameters' values
-    at its making: after an update, make another.
+    (Rezende and Mohamed, "Variational inference with normalizing flows", 2015). The log density
+    of the last draw is computed while drawing and kept, so it needs no inverse; other values are
+    mapped back by the inverses. Like any distribution, a flow uses the parameters' values of when
+    it was made: after an update, make a new one.
 
     Args:
         base_dist: a distribution over `(features,)`.
-        transforms: invertible, in order of application, and used by nobody else, for they
-            remember what they were last given.
+        transforms: invertible, in order of application, and not shared with other
+            distributions, because they cache their last input.
 
     Example:
         >>> base = dist.Normal(torch.zeros(2), torch.ones(2)).to_event(1)
@@ -48,13 +48,13 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> constraints.Constraint:
-        """Where the density is: what the last transform maps to."""
+        """The codomain of the last transform."""
         codomain = self.transforms[-1].codomain
         missing = 1 - codomain.event_dim
         return constraints.independent(codomain, missing) if missing else codomain
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Flow":
-        """Return the same flow with a batch of that shape."""
+        """Return the flow expanded to a batch shape."""
         return Flow(self.base_dist.expand(batch_shape), self.transforms, self._validate_args)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -77,11 +77,11 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
             self._validate_sample(value)
         if self._drawn is not None and value is self._drawn[0]:
             _, log_prob, with_gradients = self._drawn
-            # What was drawn without gradients has none to give to the parameters.
+            # A density computed without gradients cannot be differentiated later.
             if with_gradients or not torch.is_grad_enabled():
                 return log_prob
         z = value.expand(torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape))
-        e, log_determinant = _taken_back(self.transforms, z)
+        e, log_determinant = _mapped_back(self.transforms, z)
         log_base: Tensor = self.base_dist.log_prob(e)
         return log_base - log_determinant
 
@@ -92,7 +92,7 @@ def _log_determinant(transform: Transform, before: Tensor, after: Tensor) -> Ten
     return summed
 
 
-def _taken_back(transforms: Sequence[Transform], z: Tensor) -> tuple[Tensor, Tensor]:
+def _mapped_back(transforms: Sequence[Transform], z: Tensor) -> tuple[Tensor, Tensor]:
     log_determinant = z.new_zeros(z.shape[:-1])
     for transform in reversed(transforms):
         after, z = z, _inverse(transform, z)
@@ -105,7 +105,7 @@ def _inverse(transform: Transform, value: Tensor) -> Tensor:
         inverted: Tensor = transform.inv(value)
     except (KeyError, NotImplementedError) as error:
         raise NotImplementedError(
-            f"{type(transform).__name__} has no inverse, so that log_prob knows only the flow's "
-            "own last draw, got another value; choose a transform that has one"
+            f"{type(transform).__name__} has no inverse, so log_prob accepts only the flow's own "
+            "last draw, got another value; choose a transform that has an inverse"
         ) from error
     return inverted

@@ -1,4 +1,4 @@
-"""A transform that moves each feature by those before it."""
+"""A transform of each feature that depends on the features before it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,15 +16,15 @@ class InverseAutoregressive(ConditionalAffineAutoregressive):  # type: ignore[mi
 
     x_{<i} are the features before x_i, c is the context, `loc` and `s` come from a masked
     network; log |det| = sum s (Kingma et al., "Improved variational inference with inverse
-    autoregressive flow", 2016). Drawing takes one pass of the network, the inverse one for each
-    feature: made for posteriors, which score their own draws. It starts close to the identity. Put
-    a `Reversal` between two.
+    autoregressive flow", 2016). Drawing takes one pass of the network, the inverse one pass per
+    feature: suited to posteriors, which score their own draws. It starts close to the identity.
+    Put a `Reversal` between two of them.
 
     Args:
         features: number of features, at least 2.
         context: number of features of the context; 0 for none.
-        hidden: sizes of the network's hidden layers, each at least `features`; without, one of
-            3 features + 1.
+        hidden: sizes of the network's hidden layers, each at least `features`; by default one
+            layer of size 3 features + 1.
 
     Raises:
         ValueError: if there is a single feature, `context` is negative or a size too small.
@@ -59,7 +59,7 @@ class InverseAutoregressive(ConditionalAffineAutoregressive):  # type: ignore[mi
 
 class _Autoregressive(AffineAutoregressive):  # type: ignore[misc]
     def _inverse(self, y: Tensor) -> Tensor:
-        # Pyro's own starts from zeros of torch's default dtype.
+        # Pyro's version starts from zeros of torch's default dtype instead of that of y.
         columns = list(torch.zeros_like(y).unbind(-1))
         for index in range(len(columns)):
             loc, log_scale = self.arn(torch.stack(columns, -1))

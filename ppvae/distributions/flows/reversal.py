@@ -1,4 +1,4 @@
-"""A transform that turns the order of the features around."""
+"""A transform that reverses the order of the features."""
 
 import torch
 from pyro.distributions.torch_transform import TransformModule
@@ -7,11 +7,11 @@ from torch.distributions import constraints
 
 
 class Reversal(TransformModule):  # type: ignore[misc]
-    """The reversal y_i = x_{n+1-i}, of log |det| = 0, as what stands between two transforms.
+    """The reversal y_i = x_{n+1-i} with log |det| = 0, to put between two transforms.
 
     Args:
-        features: number of features; any will do.
-        context: number of features of the context, which it does without.
+        features: number of features.
+        context: number of features of the context; ignored.
 
     Example:
         >>> Reversal(3)(torch.arange(3.0))

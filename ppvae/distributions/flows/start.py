@@ -1,4 +1,4 @@
-"""Where transforms start from."""
+"""Initial weights of transforms."""
 
 import torch
 from torch import nn
@@ -8,10 +8,11 @@ from torch import nn
 def start_close_to_identity(network: nn.Module) -> None:
     """Shrink the last layer of a network of shifts and log scales to a tenth.
 
-    Several transforms in a row otherwise start with tails so heavy that training begins with them.
+    Otherwise a sequence of several transforms starts with very heavy tails, and training has to
+    remove them first.
 
     Args:
-        network: one of Pyro's, whose `layers` end with the last.
+        network: a network of Pyro's, with its layers in `layers`.
     """
     last = network.layers[-1]  # type: ignore[index]
     for parameter in last.parameters():  # type: ignore[union-attr]
