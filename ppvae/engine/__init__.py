@@ -2,6 +2,7 @@
 
 from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
 from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.densities import log_mean_exp, mean_error
 from ppvae.engine.errors import Unsupported, first_line, noted
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.guide_draws import Draws, draw, draw_latents, model_densities, vectorizable
@@ -77,7 +78,9 @@ __all__ = [
     "factors_of",
     "first_line",
     "isolated",
+    "log_mean_exp",
     "log_prob",
+    "mean_error",
     "model_densities",
     "modules_of",
     "monte_carlo_error",
