@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number for each datapoint, and how far each draw moves it.
+    """A number for each datapoint, and the influence of each draw on it.
 
     Args:
         value: `(data,)`.
         influence: `(proposal, draw, data)`; the estimate varies as the sum over proposals of the
             means over draws of these, to first order.
-        variance: of what is known from elsewhere, `(data,)`.
+        variance: of a part that does not depend on the draws, `(data,)`.
     """
 
     value: Tensor
@@ -78,8 +78,8 @@ class Mixture:
         value = log_weights.logsumexp((0, 1)) - math.log(proposals * draws)
         return Estimate(value, (log_weights - value).exp() / proposals, torch.zeros_like(value))
 
-    def known(self, value: Tensor, error: Tensor) -> Estimate:
-        """Return an estimate from elsewhere, of which these draws know nothing."""
+    def given(self, value: Tensor, error: Tensor) -> Estimate:
+        """Return an estimate from elsewhere, independent of these draws."""
         return Estimate(value, torch.zeros_like(self.log_joint), error.square())
 
 

@@ -1,4 +1,4 @@
-"""A KL term that costs nothing below a floor."""
+"""A KL term that is not penalized below a floor."""
 
 import math
 from typing import Any
@@ -9,7 +9,6 @@ from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from ppvae.inference.objectives.divergence import weighted_kl
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
@@ -18,6 +17,7 @@ from ppvae.inference.objectives.latents import (
     latents_of,
     log_likelihood,
     standing_for,
+    weighted_kl,
 )
 
 
@@ -52,8 +52,8 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
         vectorize_particles: as in Pyro's ELBOs.
 
     Raises:
-        ValueError: if `nats` is negative or not finite; at the first step, on a pair without such
-            a KL, by the name of the site.
+        ValueError: if `nats` is negative or not finite.
+        Unsupported: at the first step, if the pair has no such KL; the message names the site.
 
     Example:
         >>> import ppvae

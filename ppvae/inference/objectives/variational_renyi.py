@@ -21,12 +21,13 @@ class VariationalRenyi_ELBO(ParticleObjective):
     Args:
         alpha: the order, not 1.
         num_particles: K.
-        doubly_reparameterized: derive by the guide's parameters through the draws alone.
+        doubly_reparameterized: take the guide's gradient through the draws alone.
         vectorize_particles: as of `ImportanceWeighted_ELBO`.
         at_once: likewise.
 
     Raises:
         ValueError: if alpha is 1 or not finite, and as `ImportanceWeighted_ELBO` does.
+        Unsupported: when called, as `ImportanceWeighted_ELBO`.
 
     Example:
         >>> import torch
