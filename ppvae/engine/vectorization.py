@@ -93,6 +93,8 @@ def model_vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
         values = {} if given is None else given.nodes
         sites = simulated_sites(pair, batch, structure, draws, values)
         total = log_density(sites.values(), structure, len(batch[0]), draws)
+        if total.dim() > 2:  # nothing is enumerated here
+            raise Unsupported("a log density has dimensions left of the draws")
         return {name: site for name, site in sites.items() if not site_is_factor(site)}, total
 
     return _vectorizes(run, structure.draw_dim)

@@ -178,11 +178,11 @@ def by_row(values: Tensor, site: Site, event_dim: int = 0) -> Tensor:
     return values.reshape(*values.shape[:2], -1)
 
 
-def standing_for(site: Site) -> Tensor:
-    """Return how many datapoints each value of a site stands for, `(particle, data, column)`.
+def datapoint_counts(site: Site) -> Tensor:
+    """Return how many datapoints each value of a site represents, `(particle, data, column)`.
 
     It is the scale that the data plate and `poutine.scale` give, 0 where masked. That of a
-    subsampled inner plate is no part of it: there it is the values that stand for more.
+    subsampled inner plate is left out: it multiplies the values of one datapoint.
     """
     ones = site["value"].new_ones(site["fn"].batch_shape)
     scale = site["scale"] / subsampling(site, inner=True)
@@ -192,7 +192,7 @@ def standing_for(site: Site) -> Tensor:
 def weighted_kl(
     latent: Latent, factors: tuple[dist.Distribution, dist.Distribution] | None = None
 ) -> Tensor:
-    """Return E[log q(z|x) - log p(z)] of a site in nats, each weighted as its own site is.
+    """Return E[log q(z|x) - log p(z)] of a site in nats, each term weighted as its site is.
 
     In closed form where there is one and the order of several latents allows it, else at the
     draw. Without factors the batch is that of the site, with them its event dimensions follow.

@@ -12,9 +12,9 @@ from torch import Tensor
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
+    datapoint_counts,
     log_likelihood,
     only_latent,
-    standing_for,
     weighted_kl,
 )
 
@@ -158,7 +158,7 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
         y = by_row(prior(), latent.model, prior.event_dim)
         within = _between_rows(self.kernel(z, z)) + _between_rows(self.kernel(y, y))
         squared = within - 2 * self.kernel(z, y).mean((-2, -1))
-        datapoints = standing_for(site).amax(-1).sum(-1)
+        datapoints = datapoint_counts(site).amax(-1).sum(-1)
         return (datapoints * squared).sum()
 
 

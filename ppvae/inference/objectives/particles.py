@@ -9,8 +9,6 @@ from typing import Any
 import pyro
 import pyro.poutine as poutine
 import torch
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
@@ -33,77 +31,26 @@ from ppvae.engine import (
     sample_sites,
     subsampling,
 )
+from ppvae.inference.objectives.gates import Gate, GatedDraws
 
 PARTICLES = "particles of the objective"
-
-
-class Gate:
-    """Hands values on; gradients come back through it while it is open.
-
-    Example:
-        >>> gate, z = Gate(), torch.ones(2, requires_grad=True)
-        >>> gate.open = False
-        >>> gate(z).sum().backward()
-        >>> z.grad is None
-        True
-    """
-
-    def __init__(self) -> None:
-        self.open = True
-
-    def __call__(self, value: Tensor) -> Tensor:
-        """Return the value, behind the gate."""
-        gated: Tensor = _Gated.apply(value, self)  # type: ignore[no-untyped-call]
-        return gated
-
-
-class _Gated(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, value: Tensor, gate: Gate) -> Tensor:
-        context.gate = gate
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Any) -> Any:
-        return (gradients[0] if context.gate.open else None), None
-
-
-class GatedDraws(Messenger):  # type: ignore[misc]
-    """Puts a gate behind each draw of a program, before anything else sees it.
-
-    To be entered outside of the trace that records the draws.
-
-    Attributes:
-        gate: behind which they are.
-        values: what came out of it, by site.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = Gate()
-        self.values: dict[str, Tensor] = {}
-
-    def _pyro_post_sample(self, message: Any) -> None:
-        if message["is_observed"] or site_is_subsample(message):
-            return
-        message["value"] = self.values[message["name"]] = self.gate(message["value"])
 
 
 @dataclass(frozen=True)
 class Particles:
     """Draws z ~ q(z|x) of each datapoint and their log densities, in nats, `(particle, data)`.
 
-    Factors of plates and of `poutine.scale` that all sites share stay out of them.
+    Factors of plates and of `poutine.scale` that all sites share are left out.
 
     Args:
         log_joint: log p(x, z).
         log_posterior: log q(z|x).
         log_unreparameterized: log q of the sites whose draws have no gradient, or None.
         scale: the factor of each datapoint, a number or `(particle, data)`.
-        draws: the latents as the guide goes on from them, if they are gated.
+        draws: the latents behind the guide's gate, if they are gated.
         model_gate: between these and the model.
         guide_gate: between the guide's own draws and these.
-        posterior_weights: what log q of each site weighs within a bound; None for 1.
+        posterior_weights: the weight of each site's log q within a bound; None for 1.
         uneven: the guide's sites that are masked, or scaled otherwise within a datapoint.
         trace: of the guide.
     """
@@ -147,13 +94,13 @@ class Particles:
         return total if path else total - _weighted(path_weights, posterior)
 
     def posterior_weight(self) -> Weight:
-        """Return what log q(z|x) weighs within a bound, if all its sites weigh the same.
+        """Return the weight of log q(z|x) within a bound, if all its sites have the same.
 
         Raises:
             Unsupported: if they do not, or one is masked.
         """
         weights = [*self.posterior_weights.values()]
-        captured = get_proxy_mode() is not None  # so it was taken before, when they were compared
+        captured = get_proxy_mode() is not None  # then they were compared in an earlier step
         for name, weight in self.posterior_weights.items():
             if name in self.uneven or not (captured or _equal(weight, weights[0])):
                 raise Unsupported(
@@ -168,7 +115,7 @@ class Particles:
         draws = [draw for draw in self.draws if draw.requires_grad]
         if not draws or not total.requires_grad:
             return torch.zeros_like(total)  # the guide has nothing to learn
-        self.guide_gate.open = False  # lest what a draw does to later ones counts twice
+        self.guide_gate.open = False  # or a draw's effect on later ones would count twice
         gradients = torch.autograd.grad(total, draws, retain_graph=True, allow_unused=True)
         self.guide_gate.open = True
         products = [
@@ -180,7 +127,7 @@ class Particles:
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum values by weights; what weighs nothing may be infinite."""
+    """Sum values by weights; values of weight 0 may be infinite."""
     return (weights * values.masked_fill(weights == 0, 0)).sum()
 
 
@@ -286,7 +233,7 @@ def _scale(reference: Site, structure: TrainingStructure, count: int | None) -> 
 
 
 def weight_of(site: Site, reference: Site) -> Weight:
-    """Return what a site weighs within a bound: what its scale has that the objective's has not.
+    """Return the weight of a site within a bound: its scale over the objective's scale.
 
     That is the subsampling of plates within the datapoint, and the weight of the KL term.
     """

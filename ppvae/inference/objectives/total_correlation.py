@@ -14,10 +14,10 @@ from ppvae.engine import PLATE, plates
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
+    datapoint_counts,
     factors_of_both,
     log_likelihood,
     only_latent,
-    standing_for,
 )
 
 
@@ -152,7 +152,7 @@ class TotalCorrelation_ELBO(Trace_ELBO):  # type: ignore[misc]
             + (self.beta - self.mutual_information) * joint
             + (self.dimension_wise - self.beta) * each
         )
-        cost = (standing_for(latent.guide).amax(-1) * weighted).sum()
+        cost = (datapoint_counts(latent.guide).amax(-1) * weighted).sum()
         log_prior = latent.model["log_prob_sum"]
         loss = cost - self.dimension_wise * log_prior - log_likelihood(model_trace)
         return torch_item(loss), loss

@@ -14,7 +14,7 @@ class VariationalRenyi_ELBO(ParticleObjective):
 
     of K draws z_k ~ q(z|x) (Li and Turner, "Renyi Divergence Variational Inference", 2016). With
     alpha = 0 it is the importance-weighted bound, with alpha to 1 the ELBO, and for alpha > 1 it
-    lies lower, where the guide is to cover the posterior's tails less. For alpha < 0 it tends, as
+    lies lower, and the guide covers the posterior's tails less. For alpha < 0 it tends, as
     K grows, to more than log P(X), and is no bound. Scales stand outside the logarithm, unlike
     those of `pyro.infer.RenyiELBO`.
 
