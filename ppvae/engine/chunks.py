@@ -1,6 +1,7 @@
 """Cuts data and draws into chunks, so that memory stays bounded."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import pyro
 from torch import Tensor
@@ -115,7 +116,6 @@ def collected(
 def _first_rows(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
     """Read a pair's structure on its first rows, or on all if a plate does not take fewer."""
     first = tuple(tensor[:rows] for tensor in batch)
-    try:
+    with suppress(Exception):  # on all rows, an error of the pair's comes up again
         return first, structure_of(pair, first)
-    except Exception:  # on all rows, an error of the pair's comes up again
-        return batch, structure_of(pair, batch)
+    return batch, structure_of(pair, batch)

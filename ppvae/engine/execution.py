@@ -5,6 +5,7 @@ from typing import Any
 
 import pyro.poutine as poutine
 from pyro.poutine.trace_messenger import TraceMessenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
@@ -123,8 +124,9 @@ def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
     def place() -> str:
         tensors = (value for value in batch if isinstance(value, Tensor))
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "()"
-        last = [name for name, site in recorder.trace.nodes.items() if site["type"] == "sample"]
-        after = f", after site {last[-1]!r}" if last else ""
+        nodes = recorder.trace.nodes.items()
+        seen = [name for name, site in nodes if not site_is_subsample(site)]
+        after = f", after site {seen[-1]!r}" if seen else ""
         return f"while {event} on data of shape {shapes}{after}"
 
     with noted(place), recorder:

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ppvae.engine import log_mean_exp
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -74,9 +76,9 @@ class Mixture:
     def log_evidence(self) -> Estimate:
         """Return log P(X)."""
         log_weights = self.log_weights()
-        proposals, draws = log_weights.shape[:2]
-        value = log_weights.logsumexp((0, 1)) - math.log(proposals * draws)
-        return Estimate(value, (log_weights - value).exp() / proposals, torch.zeros_like(value))
+        value, _ = log_mean_exp(log_weights.flatten(0, 1))
+        influence = (log_weights - value).exp() / len(log_weights)
+        return Estimate(value, influence, torch.zeros_like(value))
 
     def given(self, value: Tensor, error: Tensor) -> Estimate:
         """Return an estimate from elsewhere, independent of these draws."""

@@ -149,7 +149,7 @@ def _arguments(distribution: Any) -> tuple[dict[str, Any], list[str]]:
     return fixed, needed + alternatives[-1:]
 
 
-def _required(family: type) -> set[str]:
+def _required(family: Any) -> set[str]:
     """Return the names of the constructor's arguments that have no default."""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     arguments = list(inspect.signature(family.__init__).parameters.values())[1:]

@@ -53,27 +53,27 @@ class Raises(Plain):
 
 
 ERRORS = [
-    Offline("db", 7),
-    ValueError("two\nlines"),
-    RuntimeError("CUDA out of memory"),
-    KeyError("missing"),
-    NotImplementedError(),
-    AttributeError("no such layer"),
+    (Offline, "db", 7),
+    (ValueError, "two\nlines"),
+    (RuntimeError, "CUDA out of memory"),
+    (KeyError, "missing"),
+    (NotImplementedError,),
+    (AttributeError, "no such layer"),
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("made", ERRORS, ids=lambda made: made[0].__name__)
 @pytest.mark.parametrize("of_model", [False, True])
 @pytest.mark.parametrize("call", [run_pair, lambda pair, x: diagnostics.weights(pair, x[0])])
-def test_an_exception_of_the_pair_is_kept(call, of_model, error):
+def test_an_exception_of_the_pair_is_kept(call, of_model, made):
+    kind, *arguments = made
+    error = kind(*arguments)
     with pytest.raises(type(error)) as caught:
         call(Raises(error, of_model), (X,))
     assert caught.value is error
     program, after = ("model", ", after site 'z'") if of_model else ("guide", "")
     assert f"while the {program} ran on data of shape (5,){after}" in caught.value.__notes__
-    assert not isinstance(error, ppvae.Unsupported)
     assert caught.traceback[-1].name in ("encode", "observe")
-    error.__notes__.clear()
 
 
 def test_a_refusal_has_no_note():
@@ -84,8 +84,7 @@ def test_a_refusal_has_no_note():
 
 
 class NoSampler(dist.Normal):
-    def __init__(self, *args):
-        super().__init__(*args)
+    has_rsample = False
 
     def sample(self, *args, **kwargs):
         raise NotImplementedError
@@ -116,6 +115,6 @@ class BreaksWhenSimulated(Plain):
 def test_a_bug_that_only_simulations_meet_is_no_refusal():
     with pytest.raises(IndexError, match="the bug") as caught:
         diagnostics.sbc(BreaksWhenSimulated(), X, simulations=50, draws=9)
-    note = "while the model was simulated on data of shape (5,), after site 'x'"
+    note = "while the model was simulated on data of shape (50,), after site 'x'"
     assert note in caught.value.__notes__
     assert first_line(caught.value) == "the bug"
