@@ -125,7 +125,8 @@ def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
         tensors = (value for value in batch if isinstance(value, Tensor))
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "()"
         nodes = recorder.trace.nodes.items()
-        seen = [name for name, site in nodes if not site_is_subsample(site)]
+        sampled = [(name, site) for name, site in nodes if site["type"] == "sample"]
+        seen = [name for name, site in sampled if not site_is_subsample(site)]
         after = f", after site {seen[-1]!r}" if seen else ""
         return f"while {event} on data of shape {shapes}{after}"
 
