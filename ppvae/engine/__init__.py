@@ -2,20 +2,39 @@
 
 from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
 from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.densities import (
+    Weight,
+    closed_form_kl,
+    log_density,
+    log_mean_exp,
+    log_prob,
+    marginal,
+    mean_error,
+    model_densities,
+    per_datapoint,
+    same_order,
+    scaled,
+    scaled_kl,
+    scaled_log_prob,
+)
 from ppvae.engine.errors import Unsupported, first_line, noted
-from ppvae.engine.execution import execute, run_guide, run_model, run_pair
-from ppvae.engine.guide_draws import Draws, draw, draw_latents, model_densities, vectorizable
+from ppvae.engine.execution import execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.guide_draws import Draws, draw, draw_latents
 from ppvae.engine.isolation import (
+    RandomState,
     isolated,
     random_state,
+    random_state_as_json,
+    random_state_from_json,
     seeded,
     seeds,
     set_random_state,
 )
 from ppvae.engine.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
-from ppvae.engine.model_draws import DRAWS, Unobserved, simulated_sites
+from ppvae.engine.layout import Layout
+from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
-from ppvae.engine.pair import Pair
+from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.simulated_data import simulations
 from ppvae.engine.sites import (
@@ -25,26 +44,36 @@ from ppvae.engine.sites import (
     base_of,
     by_datapoint,
     factors_of,
-    log_prob,
+    family_of,
+    given_scale,
+    names_of,
     one_draw,
-    per_datapoint,
     plates,
+    rows_of,
     same_mask,
     sample_sites,
+    subsampling,
     support_text,
     unnormalized,
 )
 from ppvae.engine.structure import (
     Allocations,
     Structure,
-    check_plates,
+    TrainingStructure,
     refuse_degenerate,
     refuse_unnormalized,
     structure_of,
-    summed_out,
+    training_structure_of,
+)
+from ppvae.engine.vectorization import (
+    CANNOT_SCORE,
+    check_vectorized,
+    model_vectorizable,
+    vectorizable,
 )
 
 __all__ = [
+    "CANNOT_SCORE",
     "DRAWS",
     "FEWEST",
     "MEMORY",
@@ -54,19 +83,25 @@ __all__ = [
     "Collector",
     "Data",
     "Draws",
+    "Layout",
     "Pair",
+    "Program",
+    "RandomState",
+    "SimulationMessenger",
     "Site",
     "Sites",
     "Structure",
-    "Unobserved",
+    "TrainingStructure",
     "Unsupported",
+    "Weight",
     "announce",
     "announcement",
     "as_batch",
     "as_module",
     "base_of",
     "by_datapoint",
-    "check_plates",
+    "check_vectorized",
+    "closed_form_kl",
     "collect",
     "collected",
     "draw",
@@ -75,26 +110,41 @@ __all__ = [
     "effective_sample_size",
     "execute",
     "factors_of",
+    "family_of",
     "first_line",
+    "given_scale",
     "isolated",
+    "log_density",
+    "log_mean_exp",
     "log_prob",
+    "marginal",
+    "mean_error",
     "model_densities",
+    "model_vectorizable",
     "modules_of",
     "monte_carlo_error",
+    "names_of",
     "noted",
     "one_draw",
     "per_datapoint",
     "plates",
     "random_state",
+    "random_state_as_json",
+    "random_state_from_json",
     "reference",
     "refuse_degenerate",
     "refuse_unnormalized",
     "row_chunks",
+    "rows_of",
     "run_guide",
     "run_model",
     "run_pair",
     "same_mask",
+    "same_order",
     "sample_sites",
+    "scaled",
+    "scaled_kl",
+    "scaled_log_prob",
     "seeded",
     "seeds",
     "send",
@@ -103,8 +153,10 @@ __all__ = [
     "simulations",
     "split_rhat",
     "structure_of",
-    "summed_out",
+    "subsampling",
     "support_text",
+    "traced",
+    "training_structure_of",
     "unnormalized",
     "vectorizable",
 ]

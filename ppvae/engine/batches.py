@@ -1,4 +1,4 @@
-"""What the `data` argument may be, and the batch of tensors that it becomes."""
+"""The types of the `data` argument, and its conversion to a batch of tensors."""
 
 import itertools
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def as_batch(data: Data, pair: object, *, split: str, argument: str = "data") ->
 
     Args:
         data: a tensor or array, a tuple of such, or a dataset, of which `split` is taken.
-        pair: the pair whose first floating parameter tells dtype and device.
+        pair: the pair whose first floating tensor gives dtype and device.
         split: "train", "validation" or "test".
         argument: what to call the data in an error.
 
@@ -45,7 +45,7 @@ def as_batch(data: Data, pair: object, *, split: str, argument: str = "data") ->
 
 
 def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
-    """Cast and move tensors for a pair, after a look at their values and numbers of rows."""
+    """Check values and numbers of rows, then move tensors to a pair's device and dtype."""
     if not batch:
         raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
     tensors = batch
@@ -76,7 +76,7 @@ def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
 
 
 def reference(pair: object) -> Tensor | None:
-    """Return a tensor whose dtype and device data must have to be read by `pair`, if one tells."""
+    """Return the first floating tensor of a pair: its data must have that dtype and device."""
     for module in modules_of(pair):
         for tensor in itertools.chain(module.parameters(), module.buffers()):
             if tensor.is_floating_point():
@@ -93,8 +93,8 @@ def _as_tensor(part: object, argument: str) -> Tensor:
     if isinstance(part, Tensor):
         return part
     if isinstance(part, np.ndarray) and part.dtype.kind in "biuf":
-        # torch shares memory with the array, must be able to write to it, and knows no strides
-        # that run backwards.
+        # torch shares memory with the array, must be able to write to it, and has no negative
+        # strides.
         shared = part.flags.writeable and all(stride >= 0 for stride in part.strides)
         return torch.as_tensor(part if shared else part.copy())
     what = f"array of dtype {part.dtype}" if isinstance(part, np.ndarray) else type(part).__name__

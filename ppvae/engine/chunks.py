@@ -1,20 +1,21 @@
 """Cuts data and draws into chunks, so that memory stays bounded."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import pyro
 from torch import Tensor
 
-from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch, row_chunks
 from ppvae.engine.compiled_draws import CompiledDraws
-from ppvae.engine.guide_draws import Draws, Simulation, draw, vectorizable
+from ppvae.engine.guide_draws import Draws, Simulation, draw
 from ppvae.engine.isolation import seeded, seeds
 from ppvae.engine.pair import Pair
 from ppvae.engine.structure import Structure, structure_of
+from ppvae.engine.vectorization import model_vectorizable, vectorizable
 
 MEMORY = 64 * 2**20
-"""Bytes that a chunk takes unless told; larger ones leave the processor's caches behind."""
+"""Default bytes of a chunk; larger ones do not fit into the processor's caches."""
 
 
 def draw_chunks(
@@ -38,31 +39,33 @@ def draw_chunks(
         memory: a bound in bytes on the intermediate tensors of one chunk.
         simulation_seed: draw from the model too, with random numbers of this seed; the guide's
             draws are the same with and without.
-        compile: go over to compiled code where there is much to draw.
+        compile: use compiled code where there is much to draw.
 
     Raises:
-        ValueError: if `draws` or `memory` is not positive, and as `structure_of` does.
+        ValueError: if `draws` or `memory` is not positive.
+        Unsupported: as `structure_of` does.
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    look, structure = _look(pair, batch, 256)
-    vectorized = vectorizable(pair, look, structure)
+    first, structure = _first_rows(pair, batch, 256)
+    vectorized = vectorizable(pair, first, structure)
     simulation = None
     if simulation_seed is not None:
         with seeded(simulation_seed):
-            at_once = vectorized and model_draws.vectorizable(pair, look, structure)
-        simulation = Simulation(seeds(simulation_seed), at_once)
+            simulates = vectorized and model_vectorizable(pair, first, structure)
+        simulation = Simulation(seeds(simulation_seed), simulates)
     passing = max(1, int(memory / structure.bytes_per_draw))
     # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
     # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
     # of a chunk of datapoints are kept until the next one.
-    together = min(draws, 64) if vectorized else 1
-    rows = max(1, min(passing // together, memory // (128 * draws)))
+    at_once = min(draws, 64) if vectorized else 1
+    rows = max(1, min(passing // at_once, memory // (128 * draws)))
     if rows < len(batch[0]):
-        first, few = _look(pair, batch, rows)  # what a pair makes once weighs more on few rows
-        rows, passing = len(first[0]), max(1, int(memory / few.bytes_per_draw))
+        # What a pair makes once for all rows counts for more on few rows.
+        few_rows, few = _first_rows(pair, batch, rows)
+        rows, passing = len(few_rows[0]), max(1, int(memory / few.bytes_per_draw))
     repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
     # Chunks of one size, if there is one not much smaller: code is generated for one size.
     even = (size for size in range(repeats, 3 * repeats // 4, -1) if draws % size == 0)
@@ -86,7 +89,7 @@ def draw_chunks(
             yield drawn
 
     for chunk in row_chunks(batch, rows):
-        seen = len(chunk[0]) == len(look[0]) == len(batch[0])
+        seen = len(chunk[0]) == len(first[0]) == len(batch[0])
         here = structure if seen else structure_of(pair, chunk)
         yield chunk, here, run_draws(chunk, here)
 
@@ -94,10 +97,10 @@ def draw_chunks(
 def collected(
     parts: Iterable[Draws], draws: int, *read: Callable[[Draws], Tensor]
 ) -> list[Tensor]:
-    """Put what is read of each chunk of draws, `(draw, data)`, together.
+    """Read values of each chunk of draws, `(draw, data)`, and join them along the draws.
 
-    It is copied into tensors made once: small ones that stay between the large ones that come and
-    go would leave holes, and the process would grow by many times what they hold.
+    They are copied into tensors allocated once. Small tensors that are kept while large ones are
+    allocated and freed fragment the memory: the process would grow by many times their size.
     """
     whole: list[Tensor] = []
     start = 0
@@ -110,10 +113,9 @@ def collected(
     return whole
 
 
-def _look(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
-    """Inspect a pair on its first rows, or on all if a plate of fixed size does not take fewer."""
+def _first_rows(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
+    """Read a pair's structure on its first rows, or on all if a plate does not take fewer."""
     first = tuple(tensor[:rows] for tensor in batch)
-    try:
+    with suppress(Exception):  # on all rows, an error of the pair's comes up again
         return first, structure_of(pair, first)
-    except ValueError:
-        return batch, structure_of(pair, batch)
+    return batch, structure_of(pair, batch)

@@ -1,6 +1,6 @@
 """Refusals and reports of errors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -37,11 +37,14 @@ def first_line(error: BaseException | None) -> str:
 
 
 @contextmanager
-def noted(note: str) -> Iterator[None]:
+def noted(note: str | Callable[[], str]) -> Iterator[None]:
     """Add a note to an exception that leaves the block: where it was raised, and on which data.
 
     The exception keeps its type, its message and its traceback. A refusal of ours says itself
     where it comes from and gets no note.
+
+    Args:
+        note: the note, or a function that writes it once there is an exception.
 
     Example:
         >>> try:
@@ -55,5 +58,5 @@ def noted(note: str) -> Iterator[None]:
         yield
     except Exception as error:
         if not isinstance(error, Unsupported):
-            error.add_note(note)
+            error.add_note(note if isinstance(note, str) else note())
         raise

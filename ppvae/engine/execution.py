@@ -1,51 +1,42 @@
 """Runs the guide and the model of any pair."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from contextlib import nullcontext
+from typing import Any
 
 import pyro.poutine as poutine
+from pyro.poutine.trace_messenger import TraceMessenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
-from ppvae.engine.pair import Pair
+from ppvae.engine.errors import Unsupported, noted
+from ppvae.engine.layout import Layout
+from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import Site, Sites, names_of, sample_sites
-
-
-class Marginalized(Protocol):
-    """What must be known of a pair to sum discrete sites out."""
-
-    @property
-    def draw_dim(self) -> int:
-        """The batch dimension free for draws, left of every plate."""
-
-    @property
-    def marginalized(self) -> tuple[str, ...]:
-        """Discrete sites of the model alone."""
 
 
 def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
     """Run guide and model once; return the guide's and the model's sample sites by name.
 
     Raises:
-        ValueError: if the pair cannot run on the batch, or guide and model do not name the same
-            latents.
+        Unsupported: if guide and model do not name the same latents.
+        Exception: what guide or model raise, as `traced` says.
     """
     guide, model = execute(pair, batch)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     for name in latents:
         if name not in guide and not _enumerable(model[name]):
-            raise ValueError(
+            raise Unsupported(
                 f"latent site {name!r} of the model is missing from the guide, which has "
                 f"{names_of(guide)}; sample it there under the same name"
             )
     for name, site in guide.items():
         if site["is_observed"]:
-            raise ValueError(
+            raise Unsupported(
                 f"site {name!r} of the guide is observed; a guide may only draw latents"
             )
         if name not in latents and not site["infer"].get("is_auxiliary"):
-            raise ValueError(
+            raise Unsupported(
                 f"latent site {name!r} of the guide is missing from the model, which has "
                 f"{names_of(latents)}; sample it there under the same name, or mark it "
                 'infer={"is_auxiliary": True}'
@@ -56,22 +47,22 @@ def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
 def execute(
     pair: Pair,
     batch: Batch,
-    structure: Marginalized | None = None,
+    layout: Layout | None = None,
     replayed: poutine.Trace | None = None,
 ) -> tuple[Sites, Sites]:
-    """Run guide and model once and return their sample sites, without any look at them.
+    """Run guide and model once and return their sample sites, unchecked.
 
     Args:
         pair: the model/guide pair.
         batch: the datapoints.
-        structure: names the discrete sites to be summed out and the first free dimension for it.
+        layout: names the discrete sites to be summed out and the first free dimension for it.
         replayed: values for the guide's sites, instead of draws.
 
     Raises:
-        ValueError: if the pair cannot run on the batch.
+        Exception: what guide or model raise, as `traced` says.
     """
     guide_trace = run_guide(pair, batch, replayed)
-    return sample_sites(guide_trace), run_model(pair, batch, structure, guide_trace)
+    return sample_sites(guide_trace), run_model(pair, batch, layout, guide_trace)
 
 
 def run_guide(pair: Pair, batch: Batch, replayed: poutine.Trace | None = None) -> poutine.Trace:
@@ -83,49 +74,66 @@ def run_guide(pair: Pair, batch: Batch, replayed: poutine.Trace | None = None) -
         replayed: values for the guide's sites, instead of draws.
 
     Raises:
-        ValueError: if the guide cannot run on the batch.
+        Exception: what the guide raises, as `traced` says.
     """
     guide = pair.guide if replayed is None else poutine.replay(pair.guide, trace=replayed)
-    with _explained(batch):
-        return poutine.trace(guide).get_trace(*batch)
+    return traced(guide, batch, "the guide ran")
 
 
-def run_model(
-    pair: Pair, batch: Batch, structure: Marginalized | None, given: poutine.Trace
-) -> Sites:
+def run_model(pair: Pair, batch: Batch, layout: Layout | None, given: poutine.Trace) -> Sites:
     """Run the model alone and return its sample sites.
 
     Args:
         pair: the model/guide pair.
         batch: the datapoints.
-        structure: names the discrete sites to be summed out and the first free dimension for it;
+        layout: names the discrete sites to be summed out and the first free dimension for it;
             without it they are drawn.
         given: latent sites whose values are taken from here; others are drawn.
 
     Raises:
-        ValueError: if the model cannot run on the batch.
+        Exception: what the model raises, as `traced` says.
     """
     model = pair.model
     enumeration: Any = nullcontext()
-    if structure is not None and structure.marginalized:
-        names = frozenset(structure.marginalized)
+    if layout is not None and layout.marginalized:
+        names = frozenset(layout.marginalized)
         model = poutine.infer_config(
             model, lambda site: {"enumerate": "parallel"} if site["name"] in names else {}
         )
-        enumeration = poutine.enum(first_available_dim=structure.draw_dim - 1)
-    with _explained(batch), enumeration:
-        return sample_sites(poutine.trace(poutine.replay(model, trace=given)).get_trace(*batch))
+        enumeration = poutine.enum(first_available_dim=layout.draw_dim - 1)
+    with enumeration:
+        return sample_sites(traced(poutine.replay(model, trace=given), batch, "the model ran"))
 
 
-@contextmanager
-def _explained(batch: Batch) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
+    """Run a program once and return its trace.
+
+    An exception of the program keeps its type, message and traceback. `poutine.trace(program)`
+    would replace it by one of its own, with a table of shapes as message.
+
+    Args:
+        program: the model or the guide.
+        batch: what it is called with.
+        event: what happened, for the note of an exception, such as "the guide ran".
+
+    Raises:
+        Exception: what the program raises, with a note of the data's shape and the last site.
+    """
+    recorder = TraceMessenger()
+
+    def place() -> str:
         tensors = (value for value in batch if isinstance(value, Tensor))
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(f"the pair cannot run on data of shape {shapes}: {first}") from error
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "()"
+        nodes = recorder.trace.nodes.items()
+        sampled = [(name, site) for name, site in nodes if site["type"] == "sample"]
+        seen = [name for name, site in sampled if not site_is_subsample(site)]
+        after = f", after site {seen[-1]!r}" if seen else ""
+        return f"while {event} on data of shape {shapes}{after}"
+
+    with noted(place), recorder:
+        program(*batch)
+    trace: poutine.Trace = recorder.trace
+    return trace
 
 
 def _enumerable(site: Site) -> bool:

@@ -1,6 +1,5 @@
 """Draws z ~ q(z|x) of any pair and their log densities, vectorized."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,18 +10,11 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
+from ppvae.engine.densities import joint_densities, log_density, model_densities, site_kl
 from ppvae.engine.execution import execute
 from ppvae.engine.isolation import seeded
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import (
-    Site,
-    Sites,
-    by_datapoint,
-    closed_form_kl,
-    log_prob,
-    one_draw,
-    per_datapoint,
-)
+from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
 
 
@@ -34,11 +26,12 @@ class Draws:
         log_prior: log p(z).
         log_likelihood: log p(x|z).
         log_posterior: log q(z|x).
-        log_likelihoods: log p(x_i|z) of each observed site, other observations left aside.
-        kl: closed-form KL[q(z|x) || p(z)] as seen from each draw, or None without closed form.
+        log_likelihoods: log p(x_i|z) of each observed site alone.
+        kl: closed-form KL[q(z|x) || p(z)] given each draw, or None without closed form.
         latents: the draws, `(draw, data, *inner plates, *event)`, by site.
-        predicted: x ~ p(x|z) at these draws, as `latents`, by observed site; empty if not asked.
-        simulated: z ~ p(z) and x ~ p(x|z), independent of these draws, likewise.
+        predicted: x ~ p(x|z) at these draws, by observed site, shaped as `latents`; empty unless
+            asked for.
+        simulated: z ~ p(z) and x ~ p(x|z), independent of these draws, by site; likewise.
     """
 
     log_prior: Tensor
@@ -56,7 +49,7 @@ class Draws:
         return self.log_prior + self.log_likelihood - self.log_posterior
 
     def tensors(self) -> list[Tensor]:
-        """Return all that was measured, and the latents; predictions and simulations apart."""
+        """Return every measured tensor and the latents, without predictions and simulations."""
         return [
             *(self.log_prior, self.log_likelihood, self.log_posterior),
             *self.log_likelihoods.values(),
@@ -67,7 +60,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Simulation:
-    """How the model is drawn from next to the scoring of the guide's draws.
+    """How the model is simulated beside the guide's draws.
 
     Args:
         seeds: one for each run, so that the guide's draws do not depend on the simulation.
@@ -102,12 +95,12 @@ def draw(
     if vectorized:
         with pyro.plate(model_draws.DRAWS, draws, dim=structure.draw_dim):
             guide, model = execute(pair, batch, structure)
-        scored = _score(guide, model, structure, rows, draws)
+        scored = score_sites(guide, model, structure, rows, draws)
         return _simulate(scored, pair, batch, structure, guide, model, draws, simulation)
     runs = []
     for _ in range(draws):
         guide, model = execute(pair, batch, structure)
-        scored = _score(guide, model, structure, rows, None)
+        scored = score_sites(guide, model, structure, rows, None)
         runs.append(_simulate(scored, pair, batch, structure, guide, model, None, simulation))
     return _stack(runs)
 
@@ -115,7 +108,7 @@ def draw(
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
     """Draw z ~ q(z|x) once for every datapoint, and summed-out sites k ~ p(k | x, z)."""
     guide, model = execute(pair, batch, structure)
-    return _latents(guide, model, structure, len(batch[0]), None)
+    return _latent_sites(guide, model, structure, len(batch[0]), None)
 
 
 def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Draws:
@@ -131,32 +124,7 @@ def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Dra
     for name, site in latents.items():
         given.add_node(name, **{**site, "infer": {}})
     guide, model = execute(pair, batch, structure, given)
-    return _score(guide, model, structure, len(batch[0]), None)
-
-
-def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
-    """Tell whether a pair scores two draws at once as it scores each of them alone.
-
-    A network that was written for one batch dimension may fail on a second, or worse, return
-    something of a wrong but fitting shape.
-    """
-    try:
-        with pyro.plate(model_draws.DRAWS, 2, dim=structure.draw_dim):
-            guide, model = execute(pair, batch, structure)
-        together = _score(guide, model, structure, len(batch[0]), 2).log_weights
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        return False
-    for index in range(2):
-        replayed = one_draw(guide, structure.draw_dim, index)
-        runs = execute(pair, batch, structure, replayed)
-        try:
-            alone = _score(*runs, structure, len(batch[0]), None).log_weights[0]
-        except NotImplementedError:
-            return False  # a guide that can score its own draws alone, as some flows
-        tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
-        if not torch.allclose(together[index], alone, rtol=tolerance, atol=tolerance):
-            return False
-    return True
+    return score_sites(guide, model, structure, len(batch[0]), None)
 
 
 def _simulate(
@@ -173,7 +141,7 @@ def _simulate(
     if simulation is None:
         return scored
     with seeded(next(simulation.seeds)):
-        values = _latents(guide, model, structure, len(batch[0]), draws)
+        values = _latent_sites(guide, model, structure, len(batch[0]), draws)
         if draws is None or simulation.vectorized:
             predicted = model_draws.simulate(pair, batch, structure, draws, values)
             simulated = model_draws.simulate(pair, batch, structure, draws)
@@ -193,73 +161,29 @@ def _simulate(
     )
 
 
-def _latents(
+def _latent_sites(
     guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
 ) -> Sites:
     """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""
     if not structure.marginalized:
         return dict(guide)
-    log_prior, log_likelihoods = _densities(model, structure, rows, draws)
+    log_prior, log_likelihoods = joint_densities(model, structure, rows, draws)
     log_joint = sum(log_likelihoods.values(), start=log_prior)
     return guide | model_draws.draw_marginalized(model, structure, log_joint, draws)
 
 
-def _densities(
-    model: Sites, structure: Structure, rows: int, draws: int | None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return log p(z) and log p(x_i|z) of each observed site: `(*enumerated, draw, data)`."""
-    prior = [site for site in model.values() if not site["is_observed"]]
-    observed = {name: [model[name]] for name in structure.observed}
-    return _total(prior, structure, rows, draws), {
-        name: _total(sites, structure, rows, draws) for name, sites in observed.items()
-    }
-
-
-def _total(sites: list[Site], structure: Structure, rows: int, draws: int | None) -> Tensor:
-    values = [
-        per_datapoint(log_prob(site), site, structure.draw_dim, rows, draws) for site in sites
-    ]
-    if draws is not None and not structure.marginalized and any(v.dim() > 2 for v in values):
-        raise ValueError("a log density has dimensions left of the draws")
-    return sum(values[1:], start=values[0])
-
-
-def model_densities(
-    model: Sites, structure: Structure, rows: int, draws: int | None
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Read log p(z), log p(x, z) and log p(x_i|z) of each observed site, discrete ones summed out.
+def score_sites(
+    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
+) -> Draws:
+    """Read the log densities of a run that has been made.
 
     Args:
-        model: the model's sites, enumerated where some are to be summed out.
+        guide: the guide's sites.
+        model: the model's sites, at the guide's draws.
         structure: what `structure_of` said of the pair.
         rows: number of datapoints.
         draws: number of draws at once, or None for one without a dimension of its own.
-
-    Returns:
-        In nats, `(draw, data)` each.
     """
-    log_prior, log_likelihoods = _densities(model, structure, rows, draws)
-    observed = list(log_likelihoods.values())
-    log_joint = log_prior + sum(observed[1:], start=observed[0])
-    dims = [model[name]["infer"].get("_enumerate_dim") for name in structure.marginalized]
-    if len(set(dims)) < len(dims):
-        names = ", ".join(map(repr, structure.marginalized))
-        raise ValueError(
-            f"the summed-out sites {names} share a dimension "
-            "(pyro.markov), which is not supported; write the loop with a plain `range`"
-        )
-    if structure.marginalized:
-        joints = {name: log_prior + values for name, values in log_likelihoods.items()}
-        log_joint, log_prior = _summed_out(log_joint), _summed_out(log_prior)
-        log_likelihoods = {
-            name: _summed_out(values) - log_prior for name, values in joints.items()
-        }
-    return log_prior, log_joint, log_likelihoods
-
-
-def _score(
-    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
-) -> Draws:
     draw_dim = structure.draw_dim
     log_prior, log_joint, log_likelihoods = model_densities(model, structure, rows, draws)
     kl = structure.kl
@@ -267,15 +191,14 @@ def _score(
         kl = kl.expand_as(log_joint)
     elif structure.ordered:
         terms = [
-            closed_form_kl(guide[name], model[name], draw_dim, draws, rows)
-            for name in structure.latents
+            site_kl(guide[name], model[name], draw_dim, draws, rows) for name in structure.latents
         ]
         if all(term is not None for term in terms):
             kl = torch.stack([term for term in terms if term is not None]).sum(0)
     return Draws(
         log_prior=log_prior,
         log_likelihood=log_joint - log_prior,
-        log_posterior=_total(list(guide.values()), structure, rows, draws),
+        log_posterior=log_density(guide.values(), structure, rows, draws),
         log_likelihoods=log_likelihoods,
         kl=kl,
         latents={
@@ -287,11 +210,6 @@ def _score(
         predicted={},
         simulated={},
     )
-
-
-def _summed_out(values: Tensor) -> Tensor:
-    """Sum the enumerated sites, left of draws and data, out of a log density."""
-    return values.logsumexp(list(range(values.dim() - 2)))
 
 
 def _with_draws(value: Tensor, draws: int | None) -> Tensor:

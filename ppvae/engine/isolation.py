@@ -1,10 +1,10 @@
-"""Runs code so that the caller finds random state, training mode and parameters as they were."""
+"""Runs code and restores random state, training mode and parameters afterwards."""
 
 import base64
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyro
@@ -14,32 +14,75 @@ from torch import Tensor
 
 from ppvae.engine.modules import modules_of
 
+RandomState: TypeAlias = dict[str, Any]
+"""States of the generators by library: "torch", "cuda", "numpy", "python"."""
 
-def random_state() -> dict[str, Any]:
-    """Return the states of torch's, NumPy's and Python's generators, as JSON can hold them."""
-    numpy = np.random.get_state(legacy=False)
-    assert isinstance(numpy, dict)
-    version, words, gauss = random.getstate()
+
+def random_state() -> RandomState:
+    """Return the states of torch's, NumPy's and Python's generators.
+
+    Those of NumPy and Python compare by `==`.
+    """
+    name, key, *rest = np.random.get_state()
+    assert isinstance(key, np.ndarray)
     return {
-        "torch": _encoded(torch.get_rng_state()),
-        "cuda": [_encoded(state) for state in torch.cuda.get_rng_state_all()],
-        "numpy": {
-            **numpy,
-            "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()},
-        },
-        "python": [version, list(words), gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "numpy": (name, key.tobytes(), *rest),
+        "python": random.getstate(),
     }
 
 
-def set_random_state(state: Mapping[str, Any]) -> None:
+def set_random_state(state: RandomState) -> None:
     """Continue the generators from a state that `random_state` returned."""
-    torch.set_rng_state(_decoded(state["torch"]))
-    torch.cuda.set_rng_state_all([_decoded(text) for text in state["cuda"]])
-    numpy = state["numpy"]
-    key = np.array(numpy["state"]["key"], dtype=np.uint32)
-    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
+    torch.set_rng_state(state["torch"])
+    torch.cuda.set_rng_state_all(state["cuda"])
+    name, key, *rest = state["numpy"]
+    np.random.set_state((name, np.frombuffer(key, dtype=np.uint32), *rest))
+    random.setstate(state["python"])
+
+
+def random_state_as_json(state: RandomState) -> dict[str, Any]:
+    """Write a state that `random_state` returned as JSON can hold it.
+
+    Example:
+        >>> import json
+        >>> written = json.dumps(random_state_as_json(random_state()))
+        >>> set_random_state(random_state_from_json(json.loads(written)))
+    """
+    name, key, position, has_gauss, gauss = state["numpy"]
+    version, words, python_gauss = state["python"]
+    words_of_numpy = np.frombuffer(key, dtype=np.uint32).tolist()
+    return {
+        "torch": _encoded(state["torch"]),
+        "cuda": [_encoded(each) for each in state["cuda"]],
+        "numpy": {
+            "bit_generator": name,
+            "state": {"key": words_of_numpy, "pos": position},
+            "has_gauss": has_gauss,
+            "gauss": gauss,
+        },
+        "python": [version, list(words), python_gauss],
+    }
+
+
+def random_state_from_json(written: Mapping[str, Any]) -> RandomState:
+    """Return the state that `random_state_as_json` wrote."""
+    numpy = written["numpy"]
+    key = np.array(numpy["state"]["key"], dtype=np.uint32).tobytes()
+    version, words, gauss = written["python"]
+    return {
+        "torch": _decoded(written["torch"]),
+        "cuda": [_decoded(text) for text in written["cuda"]],
+        "numpy": (
+            numpy["bit_generator"],
+            key,
+            numpy["state"]["pos"],
+            numpy["has_gauss"],
+            numpy["gauss"],
+        ),
+        "python": (version, tuple(words), gauss),
+    }
 
 
 def _encoded(state: Tensor) -> str:
@@ -52,7 +95,7 @@ def _decoded(text: str) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch, NumPy and Python inside the block; give back their states after it.
+    """Seed torch, NumPy and Python inside the block; restore their states after it.
 
     Example:
         >>> with seeded(0):
@@ -97,7 +140,7 @@ def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
     Args:
         pair: a model/guide pair; its modules are those that `modules_of` finds.
         seed: the seed of every draw in the block.
-        keep: leave the parameters that the pair puts into Pyro's store, as training wants them.
+        keep: keep the parameters that the pair puts into Pyro's store, as training needs them.
     """
     modules = modules_of(pair)
     training = [module.training for module in modules]

@@ -1,7 +1,7 @@
-"""Whether a sequence of iterates has come to rest, and how well its average is known.
+"""R-hat, effective sample size and Monte Carlo error of chains or of an optimizer's iterates.
 
-Iterates of stochastic optimization with a constant step size are, in the end, a stationary Markov
-chain, and what serves for chains of Monte Carlo serves for them (Dhaka, Catalina, Andersen,
+Iterates of stochastic optimization with a constant step size become a stationary Markov chain, so
+that diagnostics of Markov chain Monte Carlo apply to them (Dhaka, Catalina, Andersen,
 Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic Optimization for Variational
 Inference", 2020). Every function takes `(chain, draw, *parameter)` and returns `(*parameter)`.
 """
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 FEWEST = 4
-"""Draws of a chain below which its halves have no variance."""
+"""The least number of draws of a chain: with fewer its halves have no variance."""
 
-_COLUMNS = 2**14  # parameters at once, so that memory stays bounded by the iterates' own
+_COLUMNS = 2**14  # parameters at once, so that memory stays near that of the iterates
 
 
 def split_rhat(iterates: Tensor) -> Tensor:
@@ -25,14 +25,15 @@ def split_rhat(iterates: Tensor) -> Tensor:
 
     with n draws a half, B the variance of the halves' means times n, and W the mean of their
     variances (Gelman et al., "Bayesian Data Analysis", 2013, section 11.4; Dhaka et al., 2020,
-    take it for iterates, a single chain too). 1 at rest, more where the iterates still drift.
+    use it for iterates, of a single chain too). It is 1 for stationary iterates and larger for
+    iterates that still drift.
 
     Args:
         iterates: `(chain, draw, *parameter)`, at least 4 draws, of which the middle one of an odd
             number is left out.
 
     Returns:
-        R-hat in float64, `(*parameter)`; NaN where nothing moves.
+        R-hat in float64, `(*parameter)`; NaN where all draws are equal.
 
     Raises:
         ValueError: with too few draws, or dimensions.
@@ -46,14 +47,14 @@ def split_rhat(iterates: Tensor) -> Tensor:
 
 
 def effective_sample_size(iterates: Tensor) -> Tensor:
-    """Return how many independent draws would know the mean as well as these.
+    """Return how many independent draws would estimate the mean as precisely as these.
 
         N / (1 + 2 sum_t rho_t)
 
     of N draws of autocorrelation rho_t at lag t, estimated over halves of chains, and cut off by
     Geyer's initial monotone sequence (Vehtari, Gelman, Simpson, Carpenter and Bürkner,
     "Rank-Normalization, Folding, and Localization: An Improved R-hat for Assessing Convergence of
-    MCMC", 2021, without the ranks); at most N log10(N), and N where nothing moves.
+    MCMC", 2021, without the ranks); at most N log10(N), and N where all draws are equal.
 
     Args:
         iterates: `(chain, draw, *parameter)`, at least 4 draws.
@@ -70,7 +71,7 @@ def effective_sample_size(iterates: Tensor) -> Tensor:
 
 
 def monte_carlo_error(iterates: Tensor) -> Tensor:
-    """Return the standard error of the mean of all draws, their correlation included.
+    """Return the standard error of the mean of all draws, correlation included.
 
         sd / sqrt(effective_sample_size)
 
@@ -129,7 +130,7 @@ def _sizes(iterates: Tensor) -> Tensor:
     rho = 1 - (within - covariance.mean(0)) / spread
     rho[0] = 1
 
-    last = max(0, (draws - 3) // 2)  # the last pair of lags that enough draws are left for
+    last = max(0, (draws - 3) // 2)  # the last pair of lags with enough draws
     even, odd = rho[0 : 2 * last + 1 : 2], rho[1 : 2 * last + 2 : 2]
     sums = even + odd
     reached = (sums > 0).cummin(0).values  # all pairs up to this one are positive

@@ -1,7 +1,7 @@
-"""Draws from the model of any pair: z ~ p(z) and x ~ p(x|z), observations set aside."""
+"""Draws from the model of any pair: z ~ p(z) and x ~ p(x|z), in place of its observations."""
 
-import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pyro
@@ -13,26 +13,18 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.errors import Unsupported, first_line
+from ppvae.engine.execution import traced
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import (
-    PLATE,
-    Site,
-    Sites,
-    by_datapoint,
-    log_prob,
-    one_draw,
-    per_datapoint,
-    plates,
-    sample_sites,
-)
+from ppvae.engine.sites import PLATE, Site, Sites, by_datapoint, plates, sample_sites
 from ppvae.engine.structure import Structure
 
 DRAWS = "ppvae draws"
 """The name of the plate over draws: one that no pair has."""
 
 
-class Unobserved(UnconditionMessenger):  # type: ignore[misc]
-    """Draws a model's observed sites anew; what it computes or adds as a factor stays as it is.
+class SimulationMessenger(UnconditionMessenger):  # type: ignore[misc]
+    """Draws a model's observed sites too; deterministic sites and factors stay as they are.
 
     `poutine.uncondition` would expand the values of `pyro.deterministic` by the plates' sizes.
     """
@@ -60,7 +52,8 @@ def simulate(
         values: sites whose values are given instead of drawn.
 
     Raises:
-        ValueError: if a distribution cannot be drawn from, or the model cannot run.
+        Unsupported: if a distribution cannot be drawn from.
+        Exception: what the model raises, with a note of the data's shape.
     """
     draw_dim = None if draws is None else structure.draw_dim
     arranged = {
@@ -82,47 +75,28 @@ def simulated_sites(
 ) -> Sites:
     """Run the model without its observations; return its sites as they are drawn.
 
-    What a site observed stands in its `infer` as `obs`. The arguments are those of `simulate`.
+    The observation of a site is kept in its `infer` as `obs`. The arguments are those of
+    `simulate`.
 
     Raises:
-        ValueError: if a distribution cannot be drawn from, or the model cannot run.
+        Unsupported: if a distribution cannot be drawn from.
+        Exception: what the model raises, with a note of the data's shape.
     """
     given = poutine.Trace()
     for name, site in values.items():
         given.add_node(name, **{**site, "is_observed": False})
-    model = poutine.trace(poutine.replay(Unobserved()(pair.model), trace=given))
+    model = poutine.replay(SimulationMessenger()(pair.model), trace=given)
+    around: Any = nullcontext()
+    if draws is not None:
+        around = pyro.plate(DRAWS, draws, dim=structure.draw_dim)
     try:
-        if draws is None:
-            return sample_sites(model.get_trace(*batch))
-        with pyro.plate(DRAWS, draws, dim=structure.draw_dim):
-            return sample_sites(model.get_trace(*batch))
-    except (NotImplementedError, RuntimeError, ValueError, IndexError, TypeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"the model cannot be drawn from ({first}), which simulations need; `evidence`, `ais` "
-            "and `to_arviz(..., predictive=False)` do not"
+        with around:
+            return sample_sites(traced(model, batch, "the model was simulated"))
+    except NotImplementedError as error:  # as of torch's and Pyro's families without a sampler
+        raise Unsupported(
+            f"the model cannot be drawn from ({first_line(error)}), which simulations need; "
+            "`evidence`, `ais` and `to_arviz(..., predictive=False)` do not"
         ) from error
-
-
-def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
-    """Tell whether two simulations at once have the densities that each of them has alone.
-
-    A model that reads its own observations meets them with a dimension of draws only here.
-    """
-    try:
-        together = simulated_sites(pair, batch, structure, 2, {})
-        total = _total(together, structure, len(batch[0]), 2)
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        return False
-    for index in range(2):
-        drawn = {name: site for name, site in together.items() if not site_is_factor(site)}
-        given = one_draw(drawn, structure.draw_dim, index).nodes
-        single = simulated_sites(pair, batch, structure, None, given)
-        alone = _total(single, structure, len(batch[0]), None)[0]
-        tolerance = math.sqrt(torch.finfo(alone.dtype).eps)
-        if not torch.allclose(total[index], alone, rtol=tolerance, atol=tolerance, equal_nan=True):
-            return False
-    return True
 
 
 def draw_marginalized(
@@ -140,11 +114,11 @@ def draw_marginalized(
     logits = log_joint.flatten(0, -3).movedim(0, -1)
     index = dist.Categorical(logits=logits).sample()
     drawn = {}
-    chosen = dict(zip(range(-len(sizes), 0), torch.unravel_index(index, sizes), strict=True))
+    indices = dict(zip(range(-len(sizes), 0), torch.unravel_index(index, sizes), strict=True))
     for name in structure.marginalized:
         site = model[name]
         (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
-        # Enumeration stands left of the draws; the last two dimensions of log_joint are not its.
+        # Enumerated dimensions are left of the draws: not the last two of log_joint.
         position = site["infer"]["_enumerate_dim"] - structure.draw_dim
         event_shape = site["fn"].event_shape
         support = site["value"].reshape(-1, *event_shape)[: sizes[position]]
@@ -152,14 +126,6 @@ def draw_marginalized(
         shape[data_dim] = log_joint.shape[-1]
         if draws is not None:
             shape[structure.draw_dim] = draws
-        value = support[chosen[position]].reshape(*shape, *event_shape)
+        value = support[indices[position]].reshape(*shape, *event_shape)
         drawn[name] = {**site, "value": value, "infer": {}}
     return drawn
-
-
-def _total(sites: Sites, structure: Structure, rows: int, draws: int | None) -> Tensor:
-    values = [
-        per_datapoint(log_prob(site), site, structure.draw_dim, rows, draws)
-        for site in sites.values()
-    ]
-    return torch.stack(values).sum(0)

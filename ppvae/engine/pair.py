@@ -1,12 +1,16 @@
-"""What a pair is."""
+"""The protocol of a model/guide pair."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+Program: TypeAlias = Callable[..., Any]
+"""A model or a guide, called as `program(*batch)`."""
 
 
 class Pair(Protocol):
     """A model and a guide with the same latent sites: all that inference and diagnostics need."""
 
-    # Typed so that every nn.Module is taken, whose attributes type checkers know nothing of.
+    # Any, since type checkers do not know the attributes of an nn.Module.
     @property
     def model(self) -> Any:
         """The generative program, called as `model(*batch)`."""

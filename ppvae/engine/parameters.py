@@ -37,14 +37,14 @@ def announce(module: nn.Module) -> None:
 
 
 def announcement(parameter: Tensor) -> Tensor:
-    """Return what Pyro takes for a parameter's value, and asks for the tensor to optimize."""
+    """Return a parameter's value, whose `unconstrained()` gives Pyro the tensor to optimize."""
     value = parameter.detach()
     value.unconstrained = lambda: parameter  # type: ignore[attr-defined]
     return value
 
 
 def send(name: str, value: Tensor) -> None:
-    """Tell the inference that is running around the caller of a parameter by its announcement."""
+    """Send a parameter's announcement to the inference that is running around the caller."""
     _parameter(value, name=name)
 
 

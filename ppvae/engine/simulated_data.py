@@ -9,9 +9,12 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
+from ppvae.engine.densities import log_prob
+from ppvae.engine.errors import Unsupported
+from ppvae.engine.execution import run_model
 from ppvae.engine.guide_draws import Draws, score
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import Sites, log_prob, sample_sites
+from ppvae.engine.sites import Sites
 from ppvae.engine.structure import Structure, structure_of
 
 
@@ -33,9 +36,9 @@ class Simulated:
 def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterator[Simulated]:
     """Simulate at least `count` datapoints from the model, some at a time.
 
-    A model runs on data, which tell it numbers of rows, and conditions such as masks or labels.
-    They are taken from the template, its rows over and over; only what the model observes is
-    replaced. A plate of fixed size makes the last datapoints more than were asked for.
+    A model runs on data, which give the number of rows, and conditions such as masks or labels.
+    They are taken from the template, whose rows are repeated; only what the model observes is
+    replaced. A plate of fixed size simulates more datapoints than asked for in the last run.
 
     Args:
         pair: the model/guide pair.
@@ -44,7 +47,8 @@ def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterato
         memory: bound in bytes on the intermediate tensors.
 
     Raises:
-        ValueError: if the pair's structure does not allow it, or the model observes what is no
+        ValueError: if `count` or `memory` is not positive.
+        Unsupported: if the pair's structure does not allow it, or the model observes what is no
             part of the data's tensors, or reads its own observations.
     """
     if count < 1:
@@ -57,7 +61,7 @@ def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterato
         size = max(1, min(count, int(memory / structure.bytes_per_draw)))
         structure_of(pair, _cycled(template, 0, size))
         flexible = True
-    except ValueError:
+    except Exception:  # on all rows, an error of the pair's comes up again
         size, flexible = len(template[0]), False
     for start in range(0, count, size):
         rows = min(size, count - start) if flexible else size
@@ -65,7 +69,7 @@ def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterato
 
 
 def _cycled(template: Batch, start: int, rows: int) -> Batch:
-    """Return rows of the template, from the first again after the last, in memory of their own."""
+    """Return copies of rows of the template, starting again at the first after the last."""
     return tuple(
         tensor[torch.arange(start, start + rows, device=tensor.device) % len(tensor)]
         for tensor in template
@@ -75,11 +79,11 @@ def _cycled(template: Batch, start: int, rows: int) -> Batch:
 def _simulated(pair: Pair, template: Batch) -> Simulated:
     structure = structure_of(pair, template)
     for name, reason in structure.unnormalized.items():
-        raise ValueError(f"data cannot be simulated from the model: at site {name!r} {reason}")
+        raise Unsupported(f"data cannot be simulated from the model: at site {name!r} {reason}")
     sites = model_draws.simulated_sites(pair, template, structure, None, {})
     for name in structure.latents:
         if sites[name]["mask"] is not None:
-            raise ValueError(
+            raise Unsupported(
                 f"latent site {name!r} is masked, so that the model does not say from where to "
                 "simulate it; leave the mask to observed sites"
             )
@@ -91,7 +95,7 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
 
 
 def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
-    """Put simulated observations where the model takes its observations from."""
+    """Write simulated observations into the tensors that the model observes."""
     batch = tuple(tensor.clone() for tensor in template)
     for name in structure.observed:
         seen, drawn = sites[name]["infer"]["obs"], sites[name]["value"]
@@ -101,16 +105,16 @@ def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
             for place in _places(seen, source, tensor)
         ]
         if len(places) != 1 or places[0].numel() != drawn.numel():
-            raise ValueError(_computed(name))
+            raise Unsupported(_computed(name))
         try:
             places[0].copy_(drawn.reshape(places[0].shape))
         except RuntimeError:  # an expanded view has one number in several places
-            raise ValueError(_computed(name)) from None
+            raise Unsupported(_computed(name)) from None
     return batch
 
 
 def _places(seen: Tensor, source: Tensor, tensor: Tensor) -> list[Tensor]:
-    """Return the part of `tensor` that is to `tensor` what `seen` is to `source`, if any is.
+    """Return the part of `tensor` where the observation `seen` is in `source`, if there is one.
 
     An observation is a view of the data, or equals them after a change of dtype.
     """
@@ -122,20 +126,20 @@ def _places(seen: Tensor, source: Tensor, tensor: Tensor) -> list[Tensor]:
 
 
 def _check(pair: Pair, batch: Batch, sites: Sites, structure: Structure) -> None:
-    """Refuse a model that does not observe, at the same densities, what was simulated."""
+    """Refuse a model that observes other values than were simulated, or scores them otherwise."""
     given = poutine.Trace()
     for name, site in sites.items():
         if name not in structure.observed:
             given.add_node(name, **{**site, "infer": {}})
-    again = sample_sites(poutine.trace(poutine.replay(pair.model, trace=given)).get_trace(*batch))
+    again = run_model(pair, batch, None, given)
     for name in structure.observed:
         if not bool((again[name]["value"] == sites[name]["value"]).all()):
-            raise ValueError(_computed(name))
+            raise Unsupported(_computed(name))
     for name, site in sites.items():
         drawn, scored = log_prob(site), log_prob(again[name])
         tolerance = torch.finfo(drawn.dtype).eps ** 0.5
         if not torch.allclose(drawn, scored, rtol=tolerance, atol=tolerance):
-            raise ValueError(
+            raise Unsupported(
                 f"site {name!r} has another density once the simulated observations stand in the "
                 "data: the model reads its own observations, so that it cannot be simulated in "
                 "one run; let it use the values that `pyro.sample` returns"
@@ -144,6 +148,6 @@ def _check(pair: Pair, batch: Batch, sites: Sites, structure: Structure) -> None
 
 def _computed(name: str) -> str:
     return (
-        f"site {name!r} observes something computed from the data, in whose place simulated data "
-        "cannot be put; pass `obs=` a tensor of the batch or a part of it, and compute before"
+        f"site {name!r} observes something computed from the data, which simulated data cannot "
+        "replace; pass `obs=` a tensor of the batch or a part of it, and compute before"
     )

@@ -1,4 +1,4 @@
-"""Reads one site of a trace: its plates, its log density per datapoint, its values."""
+"""Reads one site of a trace: its plates, its scale, its values."""
 
 import math
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ import pyro.poutine as poutine
 import torch
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
-from torch.distributions import kl_divergence
 from torch.distributions.constraints import Constraint
+
+from ppvae.engine.errors import Unsupported
 
 Site: TypeAlias = dict[str, Any]
 Sites: TypeAlias = dict[str, Site]
@@ -39,6 +40,23 @@ def plates(site: Site) -> list[Any]:
     return sorted(frames, key=lambda frame: frame.dim)
 
 
+def rows_of(site: Site) -> int:
+    """Return how many datapoints a site has."""
+    return next(int(frame.size) for frame in plates(site) if frame.name == PLATE)
+
+
+def subsampling(site: Site, *, inner: bool) -> float:
+    """Return the factor by which plates scale a site: the data plate's, or that of all others."""
+    frames = [frame for frame in plates(site) if (frame.name != PLATE) == inner]
+    factors: list[float] = [(frame.full_size or frame.size) / frame.size for frame in frames]
+    return math.prod(factors)
+
+
+def given_scale(site: Site) -> Any:
+    """Return the factor that `poutine.scale` gives a site, without that of its plates."""
+    return site["scale"] / (subsampling(site, inner=True) * subsampling(site, inner=False))
+
+
 def base_of(distribution: Any) -> Any:
     """Return what a distribution wraps, event dimensions and masks taken off."""
     while hasattr(distribution, "base_dist"):
@@ -48,9 +66,19 @@ def base_of(distribution: Any) -> Any:
 
 def factors_of(distribution: dist.Distribution) -> dist.Distribution | None:
     """Return a distribution over vectors as one over their numbers, if those are independent."""
+    distribution = _without_event_dims(distribution)
+    return distribution if distribution.event_dim == 0 else None
+
+
+def family_of(site: Site) -> str:
+    """Name the family of a site's distribution, its event dimensions taken off."""
+    return type(_without_event_dims(site["fn"])).__name__
+
+
+def _without_event_dims(distribution: Any) -> Any:
     while isinstance(distribution, torch.distributions.Independent):
         distribution = distribution.base_dist
-    return distribution if distribution.event_dim == 0 else None
+    return distribution
 
 
 def unnormalized(name: str, site: Site) -> str | None:
@@ -90,60 +118,6 @@ def support_text(support: Constraint) -> str:
     return f"{name}({', '.join(bounds)})" if bounds else name
 
 
-def log_prob(site: Site) -> Tensor:
-    """Return a site's log density without plates' and `poutine.scale`'s factors, masks applied.
-
-    Of an enumerated site whatever is masked counts as uniform, so that it sums out to nothing.
-    """
-    values = site["fn"].log_prob(site["value"])
-    if site["infer"].get("_enumerate_dim") is None:
-        return _masked(values, site)
-    uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
-    return _masked(values + uniform, site) - uniform
-
-
-def _masked(values: Tensor, site: Site) -> Tensor:
-    if site["mask"] is None or site["mask"] is True:
-        return values
-    mask = torch.as_tensor(site["mask"], device=values.device)
-    return torch.where(mask, values, torch.zeros_like(values))
-
-
-def per_datapoint(
-    values: Tensor, site: Site, draw_dim: int | None, rows: int, draws: int | None
-) -> Tensor:
-    """Sum a site's values over every plate but draws and data: `(..., draw, data)`.
-
-    Dimensions left of the draws are kept: there enumeration stands.
-    """
-    depth = -draw_dim if draw_dim is not None else max(-frame.dim for frame in plates(site)) + 1
-    shape = [1] * depth
-    for frame in plates(site):
-        shape[frame.dim] = frame.size
-    if draws is not None:
-        shape[-depth] = draws
-    if values.dim() < depth:
-        values = values.reshape((1,) * (depth - values.dim()) + tuple(values.shape))
-    values = values.expand(*values.shape[: values.dim() - depth], *shape)
-    data_dim = next(frame.dim for frame in plates(site) if frame.name == PLATE)
-    others = [dim for dim in range(-depth + 1, 0) if dim != data_dim]
-    summed = values.sum(others) if others else values
-    return summed.reshape(*summed.shape[: summed.dim() - depth + len(others)], draws or 1, rows)
-
-
-def closed_form_kl(
-    guide: Site, model: Site, draw_dim: int | None, draws: int | None, rows: int
-) -> Tensor | None:
-    """Return KL[q || p] of one latent, `(draw, data)`, or None where there is no closed form."""
-    if not same_mask(guide["mask"], model["mask"]):
-        return None
-    try:
-        kl = kl_divergence(guide["fn"], model["fn"])
-    except NotImplementedError:
-        return None
-    return per_datapoint(_masked(kl, guide), guide, draw_dim, rows, draws)
-
-
 def same_mask(first: Any, second: Any) -> bool:
     """Tell whether two sites are masked alike, so that a closed-form KL counts the same rows."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
@@ -155,19 +129,19 @@ def by_datapoint(value: Tensor, site: Site, draw_dim: int | None) -> Tensor:
     """Arrange a site's value as `(draw, data, *inner plates, *event)`; no draws without their dim.
 
     Raises:
-        ValueError: if the value has no dimension for the draws, or one that no plate explains.
+        Unsupported: if the value has no dimension for the draws, or one that no plate explains.
     """
     event_dim = site["fn"].event_dim
     sizes = {frame.dim: frame.size for frame in plates(site)}
     depth = value.dim() - event_dim
     if draw_dim is not None and (draw_dim not in sizes or depth < -draw_dim):
-        raise ValueError("a latent has no dimension for the draws")
+        raise Unsupported("a latent has no dimension for the draws")
     batch = max(depth, -min(sizes))
     value = value.reshape((1,) * (batch - depth) + tuple(value.shape))
     event_shape = value.shape[batch:]
     unexplained = [dim for dim in range(-batch, 0) if dim not in sizes]
     if any(value.shape[batch + dim] != 1 for dim in unexplained):
-        raise ValueError(
+        raise Unsupported(
             f"site {site['name']!r} has the shape {tuple(value.shape)}, of which a batch "
             "dimension stands in no plate; declare it by `.to_event(...)` or a plate"
         )
@@ -185,7 +159,7 @@ def unvectorized(site: Site, draw_dim: int) -> Tensor:
     value: Tensor = site["value"]
     position = value.dim() - site["fn"].event_dim + draw_dim
     if position < 0:
-        raise ValueError("a latent has no dimension for the draws")
+        raise Unsupported("a latent has no dimension for the draws")
     return value.movedim(position, 0)
 
 

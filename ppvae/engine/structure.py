@@ -1,55 +1,56 @@
-"""Runs any pair and reads what its traces say of its structure."""
+"""What one run shows of a pair's sites: for diagnostics, and for objectives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.densities import same_order, site_kl
+from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
-from ppvae.engine.pair import Pair
+from ppvae.engine.isolation import isolated
+from ppvae.engine.layout import Layout, places_of
+from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import (
     PLATE,
     Site,
     Sites,
     base_of,
     by_datapoint,
-    closed_form_kl,
+    family_of,
+    given_scale,
     names_of,
     plates,
+    rows_of,
     unnormalized,
 )
 
 
 @dataclass(frozen=True)
-class Structure:
-    """What one run of a pair shows of its sites, before any draw is vectorized.
+class Structure(Layout):
+    """What diagnostics need to know of a pair's sites, before any draw is vectorized.
 
     Args:
-        latents: sites drawn by the guide and scored by the model, in the model's order.
-        marginalized: discrete sites of the model alone, summed out by enumeration.
-        observed: sites with data.
-        observations: the data of those sites, `(data, *inner plates, *event)`; none of a
+        observations: the data of the observed sites, `(data, *inner plates, *event)`; none of a
             `pyro.factor`.
         inner_plates: names of the plates within the data plate, left to right, by site.
-        draw_dim: the batch dimension free for draws, left of every plate.
         kl: closed-form KL[q(z|x) || p(z)] in nats, `(data,)`, where one latent allows it.
-        ordered: whether model and guide draw several latents in the same order, so that the KL is
-            the expected sum of the sites' own closed forms.
+        ordered: whether the guide draws the model's latents alone and in the model's order, so
+            that the KL is the expected sum of the sites' own closed forms.
         unnormalized: observed sites whose log_prob is no density of the data, with the reason.
-        degenerate: latent sites whose importance weights mean nothing, with the reason.
-        bytes_per_draw: memory that one draw of one datapoint passes through.
+        degenerate: latent sites whose importance weights are not defined, with the reason.
+        bytes_per_draw: memory of all tensors that one draw of one datapoint makes.
     """
 
-    latents: tuple[str, ...]
-    marginalized: tuple[str, ...]
-    observed: tuple[str, ...]
     observations: dict[str, Tensor]
     inner_plates: dict[str, tuple[str, ...]]
-    draw_dim: int
     kl: Tensor | None
     ordered: bool
     unnormalized: dict[str, str]
@@ -61,46 +62,37 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
     """Run a pair once and say how its densities can be read per datapoint.
 
     Raises:
-        ValueError: if the pair cannot run on the batch, guide and model name different latents, a
-            site stands outside the plate "data", a plate is sequential, a summed-out site
-            stands in a plate of its own, or nothing is latent or observed.
+        Unsupported: if guide and model name different latents, a site stands outside the plate
+            "data", a plate is sequential, a summed-out site stands in a plate of its own, or
+            nothing is latent or observed.
+        ValueError: if data lie outside the support of a likelihood.
+        Exception: what guide and model raise, with a note of the data's shape.
     """
     with Allocations() as allocations:
         guide, model = run_pair(pair, batch)
     rows = len(batch[0])
-    for program, sites in (("guide", guide), ("model", model)):
-        for name, site in sites.items():
-            check_plates(program, name, site, rows)
-    marginalized = summed_out(guide, model)
-    latents = [name for name in model if name in guide]
+    places = places_of(guide, model, rows)
+    latents, observed = places["latents"], places["observed"]
     for name in latents:
         stacks = [*plates(guide[name]), *plates(model[name])]
         dims = [frame.dim for frame in stacks if frame.name == PLATE]
         if len(set(dims)) > 1:
-            raise ValueError(
+            raise Unsupported(
                 f"site {name!r} has the plate {PLATE!r} at dimension {dims[0]} in the guide and "
                 f"{dims[1]} in the model; give both the same `dim`"
             )
-    observed = [name for name, site in model.items() if site["is_observed"]]
     if not latents or not observed:
-        raise ValueError(
+        raise Unsupported(
             "a pair needs a latent site in model and guide and an observed site in the model; "
             f"got latents {names_of(latents)} and observed {names_of(observed)}"
         )
-    depth = max(
-        -frame.dim for site in (*guide.values(), *model.values()) for frame in plates(site)
-    )
-    ordered = (
-        not marginalized and list(guide) == latents  # no auxiliary sites, and the same order
-    )
+    ordered = not places["marginalized"] and same_order(guide, latents)
     kl = None
     if ordered and len(latents) == 1:
-        kl = closed_form_kl(guide[latents[0]], model[latents[0]], None, None, rows)
+        kl = site_kl(guide[latents[0]], model[latents[0]], None, None, rows)
     reasons = {name: unnormalized(name, model[name]) for name in observed}
     return Structure(
-        latents=tuple(latents),
-        marginalized=marginalized,
-        observed=tuple(observed),
+        **places,
         observations={
             name: by_datapoint(model[name]["value"], model[name], None)
             for name in observed
@@ -110,31 +102,12 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
             name: tuple(frame.name for frame in plates(model[name]) if frame.name != PLATE)
             for name in (*latents, *observed)
         },
-        draw_dim=-depth - 1,
         kl=None if kl is None else kl[0],
         ordered=ordered,
         unnormalized={name: reason for name, reason in reasons.items() if reason},
         degenerate=_degenerate(guide, model, latents),
         bytes_per_draw=allocations.bytes / rows,
     )
-
-
-def summed_out(guide: Sites, model: Sites) -> tuple[str, ...]:
-    """Return the latents of the model alone.
-
-    Raises:
-        ValueError: if one of them stands in a plate within that over datapoints.
-    """
-    names = tuple(
-        name for name, site in model.items() if not site["is_observed"] and name not in guide
-    )
-    for name in names:
-        if len(model[name]["cond_indep_stack"]) > 1:
-            raise ValueError(
-                f"site {name!r} is summed out inside a plate of its own, which is not supported; "
-                "draw it in the guide"
-            )
-    return names
 
 
 class Allocations(TorchDispatchMode):
@@ -153,32 +126,7 @@ class Allocations(TorchDispatchMode):
         return output
 
 
-def check_plates(program: str, name: str, site: Site, rows: int | None) -> None:
-    """Raise ValueError unless a site stands in the plate over datapoints and no sequential one."""
-    stack = site["cond_indep_stack"]
-    for frame in stack:
-        if not frame.vectorized:
-            raise ValueError(
-                f"site {name!r} of the {program} stands in the sequential plate {frame.name!r}; "
-                "write `with pyro.plate(...)` instead of a loop over it"
-            )
-    names = [frame.name for frame in stack]
-    if PLATE not in names:
-        raise ValueError(
-            f"site {name!r} of the {program} stands outside the plate {PLATE!r} (its plates: "
-            f"{names_of(names)}), so it has no value per datapoint; sample it inside "
-            f"`with pyro.plate({PLATE!r}, len(x))`; `ppvae.from_pyro_svi` exports "
-            "latents that all datapoints share"
-        )
-    size = next(frame.size for frame in stack if frame.name == PLATE)
-    if rows is not None and size != rows:
-        raise ValueError(
-            f"site {name!r} of the {program}: the plate {PLATE!r} has {size} rows, the data "
-            f"{rows}; the first dimension of the data must be the plate's"
-        )
-
-
-def _degenerate(guide: Sites, model: Sites, latents: list[str]) -> dict[str, str]:
+def _degenerate(guide: Sites, model: Sites, latents: tuple[str, ...]) -> dict[str, str]:
     """Find latents whose log q(z|x) or log p(z) is no log density."""
     auxiliary = any(name not in latents for name in guide)
     reasons = {}
@@ -197,15 +145,109 @@ def _degenerate(guide: Sites, model: Sites, latents: list[str]) -> dict[str, str
 
 
 def refuse_degenerate(structure: Structure) -> None:
-    """Raise ValueError for a latent site whose log weights are no log densities, by name."""
+    """Refuse a latent site whose log weights are no log densities, by name."""
     for name, reason in structure.degenerate.items():
-        raise ValueError(f"importance weights are not defined: at latent site {name!r} {reason}")
+        raise Unsupported(f"importance weights are not defined: at latent site {name!r} {reason}")
 
 
 def refuse_unnormalized(structure: Structure) -> None:
-    """Raise ValueError for an observed site that is no density of the data, by name."""
+    """Refuse an observed site that is no density of the data, by name."""
     for name, reason in structure.unnormalized.items():
-        raise ValueError(
+        raise Unsupported(
             f"log P(X) is not defined for this pair: at site {name!r} {reason}; `weights` and "
             "`fit` work, for evidence use a normalized likelihood"
         )
+
+
+@dataclass(frozen=True)
+class TrainingStructure(Layout):
+    """What objectives need to know of a pair's sites, before any particle is vectorized.
+
+    Args:
+        reference: an observed site, whose scale is that of the objective.
+        unreparameterized: the guide's sites whose draws have no gradient, with their families.
+        rounded: the guide's sites whose draws are rounded, with their families.
+        off_the_path: the guide's sites of which gradients through the draws miss a part, with the
+            reason.
+        subsampled: whether the plate over datapoints takes some of the rows that it is given.
+        other_scale: an observed site whose scale is another than the reference's, if any.
+    """
+
+    reference: str
+    unreparameterized: dict[str, str]
+    rounded: dict[str, str]
+    off_the_path: dict[str, str]
+    subsampled: bool
+    other_scale: str | None
+
+
+def training_structure_of(
+    model: Program, guide: Program, args: tuple[Any, ...]
+) -> TrainingStructure:
+    """Run a pair once, leaving no trace of it, and say how objectives can read its sites.
+
+    Raises:
+        Unsupported: if a site stands outside the plate "data" or in a sequential one, guide and
+            model name different latents, or nothing is observed.
+        Exception: what guide and model raise, with a note of the data's shape.
+    """
+    pair = SimpleNamespace(model=model, guide=guide)
+    # Parameters that the programs make here start at random, by the seed of the moment.
+    with isolated(pair, seed=torch.initial_seed(), keep=True), torch.enable_grad():
+        guide_sites, model_sites = run_pair(pair, args)
+    places = places_of(guide_sites, model_sites, None)
+    if not places["observed"]:
+        raise Unsupported("the model observes nothing; pass its data to a site as obs=")
+    observed = [model_sites[name] for name in places["observed"]]
+    return TrainingStructure(
+        **places,
+        reference=places["observed"][0],
+        unreparameterized={
+            name: type(base_of(site["fn"])).__name__
+            for name, site in guide_sites.items()
+            if not site["fn"].has_rsample
+        },
+        rounded=_reasons(_rounding, guide_sites),
+        off_the_path=_reasons(_off_the_path, guide_sites),
+        subsampled=rows_of(observed[0]) != len(args[0]),
+        other_scale=_other_scale(observed),
+    )
+
+
+def _reasons(reason: Callable[[Site], str | None], sites: Sites) -> dict[str, str]:
+    found = {name: reason(site) for name, site in sites.items()}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _rounding(site: Site) -> str | None:
+    """Return the family that rounds a site's draws and scores them unrounded, if it does."""
+    # Pyro keeps the unrounded draws there.
+    return family_of(site) if hasattr(site["value"], "_unquantize") else None
+
+
+def _off_the_path(site: Site) -> str | None:
+    """Say why the expected gradient of log q(z|x) by its own parameters is not 0, if so."""
+    inner: Any = site["fn"]
+    while inner is not None:
+        family = type(inner).__name__
+        if isinstance(inner, dist.Delta) and inner.log_density.requires_grad:
+            return f"{family} has a log density with parameters"
+        if isinstance(inner, dist.Rejector):
+            return f"{family} draws by rejection"
+        try:
+            bounds = [value for value in vars(inner.support).values() if torch.is_tensor(value)]
+        except NotImplementedError:  # a family of the user's need not have one
+            bounds = []
+        if any(bound.requires_grad for bound in bounds):
+            return f"the support of {family} depends on parameters"
+        inner = getattr(inner, "base_dist", None)
+    return None
+
+
+def _other_scale(observed: list[Site]) -> str | None:
+    first = torch.as_tensor(given_scale(observed[0])).double()
+    for site in observed[1:]:
+        given = torch.as_tensor(given_scale(site)).double()
+        if given.shape != first.shape or not torch.allclose(given, first):
+            return str(site["name"])
+    return None

@@ -1,14 +1,21 @@
-"""What training measures at each evaluation."""
+"""The terms of the ELBO that training records at each evaluation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import xarray as xr
-from pyro.distributions.util import scale_and_mask
-from torch import Tensor
-from torch.distributions import kl_divergence
 
-from ppvae.engine import PLATE, Batch, Pair, Site, Sites, plates, run_pair, same_mask
+from ppvae.engine import (
+    PLATE,
+    Batch,
+    Pair,
+    Sites,
+    plates,
+    run_pair,
+    same_order,
+    scaled_kl,
+    scaled_log_prob,
+)
 
 Record = dict[str, float]
 """One evaluation: numbers by name."""
@@ -34,39 +41,19 @@ def terms(pair: Pair, batch: Batch) -> Record:
     As in `diagnostics.evidence`, elbo = log p(x, z) - log q(z|x) and reconstruction = elbo + kl,
     with the KL in closed form where every latent has one and model and guide draw them in the same
     order. Masks, plate and `poutine.scale` factors count, so that latents outside the data plate
-    are weighted as the objective weights them. A pair that sums out latents, which no single draw
-    scores, has no such terms: the record is empty.
+    are weighted as the objective weights them. A single draw gives no such terms for a pair that
+    sums out latents: the record is empty.
     """
     guide, model = run_pair(pair, batch)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     if set(latents) - set(guide):
         return {}
-    likelihood = _log_probs(site for site in model.values() if site["is_observed"])
-    drawn_kl = _log_probs(guide.values()) - _log_probs(model[name] for name in latents)
-    closed_form = _closed_form_kl(guide, model, latents) if list(guide) == latents else None
-    elbo, kl = likelihood - drawn_kl, drawn_kl if closed_form is None else closed_form
+    likelihood = scaled_log_prob(site for site in model.values() if site["is_observed"])
+    log_ratio = scaled_log_prob(guide.values()) - scaled_log_prob(model[name] for name in latents)
+    closed_form = scaled_kl(guide, model, latents) if same_order(guide, latents) else None
+    elbo, kl = likelihood - log_ratio, log_ratio if closed_form is None else closed_form
     count = datapoints(model, len(batch[0]))
     return {"elbo": elbo / count, "reconstruction": (elbo + kl) / count, "kl": kl / count}
-
-
-def _log_probs(sites: Iterable[Site]) -> float:
-    return sum(_total(site["fn"].log_prob(site["value"]), site) for site in sites)
-
-
-def _closed_form_kl(guide: Sites, model: Sites, latents: list[str]) -> float | None:
-    if not all(same_mask(guide[name]["mask"], model[name]["mask"]) for name in latents):
-        return None
-    try:
-        return sum(
-            _total(kl_divergence(guide[name]["fn"], model[name]["fn"]), guide[name])
-            for name in latents
-        )
-    except NotImplementedError:
-        return None
-
-
-def _total(values: Tensor, site: Site) -> float:
-    return float(scale_and_mask(values, site["scale"], site["mask"]).sum())
 
 
 def as_dataset(records: Sequence[Record]) -> xr.Dataset:

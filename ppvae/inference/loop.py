@@ -9,7 +9,15 @@ from typing import Any
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from ppvae.engine import Batch, isolated, random_state, row_chunks, set_random_state
+from ppvae.engine import (
+    Batch,
+    isolated,
+    random_state,
+    random_state_as_json,
+    random_state_from_json,
+    row_chunks,
+    set_random_state,
+)
 from ppvae.inference.failure import explain
 from ppvae.inference.history import Record, as_dataset, terms
 from ppvae.inference.persistence import Checkpoints, State
@@ -150,8 +158,8 @@ class Loop:
                 callback.state_dict() if hasattr(callback, "state_dict") else None
                 for callback in self.callbacks
             ],
-            "begun": self.begun,
-            "random": random_state(),
+            "begun": None if self.begun is None else random_state_as_json(self.begun),
+            "random": random_state_as_json(random_state()),
         }
 
     def restore(self, checkpoints: Checkpoints) -> None:
@@ -181,11 +189,12 @@ class Loop:
             training.records.extend(state["records"])
             self.good, self.losses = state["good"], state["losses"]
             self.position, self.evaluated = state["position"], state["evaluated"]
-            self.begun, self.reason = state["begun"], state["reason"]
+            begun, self.reason = state["begun"], state["reason"]
+            self.begun = None if begun is None else random_state_from_json(begun)
             self.steps.kl_weight.value.fill_(state["kl_weight"])
             self.steps.resume(state.get("switched"))
             self.started -= state["seconds"]
-            set_random_state(state["random"])
+            set_random_state(random_state_from_json(state["random"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"the checkpoint in {checkpoints.folder} does not fit this training: {error}"

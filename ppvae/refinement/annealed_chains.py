@@ -37,7 +37,7 @@ class Annealing:
 
     @property
     def pilot_transitions(self) -> int:
-        """Transitions of the pilot run; without transitions to tune for there are none."""
+        """Transitions of the pilot run; none where no step size is needed."""
         return (SEARCHES + self.pilot - 1) * (self.temperatures > 1)
 
     @property
@@ -56,7 +56,7 @@ class Chains:
         batch: the datapoints.
         structure: what `structure_of` said of the pair.
         vectorized: whether the pair's networks take one more batch dimension.
-        observed: sites whose values stand in place of the pair's own observations.
+        observed: sites whose values replace the pair's own observations.
         done: called after every transition.
     """
 

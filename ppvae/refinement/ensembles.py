@@ -61,7 +61,7 @@ class Ensemble:
         summed = per_datapoint(values, site, draw_dim, rows, self.draws)
         return summed.reshape(self.chains, self.rows)
 
-    def spread(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
+    def broadcast(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
         """Shape `(chain, data)` so that it broadcasts against a site's values."""
         frames = plates(site)
         shape = [1] * -min(frame.dim for frame in frames)
@@ -71,7 +71,7 @@ class Ensemble:
         return values.reshape(*shape, *(1,) * event_dim)
 
     def repeat(self, site: Site) -> Tensor:
-        """Return a value of a run without chains for them all, copied where they are rows."""
+        """Repeat a site's value of a run without chains for all of them."""
         fn, value = site["fn"], site["value"]
         (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
         value = value.expand(fn.batch_shape + fn.event_shape)
@@ -88,7 +88,7 @@ class Ensemble:
 def ensemble(
     pair: Pair, batch: Batch, structure: Structure, chains: int, *, vectorized: bool
 ) -> Ensemble:
-    """Lay out the chains: in a plate of their own, or for simpler networks in the data's.
+    """Put the chains into a plate of their own, or for simpler networks into the data's.
 
     Args:
         pair: the model/guide pair.

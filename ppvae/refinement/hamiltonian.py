@@ -18,7 +18,7 @@ SEARCHES = 20
 """Pilot transitions at the first temperature, which find a step size of any magnitude."""
 
 _SMALLEST = 0.1  # share of the step size that a trajectory may have
-_LEAST = 0.02  # acceptance below which a chain does not move at all
+_LEAST = 0.02  # acceptance below which a chain counts as not moving
 _WINDOW = 3  # pilot temperatures over which step sizes are averaged
 
 
@@ -30,8 +30,8 @@ def transition(
     Momenta are drawn anew, so forward and backward are one and the same transition (Duane,
     Kennedy, Pendleton and Roweth, "Hybrid Monte Carlo", 1987). A trajectory that leaves the finite
     latents is rejected. Its step size is the given one times a factor whose logarithm is uniform
-    over a decade: the error of a trajectory grows with the energy, so a chain that the moving
-    density has left behind gets back by small steps only.
+    over a decade: the error of a trajectory grows with the energy, so a chain far from the mass of
+    the density can return by small steps only.
 
     Args:
         path: the densities.
@@ -45,24 +45,24 @@ def transition(
     """
     space, before = path.space, point.log_density(temperature)
     share = torch.exp(math.log(_SMALLEST) * torch.rand_like(before))
-    sizes = {name: space.spread(name, step_size * share) for name in point.state}
+    sizes = {name: space.broadcast(name, step_size * share) for name in point.state}
     momentum = {name: torch.randn_like(value) for name, value in point.state.items()}
-    kinetic = space.squared(momentum) / 2
+    kinetic = space.squared_norm(momentum) / 2
     inside = torch.ones_like(before, dtype=torch.bool)
     state = _moved(point.state, momentum, sizes, 0.5)
     for index in range(leapfrogs):
-        inside = inside & space.inside(state)
-        state = space.choose(inside, state, point.state)
+        inside = inside & space.in_support(state)
+        state = space.where(inside, state, point.state)
         momentum = _moved(momentum, path.gradient(state, temperature), sizes, 1.0)
         state = _moved(state, momentum, sizes, 0.5 if index == leapfrogs - 1 else 1.0)
-    inside = inside & space.inside(state)
-    proposal = path.at(space.choose(inside, state, point.state))
-    gain = proposal.log_density(temperature) - before + kinetic - space.squared(momentum) / 2
+    inside = inside & space.in_support(state)
+    proposal = path.at(space.where(inside, state, point.state))
+    gain = proposal.log_density(temperature) - before + kinetic - space.squared_norm(momentum) / 2
     probability = torch.where(inside & ~gain.isnan(), gain.clamp(max=0).exp(), 0.0)
     accepted = torch.rand_like(probability) < probability
     moved = replace(
         proposal,
-        state=space.choose(accepted, proposal.state, point.state),
+        state=space.where(accepted, proposal.state, point.state),
         log_start=torch.where(accepted, proposal.log_start, point.log_start),
         log_target=torch.where(accepted, proposal.log_target, point.log_target),
     )
@@ -78,10 +78,10 @@ def tune(
 ) -> Tensor:
     """Find step sizes with which `ACCEPTANCE` of the trajectories are accepted.
 
-    A pilot run along a coarser schedule changes them after every transition. Chains that use them
-    later are others, so that they see fixed step sizes and their weights stay unbiased. The rate
-    is the harmonic mean over chains, the inverse of the time they wait: the arithmetic one is as
-    content with a third of the chains standing still for good.
+    A pilot run along a coarser schedule changes them after every transition. Other chains use them
+    later: for these the step sizes are fixed, so that their weights are unbiased. The rate
+    is the harmonic mean over chains, the inverse of their mean waiting time: the arithmetic mean
+    can reach the target although a third of the chains never move.
 
     Args:
         path: the densities.
@@ -113,9 +113,9 @@ def _moved(state: State, velocity: State, sizes: State, share: float) -> State:
 
 
 def _at_shares(curve: Tensor, count: int) -> Tensor:
-    """Read a curve over the inner temperatures of one schedule at those of another of one shape.
+    """Interpolate a curve over one schedule's inner temperatures at those of another schedule.
 
-    The same share of the way is the same temperature, whatever their numbers.
+    The k-th of K inner temperatures depends on k / (K + 1) alone.
     """
     shares = torch.arange(1, count + 1, device=curve.device, dtype=curve.dtype) / (count + 1)
     place = (shares * (len(curve) + 1) - 1).clamp(0, len(curve) - 1)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Transform, biject_to
 
-from ppvae.engine import PLATE, plates
+from ppvae.engine import PLATE, Unsupported, plates
 from ppvae.refinement.approximations import Approximation, Values
 from ppvae.refinement.own_family import OwnFamily
 
-_DRAWS = 256  # that place the first normal, uncorrelated; the search does the rest
+_DRAWS = 256  # from which the first, uncorrelated normal is computed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class JointNormal(Approximation):
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return N(loc + L m, (L T) (L T)^T), T of the offsets, its diagonal in logarithms."""
         shift, triangle = offsets
-        # A row's noise is the sum of its entries': smaller steps keep it that of the mean's.
+        # A row's noise is the sum of its entries' noise: smaller steps keep it that of the mean.
         triangle = triangle / math.sqrt(triangle.shape[-1])
         logarithms = triangle.diagonal(dim1=-2, dim2=-1)
         factor = triangle.tril(-1) + torch.diag_embed(logarithms.exp())
@@ -51,7 +51,7 @@ class JointNormal(Approximation):
         return replace(self, loc=loc, scale_tril=self.scale_tril @ factor)
 
     def rescaled(self) -> Self:
-        """Return it as it is: its offsets are in its own units anyway."""
+        """Return it unchanged: its offsets are in units of its own width already."""
         return self
 
     def rsample(self, draws: int) -> Values:
@@ -73,11 +73,11 @@ class JointNormal(Approximation):
         return MultivariateNormal(self.loc, scale_tril=self.scale_tril, validate_args=False)
 
 
-def joint_normal(family: OwnFamily) -> JointNormal:
-    """Return the uncorrelated normal with the means and spreads of a guide's family.
+def uncorrelated_normal(family: OwnFamily) -> JointNormal:
+    """Return the uncorrelated normal with the means and standard deviations of a guide's family.
 
     Raises:
-        ValueError: if a site's support has no bijection from unconstrained values.
+        Unsupported: if a site's support has no bijection from unconstrained values.
     """
     transforms, columns = {}, []
     values = family.rsample(_DRAWS)
@@ -85,14 +85,15 @@ def joint_normal(family: OwnFamily) -> JointNormal:
         try:
             transforms[name] = biject_to(site["fn"].support)
         except NotImplementedError:
-            raise ValueError(
-                f"a normal over all latents needs unconstrained values, which latent site "
-                f"{name!r} has not: no bijection onto {site['fn'].support}; pass normal=False"
+            raise Unsupported(
+                "a normal over all latents needs unconstrained values, but for the support of "
+                f"latent site {name!r}, {site['fn'].support}, no bijection is known; pass "
+                "normal=False"
             ) from None
         columns.append(_columns(transforms[name].inv(values[name]), family, name))
     unconstrained = torch.cat(columns, -1)
-    spread = torch.diag_embed(unconstrained.std(0))
-    return JointNormal(family, transforms, unconstrained.mean(0), spread)
+    scale_tril = torch.diag_embed(unconstrained.std(0))
+    return JointNormal(family, transforms, unconstrained.mean(0), scale_tril)
 
 
 def _data_dim(family: OwnFamily, name: str) -> int:

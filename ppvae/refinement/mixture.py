@@ -8,16 +8,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ppvae.engine import log_mean_exp
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number for each datapoint, and how far each draw moves it.
+    """A number for each datapoint, and the influence of each draw on it.
 
     Args:
         value: `(data,)`.
         influence: `(proposal, draw, data)`; the estimate varies as the sum over proposals of the
             means over draws of these, to first order.
-        variance: of what is known from elsewhere, `(data,)`.
+        variance: of a part that does not depend on the draws, `(data,)`.
     """
 
     value: Tensor
@@ -74,12 +76,12 @@ class Mixture:
     def log_evidence(self) -> Estimate:
         """Return log P(X)."""
         log_weights = self.log_weights()
-        proposals, draws = log_weights.shape[:2]
-        value = log_weights.logsumexp((0, 1)) - math.log(proposals * draws)
-        return Estimate(value, (log_weights - value).exp() / proposals, torch.zeros_like(value))
+        value, _ = log_mean_exp(log_weights.flatten(0, 1))
+        influence = (log_weights - value).exp() / len(log_weights)
+        return Estimate(value, influence, torch.zeros_like(value))
 
-    def known(self, value: Tensor, error: Tensor) -> Estimate:
-        """Return an estimate from elsewhere, of which these draws know nothing."""
+    def given(self, value: Tensor, error: Tensor) -> Estimate:
+        """Return an estimate from elsewhere, independent of these draws."""
         return Estimate(value, torch.zeros_like(self.log_joint), error.square())
 
 

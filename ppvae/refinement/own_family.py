@@ -1,4 +1,4 @@
-"""The guide's own family, its parameters set free for each datapoint."""
+"""The guide's own family of distributions, with parameters of its own for each datapoint."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, Site, Sites, Structure, per_datapoint, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Site,
+    Sites,
+    Structure,
+    Unsupported,
+    first_line,
+    noted,
+    per_datapoint,
+    run_pair,
+)
 from ppvae.refinement.approximations import Approximation, Values
-from ppvae.refinement.parametrization import Parametrization, parametrization
+from ppvae.refinement.parametrization import Parametrization, parametrize
 
-_SCORES = 16  # draws that measure how wide the distribution is; a rough value will do
+_SCORES = 16  # draws that measure the distribution's width; a rough value is enough
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,8 @@ class OwnFamily(Approximation):
         """Return it with the inverse square roots of its Fisher information as units.
 
         What is mapped from a bounded range, such as a logarithm of a scale, moves by 1 at most.
-        A parameter of more numbers than the latent has moves by so much less that its noise is
-        not more, all numbers together.
+        A parameter of more numbers than the latent moves by less in each, so that its total noise
+        is no larger.
         """
         return replace(self, units=_widths(self))
 
@@ -95,26 +106,28 @@ def _widths(family: OwnFamily) -> tuple[Tensor, ...]:
             for log_prob in here.log_prob(values)
         ]
     traits = [
-        (free, math.sqrt(min(1, family.sites[name]["value"].numel() / free.numel())))
+        (unbounded, math.sqrt(min(1, family.sites[name]["value"].numel() / unbounded.numel())))
         for name, one in family.families.items()
-        for free in one.unbounded
+        for unbounded in one.unbounded
     ]
     units = []
-    for raw, (free, share), gradients in zip(raws, traits, zip(*scores, strict=True), strict=True):
+    for raw, (unbounded, share), gradients in zip(
+        raws, traits, zip(*scores, strict=True), strict=True
+    ):
         squares = [torch.zeros_like(raw) if g is None else g.square() for g in gradients]
         information = torch.stack(squares).mean(0)
         unit = torch.where(information > 0, information.rsqrt(), 1.0)
-        units.append(share * torch.where(free, unit, unit.clamp(max=1.0)))
+        units.append(share * torch.where(unbounded, unit, unit.clamp(max=1.0)))
     return tuple(units)
 
 
-def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
+def guide_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     """Read the guide's family from its trace, at the parameters that the guide gives.
 
     Raises:
-        ValueError: if a latent site is masked, cannot be reparameterized, depends on another
-            site's draw, or has a distribution whose parameters cannot be set free; the message
-            names the site.
+        Unsupported: if a latent site is masked, cannot be reparameterized, depends on another
+            site's draw, or has a distribution that cannot be built from its parameters; the
+            message names the site.
     """
     guide, model = run_pair(pair, batch)
     again, _ = run_pair(pair, batch)
@@ -122,7 +135,7 @@ def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     for name in structure.latents:
         masks = (guide[name]["mask"], model[name]["mask"])
         if not all(mask is None or mask is True for mask in masks):
-            raise ValueError(_refusal(name, "it is masked"))
+            raise Unsupported(_refusal(name, "it is masked"))
         families[name] = _family(name, guide[name], again[name])
     raw = tuple(raw for family in families.values() for raw in family.raw)
     sites: Sites = {name: guide[name] for name in structure.latents}
@@ -133,17 +146,20 @@ def own_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
 def _family(name: str, site: Site, again: Site) -> Parametrization:
     distribution, value = site["fn"], site["value"]
     if not distribution.has_rsample:
-        raise ValueError(
+        raise Unsupported(
             _refusal(name, "its draws are discrete or have no gradient (no `rsample`)")
         )
     try:
-        first, second = parametrization(distribution), parametrization(again["fn"])
-        rebuilt = first.build(first.raw).log_prob(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(_refusal(name, f"its distribution {reason}")) from error
+        with noted(
+            f"while the distribution of latent site {name!r} was built from its parameters"
+        ):
+            first, second = parametrize(distribution), parametrize(again["fn"])
+            rebuilt = first.build(first.raw).log_prob(value)
+    except Unsupported as refusal:
+        reason = f"its distribution {first_line(refusal)}"
+        raise Unsupported(_refusal(name, reason)) from refusal
     if not all(map(torch.equal, first.raw, second.raw)):
-        raise ValueError(
+        raise Unsupported(
             _refusal(
                 name,
                 "its parameters differ between two runs of the guide, so they depend on another "
@@ -153,7 +169,7 @@ def _family(name: str, site: Site, again: Site) -> Parametrization:
     tolerance = torch.finfo(rebuilt.dtype).eps ** 0.5
     if not torch.allclose(rebuilt, distribution.log_prob(value), rtol=tolerance, atol=tolerance):
         family = type(distribution).__name__
-        raise ValueError(
+        raise Unsupported(
             _refusal(name, f"its distribution {family} is not that of its parameters")
         )
     return first

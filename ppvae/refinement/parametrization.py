@@ -1,4 +1,4 @@
-"""The parameters of a distribution, set free."""
+"""Distributions as functions of unconstrained parameters."""
 
 import functools
 import inspect
@@ -17,14 +17,16 @@ from torch.distributions import (
     transform_to,
 )
 
+from ppvae.engine import Unsupported
+
 
 @dataclass(frozen=True)
 class Parametrization:
     """A distribution as a function of unconstrained tensors.
 
     Args:
-        raw: the tensors that give the distribution it was made of.
-        unbounded: which numbers in them are the parameter's own, no bound being mapped away.
+        raw: the tensors that give the original distribution.
+        unbounded: which of their numbers are the parameter itself, since it has no bound.
         build: makes the distribution of such tensors.
     """
 
@@ -34,37 +36,44 @@ class Parametrization:
 
 
 @functools.singledispatch
-def parametrization(distribution: Any) -> Parametrization:
-    """Set the parameters of a distribution free, those that its `arg_constraints` name.
+def parametrize(distribution: Any) -> Parametrization:
+    """Write a distribution as a function of unconstrained tensors.
 
-    Each is an independent tensor mapped by `transform_to` of its constraint. Where one parameter
-    replaces another, such as a covariance and its Cholesky factor, the constructor's last is
-    taken; other arguments of the constructor stay what they are. Of `to_event`, and of a
-    `TransformedDistribution` whose transforms hold numbers only, the base is set free.
+    Each parameter that `arg_constraints` names is an independent tensor mapped by `transform_to`
+    of its constraint. Where one parameter replaces another, such as a covariance and its Cholesky
+    factor, the constructor's last is taken; other arguments of the constructor keep their values.
+    Of `to_event`, and of a `TransformedDistribution` whose transforms hold numbers only, the
+    parameters are those of the base.
 
     Raises:
-        ValueError: if it cannot be rebuilt from such parameters; the message continues "its
+        Unsupported: if it cannot be built from such parameters; the message continues "its
             distribution ...".
 
     Example:
         >>> normal = torch.distributions.Normal(torch.zeros(3), torch.ones(3))
-        >>> free = parametrization(normal)
-        >>> free.build([raw + 1 for raw in free.raw]).scale
+        >>> unconstrained = parametrize(normal)
+        >>> unconstrained.build([raw + 1 for raw in unconstrained.raw]).scale
         tensor([2.7183, 2.7183, 2.7183])
     """
     family = type(distribution)
     if isinstance(inspect.getattr_static(family, "arg_constraints"), property):
-        raise ValueError(f"{family.__name__} has parameters whose ranges depend on each other")
+        raise Unsupported(f"{family.__name__} has parameters whose ranges depend on each other")
     fixed, names = _arguments(distribution)
+    missing = _required(family) - {*fixed, *names}
+    if missing:
+        raise Unsupported(
+            f"{family.__name__} needs the argument {min(missing)!r}, which it does not keep as an "
+            "attribute"
+        )
     if not names:
-        raise ValueError(f"{family.__name__} has no parameters that could be set free")
+        raise Unsupported(f"{family.__name__} has no parameters")
     batch_shape, raw, unbounded, transforms = distribution.batch_shape, [], [], []
     for name in names:
         constraint = distribution.arg_constraints[name]
         try:
             transform = transform_to(constraint)
         except NotImplementedError:
-            raise ValueError(
+            raise Unsupported(
                 f"{family.__name__} has the parameter {name!r}, whose range depends on others"
             ) from None
         value = torch.as_tensor(getattr(distribution, name))
@@ -72,7 +81,7 @@ def parametrization(distribution: Any) -> Parametrization:
         value = value.expand(*batch_shape, *event_shape)
         inverse = transform.inv(value)
         if not bool(inverse.isfinite().all()):
-            raise ValueError(f"{family.__name__} has {name!r} at the bound of its range")
+            raise Unsupported(f"{family.__name__} has {name!r} at the bound of its range")
         same = inverse.shape == value.shape
         raw.append(inverse.clone())
         unbounded.append(inverse == value if same else torch.zeros_like(inverse).bool())
@@ -88,37 +97,37 @@ def parametrization(distribution: Any) -> Parametrization:
     return Parametrization(tuple(raw), tuple(unbounded), build)
 
 
-@parametrization.register(Independent)
+@parametrize.register(Independent)
 def _independent(distribution: "Independent[Distribution]") -> Parametrization:
-    inner = parametrization(distribution.base_dist)
+    inner = parametrize(distribution.base_dist)
     dims = distribution.reinterpreted_batch_ndims
     return Parametrization(
         inner.raw, inner.unbounded, lambda values: inner.build(values).to_event(dims)
     )
 
 
-@parametrization.register(ExpandedDistribution)
+@parametrize.register(ExpandedDistribution)
 def _expanded(distribution: Any) -> Parametrization:
     base = distribution.base_dist
     if base.batch_shape != distribution.batch_shape:
-        raise ValueError(
+        raise Unsupported(
             f"{type(base).__name__} has one draw for several datapoints; give it the batch shape "
             "of its plates"
         )
-    return parametrization(base)
+    return parametrize(base)
 
 
-@parametrization.register(TransformedDistribution)
+@parametrize.register(TransformedDistribution)
 def _transformed(distribution: TransformedDistribution) -> Parametrization:
     if distribution.arg_constraints:  # a family of its own, such as LogNormal
-        return parametrization.dispatch(object)(distribution)
+        return parametrize.dispatch(object)(distribution)
     for transform in distribution.transforms:
         if not _only_numbers(transform):
-            raise ValueError(
+            raise Unsupported(
                 f"{type(distribution).__name__} has the transform {type(transform).__name__}, "
-                "whose own parameters cannot be set free"
+                "which has parameters of its own"
             )
-    inner = parametrization(distribution.base_dist)
+    inner = parametrize(distribution.base_dist)
     family, transforms = type(distribution), distribution.transforms
     return Parametrization(
         inner.raw,
@@ -128,7 +137,7 @@ def _transformed(distribution: TransformedDistribution) -> Parametrization:
 
 
 def _arguments(distribution: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the constructor's fixed arguments and the names of those that can be set free."""
+    """Return the constructor's fixed arguments and the names of its parameters."""
     fixed: dict[str, Any] = {}
     needed: list[str] = []
     alternatives: list[str] = []
@@ -138,6 +147,17 @@ def _arguments(distribution: Any) -> tuple[dict[str, Any], list[str]]:
         elif name not in ("self", "validate_args") and hasattr(distribution, name):
             fixed[name] = getattr(distribution, name)
     return fixed, needed + alternatives[-1:]
+
+
+def _required(family: Any) -> set[str]:
+    """Return the names of the constructor's arguments that have no default."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    arguments = list(inspect.signature(family.__init__).parameters.values())[1:]
+    return {
+        argument.name
+        for argument in arguments
+        if argument.default is inspect.Parameter.empty and argument.kind not in kinds
+    }
 
 
 def _only_numbers(transform: Transform) -> bool:

@@ -7,7 +7,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from ppvae.engine import Sites, execute, log_prob, run_model, support_text
+from ppvae.engine import Sites, Unsupported, execute, log_prob, run_model, support_text
 from ppvae.refinement.ensembles import Ensemble
 from ppvae.refinement.unconstrained import State, Unconstrained, same_support
 
@@ -23,7 +23,7 @@ class Start(Protocol):
 
 
 class PriorStart:
-    """The prior p(z), whatever the guide."""
+    """The prior p(z)."""
 
     def draw(self, ensemble: Ensemble) -> Sites:
         """Draw z ~ p(z)."""
@@ -45,10 +45,10 @@ class GuideStart:
         """Draw z ~ q(z|x).
 
         Raises:
-            ValueError: if the guide has no density, or another support than the prior.
+            Unsupported: if the guide has no density, or another support than the prior.
         """
         for name, reason in ensemble.structure.degenerate.items():
-            raise ValueError(
+            raise Unsupported(
                 f"annealing cannot start from the guide: at latent site {name!r} {reason}; or "
                 "start from the prior by from_guide=False"
             )
@@ -56,7 +56,7 @@ class GuideStart:
             guide, model = execute(ensemble.pair, ensemble.batch)
         for name in ensemble.structure.latents:
             if not same_support(model[name], guide[name]):
-                raise ValueError(
+                raise Unsupported(
                     f"latent site {name!r} has the support "
                     f"{support_text(guide[name]['fn'].support)} in the guide and "
                     f"{support_text(model[name]['fn'].support)} in the model; start from the "
@@ -74,7 +74,7 @@ class GuideStart:
 
 @dataclass(frozen=True)
 class Point:
-    """Where the chains are, and the two ends of the path there.
+    """Where the chains are, and the log densities of both ends of the path there.
 
     Args:
         state: the unconstrained latents.
@@ -99,7 +99,7 @@ class Path:
         start: the density f_0.
 
     Raises:
-        ValueError: if the start or the latents do not allow it; the message names the site.
+        Unsupported: if the start or the latents do not allow it; the message names the site.
     """
 
     def __init__(self, ensemble: Ensemble, start: Start) -> None:
@@ -112,10 +112,10 @@ class Path:
         return self.point({name: site["value"] for name, site in drawn.items()})
 
     def point(self, values: dict[str, Tensor]) -> Point:
-        """Return the point at values of the latents, of which chains may have one together."""
+        """Return the point at values of the latents, which several chains may share."""
         sites = self.space.sites
         full = {name: value.expand(sites[name]["value"].shape) for name, value in values.items()}
-        return self.at(self.space.free(full))
+        return self.at(self.space.unconstrain(full))
 
     def at(self, state: State) -> Point:
         """Return the log densities of both ends, by one run of the pair."""

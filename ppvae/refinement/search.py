@@ -19,14 +19,14 @@ from ppvae.engine import (
     vectorizable,
 )
 from ppvae.refinement.approximations import Approximation, Values
-from ppvae.refinement.ascent import STAGES, LogJoint, log_joint, refine
-from ppvae.refinement.joint_normal import joint_normal
+from ppvae.refinement.elbo_maximization import STAGES, LogJoint, log_joint, maximize_elbo
+from ppvae.refinement.joint_normal import uncorrelated_normal
 from ppvae.refinement.mixture import Mixture, joined
-from ppvae.refinement.own_family import own_family
+from ppvae.refinement.own_family import guide_family
 
-_KEPT = 4  # copies of what a draw passes through, while its gradient is computed
+_KEPT = 4  # copies of a draw's tensors, while its gradient is computed
 _TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
-_DENSITIES = 400  # bytes of what is known of a draw at the end
+_DENSITIES = 400  # bytes of the log densities of a draw
 
 A = TypeVar("A", bound=Approximation)
 
@@ -66,23 +66,23 @@ class Search:
 def search_chunks(
     search: Search, pair: Pair, batch: Batch
 ) -> Iterator[tuple[Batch, Structure, bool]]:
-    """Cut the data so that a step stays within the memory; tell whether draws run together.
+    """Cut the data so that a step stays within the memory; tell whether draws are vectorized.
 
     Raises:
-        ValueError: if the pair's structure does not allow it.
+        Unsupported: if the pair's structure does not allow it.
     """
     kept = _KEPT * search.particles
     few = max(1, search.memory // kept)
-    look, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
+    first, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
     refuse_degenerate(structure)
     refuse_unnormalized(structure)
-    family = own_family(pair, look, structure)
+    family = guide_family(pair, first, structure)
     numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
     step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
     share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
-    together = vectorizable(pair, look, structure)
+    vectorized = vectorizable(pair, first, structure)
     for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
-        yield chunk, here, together
+        yield chunk, here, vectorized
 
 
 def search_chunk(
@@ -90,37 +90,37 @@ def search_chunk(
     pair: Pair,
     chunk: Batch,
     structure: Structure,
-    together: bool,
-    apart: Iterator[int],
+    vectorized: bool,
+    draw_seeds: Iterator[int],
 ) -> tuple[Mixture, list[Tensor]]:
-    """Search for q* and n*, and draw from q, q* and n* anew.
+    """Search for q* and n*, and take fresh draws of q, q* and n*.
 
     Args:
         search: how to search.
         pair: the model/guide pair.
         chunk: some datapoints.
         structure: what `structure_of` said of the pair.
-        together: run all draws at once.
-        apart: seeds of the draws.
+        vectorized: run all draws at once.
+        draw_seeds: seeds of the draws.
 
     Returns:
         The log densities of the draws; and of q* and of n* what each draw gained over the stage
         before the last, `(draw, data)`, at the same random numbers.
     """
-    own = own_family(pair, chunk, structure)
+    own = guide_family(pair, chunk, structure)
 
     def density(values: Values) -> Tensor:
-        return log_joint(pair, chunk, structure, own.sites, values, together)
+        return log_joint(pair, chunk, structure, own.sites, values, vectorized)
 
     stages = _stages(search, own, density)
     searches: list[list[Approximation]] = [[*stages]]
     if search.normal:
-        searches.append([*_stages(search, joint_normal(stages[-1]), density)])
+        searches.append([*_stages(search, uncorrelated_normal(stages[-1]), density)])
     repeats = max(1, int(search.memory / (structure.bytes_per_draw * own.rows)))
     late, early = [], []
     for start in range(0, search.draws, repeats):
         count = min(repeats, search.draws - start)
-        seeds = [next(apart) for _ in range(1 + len(searches))]
+        seeds = [next(draw_seeds) for _ in range(1 + len(searches))]
         proposals = [own, *(found[-1] for found in searches)]
         before = [found[-2] for found in searches]
         late.append(_draws(proposals, density, count, seeds))
@@ -137,7 +137,7 @@ def search_chunk(
 
 def _stages(search: Search, start: A, density: LogJoint) -> list[A]:
     return list(
-        refine(
+        maximize_elbo(
             start,
             density,
             steps=search.steps,

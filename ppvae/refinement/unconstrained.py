@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 from torch.distributions.constraints import Constraint
 
-from ppvae.engine import Site, Sites, support_text
+from ppvae.engine import Site, Sites, Unsupported, support_text
 from ppvae.refinement.ensembles import Ensemble
 
 State: TypeAlias = dict[str, Tensor]
 """Unconstrained latents of all chains by site, each in its site's shape."""
 
-_FARTHEST = 1e4  # from 0 on the unconstrained space, where no posterior has its mass
+_FARTHEST = 1e4  # from 0 on the unconstrained space; no posterior has mass beyond it
 
 
 class Unconstrained:
@@ -25,7 +25,7 @@ class Unconstrained:
         others: the same at another one.
 
     Raises:
-        ValueError: if a latent is discrete, has a support without a bijection from the real line,
+        Unsupported: if a latent is discrete, has a support without a bijection from the real line,
             or one that depends on other latents.
     """
 
@@ -34,13 +34,13 @@ class Unconstrained:
         self.bijections = {name: bijection(site) for name, site in sites.items()}
         for name, site in sites.items():
             if not same_support(site, others[name]):
-                raise ValueError(
+                raise Unsupported(
                     f"the support of latent site {name!r}, {support_text(site['fn'].support)} at "
-                    "one draw, depends on other latents, so its values have no space of their "
-                    "own; write it as a function of a latent with a fixed support"
+                    "one draw, depends on other latents, so there is no fixed space for "
+                    "its values; write it as a function of a latent with a fixed support"
                 )
 
-    def free(self, values: dict[str, Tensor]) -> State:
+    def unconstrain(self, values: dict[str, Tensor]) -> State:
         """Map the latents' values to the unconstrained space."""
         return {name: self.bijections[name].inv(value) for name, value in values.items()}
 
@@ -53,28 +53,28 @@ class Unconstrained:
             volumes.append(self.ensemble.sum(volume, site))
         return values, torch.stack(volumes).sum(0)
 
-    def inside(self, state: State) -> Tensor:
-        """Tell which chains, `(chain, data)`, are at latents that the prior allows, as rounded."""
+    def in_support(self, state: State) -> Tensor:
+        """Tell which chains, `(chain, data)`, are in the prior's support after rounding."""
         outside = []
         for name, site in self.sites.items():
             allowed = _allowed(site, self.bijections[name], state[name])
             outside.append(self.ensemble.sum((~allowed).double(), site))
         return torch.stack(outside).sum(0) == 0
 
-    def spread(self, name: str, values: Tensor) -> Tensor:
+    def broadcast(self, name: str, values: Tensor) -> Tensor:
         """Shape `(chain, data)` so that it broadcasts against a site's state."""
         event_dim = self.bijections[name].domain.event_dim
-        return self.ensemble.spread(values, self.sites[name], event_dim)
+        return self.ensemble.broadcast(values, self.sites[name], event_dim)
 
-    def choose(self, chosen: Tensor, state: State, other: State) -> State:
-        """Take the first state for the chains that are chosen, `(chain, data)`, else the other."""
+    def where(self, condition: Tensor, state: State, other: State) -> State:
+        """Take the first state where the condition, `(chain, data)`, holds, else the other."""
         return {
-            name: torch.where(self.spread(name, chosen), value, other[name])
+            name: torch.where(self.broadcast(name, condition), value, other[name])
             for name, value in state.items()
         }
 
-    def squared(self, state: State) -> Tensor:
-        """Return the squared length of all latents together, `(chain, data)`."""
+    def squared_norm(self, state: State) -> Tensor:
+        """Return the squared norm of all latents as one vector, `(chain, data)`."""
         values = [
             self.ensemble.sum(_rows(self.bijections[name], state[name]).square().sum(-1), site)
             for name, site in self.sites.items()
@@ -86,18 +86,18 @@ def bijection(site: Site) -> Transform:
     """Return the bijection from the real line to a latent's support.
 
     Raises:
-        ValueError: if the latent is discrete or no bijection to its support is known.
+        Unsupported: if the latent is discrete or no bijection to its support is known.
     """
     support = _support(site)
     if support.is_discrete:
-        raise ValueError(
+        raise Unsupported(
             f"latent site {site['name']!r} is discrete, and Hamiltonian transitions need "
             "gradients; leave it to the model alone, which sums it out, or use `evidence`"
         )
     try:
         found: Transform = biject_to(support)
     except NotImplementedError:
-        raise ValueError(
+        raise Unsupported(
             f"latent site {site['name']!r} has the support {support_text(support)}, to which no "
             "bijection from the real line is known; use `evidence`"
         ) from None
@@ -105,32 +105,33 @@ def bijection(site: Site) -> Transform:
 
 
 def same_support(site: Site, other: Site) -> bool:
-    """Tell whether a latent has the same support at two sites: one bijection at random points."""
+    """Tell whether a latent has one support at two sites, by its bijections at random points."""
     ours, theirs = bijection(site), bijection(other)
     points = torch.randn_like(ours.inv(site["value"]))
     return torch.equal(ours(points), theirs(points))
 
 
-def _log_volume(site: Site, bijection: Transform, free: Tensor, value: Tensor) -> Tensor:
-    volume: Tensor = bijection.log_abs_det_jacobian(free, value)
+def _log_volume(site: Site, bijection: Transform, unconstrained: Tensor, value: Tensor) -> Tensor:
+    volume: Tensor = bijection.log_abs_det_jacobian(unconstrained, value)
     if site["mask"] is None:
         return volume
     # A masked latent has no density that could be transformed.
     return torch.where(torch.as_tensor(site["mask"], device=volume.device), volume, 0.0)
 
 
-def _allowed(site: Site, bijection: Transform, free: Tensor) -> Tensor:
-    """Tell where a latent lies in its support and comes back from there, as rounded."""
-    value = bijection(free.nan_to_num(0.0))
+def _allowed(site: Site, bijection: Transform, unconstrained: Tensor) -> Tensor:
+    """Tell where a latent lies in its support and can be mapped back, after rounding."""
+    value = bijection(unconstrained.nan_to_num(0.0))
     allowed: Tensor = _support(site).check(value)
-    for place in (free, bijection.inv(value)):
+    for place in (unconstrained, bijection.inv(value)):
         allowed = allowed & (_rows(bijection, place).abs() < _FARTHEST).all(-1)
     return allowed
 
 
-def _rows(bijection: Transform, free: Tensor) -> Tensor:
+def _rows(bijection: Transform, unconstrained: Tensor) -> Tensor:
     """Lay out the event dimensions of unconstrained values as the last one."""
-    return free.reshape(*free.shape[: free.dim() - bijection.domain.event_dim], -1)
+    dims = unconstrained.dim() - bijection.domain.event_dim
+    return unconstrained.reshape(*unconstrained.shape[:dims], -1)
 
 
 def _support(site: Site) -> Constraint:

@@ -231,7 +231,7 @@ REFUSED = {
     OutsideSupport: "6 of 6 observations of site 'x' lie outside the support of Bernoulli",
     SilentlyOutside: "'x' 6 of 6 observations of site 'x' lie outside the support",
     InnerEnumeration: "'k' is summed out inside a plate of its own",
-    NotANumber: "cannot run on data of shape .6,.: Expected parameter loc",
+    NotANumber: "Expected parameter loc",
 }
 
 
@@ -255,8 +255,12 @@ BAD_DATA = {
     "different rows": ((torch.zeros(3), torch.zeros(4)), ValueError, r"\[3, 4\] rows"),
     "text": ("digits", TypeError, "got str"),
     "objects": (np.array([None, 1]), TypeError, "array of dtype object"),
-    "too many tensors": ((torch.zeros(3), torch.zeros(3)), ValueError, "cannot run on data"),
-    "columns": (torch.zeros(3, 2), ValueError, "cannot run on data of shape .3, 2.|log density|"),
+    "too many tensors": (
+        (torch.zeros(3), torch.zeros(3)),
+        TypeError,
+        "while the guide ran on data of shape .3,., .3,.",
+    ),
+    "columns": (torch.zeros(3, 2), ValueError, "on data of shape .3, 2.|log density|"),
 }
 
 

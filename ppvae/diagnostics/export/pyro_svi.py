@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ppvae.diagnostics.export.groups import Array, Variable, tree
 from ppvae.engine import (
+    SimulationMessenger,
     Site,
     Sites,
-    Unobserved,
     isolated,
     log_prob,
     plates,
     sample_sites,
+    scaled_log_prob,
     seeded,
     seeds,
     unnormalized,
@@ -176,11 +177,12 @@ class _Programs:
         drawn = {name: site for name, site in _sites(guide).items() if not site["is_observed"]}
         fixed = poutine.replay(self.model, trace=_trace(self.subsamples | drawn))
         model = poutine.trace(fixed).get_trace(*self.args, **self.kwargs)
-        return drawn, _sites(model), float(model.log_prob_sum() - guide.log_prob_sum())
+        log_joint = scaled_log_prob(_sites(model).values())
+        return drawn, _sites(model), log_joint - scaled_log_prob(_sites(guide).values())
 
     def simulate(self, drawn: Sites) -> Sites:
         """Run the model without its observations, from given latents or from its own."""
-        free = Unobserved()(self.model)
+        free = SimulationMessenger()(self.model)
         fixed = poutine.replay(free, trace=_trace(self.subsamples | drawn))
         try:
             return _sites(poutine.trace(fixed).get_trace(*self.args, **self.kwargs))

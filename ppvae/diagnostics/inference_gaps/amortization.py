@@ -152,7 +152,7 @@ def _terms(
     log_weights = mixture.log_weights().flatten(0, 1)
     tail = torch.full_like(log_weights[0], math.nan)
     if known is not None:
-        log_evidence = mixture.known(*known)
+        log_evidence = mixture.given(*known)
     else:
         log_evidence = mixture.log_evidence()
         if len(log_weights) >= FEWEST_DRAWS:

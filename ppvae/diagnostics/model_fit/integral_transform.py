@@ -23,9 +23,10 @@ from ppvae.engine import (
     by_datapoint,
     draw_latents,
     isolated,
-    model_draws,
+    model_vectorizable,
     row_chunks,
     run_pair,
+    simulated_sites,
     structure_of,
 )
 
@@ -160,11 +161,11 @@ def _replicates(
 ) -> Iterator[dict[str, Tensor]]:
     """Draw x ~ p(x|z) at one z for each datapoint, `(draw, data, ...)`, some at a time."""
     at_once = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
-    vectorized = model_draws.vectorizable(pair, batch, structure)
+    vectorized = model_vectorizable(pair, batch, structure)
     for start in range(0, draws, at_once if vectorized else 1):
         count = min(at_once, draws - start) if vectorized else None
         dim = structure.draw_dim if vectorized else None
-        sites = model_draws.simulated_sites(pair, batch, structure, count, latents)
+        sites = simulated_sites(pair, batch, structure, count, latents)
         arranged = {
             name: by_datapoint(sites[name]["value"], sites[name], dim)
             for name in structure.observations

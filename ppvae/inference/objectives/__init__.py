@@ -1,13 +1,15 @@
-"""What SVI climbs, beside Pyro's own objectives."""
+"""Objectives of SVI, beside Pyro's own."""
 
-from ppvae.inference.objectives.combined_importance_weighted import CombinedImportanceWeighted_ELBO
 from ppvae.inference.objectives.compiled import LOSS_TOLERANCE, Compiled, Generator, relative_error
 from ppvae.inference.objectives.free_bits import FreeBits_ELBO
-from ppvae.inference.objectives.importance_weighted import ImportanceWeighted_ELBO
-from ppvae.inference.objectives.kernels import InverseMultiquadratics
-from ppvae.inference.objectives.maximum_mean_discrepancy import MaximumMeanDiscrepancy_ELBO
-from ppvae.inference.objectives.partially_importance_weighted import (
+from ppvae.inference.objectives.importance_weighted import (
+    CombinedImportanceWeighted_ELBO,
+    ImportanceWeighted_ELBO,
     PartiallyImportanceWeighted_ELBO,
+)
+from ppvae.inference.objectives.maximum_mean_discrepancy import (
+    InverseMultiquadratics,
+    MaximumMeanDiscrepancy_ELBO,
 )
 from ppvae.inference.objectives.sticking_the_landing import StickingTheLanding_ELBO
 from ppvae.inference.objectives.total_correlation import Decomposition, TotalCorrelation_ELBO

@@ -1,4 +1,4 @@
-"""A KL term that costs nothing below a floor."""
+"""A KL term that is not penalized below a floor."""
 
 import math
 from typing import Any
@@ -9,15 +9,15 @@ from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from ppvae.inference.objectives.divergence import weighted_kl
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
     check_plate,
+    datapoint_counts,
     factors_of_both,
     latents_of,
     log_likelihood,
-    standing_for,
+    weighted_kl,
 )
 
 
@@ -29,7 +29,7 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
     with N the datapoints that the batch stands for; with `per_dimension` the sum is over every
     dimension of every site (Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, "Improved
     Variational Inference with Inverse Autoregressive Flow", 2016). Below its floor a KL has no
-    gradient, and the latent stays in use while the decoder learns to read it.
+    gradient, so that the latent stays in use while the decoder learns to use it.
 
     The KL is in closed form where there is one and guide and model draw several latents in the
     same order, log q(z|x) - log p(z) elsewhere; where no floor is active, value and gradient are
@@ -52,8 +52,8 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
         vectorize_particles: as in Pyro's ELBOs.
 
     Raises:
-        ValueError: if `nats` is negative or not finite; at the first step, on a pair without such
-            a KL, by the name of the site.
+        ValueError: if `nats` is negative or not finite.
+        Unsupported: at the first step, if the pair has no such KL; the message names the site.
 
     Example:
         >>> import ppvae
@@ -117,12 +117,12 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
         if self.per_dimension:
             kl = weighted_kl(latent, factors_of_both("FreeBits_ELBO(per_dimension=True)", latent))
             columns = by_row(kl, latent.guide, latent.guide["fn"].event_dim)
-            counted = standing_for(latent.guide)
+            counted = datapoint_counts(latent.guide)
             each = columns.shape[-1] // counted.shape[-1]
             counted = counted.repeat_interleave(each, -1)
         else:
             columns = by_row(weighted_kl(latent), latent.guide).sum(-1, keepdim=True)
-            counted = standing_for(latent.guide).amax(-1, keepdim=True)
+            counted = datapoint_counts(latent.guide).amax(-1, keepdim=True)
         # A KL is not negative, but its estimate from draws may be: a floor of 0 would bias it.
         if self.nats == 0:
             return _without_floor(columns.sum(1))

@@ -1,4 +1,4 @@
-"""Where gradients go: through the draws, or not."""
+"""Gates that stop gradients, or let them pass, behind the draws of a program."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Gate:
-    """Hands values on; gradients come back through it while it is open.
+    """Passes values on; gradients pass back through it only while it is open.
 
     Example:
         >>> gate, z = Gate(), torch.ones(2, requires_grad=True)
@@ -45,8 +45,8 @@ class GatedDraws(Messenger):  # type: ignore[misc]
     To be entered outside of the trace that records the draws.
 
     Attributes:
-        gate: behind which they are.
-        values: what came out of it, by site.
+        gate: the gate behind the draws.
+        values: the values behind the gate, by site.
     """
 
     def __init__(self) -> None:

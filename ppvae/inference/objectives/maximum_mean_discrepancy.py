@@ -1,7 +1,7 @@
-"""An ELBO that also draws the aggregate posterior towards the prior, by a kernel."""
+"""An ELBO that also moves the aggregate posterior towards the prior, by a kernel."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from pyro.infer import Trace_ELBO
@@ -9,18 +9,63 @@ from pyro.infer.util import torch_item
 from pyro.poutine import Trace
 from torch import Tensor
 
-from ppvae.inference.objectives.divergence import weighted_kl
-from ppvae.inference.objectives.kernels import InverseMultiquadratics
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
+    datapoint_counts,
     log_likelihood,
     only_latent,
-    standing_for,
+    weighted_kl,
 )
 
 Kernel: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Compares all rows: `(*, n, d)` and `(*, m, d)` to `(*, n, m)`."""
+
+
+class InverseMultiquadratics:
+    """A sum of inverse multiquadratic kernels over several widths.
+
+        k(x, y) = sum_s C_s / (C_s + |x - y|^2),    C_s = 2 s d variance
+
+    with d the number of dimensions: 2 d variance is the mean of |x - y|^2 under a prior of that
+    variance. Its tails are heavy, so that draws far outside the prior still have a gradient
+    (Tolstikhin, Bousquet, Gelly and Schölkopf, "Wasserstein Auto-Encoders", 2018).
+
+    Args:
+        variance: of the prior, in each dimension.
+        scales: the widths s.
+
+    Raises:
+        ValueError: if one of them is not positive and finite, or there is no scale.
+
+    Example:
+        >>> import torch
+        >>> kernel = InverseMultiquadratics(scales=[1.0])
+        >>> kernel(torch.zeros(1, 2), torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
+        tensor([[1.0000, 0.5000]])
+    """
+
+    def __init__(
+        self,
+        variance: float = 1.0,
+        scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+    ) -> None:
+        if not all(0 < number < math.inf for number in (variance, *scales)) or not scales:
+            raise ValueError(
+                "InverseMultiquadratics needs a positive, finite variance and scales, got "
+                f"{variance} and {list(scales)}"
+            )
+        self.variance = variance
+        self.scales = tuple(scales)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return k of all rows of `x` `(*, n, d)` and `y` `(*, m, d)`: `(*, n, m)`."""
+        squares = (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)
+        widths = [2 * scale * x.shape[-1] * self.variance for scale in self.scales]
+        total = squares.new_zeros(())
+        for width in widths:
+            total = total + width / (width + squares)
+        return total
 
 
 class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
@@ -34,14 +79,14 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
     is InfoVAE with kl_weight = 1 - alpha and weight = alpha + lambda - 1 (Zhao, Song and Ermon,
     "InfoVAE: Balancing Learning and Inference in Variational Autoencoders", 2019), and with
     kl_weight = 0 the Wasserstein autoencoder WAE-MMD (Tolstikhin, Bousquet, Gelly and Schölkopf,
-    "Wasserstein Auto-Encoders", 2018). Unlike the KL, it lets each q(z|x) tell of its x.
+    "Wasserstein Auto-Encoders", 2018). Unlike the KL, it lets each q(z|x) depend on its x.
 
     MMD^2 is estimated from the batch's draws and as many of the prior, over pairs of different
-    rows alone: of random data without bias, negative now and then (Gretton, Borgwardt, Rasch,
+    rows alone: without bias, so that it may be negative (Gretton, Borgwardt, Rasch,
     Schölkopf and Smola, "A Kernel Two-Sample Test", 2012, equation 3). Near q(z) = p(z) its
     standard deviation falls as one over the rows. The draws of the prior are those of the model's
-    latent site, a row each; a prior that is not reparameterized is moved by the KL alone. Time and
-    memory of the default kernel grow with rows^2 d.
+    latent site, one for each row; a prior that is not reparameterized learns from the KL alone.
+    Time and memory of the default kernel grow with rows^2 d.
 
     The KL is in closed form where there is one. A weight of the latent site, `fit`'s `kl_weight`
     or a `poutine.scale` of one's own, multiplies KL and MMD^2 alike. `loss`, with which SVI and
@@ -58,8 +103,9 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
         vectorize_particles: as in Pyro's ELBOs.
 
     Raises:
-        ValueError: if a weight is negative or not finite; at the first step, on a pair without a
-            single reparameterized latent site in the data plate, or a batch of one row.
+        ValueError: if a weight is negative or not finite.
+        Unsupported: at the first step, if the pair has not one reparameterized latent site in the
+            data plate, or a batch has one row.
 
     Example:
         >>> import ppvae
@@ -112,7 +158,7 @@ class MaximumMeanDiscrepancy_ELBO(Trace_ELBO):  # type: ignore[misc]
         y = by_row(prior(), latent.model, prior.event_dim)
         within = _between_rows(self.kernel(z, z)) + _between_rows(self.kernel(y, y))
         squared = within - 2 * self.kernel(z, y).mean((-2, -1))
-        datapoints = standing_for(site).amax(-1).sum(-1)
+        datapoints = datapoint_counts(site).amax(-1).sum(-1)
         return (datapoints * squared).sum()
 
 

@@ -12,13 +12,19 @@ from pyro.infer.util import torch_item
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ppvae.engine import random_state, set_random_state
+from ppvae.engine import (
+    Program,
+    TrainingStructure,
+    Unsupported,
+    random_state,
+    set_random_state,
+    training_structure_of,
+)
 from ppvae.engine.compilation import Refused
-from ppvae.inference.objectives.layout import Layout, Program, layout_of
 from ppvae.inference.objectives.particles import Particles, particles
-from ppvae.inference.objectives.requirements import check_path, check_vectorized
+from ppvae.inference.objectives.requirements import check_particles, check_path
 
-_LAYOUTS = 16  # of pairs that are remembered
+_STRUCTURES = 16  # of pairs that are kept
 
 
 class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
@@ -38,15 +44,15 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     Args:
         num_particles: draws of each datapoint.
-        path_gradient: derive by the guide's parameters through the draws alone.
+        path_gradient: take the guide's gradient through the draws alone.
         vectorize_particles: draw all at once, in a plate left of all others; else one after the
             other, for networks that take a single batch dimension.
-        at_once: how many are in memory at once; all, unless given. Fewer cost a run without
-            gradients more, and no compiled code.
+        at_once: how many are in memory at once; by default all. Fewer need one more run, without
+            gradients, and are not compiled.
 
     Raises:
-        ValueError: if a number is not positive; when called, if the pair does not allow it, by
-            site.
+        ValueError: if a number is not positive.
+        Unsupported: when called, if the pair does not allow it; the message names the site.
     """
 
     def __init__(
@@ -63,10 +69,10 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         super().__init__(num_particles=num_particles, vectorize_particles=vectorize_particles)
         self.path_gradient = path_gradient
         self.at_once = at_once
-        self._layouts: dict[Hashable, Layout] = {}
+        self._structures: dict[Hashable, TrainingStructure] = {}
 
-    apart = False
-    """Whether model and guide climb different bounds."""
+    separate_bounds = False
+    """Whether model and guide maximize different bounds."""
 
     @property
     def linear(self) -> bool:
@@ -86,7 +92,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         """Return what remains of it through the draws; None if all does."""
 
     def guide_bound(self, log_weights: Tensor) -> Tensor:
-        """Return what the guide climbs, if it is another bound than the model's."""
+        """Return the bound that the guide maximizes; by default the model's."""
         return self.bound(log_weights)
 
     def guide_coefficients(self, log_weights: Tensor) -> Tensor | None:
@@ -119,10 +125,10 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         return value
 
     def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
-        """Weigh all draws first, then draw the same ones again, a few at once, and derive."""
+        """Weigh all draws, then draw the same ones again, a few at once, and take gradients."""
         if get_proxy_mode() is not None:
             raise Refused("the draws of one step are not in memory all at once (at_once)")
-        self._layout(model, guide, args, kwargs)
+        self._structure(model, guide, args, kwargs)
         state = random_state()
         log_weights, scale = self._weigh(model, guide, args, kwargs)
         set_random_state(state)
@@ -141,7 +147,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     @property
     def _gated(self) -> bool:
-        return self.path_gradient or self.apart
+        return self.path_gradient or self.separate_bounds
 
     def _surrogates(
         self, runs: Iterable[Particles], log_weights: Tensor, scale: Tensor | float
@@ -173,47 +179,49 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     def _runs(
         self, model: Program, guide: Program, args: Any, kwargs: Any, *, gated: bool
     ) -> Iterator[Particles]:
-        layout = self._layout(model, guide, args, kwargs)
+        structure = self._structure(model, guide, args, kwargs)
         model, guide = _given(model, kwargs), _given(guide, kwargs)
         if not self.vectorize_particles or self.num_particles == 1:
             for _ in range(self.num_particles):
-                yield particles(model, guide, args, layout, None, gated=gated)
+                yield particles(model, guide, args, structure, None, gated=gated)
             return
         at_once = self.at_once or self.num_particles
         for start in range(0, self.num_particles, at_once):
             count = min(at_once, self.num_particles - start)
-            yield particles(model, guide, args, layout, count, gated=gated)
+            yield particles(model, guide, args, structure, count, gated=gated)
 
-    def _layout(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Layout:
+    def _structure(
+        self, model: Program, guide: Program, args: Any, kwargs: Any
+    ) -> TrainingStructure:
         # Labels, say, are observed where they are given, and latent where they are not.
         given = {**dict(enumerate(args)), **kwargs}
         key = model, guide, frozenset(name for name, value in given.items() if value is not None)
-        if key not in self._layouts:
-            if len(self._layouts) == _LAYOUTS:
-                self._layouts.clear()
+        if key not in self._structures:
+            if len(self._structures) == _STRUCTURES:
+                self._structures.clear()
             model, guide = _given(model, kwargs), _given(guide, kwargs)
-            layout = layout_of(model, guide, args)
-            if layout.scaled_apart is not None and not self.linear:
-                raise ValueError(
-                    f"observed site {layout.scaled_apart!r} is scaled otherwise than site "
-                    f"{layout.reference!r}, so that it is not known which scale is that of the "
-                    "bound; give both the same, or take an ELBO"
+            structure = training_structure_of(model, guide, args)
+            if structure.other_scale is not None and not self.linear:
+                raise Unsupported(
+                    f"observed site {structure.other_scale!r} is scaled otherwise than site "
+                    f"{structure.reference!r}, so that the scale of the bound is not defined; "
+                    "give both the same, or take an ELBO"
                 )
             runs = self.at_once or self.num_particles
-            together = self.vectorize_particles and runs >= self.num_particles
-            if layout.chooses and self.num_particles > 1 and not together:
-                raise ValueError(
+            vectorized = self.vectorize_particles and runs >= self.num_particles
+            if structure.subsampled and self.num_particles > 1 and not vectorized:
+                raise Unsupported(
                     "the plate 'data' chooses its rows anew for every run, so that draws of "
                     "several runs are not of the same datapoints; pass the objective "
                     "vectorize_particles=True and no at_once, or give the pair its minibatch"
                 )
             if self._gated:
                 name, alone = type(self).__name__, self.path_gradient
-                check_path(name, model, guide, args, layout, alone=alone)
+                check_path(name, model, guide, args, structure, alone=alone)
             if self.vectorize_particles and self.num_particles > 1:
-                check_vectorized(model, guide, args, layout)
-            self._layouts[key] = layout
-        return self._layouts[key]
+                check_particles(model, guide, args, structure)
+            self._structures[key] = structure
+        return self._structures[key]
 
     def _get_trace(self, *args: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} weighs datapoints, not traces")

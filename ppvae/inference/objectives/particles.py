@@ -1,7 +1,6 @@
-"""Draws of a guide, weighed for each datapoint, and what can be derived from their weights."""
+"""Draws of a guide with their weights, datapoint by datapoint, and the gradients of bounds."""
 
 import math
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,17 +14,24 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.engine import (
     PLATE,
+    Program,
     Site,
     Sites,
-    log_prob,
+    TrainingStructure,
+    Unsupported,
+    Weight,
+    given_scale,
+    log_density,
+    marginal,
     per_datapoint,
     plates,
+    rows_of,
     run_guide,
     run_model,
     sample_sites,
+    subsampling,
 )
 from ppvae.inference.objectives.gates import Gate, GatedDraws
-from ppvae.inference.objectives.layout import Layout, Program, given_scale, rows_of, subsampling
 
 PARTICLES = "particles of the objective"
 
@@ -34,17 +40,17 @@ PARTICLES = "particles of the objective"
 class Particles:
     """Draws z ~ q(z|x) of each datapoint and their log densities, in nats, `(particle, data)`.
 
-    Factors of plates and of `poutine.scale` that all sites share stay out of them.
+    Factors of plates and of `poutine.scale` that all sites share are left out.
 
     Args:
         log_joint: log p(x, z).
         log_posterior: log q(z|x).
         log_unreparameterized: log q of the sites whose draws have no gradient, or None.
         scale: the factor of each datapoint, a number or `(particle, data)`.
-        draws: the latents as the guide goes on from them, if they are gated.
+        draws: the latents behind the guide's gate, if they are gated.
         model_gate: between these and the model.
         guide_gate: between the guide's own draws and these.
-        posterior_weights: what log q of each site weighs within a bound; None for 1.
+        posterior_weights: the weight of each site's log q within a bound; None for 1.
         uneven: the guide's sites that are masked, or scaled otherwise within a datapoint.
         trace: of the guide.
     """
@@ -56,7 +62,7 @@ class Particles:
     draws: list[Tensor]
     model_gate: Gate
     guide_gate: Gate
-    posterior_weights: dict[str, Tensor | float | None]
+    posterior_weights: dict[str, Weight]
     uneven: list[str]
     trace: poutine.Trace
 
@@ -72,9 +78,9 @@ class Particles:
             weights: of the gradient of each log p(x, z) by the model's parameters, and of
                 log p(x, z) - log q(z|x) by the guide's: `(particle, data)`.
             path_weights: of the latter, if they are others; gates are needed then.
-            path: derive log p(x, z) - log q(z|x) by the guide's parameters through the draws
-                alone, not by log q's own; gates are needed then. The prior may share these
-                parameters: what it does with them counts.
+            path: take the gradient of log p(x, z) - log q(z|x) by the guide's parameters through
+                the draws alone, without log q's own use of them; gates are needed then. A prior
+                that shares these parameters still receives its own gradient.
         """
         posterior = self.log_posterior
         if not path and path_weights is None:
@@ -87,17 +93,17 @@ class Particles:
         total = _weighted(weights, self.log_joint) + through
         return total if path else total - _weighted(path_weights, posterior)
 
-    def posterior_weight(self) -> Tensor | float | None:
-        """Return what log q(z|x) weighs within a bound, if all its sites weigh the same.
+    def posterior_weight(self) -> Weight:
+        """Return the weight of log q(z|x) within a bound, if all its sites have the same.
 
         Raises:
-            ValueError: if they do not, or one is masked.
+            Unsupported: if they do not, or one is masked.
         """
         weights = [*self.posterior_weights.values()]
-        captured = get_proxy_mode() is not None  # so it was taken before, when they were compared
+        captured = get_proxy_mode() is not None  # then they were compared in an earlier step
         for name, weight in self.posterior_weights.items():
             if name in self.uneven or not (captured or _equal(weight, weights[0])):
-                raise ValueError(
+                raise Unsupported(
                     f"latent site {name!r} of the guide is masked, or scaled otherwise than its "
                     "other sites or within a datapoint, which doubly reparameterized gradients do "
                     "not allow; take plain gradients"
@@ -109,7 +115,7 @@ class Particles:
         draws = [draw for draw in self.draws if draw.requires_grad]
         if not draws or not total.requires_grad:
             return torch.zeros_like(total)  # the guide has nothing to learn
-        self.guide_gate.open = False  # lest what a draw does to later ones counts twice
+        self.guide_gate.open = False  # or a draw's effect on later ones would count twice
         gradients = torch.autograd.grad(total, draws, retain_graph=True, allow_unused=True)
         self.guide_gate.open = True
         products = [
@@ -121,18 +127,18 @@ class Particles:
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum values by weights; what weighs nothing may be infinite."""
+    """Sum values by weights; values of weight 0 may be infinite."""
     return (weights * values.masked_fill(weights == 0, 0)).sum()
 
 
-def _equal(first: Tensor | float | None, second: Tensor | float | None) -> bool:
+def _equal(first: Weight, second: Weight) -> bool:
     one, other = (
         torch.as_tensor(1.0 if weight is None else weight).double() for weight in (first, second)
     )
     return bool(torch.isclose(one, other).all())
 
 
-def _is_uneven(site: Site, weight: Tensor | float | None) -> bool:
+def _is_uneven(site: Site, weight: Weight) -> bool:
     varies = isinstance(weight, Tensor) and weight.dim() > 0
     within = any(frame.name not in (PLATE, PARTICLES) for frame in plates(site))
     return site["mask"] is not None or (varies and within)
@@ -142,7 +148,7 @@ def particles(
     model: Program,
     guide: Program,
     args: tuple[Any, ...],
-    layout: Layout,
+    structure: TrainingStructure,
     count: int | None,
     *,
     gated: bool = False,
@@ -155,19 +161,21 @@ def particles(
         model: the model.
         guide: the guide.
         args: what both are called with.
-        layout: how their sites stand.
+        structure: what `training_structure_of` said of the pair.
         count: particles, drawn at once in a plate of their own; None for one without.
         gated: put gates around the draws.
         replayed: values for the guide's sites, instead of draws.
         model_seed: of what the model draws itself.
 
     Raises:
-        ValueError: if the pair cannot be run; with gates, if draws have no gradient.
+        Unsupported: if the latents are others than those of the structure, or sites that are
+            summed out have different scales.
+        Exception: what guide and model raise, with a note of the data's shape.
     """
     pair = SimpleNamespace(model=model, guide=guide)
     around: Any = nullcontext()
     if count is not None:
-        around = pyro.plate(PARTICLES, count, dim=layout.draw_dim)
+        around = pyro.plate(PARTICLES, count, dim=structure.draw_dim)
     drawn, model_gate = GatedDraws(), Gate()
     with around:
         with drawn if gated else nullcontext():
@@ -177,27 +185,31 @@ def particles(
             trace.nodes[name] = {**trace.nodes[name], "value": model_gate(value)}
         if model_seed is not None:
             torch.manual_seed(model_seed)
-        model_sites = run_model(pair, args, layout, trace)
+        model_sites = run_model(pair, args, structure, trace)
     latent = {name for name, site in model_sites.items() if not site["is_observed"]}
-    if latent != layout.latents:
-        raise ValueError(
+    if latent != {*structure.latents, *structure.marginalized}:
+        raise Unsupported(
             f"the latent sites are {sorted(latent)}, others than when the objective first met "
             "this pair; use one objective for each kind of data"
         )
-    reference = model_sites[layout.reference]
-    if layout.marginalized:
+    reference = model_sites[structure.reference]
+    if structure.marginalized:
         _refuse_weights(model_sites, reference)
-    look = _Look(layout.draw_dim, reference, rows_of(reference), count)
-    joint = look.log_density(model_sites.values())
-    weights = {name: weight_of(site, reference) for name, site in guide_sites.items()}
+    rows = rows_of(reference)
+
+    def weight(site: Site) -> Weight:
+        return weight_of(site, reference)
+
+    joint = log_density(model_sites.values(), structure, rows, count, weight)
+    weights = {name: weight(site) for name, site in guide_sites.items()}
     unreparameterized = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
-        log_joint=joint.logsumexp(list(range(joint.dim() - 2))) if joint.dim() > 2 else joint,
-        log_posterior=look.log_density(guide_sites.values()),
+        log_joint=marginal(joint),
+        log_posterior=log_density(guide_sites.values(), structure, rows, count, weight),
         log_unreparameterized=(
-            look.log_density(unreparameterized, weighted=False) if unreparameterized else None
+            log_density(unreparameterized, structure, rows, count) if unreparameterized else None
         ),
-        scale=look.scale(),
+        scale=_scale(reference, structure, count),
         draws=list(drawn.values.values()),
         model_gate=model_gate,
         guide_gate=drawn.gate,
@@ -207,42 +219,21 @@ def particles(
     )
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Reads sites next to the one whose scale is the objective's."""
-
-    draw_dim: int
-    reference: Site
-    rows: int
-    count: int | None
-
-    def log_density(self, sites: Iterable[Site], *, weighted: bool = True) -> Tensor:
-        """Sum the sites' log densities, `(*enumerated, particle, data)`."""
-        total: Any = 0.0
-        for site in sites:
-            weight = weight_of(site, self.reference) if weighted else None
-            values = log_prob(site) if weight is None else log_prob(site) * weight
-            total = total + self._per_datapoint(values, site)
-        assert isinstance(total, Tensor)
-        return total
-
-    def scale(self) -> Tensor | float:
-        """Return the factor outside of a bound: a number, or `(particle, data)`."""
-        given, plate = given_scale(self.reference), subsampling(self.reference, inner=False)
-        if isinstance(given, Tensor) and given.dim() > 0:
-            inner = [frame.size for frame in plates(self.reference) if frame.name != PLATE]
-            count = math.prod(inner) // (self.count or 1)
-            each: Tensor = self._per_datapoint(given, self.reference) * (plate / count)
-            return each
-        factor: Tensor | float = given * plate
-        return factor
-
-    def _per_datapoint(self, values: Tensor, site: Site) -> Tensor:
-        return per_datapoint(values, site, self.draw_dim, self.rows, self.count)
+def _scale(reference: Site, structure: TrainingStructure, count: int | None) -> Tensor | float:
+    """Return the factor outside of a bound: a number, or `(particle, data)`."""
+    given, plate = given_scale(reference), subsampling(reference, inner=False)
+    if isinstance(given, Tensor) and given.dim() > 0:
+        inner = [frame.size for frame in plates(reference) if frame.name != PLATE]
+        copies = math.prod(inner) // (count or 1)
+        total = per_datapoint(given, reference, structure.draw_dim, rows_of(reference), count)
+        each: Tensor = total * (plate / copies)
+        return each
+    factor: Tensor | float = given * plate
+    return factor
 
 
-def weight_of(site: Site, reference: Site) -> Tensor | float | None:
-    """Return what a site weighs within a bound: what its scale has that the objective's has not.
+def weight_of(site: Site, reference: Site) -> Weight:
+    """Return the weight of a site within a bound: its scale over the objective's scale.
 
     That is the subsampling of plates within the datapoint, and the weight of the KL term.
     """
@@ -256,7 +247,7 @@ def _refuse_weights(sites: Sites, reference: Site) -> None:
     for name, site in sites.items():
         weight = weight_of(site, reference)
         if weight is not None:
-            raise ValueError(
+            raise Unsupported(
                 f"site {name!r} is scaled otherwise than site {reference['name']!r}; where sites "
                 "are summed out all need one scale, so take kl_weight=1"
             )

@@ -7,15 +7,15 @@ from ppvae.inference.objectives.particle_objective import ParticleObjective
 
 
 class StickingTheLanding_ELBO(ParticleObjective):
-    """The ELBO of `Trace_ELBO`, derived by the guide's parameters through the draws alone.
+    """The ELBO of `Trace_ELBO`, with the guide's gradient through the draws alone.
 
         E[d(log p(x, z) - log q(z|x))/dz dz/dphi]
 
     What it leaves out, E[d(log q(z|x))/dphi], is 0. As the guide comes near the posterior the
     noise of this gradient goes to 0, that of `Trace_ELBO` and of closed-form KL terms does not
     (Roeder, Wu and Duvenaud, "Sticking the Landing: Simple, Lower-Variance Gradient Estimators for
-    Variational Inference", 2017). What stops is log q's use of the parameters, not the parameters:
-    a `VampPrior` that shares them goes on learning.
+    Variational Inference", 2017). Only the gradient through log q's parameters is
+    stopped; a `VampPrior` that shares them still receives its own gradient.
 
     Args:
         num_particles: draws of each datapoint, over which the ELBO is averaged.
@@ -23,8 +23,9 @@ class StickingTheLanding_ELBO(ParticleObjective):
         at_once: likewise.
 
     Raises:
-        ValueError: if a number is not positive; when called, if a latent of the guide is not
-            reparameterized, is rounded, or has a support or log density of its own parameters.
+        ValueError: if a number is not positive.
+        Unsupported: when called, if a latent of the guide is not reparameterized, is rounded, or
+            has a support or log density of its own parameters.
 
     Example:
         >>> import ppvae
@@ -51,7 +52,7 @@ class StickingTheLanding_ELBO(ParticleObjective):
 
     @property
     def linear(self) -> bool:
-        """It always is."""
+        """Return True."""
         return True
 
     def bound(self, log_weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""An ELBO that weighs the parts of its KL term, so that latents become independent."""
+"""An ELBO with a weight on each part of its KL term, so that latents become independent."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from ppvae.engine import PLATE, plates
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
+    datapoint_counts,
     factors_of_both,
     log_likelihood,
     only_latent,
-    standing_for,
 )
 
 
@@ -74,9 +74,10 @@ class TotalCorrelation_ELBO(Trace_ELBO):  # type: ignore[misc]
         vectorize_particles: as in Pyro's ELBOs.
 
     Raises:
-        ValueError: if `size` is below 2, or a weight negative or not finite; at the first step, on
-            a pair without a single reparameterized latent site in the data plate, whose q and p
-            are independent over dimensions, or on a batch of one row or more than `size`.
+        ValueError: if `size` is below 2, or a weight negative or not finite; at the first step, if
+            a batch has more than `size` rows.
+        Unsupported: at the first step, if the pair has not one reparameterized latent site in the
+            data plate, with q and p independent over dimensions, or a batch has one row.
 
     Example:
         >>> import ppvae
@@ -151,7 +152,7 @@ class TotalCorrelation_ELBO(Trace_ELBO):  # type: ignore[misc]
             + (self.beta - self.mutual_information) * joint
             + (self.dimension_wise - self.beta) * each
         )
-        cost = (standing_for(latent.guide).amax(-1) * weighted).sum()
+        cost = (datapoint_counts(latent.guide).amax(-1) * weighted).sum()
         log_prior = latent.model["log_prob_sum"]
         loss = cost - self.dimension_wise * log_prior - log_likelihood(model_trace)
         return torch_item(loss), loss

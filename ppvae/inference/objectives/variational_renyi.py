@@ -14,19 +14,20 @@ class VariationalRenyi_ELBO(ParticleObjective):
 
     of K draws z_k ~ q(z|x) (Li and Turner, "Renyi Divergence Variational Inference", 2016). With
     alpha = 0 it is the importance-weighted bound, with alpha to 1 the ELBO, and for alpha > 1 it
-    lies lower, where the guide is to cover the posterior's tails less. For alpha < 0 it tends, as
+    lies lower, and the guide covers the posterior's tails less. For alpha < 0 it tends, as
     K grows, to more than log P(X), and is no bound. Scales stand outside the logarithm, unlike
     those of `pyro.infer.RenyiELBO`.
 
     Args:
         alpha: the order, not 1.
         num_particles: K.
-        doubly_reparameterized: derive by the guide's parameters through the draws alone.
+        doubly_reparameterized: take the guide's gradient through the draws alone.
         vectorize_particles: as of `ImportanceWeighted_ELBO`.
         at_once: likewise.
 
     Raises:
         ValueError: if alpha is 1 or not finite, and as `ImportanceWeighted_ELBO` does.
+        Unsupported: when called, as `ImportanceWeighted_ELBO`.
 
     Example:
         >>> import torch

@@ -391,7 +391,10 @@ REFUSED = {
         PlainGuide(lambda x: dist.Uniform(x - 1, x + 1)),
         "site 'code' its distribution Uniform has parameters whose ranges depend on each other",
     ),
-    "transform": (PlainGuide(shifted_normal), "has the transform AffineTransform, whose own"),
+    "transform": (
+        PlainGuide(shifted_normal),
+        "has the transform AffineTransform, which has parameters of its own",
+    ),
     "random": (PlainGuide(noisy), "site 'code' its parameters differ between two runs"),
     "point": (PlainGuide(lambda x: dist.Delta(x)), "'code' the guide gives a single point"),
 }

@@ -181,9 +181,9 @@ def test_rows_that_are_masked_have_no_part():
     masked = loss(ImportanceWeighted_ELBO(5), Masked(CASE), x)
     torch.manual_seed(0)
     each = ImportanceWeighted_ELBO(5)
-    layout = each._layout(Scaled(CASE).model, Scaled(CASE).guide, (x,), {})
+    structure = each._structure(Scaled(CASE).model, Scaled(CASE).guide, (x,), {})
     torch.manual_seed(0)
-    drawn = particles(Scaled(CASE).model, Scaled(CASE).guide, (x,), layout, 5)
+    drawn = particles(Scaled(CASE).model, Scaled(CASE).guide, (x,), structure, 5)
     kept = each.bound(drawn.log_weights.detach())[x[:, 0] > 0]
     assert masked == pytest.approx(float(-kept.sum()), rel=1e-9)
 

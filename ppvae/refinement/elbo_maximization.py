@@ -1,4 +1,4 @@
-"""Climbs the ELBO of every datapoint by itself, its approximate posterior set free."""
+"""Maximizes the ELBO of each datapoint over an approximate posterior of its own."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,52 +15,52 @@ from ppvae.engine import Batch, Pair, Sites, Structure, draw, plates
 from ppvae.refinement.approximations import Approximation, Values
 
 STAGES = 4
-"""Stages of the climb: each begins with new units, and the last lets the step size fall."""
+"""Stages of the maximization: each begins with new units, and in the last the step size falls."""
 
-# Of a gradient, in nats a width: below it Adam's steps shrink with the gradient. Otherwise they
-# would make as much noise near the optimum as far from it.
-_SMALL = 0.1
+# Adam's epsilon, for gradients in nats a width: below it Adam's steps shrink with the gradient.
+# Otherwise they would be as noisy near the optimum as far from it.
+_EPSILON = 0.1
 
 LogJoint: TypeAlias = Callable[[Values], Tensor]
 A = TypeVar("A", bound=Approximation)
 
 
 @dataclass
-class Given:
-    """A pair whose guide gives set values: all draws at once, or one at each run.
+class FixedGuide:
+    """A pair whose guide draws given values: all at once, or one at each run.
 
     Args:
         model: the model of a pair.
         sites: the guide's latent sites, for their plates.
         values: of each, the draws first.
-        together: give all draws at once.
+        vectorized: give all draws at once.
     """
 
     model: Any
     sites: Sites
     values: Values
-    together: bool
+    vectorized: bool
     runs: int = field(default=0, init=False)
 
     def guide(self, *batch: Tensor) -> None:
         """Name the values as the draws of the sites, in their plates."""
         frames = {frame.name: frame for site in self.sites.values() for frame in plates(site)}
-        known = {
+        entered = {
             name: pyro.plate(name, frame.size, dim=frame.dim) for name, frame in frames.items()
         }
         for name, site in self.sites.items():
             value = self.values[name]
-            if not self.together:
+            if not self.vectorized:
                 value = value[self.runs]
             with ExitStack() as stack:
                 for frame in plates(site):
-                    stack.enter_context(known[frame.name])
+                    stack.enter_context(entered[frame.name])
                 pyro.sample(name, dist.Delta(value, event_dim=site["fn"].event_dim))
         self.runs += 1
 
 
 def log_joint(
-    pair: Pair, batch: Batch, structure: Structure, sites: Sites, values: Values, together: bool
+    pair: Pair, batch: Batch, structure: Structure, sites: Sites, values: Values, vectorized: bool
 ) -> Tensor:
     """Return log p(x, z) in nats at given values of the latents, `(draw, data)`.
 
@@ -70,26 +70,25 @@ def log_joint(
         structure: what `structure_of` said of the pair.
         sites: the guide's latent sites.
         values: of each of them, the draws first.
-        together: run all draws at once.
+        vectorized: run all draws at once.
     """
     draws = len(next(iter(values.values())))
-    given = Given(pair.model, sites, values, together)
-    plain = replace(structure, kl=None, ordered=False)  # closed forms of points are no use
-    drawn = draw(given, batch, plain, draws, vectorized=together)
+    given = FixedGuide(pair.model, sites, values, vectorized)
+    plain = replace(structure, kl=None, ordered=False)  # points have no closed-form KL
+    drawn = draw(given, batch, plain, draws, vectorized=vectorized)
     return drawn.log_prior + drawn.log_likelihood
 
 
-def refine(
+def maximize_elbo(
     start: A, density: LogJoint, *, steps: int, particles: int, learning_rate: float
 ) -> Iterator[A]:
     """Maximize E_q[log p(x, z) - log q(z)] of all datapoints at once; yield each stage's result.
 
     Adam on reparameterized draws, its step size falling to 0 along a cosine in the last stage. The
-    gradient is the
-    one without the score of log q, whose noise vanishes where q is the posterior (Roeder, Wu and
-    Duvenaud, "Sticking the Landing", 2017). A result is the mean of the iterates of the second
-    half of its stage (Polyak and Juditsky, "Acceleration of Stochastic Approximation by
-    Averaging", 1992).
+    gradient leaves out the score of log q, so that its noise vanishes where q is the posterior
+    (Roeder, Wu and Duvenaud, "Sticking the Landing", 2017). A result is the mean of the iterates
+    of the second half of its stage (Polyak and Juditsky, "Acceleration of Stochastic Approximation
+    by Averaging", 1992).
 
     Args:
         start: where to begin.
@@ -103,7 +102,7 @@ def refine(
         approximation = approximation.rescaled()
         offsets = [offset.requires_grad_() for offset in approximation.offsets()]
         means = approximation.offsets()
-        adam = torch.optim.Adam(offsets, lr=learning_rate, betas=(0.9, 0.99), eps=_SMALL)
+        adam = torch.optim.Adam(offsets, lr=learning_rate, betas=(0.9, 0.99), eps=_EPSILON)
         end = stage * steps // STAGES
         averaged = (end - done + 1) // 2
         for step in range(done, end):
@@ -116,7 +115,7 @@ def refine(
                 for mean, offset in zip(means, offsets, strict=True):
                     mean += offset.detach() / averaged
         yield approximation.moved(means)
-        # A mean lags behind where there is still some way to go.
+        # The mean lags behind the iterates while they still move.
         approximation = approximation.moved([offset.detach() for offset in offsets])
         done = end
 
@@ -124,7 +123,7 @@ def refine(
 def _step(
     approximation: Approximation, density: LogJoint, offsets: list[Tensor], particles: int
 ) -> None:
-    """Leave the gradient of the negative ELBO, summed over the data, at the offsets."""
+    """Set the offsets' gradients to that of the negative ELBO, summed over the data."""
     with torch.enable_grad():
         values = approximation.moved(offsets).rsample(particles)
         fixed = approximation.moved([offset.detach() for offset in offsets])

@@ -1,0 +1,260 @@
+"""Log densities of a pair's sites, their KL in closed form, and averages over draws.
+
+A site has two log densities. `log_prob` leaves out the factors of `plate(size, subsample_size)`
+and of `poutine.scale`: diagnostics and bounds need it, by datapoint. `scaled_log_prob` has these
+factors: it is what training maximizes, over a whole batch. Masks count in both.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ppvae.engine.errors import Unsupported
+from ppvae.engine.layout import Layout
+from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates, same_mask
+
+Weight: TypeAlias = Tensor | float | None
+"""What a log density is multiplied by; None for 1."""
+
+
+# By datapoint, without factors.
+
+
+def log_prob(site: Site) -> Tensor:
+    """Return a site's log density without plates' and `poutine.scale`'s factors, masks applied.
+
+    Where an enumerated site is masked its log density is that of a uniform choice, so that
+    summing it out changes nothing.
+    """
+    values = site["fn"].log_prob(site["value"])
+    if site["infer"].get("_enumerate_dim") is None:
+        return _masked(values, site)
+    uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
+    return _masked(values + uniform, site) - uniform
+
+
+def per_datapoint(
+    values: Tensor, site: Site, draw_dim: int | None, rows: int, draws: int | None
+) -> Tensor:
+    """Sum a site's values over every plate but draws and data: `(..., draw, data)`.
+
+    Dimensions left of the draws are kept: they are the enumerated ones.
+    """
+    depth = -draw_dim if draw_dim is not None else max(-frame.dim for frame in plates(site)) + 1
+    shape = [1] * depth
+    for frame in plates(site):
+        shape[frame.dim] = frame.size
+    if draws is not None:
+        shape[-depth] = draws
+    if values.dim() < depth:
+        values = values.reshape((1,) * (depth - values.dim()) + tuple(values.shape))
+    values = values.expand(*values.shape[: values.dim() - depth], *shape)
+    data_dim = next(frame.dim for frame in plates(site) if frame.name == PLATE)
+    others = [dim for dim in range(-depth + 1, 0) if dim != data_dim]
+    summed = values.sum(others) if others else values
+    return summed.reshape(*summed.shape[: summed.dim() - depth + len(others)], draws or 1, rows)
+
+
+def log_density(
+    sites: Iterable[Site],
+    layout: Layout,
+    rows: int,
+    draws: int | None,
+    weight: Callable[[Site], Weight] | None = None,
+) -> Tensor:
+    """Sum the log densities of sites by datapoint: `(*enumerated, draw, data)`, in nats.
+
+    Args:
+        sites: of a guide, or of a model.
+        layout: how the pair's sites stand in its plates.
+        rows: number of datapoints.
+        draws: number of draws at once, or None for one without a dimension of its own.
+        weight: factor of each site's log density; all are 1 unless given.
+
+    Raises:
+        Unsupported: if a log density has a dimension left of the draws that is not enumerated.
+    """
+    terms = []
+    for site in sites:
+        factor = None if weight is None else weight(site)
+        values = log_prob(site) if factor is None else log_prob(site) * factor
+        terms.append(per_datapoint(values, site, layout.draw_dim, rows, draws))
+    if draws is not None and not layout.marginalized and any(term.dim() > 2 for term in terms):
+        raise Unsupported("a log density has dimensions left of the draws")
+    return sum(terms[1:], start=terms[0])
+
+
+def joint_densities(
+    model: Sites, layout: Layout, rows: int, draws: int | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return log p(z) and log p(x_i|z) of each observed site: `(*enumerated, draw, data)`.
+
+    The arguments are those of `model_densities`.
+    """
+    prior = [site for site in model.values() if not site["is_observed"]]
+    return log_density(prior, layout, rows, draws), {
+        name: log_density([model[name]], layout, rows, draws) for name in layout.observed
+    }
+
+
+def model_densities(
+    model: Sites, layout: Layout, rows: int, draws: int | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Read log p(z), log p(x, z) and log p(x_i|z) of each observed site, discrete ones summed out.
+
+    Args:
+        model: the model's sites, enumerated where some are to be summed out.
+        layout: how the pair's sites stand in its plates.
+        rows: number of datapoints.
+        draws: number of draws at once, or None for one without a dimension of its own.
+
+    Returns:
+        In nats, `(draw, data)` each.
+
+    Raises:
+        Unsupported: if two sites are enumerated in the same dimension.
+    """
+    log_prior, log_likelihoods = joint_densities(model, layout, rows, draws)
+    observed = list(log_likelihoods.values())
+    log_joint = log_prior + sum(observed[1:], start=observed[0])
+    dims = [model[name]["infer"].get("_enumerate_dim") for name in layout.marginalized]
+    if len(set(dims)) < len(dims):
+        raise Unsupported(
+            f"the summed-out sites {names_of(layout.marginalized)} share a dimension "
+            "(pyro.markov), which is not supported; write the loop with a plain `range`"
+        )
+    if layout.marginalized:
+        joints = {name: log_prior + values for name, values in log_likelihoods.items()}
+        log_joint, log_prior = marginal(log_joint), marginal(log_prior)
+        log_likelihoods = {name: marginal(values) - log_prior for name, values in joints.items()}
+    return log_prior, log_joint, log_likelihoods
+
+
+def marginal(log_density: Tensor) -> Tensor:
+    """Sum enumerated sites, left of draws and data, out of a log density: `(draw, data)`."""
+    enumerated = list(range(log_density.dim() - 2))
+    return log_density.logsumexp(enumerated) if enumerated else log_density
+
+
+def site_kl(
+    guide: Site, model: Site, draw_dim: int | None, draws: int | None, rows: int
+) -> Tensor | None:
+    """Return KL[q || p] of one latent, `(draw, data)`, or None where there is no closed form."""
+    if not same_mask(guide["mask"], model["mask"]):
+        return None
+    kl = closed_form_kl(guide["fn"], model["fn"])
+    return None if kl is None else per_datapoint(_masked(kl, guide), guide, draw_dim, rows, draws)
+
+
+def _masked(values: Tensor, site: Site) -> Tensor:
+    if site["mask"] is None or site["mask"] is True:
+        return values
+    mask = torch.as_tensor(site["mask"], device=values.device)
+    return torch.where(mask, values, torch.zeros_like(values))
+
+
+# Of a whole batch, with the factors that training gives its sites.
+
+
+def scaled(values: Tensor, site: Site) -> Tensor:
+    """Multiply a site's values by plates' and `poutine.scale`'s factors, masks applied."""
+    weighted: Tensor = scale_and_mask(values, site["scale"], site["mask"])
+    return weighted
+
+
+def scaled_log_prob(sites: Iterable[Site]) -> float:
+    """Return the sum of the sites' log densities over the batch, in nats, factors included."""
+    return sum(float(scaled(site["fn"].log_prob(site["value"]), site).sum()) for site in sites)
+
+
+def scaled_kl(guide: Sites, model: Sites, latents: Sequence[str]) -> float | None:
+    """Return KL[q || p] of the latents over the batch, in nats, factors included.
+
+    None where a latent has no closed form, or is masked otherwise in the guide than in the model.
+    """
+    total = 0.0
+    if not all(same_mask(guide[name]["mask"], model[name]["mask"]) for name in latents):
+        return None
+    for name in latents:
+        kl = closed_form_kl(guide[name]["fn"], model[name]["fn"])
+        if kl is None:
+            return None
+        total += float(scaled(kl, guide[name]).sum())
+    return total
+
+
+# Of both.
+
+
+def closed_form_kl(q: Any, p: Any) -> Tensor | None:
+    """Return KL[q || p] in nats, `(*batch)`, or None where torch has no closed form.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> closed_form_kl(dist.Normal(1.0, 1.0), dist.Normal(0.0, 1.0))
+        tensor(0.5000)
+        >>> closed_form_kl(dist.Normal(0.0, 1.0), dist.Cauchy(0.0, 1.0)) is None
+        True
+    """
+    try:
+        kl: Tensor = kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+    return kl
+
+
+def same_order(guide: Iterable[str], latents: Iterable[str]) -> bool:
+    """Tell whether a guide draws the model's latents, no others, and in the model's order.
+
+    Only then is the KL the expected sum of the sites' own closed forms.
+    """
+    return list(guide) == list(latents)
+
+
+# Averages over draws.
+
+
+def log_mean_exp(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log mean exp over draws with its standard error by the delta method.
+
+        value = log 1/K sum_k w_k,    error = sd(w_k / mean(w)) / sqrt(K)
+
+    The error is too small where a few weights dominate.
+
+    Args:
+        log_weights: log w_k in nats, `(draw, *)`.
+
+    Returns:
+        Value and error in nats, `(*)` each; the error of a single draw is NaN.
+
+    Example:
+        >>> value, error = log_mean_exp(torch.zeros(4, 2))
+        >>> value, error
+        (tensor([0., 0.]), tensor([0., 0.]))
+    """
+    value = log_weights.logsumexp(0) - math.log(len(log_weights))
+    return value, mean_error((log_weights - value).exp())
+
+
+def mean_error(values: Tensor) -> Tensor:
+    """Return the standard error of the mean over draws, `(*)`.
+
+    Args:
+        values: of independent draws, `(draw, *)`.
+
+    Returns:
+        The error in the values' units; NaN for a single draw.
+
+    Example:
+        >>> mean_error(torch.tensor([[1.0], [3.0]]))
+        tensor([1.])
+    """
+    count = len(values)
+    if count < 2:
+        return torch.full_like(values[0], math.nan)
+    return values.std(0) / math.sqrt(count)
