@@ -1,10 +1,11 @@
-"""How far parameters have come to rest, and how much signal their gradient carries."""
+"""Have parameters converged, and is their gradient more than noise?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Data,
     Pair,
+    Unsupported,
     as_batch,
     collect,
     effective_sample_size,
@@ -23,25 +25,26 @@ from ppvae.engine import (
 
 
 def convergence(iterates: Mapping[str, Tensor]) -> xr.Dataset:
-    """Say of every parameter tensor whether its iterates are at rest, by its worst number.
+    """Measure the convergence of every parameter tensor by that of its worst element.
 
-    - `rhat`: the largest split R-hat, near 1 at rest; NaN where nothing moves;
+    - `rhat`: the largest split R-hat, near 1 after convergence; NaN where no element changes;
     - `effective_sample_size`: the smallest;
-    - `monte_carlo_error`: the largest standard error of an average, in the parameter's units.
+    - `monte_carlo_error`: the largest standard error of an average over the iterates, in the
+      parameter's units.
 
     (Dhaka, Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic
     Optimization for Variational Inference", 2020.) `ppvae.engine.iterates` has the formulas; the
-    callback `inference.Converged` stops a training by them. Of many numbers the worst exceeds any
-    bound.
+    callback `inference.Converged` stops training by them. With many elements the worst exceeds any
+    bound by chance.
 
     Args:
-        iterates: `(chain, draw, *parameter)` by name, at least 4 draws; every chain a training.
+        iterates: `(chain, draw, *parameter)` by name, at least 4 draws; each chain is a training.
 
     Returns:
         A dataset with dims `(parameter,)`.
 
     Raises:
-        ValueError: without parameters, or with too few draws.
+        ValueError: if `iterates` is empty or has too few draws.
 
     Example:
         >>> import ppvae
@@ -85,14 +88,14 @@ def gradient_signal(
         |E g| / sqrt(E |g - E g|^2)
 
     over the random numbers of one evaluation on all of `data`, as one minibatch, in evaluation
-    mode. Near an optimum the ratio falls to 0; a parameter far from it whose ratio is small
-    learns from noise (Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, "Tighter Variational
-    Bounds Are Not Necessarily Better", 2018).
+    mode. Near an optimum the ratio falls to 0. Where it is small far from an optimum, updates of
+    the parameter are mostly noise (Rainforth, Kosiorek, Le, Maddison, Igl, Wood and Teh, "Tighter
+    Variational Bounds Are Not Necessarily Better", 2018).
 
     - `signal`: |E g|, its square estimated without bias, and 0 where that is negative;
     - `noise`: sqrt(E |g - E g|^2);
-    - `signal_to_noise`: their ratio. A signal below about `noise` / sqrt(`draws`) is not seen; a
-      gradient without noise has infinity, one that is 0 throughout NaN.
+    - `signal_to_noise`: their ratio: infinity without noise, NaN where the gradient is always 0.
+      A signal below about `noise` / sqrt(`draws`) is not detected.
 
     Args:
         pair: any pair that `fit` trains.
@@ -107,7 +110,8 @@ def gradient_signal(
         over the datapoints.
 
     Raises:
-        ValueError: with fewer than 2 draws, an objective that cannot, or nothing to train.
+        ValueError: with fewer than 2 draws, or if the objective has no `differentiable_loss`.
+        Unsupported: if the pair has no parameters to train.
 
     Example:
         >>> from ppvae import data, pairs
@@ -118,7 +122,7 @@ def gradient_signal(
         True
     """
     if draws < 2:
-        raise ValueError(f"draws must be at least 2 for a noise, got {draws}")
+        raise ValueError(f"draws must be at least 2, got {draws}")
     loss_of = getattr(objective or Trace_ELBO(), "differentiable_loss", None)
     if loss_of is None:
         raise ValueError(
@@ -133,21 +137,12 @@ def gradient_signal(
 
         parameters = collect(evaluate)
         if not parameters:
-            raise ValueError("the pair announces no parameters, so there is no gradient")
-        leaves = list(parameters.values())
-        means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
-        squares = [0.0] * len(leaves)
-        for count in tqdm(range(1, draws + 1), **tqdm_options(progress)):
-            gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
-            for index, gradient in enumerate(gradients):
-                if gradient is None:
-                    continue
-                difference = gradient.double() - means[index]
-                means[index] = means[index] + difference / count
-                squares[index] += float((difference * (gradient.double() - means[index])).sum())
-    variance = np.array(squares) / (draws - 1)
-    norms = np.array([float(mean.square().sum()) for mean in means])
-    signal, noise = np.sqrt(np.maximum(norms - variance / draws, 0)), np.sqrt(variance)
+            raise Unsupported("the pair announces no parameters, so there is no gradient")
+        mean_squared, variance = _gradient_moments(
+            evaluate, list(parameters.values()), draws, progress
+        )
+    signal = np.sqrt(np.maximum(mean_squared - variance / draws, 0))
+    noise = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = signal / noise
     return xr.Dataset(
@@ -159,6 +154,28 @@ def gradient_signal(
         coords={"parameter": list(parameters)},
         attrs={"units": "nats per unit of the parameter", "draws": draws},
     )
+
+
+def _gradient_moments(
+    evaluate: Callable[[], Tensor], leaves: Sequence[Tensor], draws: int, progress: bool | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the squared norm of the mean gradient and the gradient's variance, by parameter.
+
+    The variance is summed over the elements of a parameter; Welford's updates need no memory of
+    single gradients.
+    """
+    means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
+    squares = [0.0] * len(leaves)
+    for count in tqdm(range(1, draws + 1), **tqdm_options(progress)):
+        gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
+        for index, gradient in enumerate(gradients):
+            if gradient is None:
+                continue
+            difference = gradient.double() - means[index]
+            means[index] = means[index] + difference / count
+            squares[index] += float((difference * (gradient.double() - means[index])).sum())
+    norms = np.array([float(mean.square().sum()) for mean in means])
+    return norms, np.array(squares) / (draws - 1)
 
 
 def _largest(values: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Iterates and gradients of which rest, signal and noise are known."""
+"""Iterates and gradients whose convergence, signal and noise are known."""
 
 import math
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import ppvae
 from ppvae import diagnostics
 from ppvae.engine.iterates import effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.engine.parameters import announce
@@ -97,3 +98,21 @@ def test_what_gives_no_gradient_is_refused():
         diagnostics.gradient_signal(pair, x, draws=1)
     with pytest.raises(ValueError, match="objective SVGD has no differentiable_loss"):
         diagnostics.gradient_signal(pair, x, objective=SVGD())
+
+
+class Untrained(Location):
+    """A pair that announces nothing to train."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(x.new_zeros(()), 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 0.5))
+
+
+def test_a_pair_without_parameters_has_no_gradient():
+    with pytest.raises(ppvae.Unsupported, match="announces no parameters"):
+        diagnostics.gradient_signal(Untrained(0.0), torch.zeros(3).double(), draws=2)

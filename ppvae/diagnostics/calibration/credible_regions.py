@@ -1,16 +1,18 @@
-"""Do credible regions of the guide hold the truth as often as they say?"""
+"""Do credible regions of the guide hold the truth as often as their levels say?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from ppvae.diagnostics.calibration.ranks import SimulatedRanks, simulated_ranks
-from ppvae.diagnostics.calibration.simulation_based import SIMULATED, joined
-from ppvae.diagnostics.rank_tests import binomial_p_values, dataset, holm
-from ppvae.engine import MEMORY, Data, Pair, as_batch
+from ppvae.diagnostics.calibration.simulation_based import ON_SIMULATED_DATA, with_joint_quantity
+from ppvae.diagnostics.export import result_group
+from ppvae.diagnostics.rank_tests import binomial_p_values, holm, site_dataset
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,27 @@ class Coverage:
     """What `coverage` measures, on data simulated from the model, not on real data.
 
     Args:
-        coverage: share of the simulations whose true value lies in the region of each `level`: for
-            each coordinate of each latent site, and for all latents together, `joint`; dims
+        coverage: fraction of the simulations whose true value lies in the region of each `level`:
+            for each coordinate of each latent site, and for all latents together, `joint`; dims
             `(level, ...)`.
         standard_error: binomial, of the coverage of an exact guide; dims `(level,)`.
-        p_value: of the test that the coverage is the level, dims as of `coverage`.
-        p_value_adjusted: the same, to be compared with the probability that any of an exact
-            guide's is below.
+        p_value: of the test that the coverage equals the level; dims as of `coverage`.
+        p_value_adjusted: p-values after Holm's correction for the number of quantities and
+            levels: reject where one is below alpha.
     """
 
     coverage: xr.Dataset
     standard_error: xr.DataArray
     p_value: xr.Dataset
     p_value_adjusted: xr.Dataset
+
+    def to_arviz(self) -> Any:
+        """Return the group `coverage`, with dims `(level, ...)`.
+
+        Returns:
+            `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
+        """
+        return result_group("coverage", self.coverage)
 
 
 def coverage(
@@ -48,16 +58,16 @@ def coverage(
 
         z ~ p(z),  x ~ p(x|z),    coverage = Pr(z in R_level(x)),  the level if q(z|x) = p(z|x)
 
-    - of each coordinate, R is the central interval between two of its draws, as many of them left
-      out below as above;
-    - `joint`: R is the region of the highest density q(z|x) over all latents together, which holds
-      z if fewer than a share of the draws have a higher density (Hyndman, "Computing and graphing
-      highest density regions", 1996). It sees correlations that the guide lacks.
+    - for each coordinate, R is the central interval between two of its draws, with equally many
+      draws below and above it;
+    - `joint`: R is the region of the highest density q(z|x) over all latents together. It holds z
+      if fewer than a given fraction of the draws have a higher density (Hyndman, "Computing and
+      graphing highest density regions", 1996). It detects correlations that the guide lacks.
 
-    With L draws, ranks of the truth are uniform on L + 1 values, so that regions made of a whole
-    number of them are exact for any L: levels are rounded to those that can be, which the
-    coordinate `level` says. P-values are exact two-sided binomial ones; `p_value_adjusted` makes
-    up for the number of quantities and levels, by `holm`.
+    With L draws, ranks of the truth are uniform on L + 1 values, so that regions of a whole number
+    of ranks are exact for any L. Levels are rounded to those of such regions; the coordinate
+    `level` holds the rounded ones. P-values are two-sided binomial ones, exact; `p_value_adjusted`
+    is corrected for the number of quantities and levels by `holm`.
 
     It tests the guide on data simulated from the model, not on real data.
 
@@ -72,8 +82,9 @@ def coverage(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        ValueError: as `sbc` does; if the guide has no density; or if a level is not between 0 and
-            1, or too near to them or to another one for the number of draws.
+        Unsupported: as `sbc` does, or if the guide has no density.
+        ValueError: as `sbc` does, or if a level is not between 0 and 1, or too close to 0, to 1 or
+            to another level for the number of draws.
 
     Example:
         >>> from ppvae import data, pairs
@@ -97,21 +108,23 @@ def coverage_of(simulated: SimulatedRanks, levels: Sequence[float]) -> Coverage:
     """Count the simulations whose latents lie within regions.
 
     Raises:
-        ValueError: if the guide has no density, or the draws do not allow the levels.
+        Unsupported: if the guide has no density.
+        ValueError: if the number of draws does not allow the levels.
     """
     draws, count = simulated.draws, len(simulated.log_joint)
     sizes = _sizes(levels, draws)
     for name, reason in simulated.structure.degenerate.items():
-        raise ValueError(f"regions of q(z|x) are not defined: at latent site {name!r} {reason}")
-    # Both kinds of region hold the ranks at less than `size` from their midst: a central interval
-    # counts from the middle rank in steps of two, a region of highest density from the top one.
+        raise Unsupported(f"regions of q(z|x) are not defined: at latent site {name!r} {reason}")
+    # A region of `size` ranks holds those whose distance is below `size`. For a central interval
+    # it is twice the distance from the middle rank, for a highest-density region the number of
+    # draws with a higher density.
     distances = {name: (2 * ranks - draws).abs() for name, ranks in simulated.latents.items()}
-    distances = joined(distances, "joint", draws - simulated.log_posterior)
-    attrs = SIMULATED | {"draws": draws, "simulations": count}
-    from_midst = dataset(distances, "simulation", simulated.structure, attrs)
+    distances = with_joint_quantity(distances, "joint", draws - simulated.log_posterior)
+    attrs = ON_SIMULATED_DATA | {"draws": draws, "simulations": count}
+    distance = site_dataset(distances, "simulation", simulated.structure, attrs)
     probabilities = sizes / (draws + 1)
     size = xr.DataArray(sizes, dims="level", coords={"level": probabilities})
-    hits = (from_midst < size).sum("simulation").transpose("level", ...).assign_attrs(attrs)
+    hits = (distance < size).sum("simulation").transpose("level", ...).assign_attrs(attrs)
 
     def p_values(array: xr.DataArray) -> xr.DataArray:
         flat = array.values.reshape(len(sizes), -1)
@@ -124,10 +137,10 @@ def coverage_of(simulated: SimulatedRanks, levels: Sequence[float]) -> Coverage:
 
 
 def _sizes(levels: Sequence[float], draws: int) -> NDArray[np.int64]:
-    """Return how many of the draws + 1 ranks each region takes, an equal number left on each side.
+    """Return how many of the draws + 1 ranks each region holds, with equally many on each side.
 
     Raises:
-        ValueError: if that is none or all of them, or as many at two levels.
+        ValueError: if a region would hold none or all of them, or two would hold equally many.
     """
     for level in levels:
         if not 0 < level < 1:
@@ -136,7 +149,8 @@ def _sizes(levels: Sequence[float], draws: int) -> NDArray[np.int64]:
     sizes = ranks - 2 * np.round(ranks * (1 - np.asarray(levels, dtype=float)) / 2).astype(int)
     if not len(sizes) or sizes.min() < 1 or sizes.max() >= ranks or len(set(sizes)) < len(sizes):
         raise ValueError(
-            f"{draws} draws cannot tell regions of the levels {', '.join(map(str, levels))} from "
-            "each other, from nothing and from everything; give other levels or more draws"
+            f"{draws} draws do not separate regions of the levels "
+            f"{', '.join(map(str, levels)) or '()'}: each must hold another number of the "
+            f"{ranks} ranks, neither none nor all; give other levels or more draws"
         )
     return sizes

@@ -8,21 +8,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Batch, Draws, Pair, Structure, draw_chunks, isolated, simulations
+from ppvae.engine import (
+    Batch,
+    Draws,
+    Pair,
+    Structure,
+    Unsupported,
+    draw_chunks,
+    isolated,
+    simulations,
+)
 
 _ROUNDING = 32  # units in the last place by which equal log densities may differ
 
 
 @dataclass(frozen=True)
 class SimulatedRanks:
-    """How many of the draws z ~ q(z|x) lie below the z that x was simulated from.
+    """Ranks of the z that x was simulated from among draws z ~ q(z|x).
 
     Args:
         latents: ranks by site, `(simulation, *inner plates, *event)`.
         log_joint: ranks of log p(x, z), `(simulation,)`.
         log_posterior: ranks of log q(z|x), `(simulation,)`.
         structure: of the pair.
-        draws: how many of them.
+        draws: number of draws for each simulation; the largest rank.
     """
 
     latents: dict[str, Tensor]
@@ -32,13 +41,13 @@ class SimulatedRanks:
     draws: int
 
 
-class Tally:
-    """Counts the draws that lie below true values, and those equal to them.
+class RankCounter:
+    """Counts the draws below true values and those equal to them, chunk by chunk.
 
     Args:
-        name: what is ranked, for messages.
+        name: of what is ranked, for messages.
         truth: the true values, `(data, ...)`.
-        tolerance: differences up to which two numbers count as equal; by default none.
+        tolerance: largest difference of two numbers that count as equal; 0 unless given.
     """
 
     def __init__(self, name: str, truth: Tensor, tolerance: Tensor | None = None) -> None:
@@ -52,15 +61,15 @@ class Tally:
         """Count draws `(draw, data, ...)`.
 
         Raises:
-            ValueError: if they do not have the shape of the truth, or one is NaN.
+            Unsupported: if they do not have the shape of the truth, or one is NaN.
         """
         if draws.shape[1:] != self.truth.shape:
-            raise ValueError(
+            raise Unsupported(
                 f"{self.name} has the shape {tuple(draws.shape[2:])} where it is drawn and "
                 f"{tuple(self.truth.shape[1:])} where it is simulated; give both the same"
             )
         if bool(draws.isnan().any() | self.truth.isnan().any()):
-            raise ValueError(
+            raise Unsupported(
                 f"{self.name} is NaN for some of the data; the pair's weights or distributions "
                 "are not finite"
             )
@@ -71,7 +80,7 @@ class Tally:
         self.equal += equal.sum(0)
 
     def ranks(self) -> Tensor:
-        """Return ranks from 0 to the number of draws, those of equal values in random order."""
+        """Return ranks from 0 to the number of draws; a random one among equal values."""
         noise = torch.rand(self.below.shape, device=self.below.device, dtype=torch.float64)
         among = (noise * (self.equal + 1)).long()
         return self.below + among.minimum(self.equal)
@@ -90,11 +99,11 @@ def simulated_ranks(
     """Simulate z ~ p(z), x ~ p(x|z), draw from q(z|x), and rank the simulated z among the draws.
 
     Ranks lie in 0, ..., draws; equal values get a random one of the ranks they share. Log
-    densities that differ by no more than rounding count as equal.
+    densities that differ by rounding alone count as equal.
 
     Args:
         pair: the model/guide pair.
-        template: data of the kind that the pair takes.
+        template: data on which the model runs; its observations are replaced.
         count: number of simulations.
         draws: number of draws for each.
         seed: of simulations and draws.
@@ -102,7 +111,8 @@ def simulated_ranks(
         progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        ValueError: if the pair cannot be simulated, or a draw or density is NaN.
+        Unsupported: if the pair cannot be simulated, or a draw or density is NaN.
+        ValueError: if `count`, `draws` or `memory` is below 1.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
     bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
@@ -128,29 +138,31 @@ def _rank(
     truth: Draws, rows: slice, drawn: Iterable[Draws]
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x)."""
-    latents, densities = _tallies(truth, rows)
+    latents, densities = _counters(truth, rows)
     for part in drawn:
-        for name, tally in latents.items():
-            tally.add(part.latents[name])
-        for tally, values in zip(densities, _densities(part), strict=True):
-            tally.add(values)
-    ranks = {name: tally.ranks() for name, tally in latents.items()}
-    return ranks, [tally.ranks() for tally in densities]
+        for name, counter in latents.items():
+            counter.add(part.latents[name])
+        for counter, values in zip(densities, _densities(part), strict=True):
+            counter.add(values)
+    ranks = {name: counter.ranks() for name, counter in latents.items()}
+    return ranks, [counter.ranks() for counter in densities]
 
 
 def _densities(draws: Draws) -> tuple[Tensor, Tensor]:
+    """Return log p(x, z) and log q(z|x)."""
     return draws.log_prior + draws.log_likelihood, draws.log_posterior
 
 
-def _tallies(truth: Draws, rows: slice) -> tuple[dict[str, Tally], list[Tally]]:
+def _counters(truth: Draws, rows: slice) -> tuple[dict[str, RankCounter], list[RankCounter]]:
+    """Make a counter for each latent site, and for log p(x, z) and log q(z|x)."""
     latents = {
-        name: Tally(f"latent site {name!r}", values[0, rows])
+        name: RankCounter(f"latent site {name!r}", values[0, rows])
         for name, values in truth.latents.items()
     }
     joint, posterior = (values[0, rows] for values in _densities(truth))
     eps = _ROUNDING * torch.finfo(joint.dtype).eps
     terms = truth.log_prior[0, rows].abs() + truth.log_likelihood[0, rows].abs()
     return latents, [
-        Tally("log p(x, z)", joint, eps * (1 + terms)),
-        Tally("log q(z|x)", posterior, eps * (1 + posterior.abs())),
+        RankCounter("log p(x, z)", joint, eps * (1 + terms)),
+        RankCounter("log q(z|x)", posterior, eps * (1 + posterior.abs())),
     ]

@@ -8,18 +8,18 @@ import xarray as xr
 from torch import Tensor
 
 from ppvae.diagnostics.calibration.ranks import SimulatedRanks, simulated_ranks
-from ppvae.diagnostics.export import Variable, tree
+from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.rank_tests import (
-    dataset,
-    each,
     holm,
+    map_columns,
+    site_dataset,
     symmetry_p_values,
     uniform_band,
     uniform_p_values,
 )
-from ppvae.engine import MEMORY, Data, Pair, as_batch
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
 
-SIMULATED = {"tests": "the guide on data simulated from the model, not on real data"}
+ON_SIMULATED_DATA = {"tests": "the guide on data simulated from the model, not on real data"}
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class SBC:
     Args:
         ranks: of the true value among the draws, 0 to draws, for each coordinate of each latent
             site and for `log_joint`; dims `(simulation, ...)`.
-        p_value: of the test that the ranks are uniform, for each of them.
-        p_value_adjusted: the same, to be compared with the probability that any of an exact
-            guide's is below.
+        p_value: of the test that the ranks are uniform, for each of these quantities.
+        p_value_adjusted: p-values after Holm's correction for the number of quantities: reject
+            where one is below alpha.
     """
 
     ranks: xr.Dataset
@@ -39,7 +39,7 @@ class SBC:
     p_value_adjusted: xr.Dataset
 
     def band(self, probability: float = 0.99) -> xr.Dataset:
-        """Return what `uniform_band` says of as many ranks: for `plots.rank_ecdf`."""
+        """Return the `uniform_band` of this number of ranks, which `plots.rank_ecdf` draws."""
         draws = self.ranks.attrs["draws"]
         return uniform_band(self.ranks.sizes["simulation"], draws, probability)
 
@@ -51,12 +51,8 @@ class SBC:
         Returns:
             `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
         """
-        variables = {}
-        for name, ranks in self.ranks.items():
-            values = (ranks.values + 0.5) / (self.ranks.attrs["draws"] + 1)
-            dims = tuple(str(dim) for dim in ranks.dims[1:])
-            variables[str(name)] = Variable(values, ("draw", *dims), dict(SIMULATED))
-        return tree({"prior_sbc": variables}, {})
+        values = (self.ranks + 0.5) / (self.ranks.attrs["draws"] + 1)
+        return result_group("prior_sbc", values.assign_attrs(self.ranks.attrs), "simulation")
 
 
 @dataclass(frozen=True)
@@ -66,14 +62,22 @@ class VSBC:
     Args:
         probability: Pr(z_true < z) under q(z|x), for each coordinate of each latent site; dims
             `(simulation, ...)`.
-        p_value: of the test that it is distributed symmetrically about 1/2, for each of them.
-        p_value_adjusted: the same, to be compared with the probability that any of an unbiased
-            guide's is below.
+        p_value: of the test that it is distributed symmetrically about 1/2, for each coordinate.
+        p_value_adjusted: p-values after Holm's correction for the number of quantities: reject
+            where one is below alpha.
     """
 
     probability: xr.Dataset
     p_value: xr.Dataset
     p_value_adjusted: xr.Dataset
+
+    def to_arviz(self) -> Any:
+        """Return the group `vsbc`: Pr(z_true < z); ArviZ's `draw` is the simulation.
+
+        Returns:
+            `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
+        """
+        return result_group("vsbc", self.probability, "simulation")
 
 
 def sbc(
@@ -95,18 +99,18 @@ def sbc(
     calibration", 2018), and `log_joint`, log p(x, z). The former cannot see correlations that the
     guide lacks, the latter does (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman and
     Vehtari, "Simulation-based calibration checking for Bayesian computation: the choice of test
-    quantities shapes sensitivity", 2023). Values that are equal, as those of discrete latents, are
-    ranked in random order. Uniformity is tested exactly, by `uniform_p_values`; `p_value_adjusted`
-    makes up for the number of quantities, by `holm`.
+    quantities shapes sensitivity", 2023). Equal values, as those of discrete latents, are ranked
+    in random order. Uniformity is tested exactly, by `uniform_p_values`; `p_value_adjusted` is
+    corrected for the number of quantities by `holm`.
 
-    It tests the guide on data simulated from the model: it says nothing of whether the model fits
-    real data, nor of the guide on data that the model would not make.
+    It tests the guide on data simulated from the model. It does not test whether the model fits
+    real data, nor the guide on data that are unlikely under the model.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        data: `(data, *event)`, a template: the model runs on its rows over and over, its
-            observations replaced by simulated ones, all else (masks, labels, conditions) left as
-            it is; of a dataset, the test split.
+        data: `(data, *event)`, a template: the model runs on its rows, repeated as needed; its
+            observations are replaced by simulated ones, all else (masks, labels, conditions) is
+            kept; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
         seed: of simulations and draws.
@@ -114,8 +118,9 @@ def sbc(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        ValueError: if the pair's structure does not allow it, or nothing can be simulated from the
-            model (a pseudo-likelihood, an improper prior); the message says why.
+        Unsupported: if the pair's structure does not allow it, or the model cannot be simulated
+            (a pseudo-likelihood, an improper prior); the message says why.
+        ValueError: if `simulations`, `draws` or `memory` is below 1.
 
     Example:
         >>> from ppvae import data, pairs
@@ -137,9 +142,10 @@ def sbc(
 def sbc_of(simulated: SimulatedRanks) -> SBC:
     """Test that the ranks of latents and of log p(x, z) are uniform."""
     draws = simulated.draws
-    values = joined(simulated.latents, "log_joint", simulated.log_joint)
-    ranks = dataset(values, "simulation", simulated.structure, SIMULATED | {"draws": draws})
-    p_value = each(ranks, "simulation", lambda columns: uniform_p_values(columns, draws))
+    values = with_joint_quantity(simulated.latents, "log_joint", simulated.log_joint)
+    attrs = ON_SIMULATED_DATA | {"draws": draws}
+    ranks = site_dataset(values, "simulation", simulated.structure, attrs)
+    p_value = map_columns(ranks, "simulation", lambda columns: uniform_p_values(columns, draws))
     return SBC(ranks, p_value, holm(p_value))
 
 
@@ -157,12 +163,13 @@ def vsbc(
 
         z ~ p(z),  x ~ p(x|z),    P = Pr(z < z') for z' ~ q(z|x)
 
-    A guide whose scale is wrong makes the distribution of P shaped like a cup or a cap; one whose
-    center is wrong on average makes it asymmetric about 1/2: mostly below where it lies too low
-    (Yao, Vehtari, Simpson and Gelman, "Yes, but did it work?: evaluating variational inference",
-    2018). P is measured by draws; symmetry is tested exactly, by `symmetry_p_values`, where Yao et
-    al. compare P with 1 - P by a test for independent samples. `p_value_adjusted` makes up for the
-    number of coordinates, by `holm`. A posterior that is skew fails under any symmetric guide.
+    If the guide's scale is wrong, the distribution of P is U-shaped or has a peak at 1/2. If its
+    center is wrong on average, the distribution is asymmetric about 1/2: P is mostly below 1/2
+    where the center is too low (Yao, Vehtari, Simpson and Gelman, "Yes, but did it work?:
+    evaluating variational inference", 2018). P is estimated from draws. Symmetry is tested
+    exactly, by `symmetry_p_values`; Yao et al. compare P with 1 - P by a test for independent
+    samples. `p_value_adjusted` is corrected for the number of coordinates by `holm`. A skewed
+    posterior fails the test under any symmetric guide.
 
     It tests the guide on data simulated from the model, not on real data.
 
@@ -176,7 +183,7 @@ def vsbc(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        ValueError: as `sbc` does.
+        Unsupported, ValueError: as `sbc` does.
 
     Example:
         >>> from ppvae import data, pairs
@@ -193,22 +200,26 @@ def vsbc(
 
 
 def vsbc_of(simulated: SimulatedRanks) -> VSBC:
-    """Test that the ranks of latents are distributed symmetrically about their midst."""
+    """Test that the ranks of latents are distributed symmetrically about their center."""
     draws = simulated.draws
-    attrs = SIMULATED | {"draws": draws}
-    ranks = dataset(simulated.latents, "simulation", simulated.structure, attrs)
-    p_value = each(ranks, "simulation", lambda columns: symmetry_p_values(draws - 2 * columns))
+    attrs = ON_SIMULATED_DATA | {"draws": draws}
+    ranks = site_dataset(simulated.latents, "simulation", simulated.structure, attrs)
+    p_value = map_columns(
+        ranks, "simulation", lambda columns: symmetry_p_values(draws - 2 * columns)
+    )
     return VSBC((1 - ranks / draws).assign_attrs(attrs), p_value, holm(p_value))
 
 
-def joined(latents: Mapping[str, Tensor], name: str, values: Tensor) -> dict[str, Tensor]:
-    """Put a quantity of all latents together beside each of them.
+def with_joint_quantity(
+    latents: Mapping[str, Tensor], name: str, values: Tensor
+) -> dict[str, Tensor]:
+    """Add a quantity of all latents together to the quantities of each site.
 
     Raises:
-        ValueError: if a site has its name.
+        Unsupported: if a site has the name of the quantity.
     """
     if name in latents:
-        raise ValueError(
+        raise Unsupported(
             f"latent site {name!r} has the name of a quantity that is measured next to the "
             "latents; rename it"
         )

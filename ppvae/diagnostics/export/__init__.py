@@ -1,13 +1,12 @@
-"""Results as ArviZ reads them."""
+"""Results as ArviZ data."""
 
-from ppvae.diagnostics.export.groups import Variable, tree, with_groups
+from ppvae.diagnostics.export.arviz_groups import result_group, with_groups
 from ppvae.diagnostics.export.pairs import to_arviz
 from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
 
 __all__ = [
-    "Variable",
     "from_pyro_svi",
+    "result_group",
     "to_arviz",
-    "tree",
     "with_groups",
 ]

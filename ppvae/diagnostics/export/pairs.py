@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from ppvae.diagnostics.export.groups import Array, Groups, Variable, tree
+from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Data, Draws, Pair, Structure, as_batch, draw_chunks, isolated
 
 _NATS = {"units": "nats"}
@@ -20,26 +22,27 @@ def to_arviz(
     predictive: bool = True,
     seed: int = 0,
     memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> Any:
-    """Draw z ~ q(z|x) for every datapoint and hand draws, densities and data to ArviZ.
+    """Draw z ~ q(z|x) for every datapoint; return draws, densities and data as ArviZ data.
 
-    The groups, with one chain of independent draws:
+    The groups have one chain of independent draws:
 
     - `posterior`: z ~ q(z|x);
-    - `log_likelihood`: log p(x_i|z) of each observed site x_i, in nats, masked entries left out;
-    - `sample_stats`: `log_weight` = log p(x, z) - log q(z|x), in nats, as `weights` has it;
+    - `log_likelihood`: log p(x_i|z) of each observed site x_i, in nats, without masked entries;
+    - `sample_stats`: `log_weight` = log p(x, z) - log q(z|x), in nats, as `weights` returns it;
     - `posterior_predictive`: x ~ p(x|z) at these draws;
-    - `prior` and `prior_predictive`: z ~ p(z), x ~ p(x|z), drawn anew for each datapoint;
+    - `prior` and `prior_predictive`: z ~ p(z), x ~ p(x|z), independent draws for each datapoint;
     - `observed_data`.
 
     Dims are `(chain, draw, data)`, then the names of plates within the data plate, then
-    `<site>_dim_0`, ... for the dimensions of one value. Discrete latents that only the model has
-    are summed out of all densities, each observed site by itself, and drawn from p(k | x, z) for
-    `posterior_predictive`. Where a site is no density of the data (`pyro.factor`, a
+    `<site>_dim_0`, ... for the dimensions of one value. Discrete latents of the model alone are
+    summed out of all densities, separately for each observed site, and drawn from p(k | x, z) for
+    `posterior_predictive`. Where a site has no density of the data (`pyro.factor`, a
     pseudo-likelihood), the attribute `pseudo_likelihood` of its log likelihood says why.
     `pyro.deterministic` sites are left out.
 
-    The intermediate tensors are bounded, the result is not: `posterior_predictive` holds
+    `memory` bounds the intermediate tensors, not the result: `posterior_predictive` holds
     draws x data values for each number in a datapoint.
 
     Args:
@@ -47,16 +50,18 @@ def to_arviz(
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         predictive: draw from the model too, for the two predictive groups and `prior`.
-        seed: of the draws; those of z are the ones that `weights` takes under the same arguments.
+        seed: of the draws; z is the same as in `weights` with the same arguments.
         memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x; either is written
-        by `.to_netcdf(path)`.
+        `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x; both have
+        `.to_netcdf(path)`.
 
     Raises:
-        ValueError: if the data or the pair's structure do not allow it, or the model cannot be
-            drawn from; the message says why.
+        Unsupported: if the pair's structure does not allow it, the model cannot be drawn from, or
+            names of sites and plates collide; the message says why.
+        ValueError: if `draws` or `memory` is below 1, or the data are not finite.
 
     Example:
         >>> from ppvae import data, pairs
@@ -68,14 +73,16 @@ def to_arviz(
     batch = as_batch(data, pair, split="test")
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
-    with isolated(pair, seed):
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    with bar, isolated(pair, seed):
         simulation_seed = seed if predictive else None
-        for _, structure, drawn in draw_chunks(
+        for chunk, structure, drawn in draw_chunks(
             pair, batch, draws, memory, simulation_seed=simulation_seed
         ):
             parts.append(_tensors(structure, list(drawn)))
             reasons |= structure.unnormalized
-    return tree(_variables(parts, structure, reasons), {})
+            bar.update(len(chunk[0]))
+    return arviz_data(_variables(parts, structure, reasons), {})
 
 
 def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:
@@ -108,7 +115,7 @@ def _variables(
         leading = ("data",) if group == "observed_data" else ("draw", "data")
         groups[group] = {}
         for name in names:
-            values = _array(torch.cat([part[group][name] for part in parts], len(leading) - 1))
+            values = to_numpy(torch.cat([part[group][name] for part in parts], len(leading) - 1))
             plates = () if densities else structure.inner_plates[name]
             events = range(values.ndim - len(leading) - len(plates))
             dims = (*leading, *plates, *(f"{name}_dim_{axis}" for axis in events))
@@ -117,8 +124,3 @@ def _variables(
                 attrs["pseudo_likelihood"] = reasons[name]
             groups[group][name] = Variable(values, dims, attrs)
     return groups
-
-
-def _array(values: Tensor) -> Array:
-    array: Array = values.detach().cpu().numpy()
-    return array

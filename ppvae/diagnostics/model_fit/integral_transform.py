@@ -1,16 +1,18 @@
-"""Do real observations look like the likelihood's? Their probability integral transform."""
+"""Are real observations distributed as the likelihood says? Probability integral transform."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.calibration import Tally
+from ppvae.diagnostics.calibration import RankCounter
+from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.diagnostics.rank_tests import dataset, each, holm, uniform_p_values
+from ppvae.diagnostics.rank_tests import holm, map_columns, site_dataset, uniform_p_values
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -19,6 +21,7 @@ from ppvae.engine import (
     Site,
     Sites,
     Structure,
+    Unsupported,
     as_batch,
     by_datapoint,
     draw_latents,
@@ -41,8 +44,8 @@ class PIT:
         ranks: of each observed number among its replicates, 0 to draws, for each feature of each
             observed site, -1 where it is masked; dims `(data, ...)`.
         p_value: of the test that they are uniform over the data, for each feature.
-        p_value_adjusted: the same, to be compared with the probability that any of a right
-            model's is below.
+        p_value_adjusted: p-values after Holm's correction for the number of features: reject where
+            one is below alpha.
     """
 
     ranks: xr.Dataset
@@ -56,6 +59,14 @@ class PIT:
         values: xr.Dataset = (ranks + 0.5) / (self.ranks.attrs["draws"] + 1)
         return values
 
+    def to_arviz(self) -> Any:
+        """Return the group `pit`: the transform; ArviZ's `draw` is the datapoint.
+
+        Returns:
+            `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
+        """
+        return result_group("pit", self.values.assign_attrs(self.ranks.attrs), "data")
+
 
 def pit(
     pair: Pair,
@@ -66,20 +77,22 @@ def pit(
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> PIT:
-    """Rank each feature of each datapoint among replicates from the likelihood: real data.
+    """Rank each feature of each real datapoint among replicates from the likelihood.
 
         z_i ~ q(z|x_i),  x_ik ~ p(x|z_i),    rank_ij = #{k : x_ikj < x_ij}
 
-    This is the probability integral transform F(x_ij | z_i) by `draws` replicates, in random order
-    where they are equal, so that it is defined for discrete data too (Czado, Gneiting and Held,
-    "Predictive model assessment for count data", 2009). z_i is one draw for all replicates: if the
-    model is right and the guide exact, (x_i, z_i) comes from p(x, z), and the ranks of each
-    feature are exactly uniform over the data (Johnson, "Bayesian model assessment using pivotal
-    quantities", 2007). Averaged over many z they would not be, as x_i would be used twice.
+    This estimates the probability integral transform F(x_ij | z_i) from `draws` replicates. Equal
+    values are ranked in random order, so that it is defined for discrete data too (Czado,
+    Gneiting and Held, "Predictive model assessment for count data", 2009). z_i is one draw for all
+    replicates: if the model is right and the guide exact, (x_i, z_i) has the distribution p(x, z),
+    and the ranks of each feature are exactly uniform over the data (Johnson, "Bayesian model
+    assessment using pivotal quantities", 2007). An average over many z would use x_i twice and
+    not be uniform.
 
-    Uniformity is tested exactly, by `uniform_p_values`; `p_value_adjusted` makes up for the number
-    of features, by `holm`. Ranks like a cup mean that the likelihood is too narrow, like a cap
-    that it is too wide. A bad guide fails too: `sbc` tells which of them it is.
+    Uniformity is tested exactly, by `uniform_p_values`; `p_value_adjusted` is corrected for the
+    number of features by `holm`. A U-shaped histogram of ranks means that the likelihood is too
+    narrow, a peak in the middle that it is too wide. A bad guide fails the test too: `sbc` tells
+    which of the two it is.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -90,8 +103,9 @@ def pit(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        ValueError: if the pair's structure does not allow it, or an observed site has no
+        Unsupported: if the pair's structure does not allow it, or an observed site has no
             distribution of the data (`pyro.factor`, a pseudo-likelihood).
+        ValueError: if `draws` or `memory` is below 1, or the data are not finite.
 
     Example:
         >>> from ppvae import data, pairs
@@ -113,26 +127,30 @@ def pit(
             bar.update(len(chunk[0]))
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     attrs = {"tests": "likelihood and guide on real data", "draws": draws}
-    ranks = dataset(joined, "data", structure, attrs)
-    p_value = each(ranks, "data", lambda columns: uniform_p_values(columns, draws))
+    ranks = site_dataset(joined, "data", structure, attrs)
+    p_value = map_columns(ranks, "data", lambda columns: uniform_p_values(columns, draws))
     return PIT(ranks, p_value, holm(p_value))
 
 
 def _chunks(
     pair: Pair, batch: Batch, draws: int, memory: int
 ) -> Iterator[tuple[Batch, Structure]]:
-    """Cut data so that all replicates of a chunk fit into memory, if the pair takes fewer rows."""
+    """Cut data so that all replicates of a chunk fit into memory, if the pair takes fewer rows.
+
+    Raises:
+        Unsupported: if an observed site has no distribution of the data.
+    """
     first = tuple(tensor[:256] for tensor in batch)
     try:
         structure = structure_of(pair, first)
         rows = max(1, int(memory / (structure.bytes_per_draw * draws)))
         structure_of(pair, tuple(tensor[:rows] for tensor in batch))
-    except ValueError:
+    except Exception:  # not on fewer rows; what is wrong on all rows is raised below
         rows = len(batch[0])
     for chunk in row_chunks(batch, rows):
         structure = structure_of(pair, chunk)
         for name, reason in structure.unnormalized.items():
-            raise ValueError(f"the data cannot be replicated: at site {name!r} {reason}")
+            raise Unsupported(f"the data cannot be replicated: at site {name!r} {reason}")
         yield chunk, structure
 
 
@@ -140,26 +158,27 @@ def _ranks(
     pair: Pair, batch: Batch, structure: Structure, draws: int, memory: int
 ) -> dict[str, Tensor]:
     """Return the ranks of some of the data by observed site, `(data, *inner plates, *event)`."""
-    tallies = {}
+    counters = {}
     for name, truth in structure.observations.items():
         tolerance = None
         if truth.is_floating_point():
             tolerance = _ROUNDING * torch.finfo(truth.dtype).eps * truth.abs()
-        tallies[name] = Tally(f"observed site {name!r}", truth, tolerance)
+        counters[name] = RankCounter(f"observed site {name!r}", truth, tolerance)
     _, model = run_pair(pair, batch)
     latents = draw_latents(pair, batch, structure)
     for replicates in _replicates(pair, batch, structure, latents, draws, memory):
-        for name, tally in tallies.items():
-            tally.add(replicates[name])
+        for name, counter in counters.items():
+            counter.add(replicates[name])
     return {
-        name: torch.where(_seen(model[name]), tally.ranks(), -1) for name, tally in tallies.items()
+        name: torch.where(_unmasked(model[name]), counter.ranks(), -1)
+        for name, counter in counters.items()
     }
 
 
 def _replicates(
     pair: Pair, batch: Batch, structure: Structure, latents: Sites, draws: int, memory: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Draw x ~ p(x|z) at one z for each datapoint, `(draw, data, ...)`, some at a time."""
+    """Draw x ~ p(x|z) at one z for each datapoint, in chunks of `(draw, data, ...)`."""
     at_once = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
     vectorized = model_vectorizable(pair, batch, structure)
     for start in range(0, draws, at_once if vectorized else 1):
@@ -175,8 +194,8 @@ def _replicates(
         }
 
 
-def _seen(site: Site) -> Tensor:
-    """Tell which numbers of an observation no mask hides, `(data, *inner plates, *event)`."""
+def _unmasked(site: Site) -> Tensor:
+    """Return which numbers of an observation are not masked, `(data, *inner plates, *event)`."""
     value = site["value"]
     mask = torch.as_tensor(True if site["mask"] is None else site["mask"], device=value.device)
     events = (1,) * site["fn"].event_dim

@@ -1,4 +1,4 @@
-"""Whether data look like what the model makes, by statistics of the user's choice."""
+"""Do data look like replicates from the model, in statistics of the user's choice?"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -28,31 +28,32 @@ def prior_predictive_check(
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Compare statistics of the data with those of the model's own data, z ~ p(z), x ~ p(x|z).
+    """Compare statistics of the data with those of data sets z ~ p(z), x ~ p(x|z) of the model.
 
         p = P(T(x_rep) > T(x)),    ties broken at random
 
-    For held-out data of a model that is right p is uniform on (0, 1), exactly (Box, "Sampling and
-    Bayes' Inference in Scientific Modeling and Robustness", 1980). Near 0 the data have more of
-    the statistic than the model, near 1 less. Of the data that the model was fitted to p is drawn
-    to the middle. What a mask hides is given to all replicates as it is in the data.
+    For held-out data of the right model p is uniform on (0, 1), exactly (Box, "Sampling and Bayes'
+    Inference in Scientific Modeling and Robustness", 1980). Near 0 the statistic of the data is
+    larger than under the model, near 1 smaller. For the data that the model was fitted to, p is
+    closer to the middle. Masked entries of all replicates are those of the data.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`; of a dataset, the test split.
-        statistics: by name; a function of the observed sites' values, of the whole data at once,
-            that returns a scalar or an array, such as one number a feature.
+        statistics: by name; each a function of the observed sites' values on the whole data set
+            that returns a scalar or an array, such as one number for each feature.
         draws: number of replicated data sets.
         seed: of the draws, and of how ties break.
-        memory: bound in bytes on the intermediate tensors; a statistic's own are its caller's.
+        memory: bound in bytes on the intermediate tensors, without those of the statistics.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        Of each statistic NAME, `NAME` of the replicates, dims `(draw, NAME_dim_0, ...)`,
+        For each statistic NAME, `NAME` of the replicates, dims `(draw, NAME_dim_0, ...)`,
         `NAME_observed` and `NAME_p_value`, dims `(NAME_dim_0, ...)`.
 
     Raises:
-        ValueError: without statistics, for NaN, or if data or pair do not allow it.
+        ValueError: without statistics, or if a statistic is NaN.
+        Unsupported: if the pair's structure does not allow it, or it cannot be drawn from.
 
     Example:
         >>> from ppvae import data, pairs
@@ -64,7 +65,7 @@ def prior_predictive_check(
         ((20, 64), ())
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _check(lambda drawn: drawn.simulated, *arguments)
+    return _predictive_check(lambda drawn: drawn.simulated, *arguments)
 
 
 def posterior_predictive_check(
@@ -82,9 +83,9 @@ def posterior_predictive_check(
         p = P(T(x_rep) > T(x)),    ties broken at random
 
     (Gelman, Meng and Stern, "Posterior Predictive Assessment of Model Fitness via Realized
-    Discrepancies", 1996.) The latents have seen the data that they are compared with, so p is
-    conservative: under the right model it crowds around 1/2, and a p that is not small says
-    little. Extreme values tell of what the decoder cannot reproduce even there. Arguments and
+    Discrepancies", 1996.) The latents depend on the data that the replicates are compared with, so
+    p is conservative: under the right model it concentrates around 1/2, and a p that is not small
+    says little. Extreme values show what the decoder cannot reproduce even so. Arguments and
     result are those of `prior_predictive_check`, whose p-values are uniform.
 
     Args:
@@ -97,7 +98,8 @@ def posterior_predictive_check(
         progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        ValueError: without statistics, for NaN, or if data or pair do not allow it.
+        ValueError: without statistics, or if a statistic is NaN.
+        Unsupported: if the pair's structure does not allow it, or it cannot be drawn from.
 
     Example:
         >>> from ppvae import data, pairs
@@ -109,10 +111,10 @@ def posterior_predictive_check(
         ('draw',)
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _check(lambda drawn: drawn.predicted, *arguments)
+    return _predictive_check(lambda drawn: drawn.predicted, *arguments)
 
 
-def _check(
+def _predictive_check(
     chosen: Callable[[Replicates], dict[str, Tensor]],
     pair: Pair,
     data: Data,
@@ -122,18 +124,19 @@ def _check(
     memory: int,
     progress: bool | None,
 ) -> xr.Dataset:
+    """Compute statistics and p-values for the replicates that `chosen` picks."""
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
     batch = as_batch(data, pair, split="test")
     replicated: dict[str, list[Any]] = {name: [] for name in statistics}
     with isolated(pair, seed), tqdm(total=draws, **tqdm_options(progress)) as bar:
         values, _ = observations(pair, batch)
-        seen = values.values()
-        observed = {name: _number(function(*seen)) for name, function in statistics.items()}
+        sites = values.values()
+        observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}
         for block in replicate(pair, batch, draws, memory, seeds(seed)):
             for data_set in zip(*chosen(block).values(), strict=True):
                 for name, function in statistics.items():
-                    replicated[name].append(_number(function(*data_set)))
+                    replicated[name].append(_as_array(function(*data_set)))
                 bar.update()
     generator = np.random.default_rng(seed)
     variables = {}
@@ -146,5 +149,5 @@ def _check(
     return xr.Dataset(variables, attrs={"draws": draws})
 
 
-def _number(value: Any) -> Any:
+def _as_array(value: Any) -> Any:
     return torch.as_tensor(value).detach().double().cpu().numpy()

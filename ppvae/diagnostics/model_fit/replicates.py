@@ -1,4 +1,4 @@
-"""Data as the model would have made them, next to the data observed."""
+"""Replicated data sets drawn from the model, and the observed data in the same arrangement."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ppvae.engine import Batch, Pair, by_datapoint, draw_chunks, run_pair
 
 @dataclass(frozen=True)
 class Replicates:
-    """Some draws of the whole data.
+    """Some replicates of the whole data set.
 
     Args:
         predicted: x ~ p(x|z), z ~ q(z|x), `(draw, data, *inner plates, *event)` by site.
@@ -44,23 +44,24 @@ def replicate(
 ) -> Iterator[Replicates]:
     """Draw the whole data `draws` times, in blocks that stay within `memory`.
 
-    What a mask hides is what the observed data have there, so that no statistic sees a difference.
+    Masked entries of the replicates are those of the observed data, so that no statistic differs
+    because of them.
 
     Args:
         pair: the model/guide pair.
         batch: all datapoints.
         draws: number of replicates.
         memory: a bound in bytes on the intermediate tensors and on a block of replicates.
-        seeds: of the draws from the model, one a block.
+        seeds: of the draws from the model, one for each block.
 
     Raises:
-        ValueError: if the data or the pair's structure do not allow it.
+        Unsupported: if the pair's structure does not allow it.
     """
     values, masks = observations(pair, batch)
     size = sum(value.numel() * value.element_size() for value in values.values())
-    together = max(1, min(draws, memory // max(1, 4 * size)))
-    for start in range(0, draws, together):
-        count = min(together, draws - start)
+    block = max(1, min(draws, memory // max(1, 4 * size)))
+    for start in range(0, draws, block):
+        count = min(block, draws - start)
         parts: list[Replicates] = []
         for _, _, drawn in draw_chunks(pair, batch, count, memory, simulation_seed=next(seeds)):
             runs = list(drawn)
@@ -79,7 +80,7 @@ def replicate(
 def _joined(
     parts: list[dict[str, Tensor]], values: dict[str, Tensor], masks: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Join the chunks of the data, the masked entries as observed."""
+    """Join the chunks of the data; take masked entries from the observed data."""
     return {
         name: torch.where(masks[name], torch.cat([part[name] for part in parts], 1), values[name])
         for name in values

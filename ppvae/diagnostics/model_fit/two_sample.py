@@ -1,6 +1,7 @@
-"""Whether samples of a model can be told from held-out data."""
+"""Can samples of a model be told from held-out data?"""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,19 @@ from tqdm import tqdm
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import Data, Pair, as_batch, isolated, seeds, structure_of
+from ppvae.engine import (
+    MEMORY,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    isolated,
+    seeds,
+    structure_of,
+)
 
-_MEMORY = 256 * 2**20
+_BYTES = 16  # of the distances, for each pair of datapoints
+_BLOCK = 2**18  # distances that are turned into kernel values at once
 
 Values = NDArray[np.float64]
 
@@ -26,7 +37,7 @@ def mmd(
     permutations: int = 1000,
     bandwidth: float | None = None,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
 ) -> xr.Dataset:
     """Measure the maximum mean discrepancy between held-out data and as many samples, and test it.
 
@@ -34,23 +45,25 @@ def mmd(
 
     estimated without bias (Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A Kernel Two-Sample
     Test", 2012, equation 4). One sample is drawn from p(x) for every datapoint, given what the
-    model conditions on. Under a right model each pair of the two can be swapped; p is the rank of
-    MMD^2 among random swaps, exactly uniform for data that the fit has not seen.
+    model conditions on. Under the right model a datapoint and its sample can be swapped; p is the
+    rank of MMD^2 among random swaps, exactly uniform for data not used in the fit.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`, at least 2 datapoints; of a dataset, the test split.
         permutations: number of random swaps.
-        bandwidth: h in the data's units; the median distance within both together, unless given.
-        seed: of the draws.
-        memory: bound in bytes; the kernel takes 64 for each pair of datapoints.
+        bandwidth: h in the data's units; the median distance between any two of the datapoints
+            and samples, unless given.
+        seed: of the draws and swaps.
+        memory: bound in bytes; the distances take 16 for each pair of datapoints.
 
     Returns:
-        `mmd_squared`, negative now and then, `p_value` and `bandwidth`, scalars.
+        `mmd_squared`, which can be negative, `p_value` and `bandwidth`, scalars.
 
     Raises:
-        ValueError: with fewer than 2 datapoints or more than memory allows, or where all distances
-            are 0, or the pair cannot be drawn from or is a pseudo-likelihood.
+        ValueError: if `bandwidth` is not positive.
+        Unsupported: with fewer than 2 datapoints or more than `memory` allows, if the median
+            distance is 0, or if the pair cannot be drawn from or is a pseudo-likelihood.
 
     Example:
         >>> from ppvae import data, pairs
@@ -59,24 +72,23 @@ def mmd(
         >>> bool(test.p_value < 0.01)
         True
     """
+    if bandwidth is not None and not bandwidth > 0:
+        raise ValueError(f"bandwidth must be positive, got {bandwidth}")
     x, y = _samples(pair, data, seed, memory)
     rows = len(x)
-    if rows < 2 or 64 * rows**2 > memory:
-        raise ValueError(
-            f"mmd needs 2 to {math.isqrt(memory // 64)} datapoints within memory={memory}; got "
-            f"{rows}"
+    if rows < 2 or _BYTES * rows**2 > memory:
+        raise Unsupported(
+            f"mmd needs 2 to {math.isqrt(memory // _BYTES)} datapoints within memory={memory}; "
+            f"got {rows}"
         )
-    both = torch.as_tensor(np.concatenate([x, y]))
-    distances = torch.cdist(both, both, compute_mode="donot_use_mm_for_euclid_dist").numpy()
     if bandwidth is None:
-        bandwidth = float(np.median(distances[np.triu_indices(2 * rows, 1)]))
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth must be positive, got {bandwidth}; pass another")
-    kernel = np.exp(-np.square(distances / bandwidth) / 2)
-    # Swapping x_i and y_i turns the sign of row and column i of this matrix.
-    cross = kernel[:rows, rows:]
-    terms = kernel[:rows, :rows] + kernel[rows:, rows:] - cross - cross.T
-    np.fill_diagonal(terms, 0)
+        bandwidth = _median_distance(np.concatenate([x, y]))
+    if bandwidth == 0:
+        raise Unsupported(
+            "the median distance between datapoints and samples is 0, as most are equal; pass "
+            "another bandwidth to mmd"
+        )
+    terms = _kernel_terms(x, y, bandwidth)
     generator = np.random.default_rng(seed)
     signs = np.concatenate(
         [np.ones((1, rows)), generator.choice([-1.0, 1.0], size=(permutations, rows))]
@@ -92,6 +104,52 @@ def mmd(
     )
 
 
+def _median_distance(values: Values) -> float:
+    """Return the median distance between two different rows."""
+    rows, start = len(values), 0
+    distances = np.empty(rows * (rows - 1) // 2)
+    for first, part in _row_blocks(values):
+        for offset, row in enumerate(_distances(part, values)):
+            after = row[first + offset + 1 :]
+            distances[start : start + len(after)] = after
+            start += len(after)
+    return float(np.median(distances, overwrite_input=True))
+
+
+def _kernel_terms(x: Values, y: Values, bandwidth: float) -> Values:
+    """Return the terms of the sum MMD^2, `(data, data)`.
+
+    Swapping x_i and y_i changes the sign of row and column i.
+    """
+
+    def kernel(a: Values, b: Values) -> Values:
+        values: Values = np.exp(-np.square(_distances(a, b) / bandwidth) / 2)
+        return values
+
+    terms = np.empty((len(x), len(x)))
+    for first, part in _row_blocks(x):
+        last = first + len(part)
+        other = y[first:last]
+        same = kernel(part, x) + kernel(other, y)
+        terms[first:last] = same - kernel(part, y) - kernel(other, x)
+    np.fill_diagonal(terms, 0)
+    return terms
+
+
+def _row_blocks(values: Values) -> Iterator[tuple[int, Values]]:
+    """Yield blocks of rows, and where they start, so that distances to all rows stay small."""
+    size = max(1, _BLOCK // len(values))
+    for first in range(0, len(values), size):
+        yield first, values[first : first + size]
+
+
+def _distances(a: Values, b: Values) -> Values:
+    """Return Euclidean distances, `(rows of a, rows of b)`."""
+    pair = torch.as_tensor(a), torch.as_tensor(b)
+    distances: Values = torch.cdist(*pair, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    return distances
+
+
 def classifier_two_sample(
     pair: Pair,
     data: Data,
@@ -100,25 +158,25 @@ def classifier_two_sample(
     folds: int = 5,
     permutations: int = 100,
     seed: int = 0,
-    memory: int = _MEMORY,
+    memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Train a classifier to tell held-out data from samples of the model.
 
-    Its cross-validated accuracy is 1/2 where the model is right, 1 where they share nothing
+    Its cross-validated accuracy is 1/2 if the model is right, 1 if data and samples do not overlap
     (Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", 2017). One sample is drawn from
-    p(x) for every datapoint, given what the model conditions on, and both fall into one fold.
-    Under a right model each two can be swapped; p is the rank of the accuracy among those after
-    random swaps, each with classifiers of its own: exactly uniform for data that the fit has not
-    seen, which a binomial p-value of cross-validated accuracy is not.
+    p(x) for every datapoint, given what the model conditions on, and both are in the same fold.
+    Under the right model the two can be swapped; p is the rank of the accuracy among those after
+    random swaps, for each of which classifiers are trained. It is exactly uniform for data not
+    used in the fit; a binomial p-value of cross-validated accuracy is not.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`; of a dataset, the test split.
         classifier: a scikit-learn classifier of rows of numbers; logistic regression on
             standardized features and their squares and products, unless given. With many
-            features pass another: those grow with the square of their number.
-        folds: of the cross-validation, at least 2.
+            features pass another: the number of products grows with the square of theirs.
+        folds: number of folds of the cross-validation, at least 2.
         permutations: number of random swaps; each trains `folds` classifiers.
         seed: of the draws, folds and swaps.
         memory: bound in bytes on the intermediate tensors of the draws.
@@ -128,7 +186,8 @@ def classifier_two_sample(
         `accuracy` and `p_value`, scalars.
 
     Raises:
-        ValueError: with fewer datapoints than folds, or if the pair cannot be drawn from or is a
+        ValueError: if `folds` is below 2.
+        Unsupported: with fewer datapoints than folds, or if the pair cannot be drawn from or is a
             pseudo-likelihood.
 
     Example:
@@ -144,15 +203,19 @@ def classifier_two_sample(
         >>> bool(test.accuracy > 0.9)
         True
     """
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2, got {folds}")
     x, y = _samples(pair, data, seed, memory)
     rows = len(x)
-    if not 2 <= folds <= rows:
-        raise ValueError(f"folds must be between 2 and the {rows} datapoints, got {folds}")
+    if rows < folds:
+        raise Unsupported(
+            f"classifier_two_sample needs at least as many datapoints as folds={folds}; got {rows}"
+        )
     if classifier is None:
         classifier = _quadratic()
     generator = np.random.default_rng(seed)
     fold = generator.permutation(rows) % folds
-    # First the data as they are, then swapped.
+    # The first is without swaps.
     swaps = generator.random((1 + permutations, rows, 1)) < 0.5
     swaps[0] = False
     accuracies = np.array(
@@ -172,7 +235,7 @@ def classifier_two_sample(
 
 def _quadratic() -> Any:
     """Return a logistic regression on the features and their products."""
-    # Imported here, for it takes a second, and memory, that most programs have no need of.
+    # Imported here: scikit-learn takes a second to import, and most programs do not need it.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -186,6 +249,7 @@ def _quadratic() -> Any:
 
 
 def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> float:
+    """Return the cross-validated accuracy of telling x from y, whose rows i are in `fold[i]`."""
     from sklearn.base import clone
 
     hits = 0
@@ -204,9 +268,9 @@ def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Va
     batch = as_batch(data, pair, split="test")
     with isolated(pair, seed):
         for name, reason in structure_of(pair, batch).unnormalized.items():
-            raise ValueError(
-                f"samples of observed site {name!r} are not such as its data: {reason}; use a "
-                "normalized likelihood"
+            raise Unsupported(
+                f"samples of observed site {name!r} do not have the distribution of its data: "
+                f"{reason}; use a normalized likelihood"
             )
         values, _ = observations(pair, batch)
         (drawn,) = replicate(pair, batch, 1, memory, seeds(seed))

@@ -1,7 +1,8 @@
 """Exact tests of ranks."""
 
+from ppvae.diagnostics.rank_tests.coordinates import map_columns, site_dataset
 from ppvae.diagnostics.rank_tests.exchangeable import upper_p_value
-from ppvae.diagnostics.rank_tests.quantities import dataset, each, holm
+from ppvae.diagnostics.rank_tests.multiple_testing import holm
 from ppvae.diagnostics.rank_tests.symmetry import symmetry_p_values
 from ppvae.diagnostics.rank_tests.uniformity import (
     binomial_p_values,
@@ -11,9 +12,9 @@ from ppvae.diagnostics.rank_tests.uniformity import (
 
 __all__ = [
     "binomial_p_values",
-    "dataset",
-    "each",
     "holm",
+    "map_columns",
+    "site_dataset",
     "symmetry_p_values",
     "uniform_band",
     "uniform_p_values",

@@ -24,7 +24,7 @@ def upper_p_value(
         generator: of U.
 
     Raises:
-        ValueError: for NaN, which has no rank.
+        ValueError: if a number is NaN, which has no rank.
 
     Example:
         >>> p = upper_p_value(np.array(9.5), np.arange(10.0), np.random.default_rng(0))

@@ -14,9 +14,9 @@ def symmetry_p_values(values: NDArray[np.int64]) -> NDArray[np.float64]:
 
         p = P(max_k |S_k| >= m) = 2 sum_j (-1)^j [P(S_N >= (2j+1) m) + P(S_N > (2j+1) m)]
 
-    exactly (Butler, "A test for symmetry using the sample distribution function", 1969). S is
-    looked at where absolute values change, so that ties make the p-value larger; zeros are left
-    out.
+    exactly (Butler, "A test for symmetry using the sample distribution function", 1969). The
+    maximum is taken over the k where the absolute value changes, so that ties make the p-value
+    larger. Zeros are left out.
 
     Args:
         values: whole numbers `(N, quantities)`.
@@ -39,25 +39,24 @@ def _p_value(values: NDArray[np.int64]) -> float:
     walk = np.sign(values).cumsum()
     last = np.append(np.diff(np.abs(values)) != 0, True)
     furthest = int(np.abs(walk[last]).max())
-    return walk_beyond(len(values), furthest)
+    return reach_probability(len(values), furthest)
 
 
-def walk_beyond(steps: int, distance: int) -> float:
-    """Return the probability that a walk of fair steps of length 1 gets as far as `distance`.
+def reach_probability(steps: int, distance: int) -> float:
+    """Return the probability that a random walk of fair steps of length 1 reaches +-`distance`.
 
     Example:
-        >>> walk_beyond(2, 2)
+        >>> reach_probability(2, 2)
         0.5
     """
+    # Imported here: scipy.stats takes long to import, and most programs do not need it.
+    from scipy.stats import binom
+
     if distance == 0:
         return 1.0
-    logs = np.log(np.arange(1, steps + 1)).cumsum()
-    factorials = np.concatenate([[0.0], logs])
-    masses = np.exp(factorials[-1] - factorials - factorials[::-1] - steps * np.log(2.0))
-    # above[k] = P(at least k of the steps lead up); none where k > steps.
-    above = np.append(masses[::-1].cumsum()[::-1], 0.0)
     levels = np.arange(distance, steps + 1, 2 * distance)
-    reached = above[np.minimum((levels + steps + 1) // 2, steps + 1)]
-    passed = above[np.minimum((levels + steps) // 2 + 1, steps + 1)]
+    # The walk ends at 2 up - steps, where up of the steps lead up.
+    reached = binom.sf((levels + steps + 1) // 2 - 1, steps, 0.5)  # P(end >= level)
+    passed = binom.sf((levels + steps) // 2, steps, 0.5)  # P(end > level)
     signs = np.where(np.arange(len(levels)) % 2, -1.0, 1.0)
     return float(np.clip(2 * (signs * (reached + passed)).sum(), 0, 1))

@@ -6,27 +6,27 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
-_POINTS = 100  # as many points of the distribution function are looked at
-_SMALLEST = 1e-9  # p-values below it are bounds: differences from 1 would be rounding
+_POINTS = 100  # the largest number of points at which the distribution function is evaluated
+_SMALLEST = 1e-9  # below it p-values are upper bounds: 1 - P would only be rounding error
 
 
 def uniform_p_values(ranks: NDArray[np.int64], draws: int) -> Numbers:
     """Test for each column whether its ranks are uniform on 0, ..., draws.
 
-    The distribution function of the N ranks is looked at in up to 100 points z_i. At each of them
+    The distribution function of the N ranks is evaluated at up to 100 points z_i. At each of them
     the number of ranks below is binomial (N, z_i); the statistic is the smallest of its two-sided
     tail probabilities,
 
         gamma = min_i  2 min{ P(Bin(N, z_i) <= n_i), P(Bin(N, z_i) >= n_i) },
 
-    and the p-value P(a smaller or equal gamma), exact by a recursion over the points, between
-    which the numbers are a Markov chain: the ranks leave the simultaneous band of level 1 - p
-    (Säilynoja, Bürkner and Vehtari, "Graphical test for discrete uniformity and its applications
-    in goodness-of-fit evaluation and multiple sample comparison", 2022). Below 1e-9 the p-value is
-    the upper bound (points x gamma).
+    and the p-value is P(a smaller or equal gamma). It is exact, by a recursion over the points,
+    along which the numbers of ranks below are a Markov chain. At p the ranks just leave the
+    simultaneous band of level 1 - p (Säilynoja, Bürkner and Vehtari, "Graphical test for discrete
+    uniformity and its applications in goodness-of-fit evaluation and multiple sample comparison",
+    2022). Below 1e-9 the p-value is an upper bound, gamma times the number of points.
 
     Args:
-        ranks: whole numbers `(N, quantities)`; -1 marks what is missing.
+        ranks: whole numbers `(N, quantities)`; -1 marks a missing rank.
         draws: the largest rank.
 
     Returns:
@@ -45,7 +45,7 @@ def uniform_p_values(ranks: NDArray[np.int64], draws: int) -> Numbers:
         tails = _tails(int(count), points)
         places = ranks[:, columns] + 1 + (draws + 2) * np.arange(len(columns))
         numbers = np.bincount(places.reshape(-1), minlength=(draws + 2) * len(columns))
-        numbers = numbers.reshape(len(columns), draws + 2)[:, 1:]  # the missing left out
+        numbers = numbers.reshape(len(columns), draws + 2)[:, 1:]  # without the missing ranks
         below = numbers.cumsum(1).T[cuts - 1]
         gamma = tails[np.arange(len(cuts))[:, None], below].min(0)
         p_values[columns] = _p_values(tails, points, gamma)
@@ -53,15 +53,16 @@ def uniform_p_values(ranks: NDArray[np.int64], draws: int) -> Numbers:
 
 
 def uniform_band(count: int, draws: int, probability: float = 0.99) -> xr.Dataset:
-    """Return the band that the distribution function of uniform ranks leaves with 1 - probability.
+    """Return the band that holds the distribution function of uniform ranks with a probability.
 
-    It belongs to the test `uniform_p_values`: ranks leave it somewhere exactly if their p-value is
-    at most 1 - probability.
+    It belongs to the test `uniform_p_values`: ranks leave the band exactly if their p-value is at
+    most 1 - probability.
 
     Args:
         count: number of ranks.
         draws: the largest rank.
-        probability: that all of the function stays inside; at least this, as ranks are discrete.
+        probability: that the whole function stays inside; at least this, because ranks are
+            discrete.
 
     Returns:
         `lower` and `upper`, inclusive, as shares of the ranks below `cut`, and the `expected`
@@ -99,12 +100,12 @@ def uniform_band(count: int, draws: int, probability: float = 0.99) -> xr.Datase
 
 
 def binomial_p_values(hits: NDArray[np.int64], count: int, probabilities: Numbers) -> Numbers:
-    """Return twice the smaller tail, at most 1, of hits of probabilities known: exact.
+    """Return exact two-sided p-values of binomial counts: twice the smaller tail, at most 1.
 
     Args:
         hits: numbers of hits, `(probabilities, quantities)`.
-        count: of trials.
-        probabilities: of a hit, `(probabilities,)`.
+        count: number of trials.
+        probabilities: of a hit under the null hypothesis, `(probabilities,)`.
 
     Example:
         >>> binomial_p_values(np.array([[10, 5]]), 10, np.array([0.5])).round(4)
@@ -116,24 +117,18 @@ def binomial_p_values(hits: NDArray[np.int64], count: int, probabilities: Number
 
 
 def _cuts(draws: int) -> tuple[NDArray[np.int64], Numbers]:
-    """Return where the distribution function is looked at, and its value: P(rank < cut)."""
+    """Return the cuts at which the distribution function is evaluated, and P(rank < cut)."""
     pieces = min(draws + 1, _POINTS)
     cuts = np.round(np.linspace(0, draws + 1, pieces + 1)[1:-1]).astype(np.int64)
     return cuts, cuts / (draws + 1)
 
 
-def _log_factorials(count: int) -> Numbers:
-    logs = np.log(np.arange(1, count + 1))
-    return np.concatenate([[0.0], np.cumsum(logs)])
-
-
 def _tails(count: int, points: Numbers) -> Numbers:
     """Return 2 min{P(Bin(count, z) <= n), P(Bin(count, z) >= n)}, at most 1: `(points, n)`."""
-    factorials = _log_factorials(count)
-    n = np.arange(count + 1)
-    choose = factorials[-1] - factorials - factorials[::-1]
-    z = points[:, None]
-    masses = np.exp(choose + n * np.log(z) + (count - n) * np.log1p(-z))
+    # Imported here: scipy.stats takes long to import, and most programs do not need it.
+    from scipy.stats import binom
+
+    masses = binom.pmf(np.arange(count + 1), count, points[:, None])
     below, above = masses.cumsum(1), masses[:, ::-1].cumsum(1)[:, ::-1]
     tails: Numbers = np.minimum(2 * np.minimum(below, above), 1)
     return tails
@@ -141,14 +136,17 @@ def _tails(count: int, points: Numbers) -> Numbers:
 
 def _p_values(tails: Numbers, points: Numbers, gamma: Numbers) -> Numbers:
     """Return P(the smallest tail over all points <= gamma) for each gamma."""
+    # Imported here: scipy takes long to import, and most programs do not need it.
+    from scipy.special import gammaln
+
     bounds = np.minimum(gamma * len(points), 1)
     exact = bounds >= _SMALLEST
     if not exact.any():
         return bounds
-    # The same tail on either side of the middle may differ in its last digits.
+    # Equal tails on the two sides of the middle may differ in their last digits.
     limits = gamma[exact] * (1 + 1e-9)
     count = tails.shape[1] - 1
-    factorials = _log_factorials(count)
+    factorials = gammaln(np.arange(1.0, count + 2))
     numbers, masses, before = np.zeros(1, dtype=np.int64), np.ones((len(limits), 1)), 0.0
     for tail, point in zip(tails, points, strict=True):
         step = (point - before) / (1 - before)

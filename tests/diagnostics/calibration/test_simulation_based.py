@@ -12,10 +12,12 @@ import pytest
 import torch
 from scipy.stats import binom, chi2, norm
 
+import ppvae
 from ppvae import VAE, diagnostics, likelihoods, pairs, posteriors, priors
 from ppvae import data as datasets
 from tests import strangers
 from tests.correlated_gaussian import CorrelatedGaussian
+from tests.diagnostics.export.test_pairs import groups, read
 from tests.linear_gaussian import LinearGaussian
 
 FALSE_ALARM = 0.001
@@ -202,6 +204,57 @@ def test_the_group_that_arviz_draws():
     assert np.allclose(group["z"][0], (result.ranks.z + 0.5) / 10)
 
 
+RESULTS = {
+    "prior_sbc": lambda pair, x: diagnostics.sbc(pair, x, simulations=30, draws=9),
+    "vsbc": lambda pair, x: diagnostics.vsbc(pair, x, simulations=30, draws=9),
+    "coverage": lambda pair, x: diagnostics.coverage(
+        pair, x, simulations=30, draws=9, levels=(0.4, 0.8)
+    ),
+    "pit": lambda pair, x: diagnostics.pit(pair, x, draws=9),
+}
+DIMS = {
+    "prior_sbc": ("chain", "draw", "z_dim_0"),
+    "vsbc": ("chain", "draw", "z_dim_0"),
+    "coverage": ("level", "z_dim_0"),
+    "pit": ("chain", "draw", "x_dim_0"),
+}
+
+
+@pytest.mark.parametrize("name, measure", RESULTS.items(), ids=RESULTS.keys())
+def test_results_are_groups_of_arviz_and_survive_a_file(name, measure, tmp_path):
+    result = measure(CorrelatedGaussian(1), torch.zeros(3, 2))
+    exported = result.to_arviz()
+    ((found, group),) = groups(exported).items()
+    assert found == name
+    site = "x" if name == "pit" else "z"
+    assert group[site].dims == DIMS[name]
+    expected = {
+        "prior_sbc": lambda: (result.ranks.z + 0.5) / 10,
+        "vsbc": lambda: result.probability.z,
+        "coverage": lambda: result.coverage.z,
+        "pit": lambda: result.values.x,
+    }[name]()
+    drawn = group[site] if name == "coverage" else group[site][0]
+    assert np.array_equal(drawn.values, expected.values)
+    assert group[site].attrs["tests"]
+    if name == "coverage":
+        assert group.level.values.tolist() == result.coverage.level.values.tolist()
+    path = str(tmp_path / "results.nc")
+    exported.to_netcdf(path, engine="h5netcdf")
+    loaded = read(path)
+    assert group.identical(groups(loaded)[name].load())
+    if hasattr(loaded, "close"):
+        loaded.close()
+
+
+def test_masked_numbers_of_a_transform_stay_missing():
+    x = torch.zeros(4, 3)
+    exported = diagnostics.pit(strangers.MaskedLoop(), (x, SEEN), draws=9).to_arviz()
+    for time in range(3):
+        missing = np.isnan(exported["pit"][f"x_{time}"].values[0])
+        assert missing.tolist() == (~SEEN[:, time]).tolist()
+
+
 class Computed(Dice):
     def model(self, x):
         with pyro.plate("data", len(x)):
@@ -293,6 +346,11 @@ def test_what_cannot_be_simulated_is_refused(pair, x, message):
         diagnostics.sbc(pair, x, simulations=50, draws=9)
 
 
+def test_a_site_with_the_name_of_a_quantity_is_refused_by_type():
+    with pytest.raises(ppvae.Unsupported, match="latent site 'log_joint' has the name"):
+        diagnostics.sbc(Named(), torch.zeros(3), simulations=5, draws=4)
+
+
 class Point(Named):
     def guide(self, x):
         with pyro.plate("data", len(x)):
@@ -300,7 +358,9 @@ class Point(Named):
 
 
 def test_regions_of_a_guide_without_density_are_refused():
-    with pytest.raises(ValueError, match="latent site 'log_joint' the guide gives a single point"):
+    with pytest.raises(
+        ppvae.Unsupported, match="latent site 'log_joint' the guide gives a single point"
+    ):
         diagnostics.coverage(Point(), torch.zeros(3), simulations=50)
 
 
@@ -322,9 +382,9 @@ def test_bad_arguments_are_refused(function, arguments, message):
     "levels, message",
     [
         ((0.5, 1.0), "between 0 and 1, got 1.0"),
-        ((0.5, 0.51), "9 draws cannot tell regions of the levels 0.5, 0.51"),
-        ((0.999,), "9 draws cannot tell"),
-        ((), "9 draws cannot tell"),
+        ((0.5, 0.51), "9 draws do not separate regions of the levels 0.5, 0.51"),
+        ((0.999,), "9 draws do not separate"),
+        ((), "9 draws do not separate"),
     ],
 )
 def test_levels_that_the_draws_cannot_tell_are_refused(levels, message):

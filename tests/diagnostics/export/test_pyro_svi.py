@@ -450,7 +450,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("programs", "message"), REFUSED.items())
 def test_what_cannot_be_exported_is_refused(programs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ppvae.Unsupported, match=message):
         ppvae.from_pyro_svi(*programs, torch.zeros(3), draws=30)
 
 
@@ -462,3 +462,70 @@ def test_bad_guides_and_numbers_are_refused():
         ppvae.from_pyro_svi(conjugate, AutoNormal(conjugate), x)
     with pytest.raises(TypeError, match="GuideMessenger"):
         ppvae.from_pyro_svi(conjugate, AutoNormalMessenger(conjugate), x)
+
+
+class Sampler(dist.Normal):
+    """A distribution that can be drawn from and has no density."""
+
+    def log_prob(self, value):
+        raise NotImplementedError
+
+
+class Density(dist.Normal):
+    """A distribution with a density that cannot be drawn from."""
+
+    def sample(self, *args, **kwargs):
+        raise NotImplementedError
+
+    rsample = sample
+
+
+def measured_by(family):
+    def model(x):
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        with pyro.plate("person", len(x)):
+            pyro.sample("height", family(loc, torch.ones(len(x))), obs=x)
+
+    return model
+
+
+def test_what_a_distribution_lacks_is_said_by_site():
+    x = torch.zeros(3)
+    with pytest.raises(ppvae.Unsupported, match="'height' has no log density, as Sampler"):
+        ppvae.from_pyro_svi(measured_by(Sampler), loc_only, x, draws=2)
+    unsampled = "the model cannot be drawn from: at site 'height' Density has no sampler"
+    with pytest.raises(ppvae.Unsupported, match=unsampled + r" \(NotImplementedError\)"):
+        ppvae.from_pyro_svi(measured_by(Density), loc_only, x, draws=2)
+    without = ppvae.from_pyro_svi(measured_by(Density), loc_only, x, draws=2, predictive=False)
+    assert "posterior_predictive" not in groups(without)
+
+    def guide(x):
+        pyro.sample("loc", Density(torch.zeros(()), 1.0))
+
+    with pytest.raises(ppvae.Unsupported, match="the guide cannot be drawn from: at site 'loc'"):
+        ppvae.from_pyro_svi(conjugate, guide, x, draws=2)
+
+
+class OwnError(NotImplementedError):
+    """An exception of a user's model."""
+
+
+@pytest.mark.parametrize("kind", [OwnError, ValueError, RuntimeError])
+def test_exceptions_of_the_programs_keep_type_and_message(kind):
+    def broken(x):
+        pyro.sample("loc", dist.Normal(0.0, 1.0))
+        raise kind("my table is offline\nretry later")
+
+    with pytest.raises(kind) as raised:
+        ppvae.from_pyro_svi(broken, loc_only, torch.zeros(3), draws=2)
+    assert str(raised.value) == "my table is offline\nretry later"
+    assert raised.value.__notes__ == ["while the model ran, at or after 'loc'"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"draws": 0}, {"dims": {"hight": ["place"]}}, {"coords": {"a": [1]}}]
+)
+def test_wrong_values_are_no_refusals_of_the_pair(arguments):
+    with pytest.raises(ValueError) as raised:
+        ppvae.from_pyro_svi(conjugate, exact, torch.zeros(3), **({"draws": 2} | arguments))
+    assert not isinstance(raised.value, ppvae.Unsupported)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, norm
 
+import ppvae
 from ppvae import diagnostics
 from tests import strangers
 from tests.diagnostics.calibration.test_simulation_based import (
@@ -109,5 +110,25 @@ def test_bad_arguments_are_refused(arguments):
 
 
 def test_sites_without_a_distribution_are_refused():
-    with pytest.raises(ValueError, match="at site 'bonus' pyro.factor"):
+    with pytest.raises(ppvae.Unsupported, match="at site 'bonus' pyro.factor"):
         diagnostics.pit(Factor(), torch.zeros(3))
+
+
+class WholeOnly(strangers.TwoLatents):
+    """A pair that runs on 300 rows and on no other number, with an error of a type of its own."""
+
+    def model(self, x):
+        if len(x) != 300:
+            raise LookupError("a table has no entry for so many rows")
+        super().model(x)
+
+
+def test_pairs_that_take_all_rows_alone_are_ranked():
+    x = 3**0.5 * torch.randn(300, generator=torch.Generator().manual_seed(8))
+    result = diagnostics.pit(WholeOnly(), x, draws=9)
+    assert smallest(result.p_value_adjusted) > FALSE_ALARM
+
+
+def test_a_fault_of_the_pair_comes_up_as_it_is():
+    with pytest.raises(LookupError, match="a table has no entry"):
+        diagnostics.pit(WholeOnly(), torch.zeros(301))

@@ -3,17 +3,23 @@
 A p-value of 100 data sets is refused as not uniform by Kolmogorov and Smirnov at 0.1 %.
 """
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from scipy.stats import kstest
 from sklearn.neighbors import NearestCentroid
 
+import ppvae
 from ppvae import diagnostics
+from ppvae.diagnostics.model_fit import two_sample
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
 from ppvae.diagnostics.rank_tests.exchangeable import upper_p_value
+from ppvae.engine import MEMORY
 from ppvae.engine.isolation import isolated, seeds
 from tests.linear_gaussian import LinearGaussian
 from tests.strangers import MaskedLoop, TwoLatents
@@ -48,7 +54,7 @@ def classifier_check(pair, x, seed):
 
 
 def outlier_check(pair, x, seed):
-    result = diagnostics.outlier_score(pair, x[1:], x[:1], draws=5, seed=seed)
+    result = diagnostics.outlier_score(pair, x[:1], reference=x[1:], draws=5, seed=seed)
     return float(result.p_value[0]), float(result.typicality_p_value[0])
 
 
@@ -163,13 +169,44 @@ def test_mmd_is_the_unbiased_estimate():
     assert float(result.mmd_squared) == pytest.approx(total / 56, rel=1e-9)
 
 
+def test_blocks_of_distances_do_not_change_the_test(monkeypatch):
+    pair, x = CASE.pair(), CASE.draw(9, seed=2)
+    whole = diagnostics.mmd(pair, x, permutations=20)
+    with isolated(pair, 0):
+        (block,) = replicate(pair, (x,), 1, 2**20, seeds(0))
+    both = torch.cat([x, block.simulated["x"][0]])
+    assert float(whole.bandwidth) == pytest.approx(np.median(torch.pdist(both)), rel=1e-12)
+    monkeypatch.setattr(two_sample, "_BLOCK", 20)
+    assert whole.identical(diagnostics.mmd(pair, x, permutations=20))
+
+
+MEASURED = ["pit", "mmd", "classifier_two_sample", "outlier_score", "gradient_signal"]
+MEASURED += ["prior_predictive_check", "posterior_predictive_check", "to_arviz"]
+MEASURED += ["sbc", "vsbc", "coverage"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_arguments_are_the_same_everywhere(name):
+    parameters = inspect.signature(getattr(diagnostics, name)).parameters
+    assert list(parameters)[:2] == ["pair", "data"]
+    assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
+    assert "progress" not in parameters or parameters["progress"].default is None
+    assert ("progress" in parameters) == (name != "mmd")  # which has no loop to watch
+    assert "memory" not in parameters or parameters["memory"].default == MEMORY
+    assert ("memory" in parameters) == (name != "gradient_signal")  # all data are one minibatch
+
+
 def test_outliers_are_found_and_likely_ones_too():
     pair, known = CASE.pair(), CASE.draw(300, seed=2)
     far = CASE.offset + 20
-    result = diagnostics.outlier_score(pair, known, torch.stack([far, CASE.offset]), draws=200)
+    doubtful = torch.stack([far, CASE.offset])
+    result = diagnostics.outlier_score(pair, doubtful, reference=known, draws=200)
     assert float(result.p_value[0]) < 0.01
     assert float(result.typicality_p_value[0]) < 0.01
     assert float(result.p_value[1]) > 0.95  # the most likely point of all is no outlier by it
+    assert result.attrs["reference"] == 300
+    with pytest.raises(TypeError, match="reference must be a tensor"):
+        diagnostics.outlier_score(pair, doubtful, reference="known")
 
 
 def test_ranks_with_ties_are_uniform():
@@ -185,9 +222,32 @@ def test_bad_arguments_are_refused():
         diagnostics.prior_predictive_check(pair, x, statistics={})
     with pytest.raises(ValueError, match="a statistic is NaN"):
         diagnostics.prior_predictive_check(pair, x, statistics={"a": lambda x: x.mean() * np.nan})
-    with pytest.raises(ValueError, match="mmd needs 2 to 3 datapoints within memory=600; got 10"):
-        diagnostics.mmd(pair, x, memory=600)
+    refused = pytest.raises(
+        ppvae.Unsupported, match="mmd needs 2 to 3 datapoints within memory=150; got 10"
+    )
+    with refused:
+        diagnostics.mmd(pair, x, memory=150)
+    with pytest.raises(ppvae.Unsupported, match=r"mmd needs 2 to \d+ datapoints .* got 1"):
+        diagnostics.mmd(pair, x[:1])
     with pytest.raises(ValueError, match="bandwidth must be positive, got 0"):
         diagnostics.mmd(pair, x, bandwidth=0)
-    with pytest.raises(ValueError, match="folds must be between 2 and the 10 datapoints, got 11"):
+    with pytest.raises(ppvae.Unsupported, match="as many datapoints as folds=11; got 10"):
         diagnostics.classifier_two_sample(pair, x, folds=11)
+    with pytest.raises(ValueError, match="folds must be at least 2, got 1") as refusal:
+        diagnostics.classifier_two_sample(pair, x, folds=1)
+    assert not isinstance(refusal.value, ppvae.Unsupported)
+
+
+class Constant(TwoLatents):
+    """Data and samples that are all 0: no distance gives a kernel its width."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("odd name", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("b", dist.Normal(a, 1.0))
+            pyro.sample("seen", dist.Bernoulli(x.new_zeros(())), obs=x)
+
+
+def test_equal_data_have_no_bandwidth():
+    with pytest.raises(ppvae.Unsupported, match="median distance .* is 0"):
+        diagnostics.mmd(Constant(), torch.zeros(8))

@@ -8,8 +8,8 @@ import xarray as xr
 from scipy.stats import binom, false_discovery_control
 
 from ppvae import diagnostics
-from ppvae.diagnostics.rank_tests.quantities import holm
-from ppvae.diagnostics.rank_tests.symmetry import symmetry_p_values, walk_beyond
+from ppvae.diagnostics.rank_tests.multiple_testing import holm
+from ppvae.diagnostics.rank_tests.symmetry import reach_probability, symmetry_p_values
 from ppvae.diagnostics.rank_tests.uniformity import binomial_p_values, uniform_p_values
 
 ALARMS = 0.001  # of each test of a rate below
@@ -96,12 +96,24 @@ def test_binomial_p_values_are_scipys():
     assert np.allclose(binomial_p_values(hits, 20, probabilities), exact, rtol=1e-9)
 
 
+@pytest.mark.parametrize("count", [60, 3000])
+def test_small_tails_are_as_exact_as_large_ones(count):
+    hits = np.arange(count + 1)[None]
+    probability = np.array([0.03])
+    exact = np.minimum(
+        2 * np.minimum(binom.cdf(hits, count, 0.03), binom.sf(hits - 1, count, 0.03)), 1
+    )
+    found = binomial_p_values(hits, count, probability)
+    assert np.allclose(found[exact > 1e-100], exact[exact > 1e-100], rtol=1e-11, atol=0)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7, 12])
 def test_walks_are_those_of_enumeration(steps):
     walks = np.array(list(itertools.product([-1, 1], repeat=steps))).cumsum(1)
     furthest = np.abs(walks).max(1)
     for distance in range(steps + 2):
-        assert walk_beyond(steps, distance) == pytest.approx((furthest >= distance).mean(), 1e-12)
+        exact = (furthest >= distance).mean()
+        assert reach_probability(steps, distance) == pytest.approx(exact, 1e-12)
 
 
 def test_symmetry_gives_no_more_alarms_than_it_says():

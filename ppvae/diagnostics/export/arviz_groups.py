@@ -1,4 +1,4 @@
-"""Results in ArviZ's layout: a group for each role, dims `(chain, draw, ...)`, one chain."""
+"""Arrays as ArviZ data: a group for each role, dims `(chain, draw, ...)`, one chain."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ppvae.engine import Unsupported
 
 Array: TypeAlias = NDArray[np.generic]
 
@@ -31,34 +34,40 @@ class Variable:
     attrs: dict[str, str] = field(default_factory=dict)
 
 
+def to_numpy(values: Tensor) -> Array:
+    """Return a tensor's values as an array in main memory, without gradient."""
+    array: Array = values.detach().cpu().numpy()
+    return array
+
+
 Groups: TypeAlias = Mapping[str, Mapping[str, Variable]]
 
 
-def tree(groups: Groups, coords: Mapping[str, Any]) -> Any:
-    """Make ArviZ data of groups: `InferenceData` before ArviZ 1.0, xarray's `DataTree` from it on.
+def arviz_data(groups: Groups, coords: Mapping[str, Any]) -> Any:
+    """Return groups as ArviZ data: `InferenceData` before ArviZ 1.0, xarray's `DataTree` since.
 
-    In all groups but `observed_data` the first dim is `draw`, and `chain` of size 1 is put before
-    it. A slash in a name, which separates groups there, becomes a dot. Every dim has a coordinate,
-    counted from 0 unless `coords` has it.
+    Where the first dim is `draw`, a dim `chain` of size 1 is put before it. A slash in a name,
+    which would separate groups, becomes a dot. Every dim has a coordinate, counted from 0 unless
+    `coords` gives it.
 
     Args:
         groups: variables by group and name; groups without variables are left out.
         coords: values of the coordinates of dims.
 
     Raises:
-        ValueError: if a dim has two sizes, or stands twice at a site, or has the name of a site or
-            of the dims of draws.
+        Unsupported: if a dim has two sizes, is named twice at a site, or has the name of a site,
+            of `chain` or of `draw`; or if two names are equal once slashes are dots.
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
-        >>> tree(groups, {})["posterior"]["z"].dims
+        >>> arviz_data(groups, {})["posterior"]["z"].dims
         ('chain', 'draw', 'z_dim_0')
     """
     for group, variables in groups.items():
         for name, variable in variables.items():
             own = variable.dims[group != _OBSERVED :]
             if len(set(own)) < len(own) or set(own) & set(DRAWN):
-                raise ValueError(
+                raise Unsupported(
                     f"site {name!r} has the dims {', '.join(own)}; they must differ from each "
                     f"other and from {' and '.join(DRAWN)}; rename the plate or the dim"
                 )
@@ -76,11 +85,32 @@ def tree(groups: Groups, coords: Mapping[str, Any]) -> Any:
     }
     if int(version("arviz").split(".")[0]) >= 1:
         return xr.DataTree.from_dict(datasets)
-    # The import takes seconds, and nothing else here needs it; it warns of ArviZ 1.0.
+    # Imported here, because it takes seconds and nothing else needs it. It warns of ArviZ 1.0.
     with warnings.catch_warnings(action="ignore", category=FutureWarning):
         from arviz import InferenceData
 
     return InferenceData(**datasets)
+
+
+def result_group(name: str, values: xr.Dataset, sample_dim: str | None = None) -> Any:
+    """Return the values of a result as ArviZ data of a single group.
+
+    Args:
+        name: of the group.
+        values: what was measured; the attribute `tests`, if there is one, is kept.
+        sample_dim: the dim that becomes ArviZ's `draw`; None if there is none.
+
+    Example:
+        >>> ranks = xr.Dataset({"z": ("simulation", [0.1, 0.7])})
+        >>> result_group("prior_sbc", ranks, "simulation")["prior_sbc"]["z"].dims
+        ('chain', 'draw')
+    """
+    attrs = {"tests": values.attrs["tests"]} if "tests" in values.attrs else {}
+    variables = {}
+    for site, array in values.items():
+        dims = tuple("draw" if dim == sample_dim else str(dim) for dim in array.dims)
+        variables[str(site)] = Variable(array.values, dims, attrs)
+    return arviz_data({name: variables}, {str(dim): values[dim].values for dim in values.coords})
 
 
 def _dataset(
@@ -94,20 +124,20 @@ def _dataset(
             values, dims = values[None], ("chain", *dims)
         for dim, size in zip(dims, values.shape, strict=True):
             if sizes.setdefault(dim, size) != size:
-                raise ValueError(
+                raise Unsupported(
                     f"dim {dim!r} has size {size} at site {name!r} and {sizes[dim]} at another; "
                     "give the plates different names"
                 )
         arrays[_dotted(name)] = (dims, values, variable.attrs)
     for name in arrays:
         if name in sizes or name in DRAWN:
-            raise ValueError(
+            raise Unsupported(
                 f"site {name!r} has the name of a dim of its group, {', '.join(sizes)}; rename it"
             )
     if len(arrays) < len(variables):
-        raise ValueError(
-            f"among the sites {', '.join(map(repr, variables))} two get the same name when '/' "
-            "becomes '.'; rename one"
+        raise Unsupported(
+            f"two of the sites {', '.join(map(repr, variables))} have the same name once '/' is "
+            "replaced by '.'; rename one"
         )
     return xr.Dataset(
         arrays,
@@ -126,11 +156,11 @@ def _dotted(name: str) -> str:
 
 
 def with_groups(base: Any, datasets: Mapping[str, xr.Dataset]) -> Any:
-    """Return ArviZ data with further groups, with dots for the slashes in their names.
+    """Add groups to ArviZ data; slashes in names of variables and dims become dots.
 
     Example:
         >>> groups = {"posterior": {"z": Variable(np.zeros((4, 2)), ("draw", "z_dim_0"))}}
-        >>> more = with_groups(tree(groups, {}), {"gaps": xr.Dataset({"total": 1.0})})
+        >>> more = with_groups(arviz_data(groups, {}), {"gaps": xr.Dataset({"total": 1.0})})
         >>> more["gaps"]["total"].item()
         1.0
     """
