@@ -122,7 +122,9 @@ def test_probabilities_and_densities_do_not_compare():
         "discrete": vae(likelihoods.Bernoulli(nn.Linear(2, 3))),
         "density": vae(likelihoods.Normal(nn.Linear(2, 3), scale=1.0)),
     }
-    with pytest.raises(ValueError, match="density.*a density of 3 numbers.*discrete.*such do not"):
+    with pytest.raises(
+        ValueError, match="density.*a density of 3 numbers.*discrete.*they are not"
+    ):
         diagnostics.compare(pairs, torch.ones(4, 3), draws=30)
 
 

@@ -10,9 +10,12 @@ import torch
 from torch.distributions import constraints
 
 from ppvae import data, diagnostics
-from ppvae.diagnostics.latents.importance_matrix import of_importances
-from ppvae.diagnostics.latents.information_gap import binned, information_gap
-from ppvae.diagnostics.latents.predictability_gap import predictability_gap
+from ppvae.diagnostics.latents.factor_scores import (
+    binned,
+    concentration_scores,
+    information_gap,
+    predictability_gap,
+)
 
 
 class Encoded:
@@ -123,7 +126,7 @@ def test_importances_by_hand():
     matrix = np.array([[3.0, 1.0], [0.0, 4.0], [0.0, 0.0]])
     first = 1 - (-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2))
     second = 1 - (-(0.2 * math.log(0.2) + 0.8 * math.log(0.8)) / math.log(3))
-    disentangled, complete = of_importances(matrix)
+    disentangled, complete = concentration_scores(matrix)
     assert disentangled == pytest.approx(0.5 * first + 0.5)
     assert complete == pytest.approx((1 + second) / 2)
 
