@@ -109,7 +109,7 @@ def compare(
         values = np.asarray(log_evidence(pair, batch), dtype=np.float64)
         if values.shape != (len(batch[0]),) or np.isnan(values).any():
             raise ValueError(
-                f"log_evidence must return numbers of shape ({len(batch[0])},), one per datapoint; "
+                f"log_evidence must return numbers of shape ({len(batch[0])},), one value each; "
                 f"got shape {values.shape} with {int(np.isnan(values).sum())} NaN"
             )
         unknown = np.full_like(values, math.nan)

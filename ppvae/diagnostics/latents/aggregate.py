@@ -66,7 +66,7 @@ class Aggregate:
     def _component(
         self, chunk: Batch, latents: Mapping[str, Tensor], positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Sum the densities of some components at all draws, and select the one at each position."""
+        """Sum some components' densities at all draws, and select the one at each position."""
         rows, draw_dim = len(chunk[0]), self.structure.draw_dim
         with seeded(0):  # the draws of this run are not used, and must not change later ones
             guide = sample_sites(poutine.trace(self.pair.guide).get_trace(*chunk))

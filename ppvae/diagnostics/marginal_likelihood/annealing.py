@@ -51,10 +51,10 @@ def ais(
         log P(X) = log E[w],    estimated by log mean w over the chains
 
     Each chain begins at an exact draw z_0 of the guide or the prior, f_0, and z_k follows z_{k-1}
-    by a Hamiltonian trajectory that leaves f_{t_k} invariant (Neal, "Annealed importance sampling",
-    2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of decoder-based
-    generative models", 2017). All datapoints and chains move together, on the latents'
-    unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each datapoint
+    by a Hamiltonian trajectory that leaves f_{t_k} invariant (Neal, "Annealed importance
+    sampling", 2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of
+    decoder-based generative models", 2017). All datapoints and chains move together, on the
+    latents' unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each datapoint
     and temperature are tuned in a pilot run of 16 separate chains, and then fixed: w is unbiased
     for any step sizes. The pilot costs about a tenth of 1000 temperatures.
 
@@ -146,10 +146,10 @@ def bdmc(
         upper = -log mean 1/w of the same chains run backwards, from the z that made X
 
     A simulated z is an exact draw of p(z|x) for the x simulated with it, so the chains of annealed
-    importance sampling can also be run backwards from it (Grosse, Ghahramani and Adams, "Sandwiching
-    the marginal likelihood using bidirectional Monte Carlo", 2015). Where the mean gap is small,
-    `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs` is as exact, on
-    data like those the model generates. The guide is not used. Starting from a good guide would
+    importance sampling can also be run backwards from it (Grosse, Ghahramani and Adams,
+    "Sandwiching the marginal likelihood using bidirectional Monte Carlo", 2015). Where the
+    mean gap is small, `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs`
+    is as exact, on data like those the model generates. The guide is not used. Starting from a good guide would
     give tighter bounds.
 
     A model needs a batch to run: it gives shapes and everything that the model only reads, such as

@@ -342,7 +342,7 @@ class Point(Normals):
     ],
 )
 def test_what_has_no_aggregate_is_refused(pair, x, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ppvae.Unsupported, match=message):
         diagnostics.surgery(pair, x)
 
 

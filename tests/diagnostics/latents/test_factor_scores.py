@@ -157,14 +157,19 @@ def test_bootstrap_error_is_that_of_new_data():
     ("dataset", "arguments", "error", "message"),
     [
         (torch.zeros(9, 2), {}, TypeError, "disentanglement needs a dataset.*got Tensor"),
-        (data.segments(50), {}, ValueError, "at least 2 known factors, got 1 in 'segments'"),
-        (data.digits(), {}, ValueError, "at least 2 known factors, got 0 in 'digits'"),
+        (
+            data.segments(50),
+            {},
+            ppvae.Unsupported,
+            "at least 2 known factors, got 1 in 'segments'",
+        ),
+        (data.digits(), {}, ppvae.Unsupported, "at least 2 known factors, got 0 in 'digits'"),
         (made(50), {"bins": 1}, ValueError, "bins >= 2, got 1"),
         (made(50), {"resamples": 1}, ValueError, "resamples >= 2, got 1"),
         (
             made(50, factors={"a": torch.zeros(50), "b": torch.rand(50)}),
             {},
-            ValueError,
+            ppvae.Unsupported,
             "factor 'a' of dataset 'made' is constant",
         ),
     ],
@@ -216,11 +221,11 @@ def test_labels_of_ones_own_and_what_is_refused():
     pair = Encoded(torch.eye(2))
     own = {split: dataset.factors[split][:, 0] > 0.5 for split in ("train", "test")}
     assert float(diagnostics.probes(pair, dataset, labels=own).accuracy.min()) > 0.6
-    with pytest.raises(ValueError, match="labels of the 'train' split of dataset 'made'"):
+    with pytest.raises(ppvae.Unsupported, match="labels of the 'train' split of dataset 'made'"):
         diagnostics.probes(pair, dataset)
     with pytest.raises(ValueError, match=r"'test' split have shape \(3,\); expected \(10,\)"):
         diagnostics.probes(pair, dataset, labels={**own, "test": torch.zeros(3)})
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ppvae.Unsupported, match="at least 2 classes"):
         one = {split: torch.zeros(len(values)) for split, values in own.items()}
         diagnostics.probes(pair, dataset, labels=one)
     with pytest.raises(TypeError, match="probes needs a dataset.*got Tensor"):
