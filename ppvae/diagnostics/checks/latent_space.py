@@ -20,7 +20,7 @@ def latents(subject: Subject) -> list[Finding]:
             Verdict.BAD if units.count == 0 else graded(unused, 1e-9, 1.1),
             f"{units.count} of {total} vary with the data",
             "The others are noise. This does no harm, but a smaller latent space suffices. If "
-            "none is in use, the decoder ignores z: raise the KL weight slowly from 0 in training.",
+            "none is in use, the decoder ignores z: raise the KL weight slowly in training.",
             {"active_units": units.variance},
         )
     ]

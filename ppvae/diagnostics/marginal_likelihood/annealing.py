@@ -54,9 +54,9 @@ def ais(
     by a Hamiltonian trajectory that leaves f_{t_k} invariant (Neal, "Annealed importance
     sampling", 2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of
     decoder-based generative models", 2017). All datapoints and chains move together, on the
-    latents' unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each datapoint
-    and temperature are tuned in a pilot run of 16 separate chains, and then fixed: w is unbiased
-    for any step sizes. The pilot costs about a tenth of 1000 temperatures.
+    latents' unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each
+    datapoint and temperature are tuned in a pilot run of 16 separate chains, and then fixed: w is
+    unbiased for any step sizes. The pilot costs about a tenth of 1000 temperatures.
 
     - `log_evidence` = log mean w. Its expectation lies below log P(X), by about half its squared
       standard error where that is small, and by more where the chains did not follow the path;
@@ -149,8 +149,8 @@ def bdmc(
     importance sampling can also be run backwards from it (Grosse, Ghahramani and Adams,
     "Sandwiching the marginal likelihood using bidirectional Monte Carlo", 2015). Where the
     mean gap is small, `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs`
-    is as exact, on data like those the model generates. The guide is not used. Starting from a good guide would
-    give tighter bounds.
+    is as exact, on data like those the model generates. The guide is not used. Starting from a
+    good guide would give tighter bounds.
 
     A model needs a batch to run: it gives shapes and everything that the model only reads, such as
     covariates or which values are missing. This is `data`. Its observations are replaced by

@@ -123,7 +123,7 @@ def test_probabilities_and_densities_do_not_compare():
         "density": vae(likelihoods.Normal(nn.Linear(2, 3), scale=1.0)),
     }
     with pytest.raises(
-        ValueError, match="density.*a density of 3 numbers.*discrete.*are not comp"
+        ppvae.Unsupported, match="density.*a density of 3 numbers.*discrete.*are not comp"
     ):
         diagnostics.compare(pairs, torch.ones(4, 3), draws=30)
 

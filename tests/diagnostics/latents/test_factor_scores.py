@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
+import ppvae
 from ppvae import data, diagnostics
 from ppvae.diagnostics.latents.factor_scores import (
     binned,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import ppvae
 from ppvae import diagnostics
 from ppvae.diagnostics.marginal_likelihood.pareto import tail_shape
 from tests.linear_gaussian import LinearGaussian
