@@ -1,4 +1,4 @@
-"""The left side of formula (2): how good is this posterior? For any model/guide pair."""
+"""The left side of formula (2), for any model/guide pair: how good is this posterior?"""
 
 from ppvae.diagnostics.calibration import SBC, VSBC, Coverage, coverage, sbc, vsbc
 from ppvae.diagnostics.comparison import Stacking, compare, stacking_weights

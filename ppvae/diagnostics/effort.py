@@ -1,21 +1,22 @@
-"""How much `diagnose` is to compute."""
+"""How much `diagnose` computes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much `diagnose` is to compute; what is 0 is not asked.
+    """How much `diagnose` computes; 0 leaves a check out.
 
     Args:
-        datapoints: how many datapoints to look at, drawn at random.
-        draws: draws of the guide for each.
-        samples: of the model, which a classifier is to tell from as many datapoints.
-        labeled: training datapoints that labels and factors are learned from.
-        simulations: datapoints simulated for calibration.
-        searched: datapoints whose guide is optimized anew for the gaps.
-        annealed: datapoints of annealed importance sampling, and of its bounds from both sides.
-        temperatures: of annealed importance sampling.
+        datapoints: number of datapoints to check, chosen at random.
+        draws: number of draws of the guide for each.
+        samples: number of samples of the model, tested against as many datapoints.
+        labeled: number of training datapoints from which labels and factors are learned.
+        simulations: number of datapoints simulated for calibration.
+        searched: number of datapoints whose posterior is optimized for the gaps.
+        annealed: number of datapoints for annealed importance sampling and for its bounds from
+            both sides.
+        temperatures: number of temperatures of annealed importance sampling.
 
     Example:
         >>> QUICK.simulations, STANDARD.simulations
@@ -33,12 +34,12 @@ class Effort:
 
 
 QUICK = Effort(datapoints=200, draws=500)
-"""Seconds: formula (2), the tails of the weights, the latents in use."""
+"""Takes seconds: formula (2), the tails of the weights, the latents in use."""
 
 STANDARD = Effort(
     datapoints=500, draws=1000, samples=500, labeled=2000, simulations=1000, searched=100
 )
-"""About a minute for a small pair: samples, labels, calibration and gaps too."""
+"""Takes about a minute for a small pair: also samples, labels, calibration and gaps."""
 
 DEEP = Effort(
     datapoints=2000,
@@ -50,4 +51,4 @@ DEEP = Effort(
     annealed=50,
     temperatures=1000,
 )
-"""As long as it takes: annealed importance sampling, and bounds of log P(X) from both sides."""
+"""Takes long: also annealed importance sampling, and bounds of log P(X) from both sides."""

@@ -1,4 +1,4 @@
-"""What a diagnostic found, in words that need no statistics."""
+"""What a diagnostic found, in plain words."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ _WIDTH, _NAME = 96, 22
 
 
 class Verdict(Enum):
-    """What to think of a finding."""
+    """How good or bad a finding is."""
 
     FINE = "fine"
     LOOK = "look"
@@ -23,11 +23,11 @@ class Finding:
     """What one diagnostic found.
 
     Args:
-        name: of what was looked at.
-        verdict: what to think of it.
+        name: name of the check.
+        verdict: how good or bad it is.
         answer: what was measured, in one sentence.
-        advice: what it means and what to do, where it is not fine; or why it is not known.
-        results: datasets that hold the figures, by the name of their group.
+        advice: what it means and what to do, if it is not fine; or why it is not known.
+        results: datasets with the numbers, by the name of their group.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def graded(value: float, look: float, bad: float) -> Verdict:
-    """Return "fine" below `look`, "bad" from `bad` on, "look" between.
+    """Return "fine" below `look`, "bad" at or above `bad`, "look" between.
 
     Example:
         >>> graded(0.02, look=0.01, bad=0.1)

@@ -1,4 +1,4 @@
-"""One look at a posterior: every diagnostic that applies, each with a verdict."""
+"""Every diagnostic that applies to a pair, each with a verdict."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import torch
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks import Subject, checks, unknown
+from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz, with_groups
 from ppvae.diagnostics.findings import Finding
-from ppvae.engine import Batch, Data, Pair, as_batch
+from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch
 
-_EXPORTED, _DRAWS = 100, 100  # datapoints and draws of the groups that ArviZ's plots read
+_EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found; as text, one screen.
+    """What `diagnose` found. As text it fits on one screen.
 
     Args:
         findings: one or more of each check.
-        left: checks that were not asked, and why, or what asks them.
-        pair: the pair that was looked at.
-        batch: the datapoints that were looked at.
+        left: checks that were not run, with the reason or what to use instead.
+        pair: the pair that was checked.
+        batch: the datapoints that were checked.
         seed: of the draws.
     """
 
@@ -36,11 +36,13 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{len(self.batch[0])} datapoints, nats per datapoint"]
         lines += [str(finding) for finding in self.findings]
-        lines += [f"-     {name:22}not asked: {reason}" for name, reason in self.left.items()]
+        lines += [f"-     {name:22}not run: {reason}" for name, reason in self.left.items()]
         return "\n".join(lines)
 
     def to_arviz(self) -> Any:
-        """Return all results as one tree, beside the groups of `to_arviz` for some datapoints.
+        """Return all results as one tree, together with the groups of `to_arviz`.
+
+        Those groups hold the first 100 datapoints.
 
         Returns:
             `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
@@ -60,23 +62,24 @@ def diagnose(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Diagnosis:
-    """Say how good a posterior is: every diagnostic that applies, each fine, to look at, or bad.
+    """Run every diagnostic that applies, and give each the verdict fine, look or bad.
 
-    A diagnostic that a pair does not allow, such as annealing of discrete latents or the evidence
-    of a pseudo-likelihood, is not left out in silence: its finding says why. Calibration and
-    bounds from both sides are measured on data simulated from the model, all else on `data`.
+    A diagnostic that does not apply to the pair or the data (it raises `Unsupported`), such as
+    annealing of discrete latents or the evidence of a pseudo-likelihood, has a finding that says
+    why. Any other exception is raised. Calibration and bounds from both sides are measured on data
+    simulated from the model, all else on `data`.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
-        data: `(data, *event)`, best held out from the training; or a dataset, whose labels and
-            factors, if known, are read off the latents of its test split.
-        split: of a dataset, which part to look at.
+        data: `(data, *event)`, preferably not used in the training; or a dataset, whose labels and
+            factors, if known, are predicted from the latents of its test split.
+        split: of a dataset, the part to check.
         effort: how much to compute: `diagnostics.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
         seed: of all draws and of the choice of datapoints.
         progress: show progress bars; only on a terminal, unless given.
 
     Raises:
-        ValueError: if the data are no data of the pair, or there is no such split.
+        ValueError: if the data or a number of `effort` are not valid, or there is no such split.
 
     Example:
         >>> from ppvae import data, pairs
@@ -95,11 +98,11 @@ def diagnose(
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
     dataset = data if isinstance(data, Dataset) else None
     subject = Subject(pair, rows, chosen.numpy(), dataset, effort, seed, progress)
-    asked, left = checks(effort, dataset)
+    selected, left = selected_checks(effort, dataset)
     found: list[Finding] = []
-    for name, check in asked.items():
+    for name, check in selected.items():
         try:
             found += check(subject)
-        except (ValueError, NotImplementedError) as error:
-            found.append(unknown(name, error))
+        except Unsupported as error:
+            found.append(does_not_apply(name, error))
     return Diagnosis(tuple(found), left, pair, rows, seed)

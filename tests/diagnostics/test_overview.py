@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pyro
 import pyro.distributions as dist
@@ -13,6 +14,8 @@ import ppvae
 from ppvae import data, diagnostics, likelihoods, pairs
 from ppvae.diagnostics import Effort, Verdict, diagnose
 from ppvae.diagnostics.findings import graded
+from ppvae.diagnostics.latents import aggregate, elbo_surgery
+from tests import strangers
 from tests.linear_gaussian import LinearGaussian
 
 EFFORT = Effort(datapoints=200, draws=200, samples=200, simulations=400, searched=20)
@@ -40,7 +43,7 @@ def test_a_guide_that_is_too_narrow_is_found_out():
     assert seen["samples"] is Verdict.FINE  # the model is right, whatever the guide
     assert seen["credible regions"] is Verdict.BAD
     assert seen["importance weights"] is Verdict.BAD
-    assert "too sure of itself" in str(found)
+    assert "The guide is too narrow" in str(found)
     gaps = next(f for f in found.findings if f.name == "gaps").results["gaps"]
     # KL of the narrow guide in closed form: all of it is the encoder's.
     exact = 2 * (0.5 * (0.16 - 1) - torch.tensor(0.4).log().item())
@@ -83,7 +86,7 @@ def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
     assert {"guide, KL[Q||P(z|X)]", "importance weights", "latents in use"} <= names
     assert {"ranks (SBC)", "center (VSBC)", "credible regions"} <= names
     assert {"likelihood (PIT)", "samples"} <= names
-    assert found.left["labels"] == "needs a dataset with labels, got data alone"
+    assert found.left["labels"] == "needs a dataset with labels, got only data"
     tree = found.to_arviz()
     assert tree["posterior"]["level.0"].sizes["data"] == 30
     assert tree["prior_sbc"]["the regime"].sizes["simulation"] == 50
@@ -118,12 +121,12 @@ def test_what_is_not_asked_is_named_with_the_reason():
     found = diagnose(pairs.assemble(digits, latent=2), digits, effort=Effort(20, 30))
     lines = str(found).splitlines()
     assert lines[0] == "20 datapoints, nats per datapoint"
-    reasons = [line.split("not asked: ") for line in lines[-len(found.left) :]]
+    reasons = [line.split("not run: ") for line in lines[-len(found.left) :]]
     assert {name.strip(" -"): reason for name, reason in reasons} == found.left
     levels = {
         "samples": "level standard",
         "labels": "level standard",
-        "factors": "dataset 'digits' has no two known factors",
+        "factors": "dataset 'digits' has fewer than two known factors",
         "calibration": "level standard",
         "gaps": "level standard",
         "annealing": "level deep",
@@ -190,6 +193,48 @@ def test_a_guide_without_density_has_ranks_but_no_regions():
     )
     assert found["ranks (SBC)"] is Verdict.LOOK
     assert found["credible regions"] is Verdict.UNKNOWN
+
+
+def test_a_bug_in_a_diagnostic_is_no_finding(monkeypatch):
+    """A broadcasting error, as in a wrong reshape, ends `diagnose` with its type and traceback."""
+
+    def planted(*arguments, **options):
+        return torch.zeros(2, 3) + torch.zeros(4, 5)
+
+    exact = LinearGaussian.random(0)
+    effort = Effort(datapoints=20, draws=20)
+    for error, broken in (
+        (RuntimeError, planted),
+        (ValueError, lambda *_, **__: torch.distributions.Normal(math.nan, 1.0)),
+        (NotImplementedError, lambda *_, **__: nn.Module()(1)),
+    ):
+        monkeypatch.setattr(elbo_surgery, "log_densities", broken)
+        monkeypatch.setattr(aggregate, "log_densities", broken)
+        with pytest.raises(error) as raised:
+            diagnose(exact.pair(), exact.draw(20, 1), effort=effort)
+        assert not isinstance(raised.value, ppvae.Unsupported)
+        assert any(entry.name == broken.__name__ for entry in raised.traceback)
+
+
+def test_what_a_pair_does_not_allow_is_a_finding_that_says_why():
+    """A guide that chains its latents has no q(z), a single datapoint no spread."""
+    x = torch.randn(20, generator=torch.Generator().manual_seed(0))
+    found = diagnose(strangers.TwoLatents(), x, effort=Effort(datapoints=20, draws=20))
+    (refused,) = (f for f in found.findings if f.verdict is Verdict.UNKNOWN)
+    assert refused.name == "aggregate and prior"
+    assert refused.answer == "does not apply"
+    assert "latent site 'odd name' changes with other draws" in refused.advice
+    found = diagnose(strangers.TwoLatents(), x[:1], effort=Effort(datapoints=20, draws=20))
+    (refused,) = (f for f in found.findings if f.verdict is Verdict.UNKNOWN)
+    assert refused.name == "latents"
+    assert refused.advice == "active_units needs at least 2 datapoints, got 1"
+
+
+def test_a_wrong_number_of_an_effort_is_an_error():
+    exact = LinearGaussian.random(0)
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0") as raised:
+        diagnose(exact.pair(), exact.draw(20, 1), effort=Effort(datapoints=20, draws=0))
+    assert not isinstance(raised.value, ppvae.Unsupported)
 
 
 def test_an_unknown_split_is_refused():

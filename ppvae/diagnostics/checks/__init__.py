@@ -1,37 +1,39 @@
-"""Each diagnostic as a check: what it found, and what to think of it."""
+"""Each diagnostic as a check: what it found, with a verdict."""
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks.calibration import calibration
 from ppvae.diagnostics.checks.evidence import annealing, formula_two, search
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
-from ppvae.diagnostics.checks.subject import Check, Subject, unknown
+from ppvae.diagnostics.checks.simulated_data import calibrated
+from ppvae.diagnostics.checks.subject import Check, Subject, does_not_apply
 from ppvae.diagnostics.effort import Effort
 
 __all__ = [
     "Check",
     "Subject",
-    "checks",
-    "unknown",
+    "does_not_apply",
+    "selected_checks",
 ]
 
 _NEED_MORE = {
-    "convergence": "needs the training: fit(callbacks=[Converged()])",
-    "other pairs": "compare takes several",
-    "other data": "outlier_score takes those in doubt",
-    "statistics": "posterior_predictive_check takes yours",
+    "convergence": "needs the training: use fit(callbacks=[Converged()])",
+    "other pairs": "use compare",
+    "other data": "use outlier_score",
+    "statistics": "use posterior_predictive_check with your own",
 }
 
 
-def checks(effort: Effort, dataset: Dataset | None) -> tuple[dict[str, Check], dict[str, str]]:
-    """Return the checks that are asked for by name, and why the others are not."""
+def selected_checks(
+    effort: Effort, dataset: Dataset | None
+) -> tuple[dict[str, Check], dict[str, str]]:
+    """Return the checks to run by name, and why the others are not run."""
     asked: dict[str, Check] = {"guide": formula_two, "latents": latents, "likelihood": predictions}
     left: dict[str, str] = {}
     for name, check, amount, level, missing in (
         ("samples", samples, effort.samples, "standard", ""),
         ("labels", labels, effort.labeled, "standard", _lacks(dataset, "labels")),
         ("factors", factors, effort.labeled, "standard", _lacks(dataset, "factors")),
-        ("calibration", calibration, effort.simulations, "standard", ""),
+        ("calibration", calibrated, effort.simulations, "standard", ""),
         ("gaps", search, effort.searched, "standard", ""),
         ("annealing", annealing, effort.annealed, "deep", ""),
     ):
@@ -43,11 +45,11 @@ def checks(effort: Effort, dataset: Dataset | None) -> tuple[dict[str, Check], d
 
 
 def _lacks(dataset: Dataset | None, what: str) -> str:
-    """Return why there are no labels or factors, or nothing if there are."""
+    """Return why there are no labels or factors, or "" if there are."""
     if dataset is None:
-        return f"needs a dataset with {what}, got data alone"
+        return f"needs a dataset with {what}, got only data"
     if what == "labels" and not {"train", "test"} <= dataset.labels.keys():
         return f"dataset {dataset.name!r} has no labels"
     if what == "factors" and len(dataset.factor_names) < 2:
-        return f"dataset {dataset.name!r} has no two known factors"
+        return f"dataset {dataset.name!r} has fewer than two known factors"
     return ""

@@ -1,4 +1,4 @@
-"""What a check is given, what it returns, and what several of them have in common."""
+"""What a check takes and returns, and what several checks share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Pair
+from ppvae.engine import Batch, Pair, Unsupported, first_line
 
-ALARM = 0.01  # family-wise, of each diagnostic
+ALARM = 0.01  # family-wise error rate of each diagnostic
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at, and how closely.
+    """What is checked, and with how much computation.
 
     Args:
         pair: the pair.
         batch: the datapoints chosen.
-        rows: which of the user's data these are.
-        dataset: of which they are part, if they are.
+        rows: their row numbers in the user's data.
+        dataset: the dataset that they come from, if there is one.
         effort: how much to compute.
         seed: of all draws.
         progress: show progress bars.
@@ -41,10 +41,9 @@ class Subject:
 Check = Callable[[Subject], list[Finding]]
 
 
-def unknown(name: str, error: Exception) -> Finding:
+def does_not_apply(name: str, refusal: Unsupported) -> Finding:
     """Return the finding that a check does not apply, and why."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Finding(name, Verdict.UNKNOWN, "does not apply", first)
+    return Finding(name, Verdict.UNKNOWN, "does not apply", first_line(refusal))
 
 
 def all_values(values: xr.Dataset) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Which pair predicts held-out data best, by how much, and how surely."""
+"""Which pair predicts held-out data best, by how much, and with which error."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +9,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ppvae.diagnostics.comparison.measures import check_same, measure_of
+from ppvae.diagnostics.comparison.dominating_measures import check_comparable, measure_of
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch
 
-_MANY = 0.05  # the share of datapoints with a bad tail from which a model is flagged
+_MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
 
 Values: TypeAlias = NDArray[np.float64]
 Estimator: TypeAlias = Callable[[Pair, Batch], Any]
@@ -33,42 +33,49 @@ def compare(
 ) -> xr.Dataset:
     """Compare pairs by log P(X) of held-out data, paired over datapoints.
 
-    A name may stand for several fits, such as restarts from different seeds: then its score is
-    that of one of its fits on average, and the spread between them is told apart from that
-    between datapoints. Of every model, in nats per datapoint:
+    A name may stand for several fits, such as restarts from different seeds: its score is then
+    the average over the fits, and errors from fits and from datapoints are reported separately.
+    For every model, in nats per datapoint:
 
-    - `mean`: of log P(x) over datapoints and fits; with `data_error`, its standard error over
-      datapoints drawn anew, the fits being these; `fit_error`, over fits made anew, the
-      datapoints being these (NaN with one fit); `monte_carlo_error`, from the draws alone;
-    - `difference`: `mean` less that of the best, 0 for the best itself; with
-      `difference_data_error`, over datapoints of the differences of the same datapoint, and
-      `difference_fit_error`, over fits of both, taken to be independent. The best of many is in
-      part best by chance: a difference of less than two errors decides nothing;
-    - `stacking_weight`: of the average of predictive densities that scores best on these data
-      (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
-      Distributions", 2018); every fit is a density of its own there, and a model has the sum of
-      its fits' weights. `stacking_gap` and `stacking_score` are attributes;
+    - `mean`: of log P(x) over datapoints and fits; with `data_error`, its standard error for new
+      datapoints and these fits; `fit_error`, for new fits and these datapoints (NaN with one
+      fit); `monte_carlo_error`, from the draws alone;
+    - `difference`: `mean` minus that of the best model, 0 for the best itself; with
+      `difference_data_error`, from the paired differences at each datapoint, and
+      `difference_fit_error`, from the fits of both, assumed to be independent. The best of many is
+      partly best by chance: a difference of less than two errors is not evidence of a better
+      model;
+    - `stacking_weight`: the weight in the average of predictive densities that scores best on
+      these data (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
+      Distributions", 2018). Every fit is a separate density there; a model has the sum of its
+      fits' weights. `stacking_gap` and `stacking_score` are attributes;
     - `unreliable_share`: the share of datapoints and fits whose Pareto k exceeds `threshold`, an
       attribute; `unreliable`, whether it is above 0.05: that model's log P(X) is likely too low.
 
-    Pointwise, `log_evidence` is `(model, data)`, the mean over fits. Over `fit`, all fits of all
-    models in order, stand `fit_mean`, `fit_stacking_weight` and `fit_unreliable_share`; the
-    coordinate `fit_model` names their model.
+    `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
+    `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in
+    order; the coordinate `fit_model` names their model.
 
     Args:
         pairs: pairs by name, or lists of fits by name.
-        data: `(data, *event)`, held out from the fits; of a dataset, the test split.
+        data: `(data, *event)`, not used in the fits; of a dataset, the test split.
         draws: number of draws per datapoint, at least 21.
-        seed: of the draws of the first fit; the next has the next, so that errors are independent.
+        seed: of the draws of the first fit; fit i has `seed` + i, so that errors are independent.
         memory: bound in bytes on the intermediate tensors.
-        log_evidence: another estimator, `log_evidence(pair, batch)` returns log P(x) in nats,
-            `(data,)`; then `monte_carlo_error` and what rests on Pareto k are NaN, and no model
-            is flagged. By default `evidence` with these draws.
-        progress: show a progress bar over the fits; only on a terminal, unless given.
+        log_evidence: another estimator: `log_evidence(pair, batch)` returns log P(x) in nats,
+            `(data,)`. Then `monte_carlo_error` and `unreliable_share` are NaN, and no model is
+            flagged. By default `evidence` with these draws.
+        progress: show progress bars, over the fits and over the datapoints of each; only on a
+            terminal, unless given.
+
+    Returns:
+        A dataset of the variables above, with dims `(model,)` where no others are named.
 
     Raises:
-        ValueError: without pairs, if their log P(X) are not densities of the same numbers, or
-            as `evidence` does.
+        Unsupported: if the pairs' log P(X) are not densities of the same numbers, or as
+            `evidence` does.
+        ValueError: without pairs, or if a number, the data or what `log_evidence` returns is not
+            valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -81,11 +88,11 @@ def compare(
     tail_length(draws)
     fits = {name: _fits(name, value) for name, value in pairs.items()}
     if not fits:
-        raise ValueError("pairs is empty; expected at least one pair by its name")
+        raise ValueError("pairs is empty; expected at least one pair by name")
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
-    check_same(
+    check_comparable(
         {
             f"{name} (fit {index})": measure_of(pair, batch, seed)
             for index, (name, pair, batch) in enumerate(zip(owners, every, batches, strict=True))
@@ -94,13 +101,15 @@ def compare(
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
-            terms = evidence(pair, batch, draws=draws, seed=seed + number, memory=memory)
+            terms = evidence(
+                pair, batch, draws=draws, seed=seed + number, memory=memory, progress=progress
+            )
             parts = (terms.log_evidence, terms.log_evidence_error, terms.pareto_k)
             return parts[0].values, parts[1].values, parts[2].values
         values = np.asarray(log_evidence(pair, batch), dtype=np.float64)
         if values.shape != (len(batch[0]),) or np.isnan(values).any():
             raise ValueError(
-                f"log_evidence must return numbers of shape ({len(batch[0])},), one a datapoint; "
+                f"log_evidence must return numbers of shape ({len(batch[0])},), one value each; "
                 f"got shape {values.shape} with {int(np.isnan(values).sum())} NaN"
             )
         unknown = np.full_like(values, math.nan)
@@ -123,35 +132,17 @@ def _summary(
 ) -> xr.Dataset:
     """Reduce `(fit, data)` scores, their Monte Carlo errors and tails to a table of models."""
     names = list(dict.fromkeys(owners))
-    belongs = np.array([[owner == name for owner in owners] for name in names])
-    average = belongs / belongs.sum(1, keepdims=True)  # (model, fit)
-    pointwise = average @ values
-    fit_means = values.mean(1)
-    means = average @ fit_means
-    best = int(means.argmax())
-    fit_error = np.array([_error(fit_means[rows]) for rows in belongs])
-    others = np.arange(len(names)) != best
-    known = ~np.isnan(tails)
-    exceeds = np.where(known, tails > threshold(draws), np.nan).mean(1)
+    belongs = np.array([[owner == name for owner in owners] for name in names])  # (model, fit)
+    average = belongs / belongs.sum(1, keepdims=True)
+    best = int((average @ values.mean(1)).argmax())
     stacking = stacking_weights(values.T)
-    unreliable = average @ exceeds
-    monte_carlo = np.sqrt(np.square(average) @ np.square(errors).sum(1)) / values.shape[1]
     return xr.Dataset(
         {
-            "mean": ("model", means),
-            "data_error": ("model", _error(pointwise)),
-            "fit_error": ("model", fit_error),
-            "monte_carlo_error": ("model", monte_carlo),
-            "difference": ("model", means - means[best]),
-            "difference_data_error": ("model", _error(pointwise - pointwise[best])),
-            "difference_fit_error": ("model", others * np.hypot(fit_error, fit_error[best])),
+            **_means(belongs, average, values, errors),
+            **_differences(belongs, average, values, best),
+            **_reliability(average, tails, threshold(draws)),
             "stacking_weight": ("model", belongs @ stacking.weights),
-            "unreliable_share": ("model", unreliable),
-            "unreliable": ("model", unreliable > _MANY),
-            "log_evidence": (("model", "data"), pointwise),
-            "fit_mean": ("fit", fit_means),
             "fit_stacking_weight": ("fit", stacking.weights),
-            "fit_unreliable_share": ("fit", exceeds),
         },
         coords={"model": names, "fit_model": ("fit", owners)},
         attrs={
@@ -163,6 +154,48 @@ def _summary(
             "stacking_gap": stacking.gap,
         },
     )
+
+
+def _means(
+    belongs: NDArray[np.bool_], average: Values, values: Values, errors: Values
+) -> dict[str, Any]:
+    pointwise, fit_means = average @ values, values.mean(1)
+    monte_carlo = np.sqrt(np.square(average) @ np.square(errors).sum(1)) / values.shape[1]
+    return {
+        "mean": ("model", average @ fit_means),
+        "data_error": ("model", _error(pointwise)),
+        "fit_error": ("model", _fit_error(belongs, fit_means)),
+        "monte_carlo_error": ("model", monte_carlo),
+        "log_evidence": (("model", "data"), pointwise),
+        "fit_mean": ("fit", fit_means),
+    }
+
+
+def _differences(
+    belongs: NDArray[np.bool_], average: Values, values: Values, best: int
+) -> dict[str, Any]:
+    pointwise, means = average @ values, average @ values.mean(1)
+    fit_error = _fit_error(belongs, values.mean(1))
+    others = np.arange(len(means)) != best
+    return {
+        "difference": ("model", means - means[best]),
+        "difference_data_error": ("model", _error(pointwise - pointwise[best])),
+        "difference_fit_error": ("model", others * np.hypot(fit_error, fit_error[best])),
+    }
+
+
+def _reliability(average: Values, tails: Values, largest: float) -> dict[str, Any]:
+    exceeds = np.where(np.isnan(tails), np.nan, tails > largest).mean(1)
+    unreliable = average @ exceeds
+    return {
+        "unreliable_share": ("model", unreliable),
+        "unreliable": ("model", unreliable > _MANY),
+        "fit_unreliable_share": ("fit", exceeds),
+    }
+
+
+def _fit_error(belongs: NDArray[np.bool_], fit_means: Values) -> Values:
+    return np.array([_error(fit_means[rows]) for rows in belongs])
 
 
 def _error(values: Values) -> Any:

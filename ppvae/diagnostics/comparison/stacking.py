@@ -1,4 +1,4 @@
-"""Weights with which several predictive densities are best averaged."""
+"""Weights for the best average of several predictive densities."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_STEPS = 500  # of Newton's method in all; a few dozen are the rule
+_STEPS = 500  # the most steps of Newton's method; a few dozen are usual
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Stacking:
     Args:
         weights: `(model,)`, on the simplex.
         log_score: mean log density of the average, in nats per datapoint.
-        gap: a proven bound on how far `log_score` lies below the maximum, in nats.
+        gap: a proven upper bound on the maximum minus `log_score`, in nats.
     """
 
     weights: NDArray[np.float64]
@@ -32,9 +32,9 @@ def stacking_weights(log_densities: NDArray[Any], *, tolerance: float = 1e-9) ->
 
     (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
     Distributions", 2018.) f is concave. With g_k = mean_n p_k(x_n) / sum_j w_j p_j(x_n), Jensen's
-    inequality gives f(v) - f(w) <= log max_k g_k for every v: the bound that is returned. Weights
-    are found by a logarithmic barrier, mu sum_k log w_k, and Newton's method with step halving; at
-    its optimum the bound is at most K mu for K densities.
+    inequality gives f(v) - f(w) <= log max_k g_k for every v; this bound is returned as `gap`. The
+    weights are found with a logarithmic barrier, mu sum_k log w_k, and Newton's method with step
+    halving; at its optimum the bound is at most K mu for K densities.
 
     Args:
         log_densities: `(data, model)`, in nats; -inf where a density is 0.
@@ -42,7 +42,7 @@ def stacking_weights(log_densities: NDArray[Any], *, tolerance: float = 1e-9) ->
 
     Raises:
         ValueError: for another shape, NaN, +inf, a datapoint of density 0 under all, a tolerance
-            that is not positive, or one that rounding does not allow.
+            that is not positive, or one that cannot be reached because of rounding.
 
     Example:
         >>> halves = np.log([[0.9, 0.1], [0.1, 0.9]])
@@ -75,7 +75,11 @@ def stacking_weights(log_densities: NDArray[Any], *, tolerance: float = 1e-9) ->
 
 
 def _on_barriers(densities: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """Follow the barrier down; w is free of its sum there, which a term sum_k w_k replaces."""
+    """Decrease the barrier to the tolerance; a term sum_k w_k replaces the constraint on the sum.
+
+    Barrier and Newton steps, because a general optimizer stops where the objective no longer
+    changes: scipy's SLSQP leaves a gap of up to 1e-7, above the default tolerance.
+    """
     count = densities.shape[1]
     weights = np.full(count, 1 / count)
     last = min(0.1, tolerance / (2 * count))
@@ -86,7 +90,7 @@ def _on_barriers(densities: NDArray[np.float64], tolerance: float) -> NDArray[np
             steps += 1
             step, decrement = _newton(densities, weights, barrier)
             if decrement < 1e-3 * barrier:
-                weights = weights * (1 + step)  # the decrease is too small to be seen by halving
+                weights = weights * (1 + step)  # the decrease is below the rounding of the loss
                 break
             weights = _halved(densities, weights, barrier, step, decrement)
     normalized: NDArray[np.float64] = weights / weights.sum()
@@ -96,7 +100,7 @@ def _on_barriers(densities: NDArray[np.float64], tolerance: float) -> NDArray[np
 def _newton(
     densities: NDArray[np.float64], weights: NDArray[np.float64], barrier: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Return Newton's step relative to the weights, and the decrease it promises, doubled."""
+    """Return Newton's step relative to the weights, and twice the decrease it predicts."""
     ratios = densities * weights / (densities @ weights)[:, None]
     gradient = weights - ratios.mean(0) - barrier
     hessian = ratios.T @ ratios / len(ratios) + barrier * np.eye(len(weights))

@@ -1,4 +1,4 @@
-"""Is the gap between log P(X) and the ELBO the fault of the family, or of the encoder?"""
+"""Does the gap between log P(X) and the ELBO come from the guide's family or its network?"""
 
 from ppvae.diagnostics.inference_gaps.amortization import gaps
 

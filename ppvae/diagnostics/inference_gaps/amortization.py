@@ -1,4 +1,4 @@
-"""What of the gap between log P(X) and the ELBO is whose fault."""
+"""How much of log P(X) - ELBO comes from the guide's family, and how much from its network."""
 
 import math
 
@@ -10,12 +10,15 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_shape, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Data, Pair, as_batch, isolated, seeds
+from ppvae.engine import Data, Pair, Unsupported, as_batch, isolated, mean_error, seeds
 from ppvae.refinement import Mixture, Search, search_chunk, search_chunks
 
-_MEMORY = 128 * 2**20  # several dozen images a step, so that each operation's overhead is small
+# Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
+# overhead is small only if a step takes several dozen images. The size of a chunk decides which
+# random numbers a datapoint gets, so another default would change every result.
+_MEMORY = 128 * 2**20
 _RISES = ("rise", "normal_rise")
-_Z = 2.0  # standard errors that a rise must exceed to be one: a false alarm in 44
+_Z = 2.0  # a rise within so many standard errors may be chance; false alarms in one case of 44
 
 
 def gaps(
@@ -33,39 +36,38 @@ def gaps(
     memory: int = _MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Split log P(X) - ELBO[q] into what the guide's family costs and what its network costs.
+    """Split log P(X) - ELBO[q] into the losses from the guide's family and from its network.
 
         log P(X) - ELBO[q]  =  (log P(X) - ELBO[q*])  +  (ELBO[q*] - ELBO[q])
              total                 approximation             amortization
 
-    q is the guide's posterior, and q* the best of its family for each datapoint, the parameters
-    of its distributions set free and the ELBO maximized over them (Cremer, Li and Duvenaud,
-    "Inference Suboptimality in Variational Autoencoders", 2018). The model stays as it is. A
-    better encoder would gain the amortization gap; only another family can gain the approximation
-    gap. Part of it is `correlation` = ELBO[n*] - ELBO[q*], with n* the best normal
-    distribution of all latents jointly, on unconstrained values, with every correlation. It is
-    what correlations explain if the guide is normal and factorized; against another family, such
-    as Laplace, it is what both changes gain together, and may be negative.
+    q is the guide's posterior. q* is the best distribution of its family for each datapoint: the
+    ELBO is maximized over the distributions' own parameters, without the network (Cremer, Li and
+    Duvenaud, "Inference Suboptimality in Variational Autoencoders", 2018). The model is fixed. A
+    better encoder can close the amortization gap; only another family can close the
+    approximation gap. Part of the latter is `correlation` = ELBO[n*] - ELBO[q*], with n* the best
+    joint normal distribution of all latents, on unconstrained values and with full covariance. If
+    the guide is normal and factorized, it is the loss from ignoring correlations. For another
+    family, such as Laplace, it combines the gains of both changes, and may be negative.
 
-    Call it on training and on held-out data. A generative model that overfits raises the
-    total on held-out data; an encoder that overfits shows as an amortization gap that is larger
-    on held-out data than on the training data.
+    Compute it for training and for held-out data. A model that overfits has a larger total on
+    held-out data; an encoder that overfits has a larger amortization gap on held-out data.
 
-    Each ELBO is the mean of log p(x, z) - log q(z) over fresh draws, none of which was
-    optimized on. log P(X) is estimated by importance sampling from the mixture of q, q* and n*, as
-    many draws from each, weighted by the density of the mixture (Veach and Guibas, "Optimally
-    Combining Sampling Techniques for Monte Carlo Rendering", 1995): P(X) without bias, and no
-    choice of a best proposal that would add one. Its logarithm is too low by half its squared
-    standard error; where `pareto_k` exceeds the attribute `threshold`, it may be too low by more,
-    and with it `total` and `approximation`. Give a better one as `log_evidence`.
+    Each ELBO is the mean of log p(x, z) - log q(z) over new draws, none of which was used in the
+    optimization. log P(X) is estimated by importance sampling from the mixture of q, q* and n*,
+    with equally many draws from each, weighted by the density of the mixture (Veach and Guibas,
+    "Optimally Combining Sampling Techniques for Monte Carlo Rendering", 1995). The estimate of
+    P(X) is unbiased; choosing the best proposal would add a bias. Its logarithm is too low by half
+    its squared standard error. Where `pareto_k` exceeds the attribute `threshold`, it may be too
+    low by more, and so may `total` and `approximation`. Pass a better one as `log_evidence`.
 
-    q* and n* are found by Adam in four stages, of which the last lets the step size fall. No
-    search is sure to end at the best: up to their errors, `amortization` is at least what it was
-    found to be, and `approximation` at most. `rise` is what the last stage gained over the one
-    before, at the same random numbers, and `normal_rise` that of n*. `converged` says that neither
-    is further from 0 than `tolerance` and two of its standard errors. Where it is false, more
-    steps are wanted; where it is true, a climb slower than that may still go on, as tiny steps
-    make it.
+    q* and n* are found by Adam in four stages; in the last, the step size decreases. The search
+    may end below the maximum: up to their errors, the true amortization gap is at least
+    `amortization`, and the true approximation gap at most `approximation`. `rise` is the gain of
+    the last stage over the one before, at the same random numbers, and `normal_rise` that of n*.
+    `converged` is True where neither is further from 0 than `tolerance` plus two of its standard
+    errors. If False, increase `steps`. True does not prove convergence: a slow rise, as with a
+    small learning rate, can go unnoticed.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`, its guide a product
@@ -73,13 +75,13 @@ def gaps(
         data: `(data, *event)`; of a dataset, the test split.
         log_evidence: log P(X) by another method: a dataset with `log_evidence` and
             `log_evidence_error` in nats, dims `(data,)`, such as `evidence` returns; its errors
-            are taken as independent of those here.
+            are assumed to be independent of those here.
         normal: search for n* too, which takes half of the time.
         draws: number of draws per datapoint from each of q, q* and n* to evaluate them.
         steps: of the optimization.
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the width of q.
-        tolerance: rise of the ELBO, in nats, that does not matter.
+        tolerance: the largest rise of the ELBO, in nats, that can be ignored.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
         progress: show a progress bar; only on a terminal, unless given.
@@ -91,9 +93,11 @@ def gaps(
         `converged` and `pareto_k` (NaN if log P(X) was given). `summarize` averages them.
 
     Raises:
-        ValueError: if the data or the pair's structure do not allow it; a latent site is discrete,
+        Unsupported: if the pair's structure does not allow it; if a latent site is discrete,
             masked, depends on another site's draw, or has a distribution whose parameters cannot
-            be set free, by name; or the pair is a pseudo-likelihood and so has no log P(X).
+            be optimized; if the pair is a pseudo-likelihood and so has no log P(X); or if a result
+            is not finite. The message names the site.
+        ValueError: if a number or `log_evidence` is not valid, or the data are not.
 
     Example:
         >>> from ppvae import data, pairs
@@ -116,12 +120,12 @@ def gaps(
         isolated(pair, seed),
         tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
-        apart = seeds(seed)
-        for chunk, structure, together in search_chunks(search, pair, batch):
-            mixture, rises = search_chunk(search, pair, chunk, structure, together, apart)
+        draw_seeds = seeds(seed)
+        for chunk, structure, vectorized in search_chunks(search, pair, batch):
+            mixture, rises = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds)
             here = len(chunk[0])
-            known = None if given is None else given[:, done : done + here]
-            found.append(_terms(mixture, rises, known, memory))
+            own = None if given is None else given[:, done : done + here]
+            found.append(_terms(mixture, rises, own, memory))
             done += here
             bar.update(here)
     values = {name: torch.cat([part[name] for part in found]) for name in found[0]}
@@ -146,13 +150,13 @@ def gaps(
 
 
 def _terms(
-    mixture: Mixture, rises: list[Tensor], known: Tensor | None, memory: int
+    mixture: Mixture, rises: list[Tensor], given: Tensor | None, memory: int
 ) -> dict[str, Tensor]:
     """Reduce the draws of some datapoints to the gaps, `(data,)` each."""
     log_weights = mixture.log_weights().flatten(0, 1)
     tail = torch.full_like(log_weights[0], math.nan)
-    if known is not None:
-        log_evidence = mixture.given(*known)
+    if given is not None:
+        log_evidence = mixture.given(*given)
     else:
         log_evidence = mixture.log_evidence()
         if len(log_weights) >= FEWEST_DRAWS:
@@ -171,12 +175,12 @@ def _terms(
     values = {name: estimate.value for name, estimate in estimates.items()}
     values |= {f"{name}_error": estimate.error for name, estimate in estimates.items()}
     for name, rise in zip(_RISES, rises, strict=False):
-        values |= {name: rise.mean(0), f"{name}_error": rise.std(0) / math.sqrt(len(rise))}
+        values |= {name: rise.mean(0), f"{name}_error": mean_error(rise)}
     return values | {"pareto_k": tail}
 
 
 def _given(log_evidence: xr.Dataset, like: Tensor) -> Tensor:
-    """Return log P(X) from elsewhere and its standard error, `(2, data)`."""
+    """Return the given log P(X) and its standard error, `(2, data)`."""
     names = ("log_evidence", "log_evidence_error")
     for name in names:
         if name not in log_evidence:
@@ -199,7 +203,7 @@ def _refuse_nan(values: dict[str, Tensor]) -> None:
     for name in ("log_evidence", "elbo", "optimal_elbo", "normal_elbo"):
         if name in values and not bool(values[name].isfinite().all()):
             bad = int((~values[name].isfinite()).sum())
-            raise ValueError(
+            raise Unsupported(
                 f"{name} is not finite for {bad} of {len(values[name])} datapoints; the pair's "
-                "distributions are not finite there, or a smaller learning_rate is wanted"
+                "distributions are not finite there, or learning_rate is too large"
             )

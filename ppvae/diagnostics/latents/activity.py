@@ -1,4 +1,4 @@
-"""Which latents a pair uses, and what they cost."""
+"""Which latents a pair uses, and their KL."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,17 @@ import torch
 import xarray as xr
 from torch import Tensor
 from torch.distributions import kl_divergence
+from tqdm import tqdm
 
-from ppvae.diagnostics.latents.dimensions import chosen
-from ppvae.diagnostics.latents.posterior_means import posterior_means
+from ppvae.diagnostics.latents.dimensions import flagged
+from ppvae.diagnostics.latents.posterior_means import means_with_variances
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Data,
     Pair,
     Site,
+    Unsupported,
     as_batch,
     draw_chunks,
     factors_of,
@@ -48,7 +51,7 @@ class ActiveUnits:
     @property
     def dead(self) -> tuple[str, ...]:
         """The dimensions that are not active, such as "z[1]"."""
-        return chosen(~self.active)
+        return flagged(~self.active)
 
 
 def active_units(
@@ -59,24 +62,27 @@ def active_units(
     draws: int = 100,
     seed: int = 0,
     memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> ActiveUnits:
-    """Find the latent dimensions whose posterior mean moves with the data.
+    """Find the latent dimensions whose posterior mean varies with the data.
 
     A dimension is active if Var_x(E_{q(z|x)}[z]) exceeds a threshold (Burda, Grosse and
     Salakhutdinov, "Importance Weighted Autoencoders", 2016). The inner mean is exact where the
-    guide has one latent whose distribution knows it; elsewhere it is an average over draws, and
-    the variance that their number adds is subtracted.
+    guide has one latent whose distribution has a known mean; elsewhere it is an average over
+    draws, and the variance that the finite number of draws adds is subtracted.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
-        threshold: the variance, in squared units of the latent, above which one is active.
+        threshold: the variance above which a dimension is active, in squared units of the latent.
         draws: number of draws per datapoint where the mean is not known.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        ValueError: with fewer than two datapoints, or if the pair's structure does not allow it.
+        Unsupported: with fewer than two datapoints, or if the pair's structure does not allow it.
+        ValueError: if a number is not valid, or the data are not.
 
     Example:
         >>> from ppvae import data, pairs
@@ -86,13 +92,13 @@ def active_units(
     """
     batch = as_batch(data, pair, split="test")
     if len(batch[0]) < 2:
-        raise ValueError("active_units needs at least 2 datapoints, got 1")
+        raise Unsupported("active_units needs at least 2 datapoints, got 1")
     if draws < 2:
         raise ValueError(f"active_units needs draws >= 2, got {draws}")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
     with isolated(pair, seed):
-        means, noises = posterior_means(pair, batch, draws, memory)
+        means, noises = means_with_variances(pair, batch, draws, memory, progress)
     variance = {}
     for name, mean in means.items():
         values = mean.var(0) - noises[name].mean(0)
@@ -102,7 +108,12 @@ def active_units(
 
 
 def kl_per_dimension(
-    pair: Pair, data: Data, *, seed: int = 0, memory: int = MEMORY
+    pair: Pair,
+    data: Data,
+    *,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> xr.DataArray:
     """Return the closed-form KL[q(z_j|x) || p(z_j)] of each latent dimension, averaged over data.
 
@@ -114,12 +125,13 @@ def kl_per_dimension(
         data: `(data, *event)`; of a dataset, the test split.
         seed: of the one run of the pair.
         memory: bound in bytes on the intermediate tensors.
+        progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         The KL in nats, one dim for each dimension of the latent.
 
     Raises:
-        ValueError: if there are several latents, the KL does not split into dimensions or has no
+        Unsupported: if there are several latents, the KL does not split into dimensions or has no
             closed form, or the latent is masked or in a plate of its own.
 
     Example:
@@ -130,16 +142,18 @@ def kl_per_dimension(
     """
     batch = as_batch(data, pair, split="test")
     kls = []
-    with isolated(pair, seed):
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    with bar, isolated(pair, seed):
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
             if not structure.ordered or len(structure.latents) != 1:
-                raise ValueError(
+                raise Unsupported(
                     "kl_per_dimension needs a pair with one latent and a guide of no other site, "
                     f"got latents {list(structure.latents)}"
                 )
             (name,) = structure.latents
             guide, model = run_pair(pair, chunk)
             kls.append(_split_kl(name, guide[name], model[name], len(chunk[0])))
+            bar.update(len(chunk[0]))
     mean = torch.cat(kls).double().mean(0)
     dims = [f"{name}_dim_{axis}" for axis in range(mean.dim())]
     return xr.DataArray(mean.cpu().numpy(), dims=dims, name="kl", attrs={"units": "nats"})
@@ -148,19 +162,19 @@ def kl_per_dimension(
 def _split_kl(name: str, guide: Site, model: Site, rows: int) -> Tensor:
     """Return the KL of every datapoint and dimension of a latent, `(data, *event)`."""
     if len(plates(guide)) > 1 or len(plates(model)) > 1:
-        raise ValueError(f"site {name!r} stands in a plate of its own, inside that of the data")
+        raise Unsupported(f"site {name!r} stands in a plate of its own, inside that of the data")
     if guide["mask"] is not None or model["mask"] is not None:
-        raise ValueError(f"site {name!r} is masked, so its KL does not split into dimensions")
+        raise Unsupported(f"site {name!r} is masked, so its KL does not split into dimensions")
     posterior, prior = factors_of(guide["fn"]), factors_of(model["fn"])
     if posterior is None or prior is None:
-        raise ValueError(
+        raise Unsupported(
             f"the KL of site {name!r} does not split into dimensions: prior and posterior must "
             "be independent over dimensions, such as Normal(loc, scale).to_event(1)"
         )
     try:
         kl: Tensor = kl_divergence(posterior, prior)
     except NotImplementedError:
-        raise ValueError(
+        raise Unsupported(
             f"the KL of site {name!r} has no closed form between {type(posterior).__name__} and "
             f"{type(prior).__name__}"
         ) from None

@@ -1,4 +1,4 @@
-"""The aggregate posterior of a dataset, scored by all its components."""
+"""The aggregate posterior of a dataset, evaluated with all its components."""
 
 import math
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ class Aggregate:
         pair: a pair whose guide draws each latent given the data alone.
         batch: the N datapoints.
         structure: what `structure_of` said of the pair.
-        rows: how many datapoints the guide is run on at once.
-        memory: a bound in bytes on the intermediate tensors.
+        rows: how many datapoints the guide runs on at once.
+        memory: bound in bytes on the intermediate tensors.
     """
 
     pair: Pair
@@ -43,7 +43,7 @@ class Aggregate:
         """Return log q(z|x) of each draw at its own datapoint, and log q(z).
 
         Both are `(draw, data, column)`, in nats and double precision. The columns are those of
-        `log_densities`, sites side by side, and at last the joint's.
+        `log_densities`, sites side by side, and last that of the joint density.
 
         Args:
             latents: draws of q(z|x), `(draw, data, *inner plates, *event)`, by site.
@@ -66,25 +66,25 @@ class Aggregate:
     def _component(
         self, chunk: Batch, latents: Mapping[str, Tensor], positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Sum some components' densities at all draws, and pick the one at each position."""
+        """Sum some components' densities at all draws, and select the one at each position."""
         rows, draw_dim = len(chunk[0]), self.structure.draw_dim
-        with seeded(0):  # the guide's own draws are not used, and must not move those that are
+        with seeded(0):  # the draws of this run are not used, and must not change later ones
             guide = sample_sites(poutine.trace(self.pair.guide).get_trace(*chunk))
         positions = positions.clamp(0, rows - 1)
         with Allocations() as allocations:
             first = {name: value[:1] for name, value in latents.items()}
             columns = _columns(guide, first, draw_dim, rows)
-        together = max(1, self.memory // (2 * allocations.bytes))
-        # Made before the large tensors: small ones between them would pin the memory they leave.
+        count = max(1, self.memory // (2 * allocations.bytes))
+        # Allocated before the large tensors: small ones between them would fragment the memory.
         summed, exact = columns.new_empty(
             (2, len(positions), columns.shape[-1]), dtype=torch.double
         )
-        for start in range(0, len(positions), together):
-            tile = {name: value[start : start + together] for name, value in latents.items()}
+        for start in range(0, len(positions), count):
+            tile = {name: value[start : start + count] for name, value in latents.items()}
             columns = _columns(guide, tile, draw_dim, rows)
-            at = positions[start : start + together]
-            summed[start : start + together] = columns.logsumexp(1)
-            exact[start : start + together] = columns[torch.arange(len(at)), at]
+            at = positions[start : start + count]
+            summed[start : start + count] = columns.logsumexp(1)
+            exact[start : start + count] = columns[torch.arange(len(at)), at]
         return summed, exact
 
 
@@ -92,13 +92,6 @@ def _columns(guide: Sites, latents: Mapping[str, Tensor], draw_dim: int, rows: i
     """Return the log densities of some draws under all components, `(draw, component, column)`."""
     parts = []
     for name, values in latents.items():
-        try:
-            parts.append(log_densities(guide[name], values[:, None], draw_dim, rows))
-        except (NotImplementedError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"the guide cannot score the draws of one datapoint at another, at latent site "
-                f"{name!r}: {reason}"
-            ) from error
+        parts.append(log_densities(guide[name], values[:, None], draw_dim, rows))
     columns = torch.cat(parts, -1)
     return torch.cat([columns, columns.sum(-1, keepdim=True)], -1)

@@ -1,4 +1,4 @@
-"""What the distribution of a latent depends on, told from runs of a pair."""
+"""What the distribution of a latent depends on, found by running a pair twice."""
 
 import math
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from ppvae.engine import Batch, Pair, Site, Sites, Structure, execute, log_prob
 
 
-def moved_by_draws(first: Sites, second: Sites, names: tuple[str, ...]) -> list[str]:
-    """Name the sites whose distributions differ between two runs on the same data.
+def changed_by_draws(first: Sites, second: Sites, names: tuple[str, ...]) -> list[str]:
+    """Return the names of sites whose distributions differ between two runs on the same data.
 
-    Between the runs nothing but the draws is new, and the same numbers are computed in the same
-    order, so that a distribution which depends on the data alone agrees to the last bit.
+    Only the draws differ between the runs, and the same numbers are computed in the same order.
+    So a distribution that depends on the data alone is equal bit for bit.
     """
     return [
         name
@@ -22,34 +22,36 @@ def moved_by_draws(first: Sites, second: Sites, names: tuple[str, ...]) -> list[
     ]
 
 
-def moved_by_data(pair: Pair, batch: Batch, other: Batch, structure: Structure) -> list[str]:
-    """Name the latents whose prior density changes when the data change and the draws do not.
+def changed_by_data(pair: Pair, batch: Batch, other: Batch, structure: Structure) -> list[str]:
+    """Return the latents whose prior density changes with the data, at the same draws.
 
     Args:
         pair: the model/guide pair.
         batch: some datapoints.
-        other: as many others.
-        structure: what `structure_of` said of the pair.
+        other: as many other datapoints.
+        structure: what `structure_of` found for the pair.
     """
     guide, model = execute(pair, batch, structure)
     drawn = poutine.Trace()
     for name, site in guide.items():
         drawn.add_node(name, **site)
-    _, moved = execute(pair, other, structure, drawn)
+    _, changed = execute(pair, other, structure, drawn)
     return [
         name
         for name in structure.latents
-        if not _close(log_prob(model[name]), log_prob(moved[name]))
+        if not _close(log_prob(model[name]), log_prob(changed[name]))
     ]
 
 
 def _score(site: Site, drawn: Site) -> Tensor:
     try:
-        # A copy, for flows keep the density of the draw itself, which agrees only to rounding.
+        # A copy, because flows cache the density of their own draw, equal only up to rounding.
         scores: Tensor = site["fn"].log_prob(drawn["value"].clone())
-    except ValueError:  # outside a support that has moved
-        return torch.tensor(math.nan)
-    except NotImplementedError:  # no inverse: whoever needs the density of other draws refuses it
+    except ValueError:
+        if bool(site["fn"].support.check(drawn["value"]).all()):
+            raise
+        return torch.tensor(math.nan)  # outside a support that has changed
+    except (NotImplementedError, KeyError):  # no inverse; `log_densities` refuses it where needed
         return torch.tensor(0.0)
     return scores
 

@@ -1,4 +1,4 @@
-"""The log density of every dimension of a latent, by itself."""
+"""The log density of each single dimension of a latent."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,11 +8,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ppvae.engine import PLATE, Site, factors_of, plates
+from ppvae.engine import PLATE, Site, Unsupported, factors_of, first_line, plates, support_text
+
+_REFUSED = "the guide cannot score the draws of one datapoint at another, at latent site"
 
 
-def splits(site: Site) -> bool:
-    """Tell whether a site's density is known dimension by dimension; that of one number is."""
+def factorizes(site: Site) -> bool:
+    """Tell whether a site's density is a product over its dimensions; that of one number is."""
     inner = [frame.size for frame in plates(site) if frame.name != PLATE]
     single = site["fn"].event_shape.numel() * torch.Size(inner).numel() == 1
     return single or factors_of(site["fn"]) is not None
@@ -21,7 +23,7 @@ def splits(site: Site) -> bool:
 def log_densities(site: Site, values: Tensor, draw_dim: int, rows: int) -> Tensor:
     """Score draws by the site's distributions at every datapoint: `(draw, data, column)`, in nats.
 
-    There is a column for each dimension where the site's density splits, else a single one.
+    There is a column for each dimension if the site's density is a product, else a single one.
 
     Args:
         site: a site of a run without draws.
@@ -29,6 +31,10 @@ def log_densities(site: Site, values: Tensor, draw_dim: int, rows: int) -> Tenso
             at every datapoint.
         draw_dim: a batch dimension left of every plate.
         rows: number of datapoints of the run.
+
+    Raises:
+        Unsupported: if the distribution has no density at other draws than its own, such as a
+            flow without inverse, or the draws lie outside its support.
     """
     whole = site["fn"]
     factors = factors_of(whole)
@@ -41,15 +47,15 @@ def log_densities(site: Site, values: Tensor, draw_dim: int, rows: int) -> Tenso
     )
     event_shape = values.shape[values.dim() - whole.event_dim :]
     placed = values.movedim(1, 1 + position).reshape(*shape, *event_shape)
-    scores = (factors or whole).log_prob(placed)
+    scores = _scored(site, factors or whole, placed)
     shape[data_dim] = rows
     scores = scores.expand(*shape, *(event_shape if factors else ()))
     columns: Tensor = scores.movedim(data_dim - draw_dim, 1).reshape(len(values), rows, -1)
     return columns if factors else columns.sum(-1, keepdim=True)
 
 
-def named(columns: Tensor, like: Mapping[str, tuple[tuple[str, ...], torch.Size]]) -> xr.Dataset:
-    """Arrange one number a dimension, `(column,)`, as a variable a site.
+def by_site(columns: Tensor, like: Mapping[str, tuple[tuple[str, ...], torch.Size]]) -> xr.Dataset:
+    """Arrange one number per dimension, `(column,)`, as one variable per site.
 
     Args:
         columns: the numbers of all sites, side by side.
@@ -65,11 +71,11 @@ def named(columns: Tensor, like: Mapping[str, tuple[tuple[str, ...], torch.Size]
     )
 
 
-def chosen(flags: Mapping[Any, xr.DataArray]) -> tuple[str, ...]:
-    """Name the dimensions that are flagged: "z[1]", or "z" where z is a single number.
+def flagged(flags: Mapping[Any, xr.DataArray]) -> tuple[str, ...]:
+    """Return the names of the flagged dimensions: "z[1]", or "z" where z is a single number.
 
     Example:
-        >>> chosen(xr.Dataset({"z": ("z_dim_0", [True, False, True])}))
+        >>> flagged(xr.Dataset({"z": ("z_dim_0", [True, False, True])}))
         ('z[0]', 'z[2]')
     """
     names = []
@@ -78,3 +84,21 @@ def chosen(flags: Mapping[Any, xr.DataArray]) -> tuple[str, ...]:
             if values.values[index]:
                 names.append(f"{site}[{', '.join(map(str, index))}]" if index else f"{site}")
     return tuple(names)
+
+
+def _scored(site: Site, distribution: Any, values: Tensor) -> Tensor:
+    try:
+        scores: Tensor = distribution.log_prob(values)
+    except (NotImplementedError, KeyError) as error:  # KeyError: a flow of Pyro without inverse
+        raise Unsupported(
+            f"{_REFUSED} {site['name']!r}: {type(distribution).__name__} has no density at other "
+            f"draws than its own ({first_line(error)})"
+        ) from error
+    except ValueError as error:
+        if bool(distribution.support.check(values).all()):
+            raise
+        raise Unsupported(
+            f"{_REFUSED} {site['name']!r}: they lie outside its support there, "
+            f"{support_text(distribution.support)}"
+        ) from error
+    return scores

@@ -1,4 +1,4 @@
-"""Where the KL term goes: information about the data, and the mismatch of aggregate and prior."""
+"""The parts of the KL term: information about the data, and KL from aggregate to prior."""
 
 import math
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.latents.aggregate import Aggregate
-from ppvae.diagnostics.latents.dependence import moved_by_data, moved_by_draws
-from ppvae.diagnostics.latents.dimensions import chosen, log_densities, named, splits
+from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
+from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -22,6 +22,7 @@ from ppvae.engine import (
     Pair,
     Sites,
     Structure,
+    Unsupported,
     as_batch,
     draw_chunks,
     execute,
@@ -30,7 +31,7 @@ from ppvae.engine import (
     seeded,
 )
 
-_MARGIN = 1.0  # nats below log N: a draw's own datapoint then holds 1/e of all its density
+_MARGIN = 1.0  # nats below log N; there a draw's own datapoint has 1/e of its total density
 _TERMS = ("kl", "mutual_information", "marginal_kl", "total_correlation", "dimension_kl")
 
 
@@ -55,14 +56,14 @@ class Surgery:
 
     @property
     def saturated(self) -> bool:
-        """Whether I(x; z) is within a nat of log N, the most that N datapoints can show."""
+        """Whether I(x; z) is within a nat of log N, its largest value for N datapoints."""
         information = float(self.terms["mean"].sel(term="mutual_information"))
         return information > math.log(self.terms.attrs["data"]) - _MARGIN
 
     @property
     def dead(self) -> tuple[str, ...]:
-        """The dimensions that say less of the data than the threshold, such as "z[1]"."""
-        return chosen(self.dimension_information < self.threshold)
+        """The dimensions with less information than the threshold, such as "z[1]"."""
+        return flagged(self.dimension_information < self.threshold)
 
 
 def surgery(
@@ -83,8 +84,9 @@ def surgery(
     with the aggregate posterior q(z) = 1/N sum_n q(z|x_n) of these N datapoints (Hoffman and
     Johnson, "ELBO surgery: yet another way to carve up the variational evidence lower bound",
     2016; Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
-    Autoencoders", 2018). The aggregate is evaluated by all its components, so that the time grows
-    with draws x N^2. The terms, averages over the same draws of q(z|x), sum up to rounding:
+    Autoencoders", 2018). The aggregate is evaluated with all its components, so the time grows
+    with draws x N^2. The terms are averages over the same draws of q(z|x), so the two equations
+    hold up to rounding:
 
     - `kl`: the left side;
     - `mutual_information`: I(x; z), between 0 and log N;
@@ -92,19 +94,19 @@ def surgery(
     - `total_correlation`: KL[q(z) || prod_i q(z_i)], 0 for a single dimension;
     - `dimension_kl`: the sum over dimensions of KL[q(z_i) || p(z_i)].
 
-    All are exact statements about the N datapoints but for `monte_carlo_error`. About the source
-    of the data they are biased: a draw's own datapoint is one of the N components, so that to
-    first order I(x; z) is too low, and KL[q(z) || p(z)] too high, by V / 2N with
-    V = E_x[integral of q(z|x)^2 / q(z)] - 1. `dimension_kl` is too high by the sum of the
-    dimensions' own V / 2N, and the total correlation takes the difference. Where I(x; z) is
-    `saturated` the N datapoints hardly overlap, and it says little but log N. `standard_error` is
-    that of datapoints drawn anew: the spread over datapoints suffices, for what each does as a
-    component is of second order.
+    For these N datapoints all are exact up to `monte_carlo_error`. As estimates for the source of
+    the data they are biased: a draw's own datapoint is one of the N components, so that to first
+    order I(x; z) is too low, and KL[q(z) || p(z)] too high, by V / 2N with
+    V = E_x[integral of q(z|x)^2 / q(z)] - 1. `dimension_kl` is too high by the sum over dimensions
+    of their own V / 2N, and the bias of the total correlation is the difference. Where I(x; z) is
+    `saturated`, the posteriors of the N datapoints hardly overlap, and I(x; z) is close to log N
+    for any such pair. `standard_error` is for new datapoints, from the spread over datapoints;
+    the effect of each as a component is of second order and left out.
 
-    The last two terms need q(z_i|x), so a guide independent over dimensions given x, such as
+    The last two terms need q(z_i|x): a guide that is independent over dimensions given x, such as
     Normal(loc, scale).to_event(1); `dimension_kl` needs such a prior too. `marginal_kl` and
-    `dimension_kl` need one prior for all datapoints. Elsewhere they are NaN, and `undefined` says
-    why.
+    `dimension_kl` need the same prior for all datapoints. Otherwise they are NaN, and `undefined`
+    gives the reason.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)` and whose guide draws
@@ -117,8 +119,9 @@ def surgery(
         progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        ValueError: with fewer than two datapoints, or if the data or the pair's structure do not
-            allow it; the message names the site.
+        Unsupported: with fewer than two datapoints, or if the pair's structure does not allow it;
+            the message names the site.
+        ValueError: if a number is not valid, or the data are not.
 
     Example:
         >>> from ppvae import data, pairs
@@ -131,7 +134,7 @@ def surgery(
     """
     batch = as_batch(data, pair, split="test")
     if len(batch[0]) < 2:
-        raise ValueError("surgery needs at least 2 datapoints, got 1")
+        raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
     others = tuple(tensor.roll(1, 0) for tensor in batch)
@@ -146,7 +149,7 @@ def surgery(
             rows = len(chunk[0])
             with seeded(0):
                 other = tuple(tensor[start : start + rows] for tensor in others)
-                reasons, model = _look(pair, chunk, other, structure)
+                reasons, model = _undefined_terms(pair, chunk, other, structure)
             if not measured:
                 aggregate = Aggregate(pair, batch, structure, rows, memory)
             undefined |= reasons
@@ -162,8 +165,8 @@ def surgery(
     attrs = {"units": "nats per datapoint", "data": start, "draws": draws}
     return Surgery(
         _summary(means[:, : len(_TERMS)], errors[:, : len(_TERMS)], undefined, attrs),
-        named(means[:, -2 * count : -count].mean(0), like).assign_attrs(units="nats"),
-        named(means[:, -count:].mean(0), like).assign_attrs(units="nats"),
+        by_site(means[:, -2 * count : -count].mean(0), like).assign_attrs(units="nats"),
+        by_site(means[:, -count:].mean(0), like).assign_attrs(units="nats"),
         undefined,
         threshold,
     )
@@ -172,37 +175,41 @@ def surgery(
 _Shapes = dict[str, tuple[tuple[str, ...], torch.Size]]
 
 
-def _look(
+def _undefined_terms(
     pair: Pair, batch: Batch, other: Batch, structure: Structure
 ) -> tuple[dict[str, str], Sites]:
-    """Refuse what has no aggregate posterior; say what else is not defined; return the model."""
+    """Return the terms that are not defined, with the reason, and the sites of a run of the model.
+
+    Raises:
+        Unsupported: if the pair has no aggregate posterior.
+    """
     for name, reason in structure.degenerate.items():
-        raise ValueError(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
+        raise Unsupported(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
     guide, model = execute(pair, batch, structure)
     again, model_again = execute(pair, batch, structure)
     for name in structure.latents:
         if any(mask is not None and mask is not True for mask in _masks(name, guide, model)):
-            raise ValueError(
+            raise Unsupported(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
             )
-    for name in moved_by_draws(guide, again, structure.latents):
-        raise ValueError(
-            f"the guide's distribution of latent site {name!r} changes with other draws, so "
-            "log q(z|x) of one datapoint's draw at another is not at hand; surgery needs a guide "
-            "whose sites are independent given the data"
+    for name in changed_by_draws(guide, again, structure.latents):
+        raise Unsupported(
+            f"the guide's distribution of latent site {name!r} changes with other draws, so one "
+            "datapoint's draws cannot be scored at another; surgery needs a guide whose sites are "
+            "independent given the data"
         )
     undefined = {}
-    for name in moved_by_draws(model, model_again, structure.latents) + [
-        name for name in structure.latents if structure.marginalized or not splits(model[name])
+    for name in changed_by_draws(model, model_again, structure.latents) + [
+        name for name in structure.latents if structure.marginalized or not factorizes(model[name])
     ]:
         undefined["dimension_kl"] = f"the prior of {name!r} is not independent over dimensions"
     for name in structure.latents:
-        if not splits(guide[name]):
+        if not factorizes(guide[name]):
             reason = f"the guide's distribution of {name!r} is not independent over dimensions"
             undefined |= {"total_correlation": reason, "dimension_kl": reason}
-    for name in moved_by_data(pair, batch, other, structure):
-        reason = f"the prior of {name!r} is another for each datapoint"
+    for name in changed_by_data(pair, batch, other, structure):
+        reason = f"the prior of {name!r} differs between datapoints"
         undefined |= {"marginal_kl": reason, "dimension_kl": reason}
     return undefined, model
 

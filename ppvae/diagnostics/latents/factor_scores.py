@@ -1,16 +1,14 @@
-"""Whether latent dimensions are the factors that made the data."""
+"""Whether latent dimensions are the factors from which the data were made."""
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.latents.codes import Numbers, checked_dataset, codes
-from ppvae.diagnostics.latents.importance_matrix import scores
-from ppvae.diagnostics.latents.information_gap import information_gap
-from ppvae.diagnostics.latents.predictability_gap import predictability_gap
+from ppvae.diagnostics.latents.posterior_means import Numbers, checked_dataset, mean_features
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Pair, isolated
+from ppvae.engine import MEMORY, Pair, Unsupported, isolated
 
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
 _Part = tuple[Numbers, Numbers]
@@ -28,20 +26,20 @@ def disentanglement(
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Measure how the posterior means line up with the known factors of a dataset.
+    """Measure how well single posterior means match the known factors of a dataset.
 
     - `mig`, the mutual information gap of Chen, Li, Grosse and Duvenaud, 2018: see
-      `information_gap`, which counts in bins of equally many datapoints;
+      `information_gap`, with bins of equally many datapoints;
     - `sap`, the separated attribute predictability of Kumar, Sattigeri and Balakrishnan, 2018: see
       `predictability_gap`, by squared correlation;
     - `disentanglement`, `completeness`, `informativeness` of Eastwood and Williams, 2018: see
-      `importance_matrix.scores`, by random forests.
+      `importance_scores`, by random forests.
 
-    All are computed from training data, informativeness on test data, and are 1 at best; the first
-    four are near 0 for noise, informativeness at 0 or a little below. All but the last depend on
-    the axes of the latent space, which a rotation mixes. Standard errors are standard deviations
-    over bootstrap resamples of the datapoints (Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993): of unseen data, the trained pair taken as given.
+    All are computed from training data, informativeness on test data. All are 1 at best; for noise
+    the first four are near 0, informativeness at 0 or a little below. All but the last depend on
+    the axes of the latent space and change under a rotation. Standard errors are standard
+    deviations over bootstrap resamples of the datapoints (Efron and Tibshirani, "An Introduction
+    to the Bootstrap", 1993): for new data and the same trained pair.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -50,17 +48,17 @@ def disentanglement(
         rows: how many datapoints of each split to use at most, drawn at random.
         resamples: number of bootstrap resamples.
         draws: number of draws per datapoint where the posterior mean is not known.
-        seed: of draws, choice of rows, forests and resamples.
+        seed: of the draws, the choice of rows, the forests and the resamples.
         memory: bound in bytes on the intermediate tensors.
-        progress: show a progress bar; only on a terminal, unless given.
+        progress: show progress bars; only on a terminal, unless given.
 
     Returns:
         `value` and `standard_error`, dims `(score,)`.
 
     Raises:
         TypeError: if `data` is no dataset.
-        ValueError: with fewer than two factors, a factor that is constant, or a number that is too
-            small.
+        Unsupported: with fewer than two factors, or a factor that is constant.
+        ValueError: if a number is too small.
 
     Example:
         >>> from ppvae import data, pairs
@@ -72,7 +70,7 @@ def disentanglement(
     data = checked_dataset("disentanglement", data)
     known = len(data.factor_names)
     if known < 2:
-        raise ValueError(
+        raise Unsupported(
             f"disentanglement needs a dataset with at least 2 known factors, got {known} in "
             f"{data.name!r}; give them by `ppvae.data.split(..., factors={{name: values}})`"
         )
@@ -80,7 +78,13 @@ def disentanglement(
     generator = np.random.default_rng(seed)
     with isolated(pair, seed):
         train, test = (
-            _part(data, split, codes(pair, data, split, draws, memory), rows, generator)
+            _part(
+                data,
+                split,
+                mean_features(pair, data, split, draws, memory, progress),
+                rows,
+                generator,
+            )
             for split in ("train", "test")
         )
     value = _measure(train, test, bins, seed)
@@ -106,20 +110,20 @@ def _check(**numbers: tuple[int, int]) -> None:
 
 def _measure(train: _Part, test: _Part, bins: int, seed: int) -> tuple[float, ...]:
     gaps = information_gap(*train, bins), predictability_gap(*train)
-    return (*gaps, *scores(train, test, seed))
+    return (*gaps, *importance_scores(train, test, seed))
 
 
 def _part(
     data: Dataset, split: str, values: Numbers, rows: int, generator: np.random.Generator
 ) -> _Part:
-    """Pair codes with factors, for some rows at random."""
+    """Return features and factors of some rows, chosen at random."""
     factors = data.factors[split].double().cpu().numpy()
     order = generator.permutation(len(factors))[:rows]
     for name, column in zip(data.factor_names, factors[order].T, strict=True):
         if column.min() == column.max():
-            raise ValueError(
-                f"factor {name!r} of dataset {data.name!r} is constant in the {split!r} split, so "
-                "nothing can be said of it; leave it out"
+            raise Unsupported(
+                f"factor {name!r} of dataset {data.name!r} is constant in the {split!r} split and "
+                "cannot be measured; leave it out"
             )
     return values[order], factors[order]
 
@@ -127,3 +131,141 @@ def _part(
 def _resampled(part: _Part, generator: np.random.Generator) -> _Part:
     index = generator.integers(len(part[0]), size=len(part[0]))
     return part[0][index], part[1][index]
+
+
+def information_gap(features: Numbers, factors: Numbers, bins: int) -> float:
+    """Return the mutual information gap (MIG), between 0 and 1.
+
+        MIG = 1/K sum_k (I(z_j1; v_k) - I(z_j2; v_k)) / H(v_k)
+
+    with j1 and j2 the two dimensions of largest mutual information with factor k (Chen, Li, Grosse
+    and Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", 2018). Values
+    are counted in `bins` bins of equally many datapoints each; values that take at most so many
+    distinct values are not binned. The entropies are corrected for the first-order bias of counts,
+    (occupied cells - 1) / 2N (Miller, "Note on the bias of information estimates", 1955).
+
+    Args:
+        features: `(data, latent)`.
+        factors: `(data, factor)`.
+        bins: number of bins.
+    """
+    latents = [binned(column, bins) for column in features.T]
+    gaps = []
+    for factor in (binned(column, bins) for column in factors.T):
+        entropy = _entropy(factor)
+        known = [entropy + _entropy(z) - _entropy(z * bins + factor) for z in latents]
+        second, first = sorted([0.0, 0.0, *known])[-2:]
+        gaps.append((first - second) / entropy)
+    return float(np.mean(gaps))
+
+
+def binned(values: Numbers, bins: int) -> NDArray[np.int64]:
+    """Return the bin of each value, from 0 to `bins` - 1; equal values share a bin.
+
+    Example:
+        >>> binned(np.array([0.1, 5.0, 0.2, 9.0]), 2)
+        array([0, 1, 0, 1])
+    """
+    distinct, index = np.unique(values, return_inverse=True)
+    if len(distinct) <= bins:
+        return index.astype(np.int64)
+    edges = np.quantile(values, np.arange(1, bins) / bins)
+    return np.searchsorted(edges, values, side="right").astype(np.int64)
+
+
+def _entropy(index: NDArray[np.int64]) -> float:
+    """Return the entropy of integers in nats."""
+    counts = np.unique(index, return_counts=True)[1]
+    share = counts / len(index)
+    return float(-(share * np.log(share)).sum() + (len(counts) - 1) / (2 * len(index)))
+
+
+def predictability_gap(features: Numbers, factors: Numbers) -> float:
+    """Return the separated attribute predictability (SAP), between 0 and 1.
+
+        SAP = 1/K sum_k (S_j1k - S_j2k),    S_jk = Cov(z_j, v_k)^2 / (Var(z_j) Var(v_k))
+
+    with the two dimensions of the best scores for factor k (Kumar, Sattigeri and Balakrishnan,
+    "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", 2018).
+    They use this score for continuous factors; here it is used for all. A constant dimension
+    scores 0.
+
+    Args:
+        features: `(data, latent)`.
+        factors: `(data, factor)`.
+
+    Example:
+        >>> values = np.array([[0.0, 1.0], [1.0, -1.0], [0.0, -1.0], [1.0, 1.0]])
+        >>> round(predictability_gap(values, values), 6)
+        1.0
+    """
+    z, v = features - features.mean(0), factors - factors.mean(0)
+    spread = np.square(z).sum(0)
+    scale = spread[:, None] * np.square(v).sum(0)
+    # A dimension whose spread is below rounding is constant: its correlation would be noise.
+    moving = spread > len(z) * np.square(np.finfo(z.dtype).eps * np.abs(features).max(0))
+    products = np.where(moving[:, None], np.square(z.T @ v), 0.0)
+    scores = np.vstack([products / np.where(scale > 0, scale, 1.0), np.zeros((1, v.shape[1]))])
+    first, second = np.sort(scores, axis=0)[::-1][:2]
+    return float(np.mean(first - second))
+
+
+def importance_scores(train: _Part, test: _Part, seed: int) -> tuple[float, float, float]:
+    """Return disentanglement, completeness and informativeness (DCI), 1 at best.
+
+    A random forest predicts each factor from all dimensions; R_jk is the share of dimension j in
+    the variance that the forest of factor k explains (Eastwood and Williams, "A framework for the
+    quantitative evaluation of disentangled representations", 2018).
+
+    - disentanglement: sum_j rho_j (1 - H_K(R_j. / sum)), rho_j the share of row j: 1 if each
+      dimension predicts one factor only;
+    - completeness: 1/K sum_k (1 - H_D(R_.k)): 1 if each factor is predicted by one dimension only;
+    - informativeness: the mean R^2 of the forests on test data; below 0 if worse than a constant.
+
+    H_K and H_D are entropies to the base of the number of factors and of dimensions.
+
+    Args:
+        train: features `(data, latent)` and factors `(data, factor)` to fit to.
+        test: the same, to measure informativeness.
+        seed: of the forests.
+    """
+    # Imported here because importing scikit-learn takes a second.
+    from sklearn.ensemble import RandomForestRegressor
+
+    columns, informativeness = [], []
+    for factor, held_out in zip(train[1].T, test[1].T, strict=True):
+        forest = RandomForestRegressor(
+            n_estimators=10, min_samples_leaf=5, random_state=seed % 2**32
+        )
+        forest.fit(train[0], factor)
+        columns.append(forest.feature_importances_)
+        informativeness.append(forest.score(test[0], held_out))
+    disentangled, complete = concentration_scores(np.stack(columns, 1))
+    return disentangled, complete, float(np.mean(informativeness))
+
+
+def concentration_scores(importances: Numbers) -> tuple[float, float]:
+    """Return disentanglement and completeness of a matrix R of importances, `(latent, factor)`.
+
+    Example:
+        >>> concentration_scores(np.eye(3))
+        (1.0, 1.0)
+        >>> concentration_scores(np.ones((2, 2)))
+        (0.0, 0.0)
+    """
+    rows = importances.sum(1)
+    if rows.sum() == 0:
+        return 0.0, 0.0
+    disentangled = (rows / rows.sum()) @ _concentration(importances)
+    return float(disentangled), float(_concentration(importances.T).mean())
+
+
+def _concentration(weights: Numbers) -> Numbers:
+    """Return 1 - the relative entropy of each row: 1 for one nonzero weight, 0 for none."""
+    total = weights.sum(1, keepdims=True)
+    share = weights / np.where(total > 0, total, 1.0)
+    logs = np.log(np.where(share > 0, share, 1.0))
+    entropy = -(share * logs).sum(1)
+    relative = entropy / np.log(max(weights.shape[1], 2))
+    concentration: Numbers = np.where(total[:, 0] > 0, 1 - relative, 0.0)
+    return concentration

@@ -1,4 +1,4 @@
-"""How much of the labels can be read off the latents."""
+"""How well the latents predict the labels."""
 
 import math
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.latents.codes import Numbers, checked_dataset, codes
-from ppvae.engine import MEMORY, Pair, isolated
+from ppvae.diagnostics.latents.posterior_means import Numbers, checked_dataset, mean_features
+from ppvae.engine import MEMORY, Pair, Unsupported, isolated
 
 _SPLITS = ("train", "test")
 
@@ -25,27 +25,29 @@ def probes(
     draws: int = 100,
     seed: int = 0,
     memory: int = MEMORY,
+    progress: bool | None = None,
 ) -> xr.Dataset:
-    """Classify test data by their posterior means, and by themselves, by two classifiers.
+    """Classify test data from their posterior means, and from the data, with two classifiers.
 
-    - "linear": logistic regression, its penalty half the squared weights, of standardized
-      features (Alain and Bengio, "Understanding intermediate layers using linear classifier
+    - "linear": logistic regression on standardized features, with the penalty half the squared
+      weights (Alain and Bengio, "Understanding intermediate layers using linear classifier
       probes", 2016);
     - "nearest": the label of the nearest training datapoint in Euclidean distance.
 
-    Both are fitted to training data and scored on test data. Accuracy has the standard error
-    sqrt(a (1 - a) / data) of unseen data, 0 where all or none are right; the fit to the training
-    data is taken as given. The posterior mean is exact where the guide has one latent whose
-    distribution knows it; elsewhere an average over draws.
+    Both are fitted to training data and scored on test data. The standard error of the accuracy,
+    sqrt(a (1 - a) / data), is for new test data and these classifiers; it is 0 where all or none
+    are right. The posterior mean is exact where the guide has one latent whose distribution has a
+    known mean; elsewhere it is an average over draws.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: a dataset with training and test data.
         labels: the classes of "train" and "test", `(data,)` each; the dataset's unless given.
-        rows: how many training datapoints to fit to at most, drawn at random.
+        rows: the largest number of training datapoints to fit to, chosen at random.
         draws: number of draws per datapoint where the mean is not known, at least 2.
         seed: of the draws and of the choice of rows.
         memory: bound in bytes on the intermediate tensors.
+        progress: show progress bars; only on a terminal, unless given.
 
     Returns:
         `accuracy` and `standard_error` with dims `(representation, probe)`, representations
@@ -53,8 +55,9 @@ def probes(
         frequent class of the training data.
 
     Raises:
-        TypeError: if `data` is no dataset.
-        ValueError: if there are no labels, not one a datapoint, or fewer than two classes.
+        TypeError: if `data` is not a dataset.
+        Unsupported: if there are no labels, or fewer than two classes.
+        ValueError: if there is not one label per datapoint, or a number is too small.
 
     Example:
         >>> from ppvae import data, pairs
@@ -69,13 +72,15 @@ def probes(
     train_labels, test_labels = _labels(data, data.labels if labels is None else labels)
     with isolated(pair, seed):
         features = {
-            "posterior mean": [codes(pair, data, split, draws, memory) for split in _SPLITS],
+            "posterior mean": [
+                mean_features(pair, data, split, draws, memory, progress) for split in _SPLITS
+            ],
             "data": [_flat(data.train), _flat(data.test)],
         }
     order = np.random.default_rng(seed).permutation(len(train_labels))[:rows]
     chosen = train_labels[order]
     if len(np.unique(chosen)) < 2:
-        raise ValueError("probes needs training labels of at least 2 classes, got 1")
+        raise Unsupported("probes needs training labels of at least 2 classes, got 1")
     correct = [
         [probe.fit(train[order], chosen).predict(test) == test_labels for probe in _probes()]
         for train, test in features.values()
@@ -98,7 +103,7 @@ def probes(
 
 
 def _probes() -> tuple[Any, ...]:
-    # Imported here, scikit-learn does not add a second to the start of every program.
+    # Imported here because importing scikit-learn takes a second.
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -116,7 +121,7 @@ def _labels(
     found = []
     for split in _SPLITS:
         if split not in labels:
-            raise ValueError(
+            raise Unsupported(
                 f"probes needs labels of the {split!r} split of dataset {data.name!r}, which has "
                 f"none; pass labels={{'train': ..., 'test': ...}}"
             )
@@ -124,7 +129,7 @@ def _labels(
         if values.shape != (expected,):
             raise ValueError(
                 f"labels of the {split!r} split have shape {values.shape}; expected "
-                f"({expected},), one a datapoint"
+                f"({expected},), one per datapoint"
             )
         found.append(values)
     return found[0], found[1]

@@ -1,6 +1,5 @@
-"""Evidence by annealed importance sampling, and bounds of it from both sides."""
+"""log P(X) by annealed importance sampling, and bounds of it from both sides."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,16 +17,19 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
+    Unsupported,
     as_batch,
     draw_chunks,
     isolated,
+    log_mean_exp,
+    mean_error,
     refuse_unnormalized,
     simulated_sites,
     vectorizable,
 )
 from ppvae.refinement import Annealing, Chains, GuideStart, PriorStart, sigmoid_schedule
 
-_COPIES = 3  # of what one run makes, while a gradient is taken
+_COPIES = 3  # of the tensors of one run, kept while a gradient is computed
 
 
 def ais(
@@ -49,24 +51,26 @@ def ais(
         log P(X) = log E[w],    estimated by log mean w over the chains
 
     Each chain begins at an exact draw z_0 of the guide or the prior, f_0, and z_k follows z_{k-1}
-    by a Hamiltonian trajectory that leaves f_{t_k} as it is (Neal, "Annealed importance sampling",
-    2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of decoder-based
-    generative models", 2017). All datapoints and chains move together, on the latents'
-    unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each datapoint
-    and temperature come from a pilot run by 16 chains of their own, and then are fixed: w is
-    unbiased whatever they are. The pilot costs about a tenth of 1000 temperatures.
+    by a Hamiltonian trajectory that leaves f_{t_k} invariant (Neal, "Annealed importance
+    sampling", 2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of
+    decoder-based generative models", 2017). All datapoints and chains move together, on the
+    latents' unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each
+    datapoint and temperature are tuned in a pilot run of 16 separate chains, and then fixed: w is
+    unbiased for any step sizes. The pilot costs about a tenth of 1000 temperatures.
 
     - `log_evidence` = log mean w. Its expectation lies below log P(X), by about half its squared
-      standard error where that is small, and by more where the chains could not follow the path;
+      standard error where that is small, and by more where the chains did not follow the path;
     - `log_evidence_error`: its standard error, from the spread of the chains' weights (delta
-      method). With few chains it is itself uncertain, and for a single one NaN;
+      method). With few chains it is itself uncertain; for a single one it is NaN;
     - `effective_sample_size` = (sum w)^2 / sum w^2, between 1 and the number of chains;
     - `acceptance`: mean rate at which trajectories were accepted; the pilot aims at 0.65 for the
-      harmonic mean over chains, so this is higher. NaN with one temperature, where there are none;
+      harmonic mean over chains, so this is higher. NaN with one temperature, which has no
+      trajectories;
     - `log_weight`: log w of each chain.
 
     One temperature is plain importance sampling from f_0. Factors of plates and of
-    `poutine.scale` stay out, masks count, and discrete latents of the model alone are summed out.
+    `poutine.scale` are left out, masks are applied, and discrete latents that only the model has
+    are summed out.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -84,9 +88,10 @@ def ais(
         A dataset in nats, dims `(data,)` and for `log_weight` `(chain, data)`.
 
     Raises:
-        ValueError: if a latent is discrete, has no unconstrained space, or one that depends on
-            other latents, if the guide has no density to start from, if the pair is a
-            pseudo-likelihood, or if data and pair do not fit; the message names the site.
+        Unsupported: if a latent is discrete, or has no unconstrained space, or one that depends on
+            other latents; if the guide has no density to start from; if the pair is a
+            pseudo-likelihood, or its weights are NaN. The message names the site.
+        ValueError: if a number is below 1, or the data are not valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -108,7 +113,7 @@ def ais(
             weights.append(log_weights)
             rates.append(rate.mean(0))
     log_weights = torch.cat(weights, dim=1)
-    log_evidence, error = _log_mean(log_weights)
+    log_evidence, error = log_mean_exp(log_weights)
     relative = log_weights.softmax(0)
     return xr.Dataset(
         {
@@ -141,16 +146,16 @@ def bdmc(
         upper = -log mean 1/w of the same chains run backwards, from the z that made X
 
     A simulated z is an exact draw of p(z|x) for the x simulated with it, so the chains of annealed
-    importance sampling can be run from there as well (Grosse, Ghahramani and Adams, "Sandwiching
-    the marginal likelihood using bidirectional Monte Carlo", 2015). Where the mean gap is small,
-    `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs` is as exact, on
-    data such as the model makes. The guide plays no part: a poor one spoils nothing, a good one
-    started from would look better than this.
+    importance sampling can also be run backwards from it (Grosse, Ghahramani and Adams,
+    "Sandwiching the marginal likelihood using bidirectional Monte Carlo", 2015). Where the
+    mean gap is small, `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs`
+    is as exact, on data like those the model generates. The guide is not used. Starting from a
+    good guide would give tighter bounds.
 
-    A model needs a batch to run, which tells it shapes and all that it only reads, such as
-    covariates or what is missing: this is `data`. Its observations are replaced by simulated ones,
-    and simulation i takes row i of `data`, beginning anew after the last. A model that
-    reads its own observations elsewhere, too, reads those of `data` there.
+    A model needs a batch to run: it gives shapes and everything that the model only reads, such as
+    covariates or which values are missing. This is `data`. Its observations are replaced by
+    simulated ones; simulation i takes row i of `data`, and starts again at the first row after the
+    last. A model that also reads its observations elsewhere reads those of `data` there.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -169,7 +174,8 @@ def bdmc(
         simulations `lower_error`, `upper_error` and `gap_error`, NaN for a single one.
 
     Raises:
-        ValueError: as `ais` does, or if the model cannot be drawn from.
+        Unsupported: as `ais` does, or if the model cannot be drawn from.
+        ValueError: as `ais` does.
 
     Example:
         >>> from ppvae import data, pairs
@@ -200,8 +206,8 @@ def bdmc(
             forward, _ = group.run(path, path.draw(), schedule, sizes)
             latents = {name: path.ensemble.repeat(drawn[name]) for name in path.space.sites}
             back, _ = group.run(path, path.point(latents), schedule[::-1], sizes.flip(0))
-            lower.append(_log_mean(forward)[0])
-            upper.append(-_log_mean(back)[0])
+            lower.append(log_mean_exp(forward)[0])
+            upper.append(-log_mean_exp(back)[0])
     bounds = {"lower": torch.cat(lower), "upper": torch.cat(upper)}
     gap = bounds["upper"] - bounds["lower"]
     means = {"lower_mean": bounds["lower"], "upper_mean": bounds["upper"], "gap": gap}
@@ -211,7 +217,7 @@ def bdmc(
     )
     for name, values in means.items():
         measured[name] = float(values.mean())
-        measured[f"{name.removesuffix('_mean')}_error"] = _error(values)
+        measured[f"{name.removesuffix('_mean')}_error"] = float(mean_error(values))
     return measured
 
 
@@ -223,7 +229,7 @@ def _chains(
     memory: int,
     progress: bool | None,
 ) -> Iterator[Chains]:
-    """Cut the data into chunks whose chains stay within `memory`; count what they do."""
+    """Cut the data into chunks whose chains stay within `memory`; show their progress."""
     transitions = annealing.pilot_transitions + runs * (annealing.temperatures - 1)
     vectorized = None
     with tqdm(
@@ -241,24 +247,11 @@ def _chains(
             yield Chains(annealing, pair, chunk, structure, vectorized, {}, done)
 
 
-def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log mean exp over chains and its standard error by the delta method, `(data,)`."""
-    count = len(log_weights)
-    log_mean = log_weights.logsumexp(0) - math.log(count)
-    if count == 1:
-        return log_mean, torch.full_like(log_mean, math.nan)
-    return log_mean, (log_weights - log_mean).exp().std(0) / math.sqrt(count)
-
-
-def _error(values: Tensor) -> float:
-    return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-
-
 def _array(values: Tensor) -> NDArray[np.float64]:
     if bool(values.isnan().any()):
-        raise ValueError(
-            f"the weights of {int(values.isnan().sum())} of {values.numel()} are NaN; the pair's "
-            "weights or distributions are not finite"
+        raise Unsupported(
+            f"{int(values.isnan().sum())} of {values.numel()} log weights are NaN; the pair's "
+            "parameters or distributions are not finite"
         )
     array: NDArray[np.float64] = values.cpu().numpy()
     return array

@@ -8,10 +8,10 @@ import xarray as xr
 def bits_per_dimension(summary: xr.Dataset, dimensions: int) -> xr.Dataset:
     """Return -log P(X) / (D log 2): the bits that each of D features costs.
 
-    An ideal code for the data, made from the pair, is so long (van den Oord, Kalchbrenner and
-    Kavukcuoglu, "Pixel recurrent neural networks", 2016, report 8-bit images so). It means this
-    only where the likelihood is a mass function of the data, such as
-    `likelihoods.DiscretizedLogisticMixture` of integer levels; of a density it is not a length.
+    This is the length of an ideal code for the data, made from the pair (van den Oord,
+    Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks", 2016, report it for 8-bit
+    images). It is a code length only if the likelihood is a probability mass function, such as
+    `likelihoods.DiscretizedLogisticMixture` of integer levels, and not if it is a density.
 
     Args:
         summary: what `summarize` returned.

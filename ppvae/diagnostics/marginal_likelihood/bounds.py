@@ -1,4 +1,4 @@
-"""Lower bounds of log P(X) of one pair side by side."""
+"""Several lower bounds of log P(X) of one pair."""
 
 import math
 
@@ -7,23 +7,28 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from ppvae.diagnostics.marginal_likelihood.annealing import ais
 from ppvae.diagnostics.marginal_likelihood.pareto import smoothed, tail_length
+from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
+    Batch,
     Data,
     Pair,
     as_batch,
     collected,
     draw_chunks,
     isolated,
+    log_mean_exp,
+    mean_error,
     refuse_degenerate,
 )
 
 _BOUNDS = ("elbo", "importance", "pareto_smoothed", "ais")
-_ERRORS = 4  # standard errors that chance explains in one of 30,000 datapoints
-_ROUNDING = 1e-4  # nats by which sums of hundreds of float32 may differ, whatever the draws
+_ERRORS = 4  # standard errors; by chance alone one of 30,000 datapoints exceeds them
+_ROUNDING = 1e-4  # nats by which sums of hundreds of float32 may differ from rounding alone
 
 
 def bound_table(
@@ -52,8 +57,8 @@ def bound_table(
 
     In expectation the first is below the second; the higher of importance sampling and annealing
     is the better. Annealing that ends more than four standard errors below importance sampling
-    has not converged: it needs more temperatures or another start. The other way round says
-    nothing of the sort, since importance sampling has no tuning to fail, and may just be poor.
+    has not converged: it needs more temperatures or another start. If importance sampling ends
+    below annealing, that is no sign of failed convergence: it may simply be inefficient.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -74,14 +79,16 @@ def bound_table(
           `(bound, data)`. Errors of weights follow the delta method, and are too small where a few
           weights dominate;
         - `mean` over these data and `mean_error`, from the errors of each, dims `(bound,)`;
-        - `converged`, dims `(data,)`: whether annealing ended not more than four standard errors
-          of the difference below importance sampling. The two use independent draws, so its
-          square is the sum of theirs;
-        - `mean_converged`: the same of the mean, the standard error that of the mean of the paired
-          differences, from their spread over data: True where a single datapoint has none.
+        - `converged`, dims `(data,)`: False where annealing ended more than four standard errors
+          of the difference below importance sampling. The two use independent draws, so the
+          squares of their errors add up;
+        - `mean_converged`: the same for the mean, with the standard error of the mean of the
+          paired differences, from their spread over data; True for a single datapoint, which has
+          no spread.
 
     Raises:
-        ValueError: as `ais` does, with fewer than 21 draws, or if the guide has no density.
+        Unsupported: as `ais` does, or if the guide has no density.
+        ValueError: as `ais` does, or with fewer than 21 draws.
 
     Example:
         >>> from ppvae import data, pairs
@@ -104,15 +111,40 @@ def bound_table(
         progress=progress,
     )
     batch = as_batch(data, pair, split="test")
+    weighted = _weighted(pair, batch, draws, seed, memory, progress)
+    ended = np.stack([annealed.log_evidence.values, annealed.log_evidence_error.values])
+    values, errors = np.concatenate([weighted, ended[:, None]], axis=1)
+    return _table(values, errors).assign_attrs(
+        units="nats", draws=draws, temperatures=temperatures, chains=chains
+    )
+
+
+def _weighted(
+    pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
+) -> NDArray[np.float64]:
+    """Return the bounds by weighted draws and their standard errors, `(2, bound, data)`."""
     columns = []
-    with isolated(pair, seed):
-        for _, structure, parts in draw_chunks(pair, batch, draws, memory):
+    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    with bar, isolated(pair, seed):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
             (log_weights,) = collected(parts, draws, lambda part: part.log_weights)
-            columns.append(_weighted(log_weights, memory))
-    values, errors = torch.cat(columns, dim=-1).cpu().numpy()
-    values = np.concatenate([values, annealed.log_evidence.values[None]])
-    errors = np.concatenate([errors, annealed.log_evidence_error.values[None]])
+            columns.append(_bounds(log_weights, memory))
+            bar.update(len(chunk[0]))
+    weighted: NDArray[np.float64] = torch.cat(columns, dim=-1).cpu().numpy()
+    return weighted
+
+
+def _bounds(log_weights: Tensor, memory: int) -> Tensor:
+    """Return the bounds of weights and their standard errors, `(2, bound, data)`."""
+    raw, smooth = log_weights.double(), smoothed(log_weights, memory=memory)
+    bounds = [(raw.mean(0), mean_error(raw)), log_mean_exp(raw), log_mean_exp(smooth)]
+    values, errors = zip(*bounds, strict=True)
+    return torch.stack([torch.stack(values), torch.stack(errors)])
+
+
+def _table(values: NDArray[np.float64], errors: NDArray[np.float64]) -> xr.Dataset:
+    """Return bounds and errors, `(bound, data)`, their means, and whether annealing converged."""
     rows = values.shape[1]
     difference = values[3] - values[1]
     spread = difference.std(ddof=1) / math.sqrt(rows) if rows > 1 else math.nan
@@ -126,25 +158,7 @@ def bound_table(
             "mean_converged": ((), _not_below(difference.mean(), np.asarray(spread))),
         },
         coords={"bound": list(_BOUNDS)},
-        attrs={
-            "units": "nats",
-            "draws": draws,
-            "temperatures": temperatures,
-            "chains": chains,
-        },
     )
-
-
-def _weighted(log_weights: Tensor, memory: int) -> Tensor:
-    """Return the bounds of weights and their standard errors, `(2, bound, data)`."""
-    raw, count = log_weights.double(), len(log_weights)
-    smooth = smoothed(log_weights, memory=memory)
-    values, errors = [raw.mean(0)], [raw.std(0) / math.sqrt(count)]
-    for weights in (raw, smooth):
-        log_mean = weights.logsumexp(0) - math.log(count)
-        values.append(log_mean)
-        errors.append((weights - log_mean).exp().std(0) / math.sqrt(count))
-    return torch.stack([torch.stack(values), torch.stack(errors)])
 
 
 def _not_below(difference: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.bool_]:

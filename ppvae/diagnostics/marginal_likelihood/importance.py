@@ -1,4 +1,4 @@
-"""Importance weights of a pair, and formula (2) measured by them."""
+"""Importance weights of a pair, and the terms of formula (2) estimated from them."""
 
 import math
 from collections.abc import Iterable
@@ -22,10 +22,13 @@ from ppvae.engine import (
     Data,
     Draws,
     Pair,
+    Unsupported,
     as_batch,
     collected,
     draw_chunks,
     isolated,
+    log_mean_exp,
+    mean_error,
     refuse_degenerate,
     refuse_unnormalized,
 )
@@ -42,9 +45,9 @@ def weights(
 ) -> xr.DataArray:
     """Return the log importance weights log p(x, z) - log q(z|x) of draws z ~ q(z|x).
 
-    Factors of `plate(size, subsample_size)` and of `poutine.scale` stay out of them, masks count,
-    and discrete latents that only the model has are summed out. The pair is evaluated in
-    evaluation mode and left as it was.
+    Factors of `plate(size, subsample_size)` and of `poutine.scale` are left out, masks are
+    applied, and discrete latents that only the model has are summed out. The pair runs in
+    evaluation mode and is left as it was.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -58,7 +61,9 @@ def weights(
         Log weights in nats, dims `(draw, data)`.
 
     Raises:
-        ValueError: if the data or the pair's structure do not allow it; the message says why.
+        Unsupported: if the pair's structure does not allow it, or weights are NaN; the message
+            says where.
+        ValueError: if a number is below 1, or the data are not valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -107,8 +112,9 @@ def evidence(
       error from the same draws, their covariance included;
     - `effective_sample_size` = (sum w)^2 / sum w^2 of the weights w = exp(l_k), between 1 and K.
       Where it is small, `log_evidence` and `posterior_kl` are too low;
-    - `pareto_k`, the shape of the tail of the weights, as `pareto_k` measures it: where it exceeds
-      the attribute `threshold`, more draws would say something else. NaN with fewer than 21 draws.
+    - `pareto_k`, the shape of the tail of the weights, see the function `pareto_k`: where it
+      exceeds the attribute `threshold`, the result would change with more draws. NaN with fewer
+      than 21 draws.
 
     Both sides of the formula agree to rounding. Standard errors have the suffix `_error`; with one
     draw they are NaN. `summarize` gives means over the data.
@@ -119,16 +125,17 @@ def evidence(
         draws: number of draws per datapoint.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
-        compile: score the draws by compiled code once there are enough of them to pay for it,
-            half a minute's; they are the same draws, and their scores equal to rounding.
+        compile: score the draws by compiled code if that saves time, for computations of about
+            half a minute and more. The draws are the same, their scores equal up to rounding.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         A dataset with dims `(data,)`, in nats.
 
     Raises:
-        ValueError: if the data or the pair's structure do not allow it, or the pair is a
-            pseudo-likelihood and so has no log P(X); the message says why.
+        Unsupported: if the pair's structure does not allow it, the pair is a pseudo-likelihood
+            and so has no log P(X), or a term is NaN; the message says where.
+        ValueError: if a number is below 1, or the data are not valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -167,15 +174,15 @@ def pareto_k(
 
         p(w - u | w > u) = (1 + k (w - u) / sigma)^(-1/k - 1) / sigma,    w = p(x, z) / q(z|x)
 
-    The weights have 1/k finite moments. Averages over them, such as `evidence` takes, can be
-    trusted while k stays below the threshold min(1 - 1/log10(S), 0.7) of S draws; above it the
-    guide misses a part of the posterior that matters (Vehtari, Simpson, Gelman, Yao and Gabry,
+    The weights have 1/k finite moments. Averages over them, as in `evidence`, are reliable while
+    k is below the threshold min(1 - 1/log10(S), 0.7) of S draws; above it the guide misses an
+    important part of the posterior (Vehtari, Simpson, Gelman, Yao and Gabry,
     "Pareto Smoothed Importance Sampling", 2024). The fit is the quasi-Bayesian one of Zhang and
     Stephens, "A New and Efficient Estimation Method for the Generalized Pareto Distribution",
-    2009, drawn to 0.5 with the weight of ten draws as Vehtari et al. do.
+    2009, shrunk towards 0.5 with the weight of ten draws as in Vehtari et al.
 
-    - `pareto_k`: the estimate of k; -inf where all weights are equal, or all in the tail, which
-      then is bounded;
+    - `pareto_k`: the estimate of k; -inf where all weights are equal, or none of them lies above
+      the cutoff of the tail;
     - `effective_sample_size` = (sum w)^2 / sum w^2 as in `evidence`, between 1 and S.
 
     Args:
@@ -190,7 +197,8 @@ def pareto_k(
         A dataset with dims `(data,)` and attributes `draws` and `threshold`.
 
     Raises:
-        ValueError: with too few draws, or if the data or the pair's structure do not allow it.
+        Unsupported: if the pair's structure does not allow it, or weights are not finite.
+        ValueError: with too few draws, or if the data are not valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -221,21 +229,20 @@ def pareto_k(
 
 
 def summarize(evidence: xr.Dataset) -> xr.Dataset:
-    """Average what was measured per datapoint over the data, with two standard errors.
+    """Average per-datapoint terms over the data, with two standard errors.
 
-    - `standard_error`: of the mean over datapoints drawn anew from the same source, draws
-      included: the sample standard deviation of the per-datapoint values over sqrt(data). It is
-      the one for a statement about unseen data.
-    - `monte_carlo_error`: of the mean over just these datapoints, from the draws alone. It is the
-      one that more draws reduce.
+    - `standard_error`: for new datapoints from the same source, the error from the draws
+      included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
+      for statements about unseen data.
+    - `monte_carlo_error`: for just these datapoints, from the draws alone. More draws reduce it.
 
     Args:
-        evidence: what `evidence` or `gaps` returned; each of its variables that has a companion of
-            the suffix `_error` is a term.
+        evidence: what `evidence` or `gaps` returned; each variable for which there is another of
+            the same name with the suffix `_error` is a term.
 
     Returns:
-        `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`;
-        errors that one datapoint or one draw cannot tell are NaN.
+        `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`.
+        `standard_error` is NaN for one datapoint, `monte_carlo_error` for one draw.
 
     Example:
         >>> from ppvae import data, pairs
@@ -262,19 +269,19 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
 
 def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]:
     """Reduce the draws of some datapoints to the terms of formula (2), `(data,)` each."""
-    rounded, kl_draws = collected(
+    rounded_weights, rounded_kl = collected(
         parts,
         draws,
         lambda part: part.log_weights,
         lambda part: part.log_posterior - part.log_prior if part.kl is None else part.kl,
     )
-    log_weights, kl_draws = rounded.double(), kl_draws.double()
+    log_weights, kl_draws = rounded_weights.double(), rounded_kl.double()
     count = len(log_weights)
-    few = torch.full_like(log_weights[0], math.nan)
+    unknown = torch.full_like(log_weights[0], math.nan)
     elbo = log_weights.mean(0)
-    log_evidence = log_weights.logsumexp(0) - math.log(count)
-    # Relative weights w_k / mean(w): their deviations from 1 are what each draw does to
-    # log_evidence to first order, as l_k - mean(l) is what it does to the ELBO.
+    log_evidence, log_evidence_error = log_mean_exp(log_weights)
+    # Relative weights w_k / mean(w): to first order, w_k / mean(w) - 1 is the influence of draw k
+    # on log_evidence, as l_k - mean(l) is its influence on the ELBO.
     relative = (log_weights - log_evidence).exp()
     kl = kl_draws.mean(0)
     return {
@@ -283,30 +290,24 @@ def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]
         "elbo": elbo,
         "log_evidence": log_evidence,
         "posterior_kl": log_evidence - elbo,
-        "pareto_k": tail_shape(rounded, memory=memory) if count >= FEWEST_DRAWS else few,
+        "pareto_k": tail_shape(rounded_weights, memory=memory)
+        if count >= FEWEST_DRAWS
+        else unknown,
         "effective_sample_size": count / relative.square().mean(0),
-        "reconstruction_error": _error(log_weights + kl_draws),
-        "kl_error": _error(kl_draws),
-        "elbo_error": _error(log_weights),
-        "log_evidence_error": _error(relative),
-        "posterior_kl_error": _error(relative - log_weights),
+        "reconstruction_error": mean_error(log_weights + kl_draws),
+        "kl_error": mean_error(kl_draws),
+        "elbo_error": mean_error(log_weights),
+        "log_evidence_error": log_evidence_error,
+        "posterior_kl_error": mean_error(relative - log_weights),
     }
 
 
-def _error(values: Tensor) -> Tensor:
-    """Return the standard error of the mean over draws, `(data,)`."""
-    count = len(values)
-    if count < 2:
-        return torch.full_like(values[0], math.nan)
-    return values.std(0) / math.sqrt(count)
-
-
 def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
-    # Errors of a single draw are NaN by definition; a NaN elsewhere is a broken pair.
+    # Errors of a single draw are NaN by definition; any other NaN comes from the pair.
     if not name.endswith(("_error", "pareto_k")) and bool(torch.isnan(values).any()):
-        raise ValueError(
+        raise Unsupported(
             f"{name} is NaN for {int(torch.isnan(values).sum())} of {values.numel()} values; "
-            "the pair's weights or distributions are not finite"
+            "the pair's parameters or distributions are not finite"
         )
     array: NDArray[np.float64] = values.detach().cpu().numpy()
     return array

@@ -1,19 +1,19 @@
-"""How heavy the tail of the importance weights is, datapoint by datapoint."""
+"""How heavy the tail of the importance weights of each datapoint is."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from ppvae.engine import MEMORY
+from ppvae.engine import MEMORY, Unsupported
 
-_FEWEST = 5  # draws in a tail that can be fitted
+_FEWEST = 5  # draws in a tail to which a distribution can be fitted
 FEWEST_DRAWS = 21
-"""Draws whose largest fifth is such a tail."""
+"""The number of draws from which on their largest fifth holds so many."""
 
 
 def threshold(draws: int) -> float:
-    """Return the k up to which that many draws give averages that can be trusted.
+    """Return the largest k at which averages over that many draws are reliable.
 
     min(1 - 1/log10(S), 0.7), of S draws (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed
     Importance Sampling", 2024).
@@ -24,12 +24,12 @@ def threshold(draws: int) -> float:
 def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
     """Return the shape k of the tail of each column of log weights.
 
-    All is computed from logarithms, so no weight is too small or too large. Weights that are
-    equal up to the rounding of the dtype of `log_weights` have k = -inf. Only weights above the
-    cutoff count, ties with it do not; where fewer than five are left, no fit is possible, and k is
-    the one at which the share s of the total weight that the n largest of S draws carry is that of
-    a Pareto distribution, s = (n / S)^(1 - k): near 0 if they are hardly larger than the rest,
-    1 if they carry all.
+    Everything is computed from logarithms, so weights neither overflow nor underflow. Weights
+    that are equal up to the rounding of the dtype of `log_weights` have k = -inf. Only weights
+    strictly above the cutoff count. Where fewer than five are left, no fit is possible; k is then
+    computed from the share s of the total weight that the n largest of S draws carry, as for a
+    Pareto distribution, s = (n / S)^(1 - k): near 0 if they are hardly larger than the rest, 1 if
+    they carry all.
 
     Args:
         log_weights: `(draw, data)`, in nats; -inf for no weight.
@@ -39,7 +39,8 @@ def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         k, `(data,)`.
 
     Raises:
-        ValueError: with fewer than 21 draws, for NaN and +inf, or where all weights are 0.
+        Unsupported: for NaN and +inf, or where all weights of a datapoint are 0.
+        ValueError: with fewer than 21 draws.
 
     Example:
         >>> heavy, equal = -0.9 * torch.linspace(0.001, 1, 1000).log(), torch.zeros(1000)
@@ -53,12 +54,12 @@ def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
 
 
 def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
-    """Put the expected order statistics of a fitted Pareto tail in place of the largest weights.
+    """Replace the largest weights by the expected order statistics of a fitted Pareto tail.
 
     The n weights w above the cutoff u become u + F^-1((i - 1/2) / n), i = 1, ..., n, in their
-    order, F the generalized Pareto distribution that `tail_shape` fits, and none above the largest
+    order, F the generalized Pareto distribution that `tail_shape` fits, truncated at the largest
     of them (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto Smoothed Importance Sampling", 2024).
-    Where the weights are equal, or fewer than five lie above the cutoff, they stay as they are.
+    Where the weights are equal, or fewer than five lie above the cutoff, they are unchanged.
 
     Args:
         log_weights: `(draw, data)`, in nats; -inf for no weight.
@@ -68,7 +69,7 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         Smoothed log weights in float64, `(draw, data)`, not normalized.
 
     Raises:
-        ValueError: as `tail_shape` does.
+        Unsupported, ValueError: as `tail_shape` does.
 
     Example:
         >>> log_weights = torch.linspace(0, 1, 1000).pow(4)[:, None]
@@ -84,19 +85,19 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
 def _refuse_bad(log_weights: Tensor) -> None:
     bad = (~(log_weights.amax(0).abs() < math.inf) | log_weights.isnan().any(0)).nonzero()
     if len(bad):
-        raise ValueError(
+        raise Unsupported(
             f"the log weights of datapoint {int(bad[0])} hold a NaN or +inf, or are all -inf; "
             "expected finite values, or -inf for some"
         )
 
 
 def _columns(length: int, memory: int) -> int:
-    # A grid of 30 + sqrt(n) values for each of n draws of the tail, in a few copies.
+    # A grid of 30 + sqrt(n) doubles for each of n draws of the tail, in about 8 copies.
     return max(1, memory // (8 * 8 * length * (30 + math.isqrt(length))))
 
 
 def tail_length(draws: int) -> int:
-    """Return how many of the draws make the tail: M = ceil(min(S / 5, 3 sqrt(S))).
+    """Return the number of draws in the tail: M = ceil(min(S / 5, 3 sqrt(S))).
 
     Raises:
         ValueError: if those are too few for a fit.
@@ -104,15 +105,15 @@ def tail_length(draws: int) -> int:
     length = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
     if length < _FEWEST:
         raise ValueError(
-            f"draws must be at least {FEWEST_DRAWS}, so that the largest fifth of the weights "
-            f"holds {_FEWEST} to fit a tail to; got {draws}"
+            f"draws must be at least {FEWEST_DRAWS}, so that a tail can be fitted to the largest "
+            f"fifth of the weights; got {draws}"
         )
     return length
 
 
 def _shapes(log_weights: Tensor, length: int) -> Tensor:
     tail = _Tail(log_weights, length)
-    # log of the share that the draws above the cutoff carry of all weight.
+    # log of the share of the total weight that the draws above the cutoff carry.
     carried = torch.where(tail.above, tail.values, -math.inf).logsumexp(0)
     log_share = carried - tail.all.logsumexp(0)
     log_fraction = (tail.count.clamp(min=1) / len(log_weights)).log()

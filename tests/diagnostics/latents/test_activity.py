@@ -101,7 +101,7 @@ class FullRank(nn.Module):
     ],
 )
 def test_kl_that_does_not_split_is_refused(pair, x, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ppvae.Unsupported, match=message):
         diagnostics.kl_per_dimension(pair, x)
 
 
@@ -116,18 +116,19 @@ def test_full_rank_guide_has_exact_means_and_evidence():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "error", "message"),
     [
-        ({"data": torch.zeros(1, 5)}, "at least 2 datapoints, got 1"),
-        ({"threshold": -1.0}, "threshold must be at least 0, got -1.0"),
-        ({"draws": 1}, "draws >= 2, got 1"),
+        ({"data": torch.zeros(1, 5)}, ppvae.Unsupported, "at least 2 datapoints, got 1"),
+        ({"threshold": -1.0}, ValueError, "threshold must be at least 0, got -1.0"),
+        ({"draws": 1}, ValueError, "draws >= 2, got 1"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message):
+def test_bad_arguments_are_refused(arguments, error, message):
     case = LinearGaussian.random(7)
     chosen = {"data": case.draw(9, seed=8), **arguments}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message) as raised:
         diagnostics.active_units(case.pair(), chosen.pop("data"), **chosen)
+    assert type(raised.value) is error
 
 
 class Images(nn.Module):

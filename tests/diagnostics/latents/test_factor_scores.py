@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch.distributions import constraints
 
+import ppvae
 from ppvae import data, diagnostics
-from ppvae.diagnostics.latents.importance_matrix import of_importances
-from ppvae.diagnostics.latents.information_gap import binned, information_gap
-from ppvae.diagnostics.latents.predictability_gap import predictability_gap
+from ppvae.diagnostics.latents.factor_scores import (
+    binned,
+    concentration_scores,
+    information_gap,
+    predictability_gap,
+)
 
 
 class Encoded:
@@ -123,7 +127,7 @@ def test_importances_by_hand():
     matrix = np.array([[3.0, 1.0], [0.0, 4.0], [0.0, 0.0]])
     first = 1 - (-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2))
     second = 1 - (-(0.2 * math.log(0.2) + 0.8 * math.log(0.8)) / math.log(3))
-    disentangled, complete = of_importances(matrix)
+    disentangled, complete = concentration_scores(matrix)
     assert disentangled == pytest.approx(0.5 * first + 0.5)
     assert complete == pytest.approx((1 + second) / 2)
 
@@ -154,14 +158,19 @@ def test_bootstrap_error_is_that_of_new_data():
     ("dataset", "arguments", "error", "message"),
     [
         (torch.zeros(9, 2), {}, TypeError, "disentanglement needs a dataset.*got Tensor"),
-        (data.segments(50), {}, ValueError, "at least 2 known factors, got 1 in 'segments'"),
-        (data.digits(), {}, ValueError, "at least 2 known factors, got 0 in 'digits'"),
+        (
+            data.segments(50),
+            {},
+            ppvae.Unsupported,
+            "at least 2 known factors, got 1 in 'segments'",
+        ),
+        (data.digits(), {}, ppvae.Unsupported, "at least 2 known factors, got 0 in 'digits'"),
         (made(50), {"bins": 1}, ValueError, "bins >= 2, got 1"),
         (made(50), {"resamples": 1}, ValueError, "resamples >= 2, got 1"),
         (
             made(50, factors={"a": torch.zeros(50), "b": torch.rand(50)}),
             {},
-            ValueError,
+            ppvae.Unsupported,
             "factor 'a' of dataset 'made' is constant",
         ),
     ],
@@ -213,11 +222,11 @@ def test_labels_of_ones_own_and_what_is_refused():
     pair = Encoded(torch.eye(2))
     own = {split: dataset.factors[split][:, 0] > 0.5 for split in ("train", "test")}
     assert float(diagnostics.probes(pair, dataset, labels=own).accuracy.min()) > 0.6
-    with pytest.raises(ValueError, match="labels of the 'train' split of dataset 'made'"):
+    with pytest.raises(ppvae.Unsupported, match="labels of the 'train' split of dataset 'made'"):
         diagnostics.probes(pair, dataset)
     with pytest.raises(ValueError, match=r"'test' split have shape \(3,\); expected \(10,\)"):
         diagnostics.probes(pair, dataset, labels={**own, "test": torch.zeros(3)})
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ppvae.Unsupported, match="at least 2 classes"):
         one = {split: torch.zeros(len(values)) for split, values in own.items()}
         diagnostics.probes(pair, dataset, labels=one)
     with pytest.raises(TypeError, match="probes needs a dataset.*got Tensor"):

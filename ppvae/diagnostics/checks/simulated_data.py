@@ -9,16 +9,16 @@ from ppvae.diagnostics.calibration import (
     simulated_ranks,
     vsbc_of,
 )
-from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, unknown
+from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, does_not_apply
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.engine import MEMORY
+from ppvae.engine import MEMORY, Unsupported
 
-_DRAWS = 199  # with which regions of these levels are exact
+_DRAWS = 199  # regions of the levels below are exact with 199 draws
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-def calibration(subject: Subject) -> list[Finding]:
-    """Rank true latents among the guide's draws, and count how often its regions hold them."""
+def calibrated(subject: Subject) -> list[Finding]:
+    """Rank true latents among the guide's draws, and count how often its regions contain them."""
     simulated = simulated_ranks(
         subject.pair,
         subject.batch,
@@ -31,12 +31,12 @@ def calibration(subject: Subject) -> list[Finding]:
     found = [_ranks(simulated), _center(simulated)]
     try:
         return [*found, _regions(simulated)]
-    except ValueError as error:
-        return [*found, unknown("credible regions", error)]
+    except Unsupported as error:
+        return [*found, does_not_apply("credible regions", error)]
 
 
 def _alarms(p_value: xr.Dataset) -> tuple[int, int]:
-    """Count the alarms, and all that could have raised one."""
+    """Return the number of alarms and the number of tests."""
     values = all_values(p_value)
     return int((values < ALARM).sum()), values.size
 
@@ -47,10 +47,10 @@ def _ranks(simulated: SimulatedRanks) -> Finding:
     return Finding(
         "ranks (SBC)",
         Verdict.FINE if alarms == 0 else Verdict.LOOK,
-        f"{alarms} of {quantities} quantities are not as an exact guide's, on "
+        f"{alarms} of {quantities} quantities differ from those of an exact guide, on "
         f"{ranked.ranks.sizes['simulation']} simulated datapoints",
-        "The guide's shift, width or correlations are off, by how much the coverage says; "
-        "with many simulations the smallest error shows.",
+        "The guide's location, width or correlations are wrong; the credible regions say by how "
+        "much. With many simulations even small errors are detected.",
         {"prior_sbc": ranked.ranks},
     )
 
@@ -61,9 +61,9 @@ def _center(simulated: SimulatedRanks) -> Finding:
     return Finding(
         "center (VSBC)",
         Verdict.FINE if alarms == 0 else Verdict.LOOK,
-        f"it is off to one side for {alarms} of {latents} latents",
-        "The encoder is biased, or the posterior is skew where the guide is not: train longer, "
-        "or take a flow as posterior.",
+        f"the guide is shifted to one side for {alarms} of {latents} latents",
+        "The encoder is biased, or the posterior is skewed and the guide is not: train longer, "
+        "or use a flow as posterior.",
         {"vsbc": centered.probability},
     )
 
@@ -72,12 +72,13 @@ def _regions(simulated: SimulatedRanks) -> Finding:
     held = coverage_of(simulated, levels=_LEVELS)
     level, share = float(held.coverage.level[-1]), float(held.coverage.joint[-1])
     error = float(held.standard_error[-1])
-    off = abs(share - level)
-    overconfident = "too sure of itself" if share < level else "too unsure"
+    error_of_level = abs(share - level)
+    width = "too narrow" if share < level else "too wide"
     return Finding(
         "credible regions",
-        Verdict.FINE if off < 3 * error else graded(off, 0, 0.05),
-        f"its {level:.0%} regions hold the truth in {share:.1%} +- {error:.1%} of simulations",
-        f"The guide is {overconfident}. A richer posterior or a better encoder helps.",
+        Verdict.FINE if error_of_level < 3 * error else graded(error_of_level, 0, 0.05),
+        f"{level:.0%} regions contain the true latents in {share:.1%} +- {error:.1%} of "
+        "simulations",
+        f"The guide is {width}. Use a more flexible posterior or a better encoder.",
         {"coverage": held.coverage.assign(standard_error=held.standard_error)},
     )
