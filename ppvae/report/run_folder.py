@@ -20,7 +20,7 @@ from ppvae import diagnostics
 from ppvae.data import Dataset, Standardization
 from ppvae.engine import as_batch, isolated
 from ppvae.inference import Fit, Training, save
-from ppvae.inference.persistence import read_json, whole, write, write_json
+from ppvae.inference.persistence import atomic_write, read_json, write, write_json
 from ppvae.pairs import VAE
 from ppvae.report import plots
 from ppvae.report.figures import gallery
@@ -174,7 +174,7 @@ class Run:
         if dataset.standardization is not None:
             drawn = dataset.standardization.invert(drawn)
         path = self.folder / "samples.npy"
-        with whole(path) as file:
+        with atomic_write(path) as file:
             np.save(file, drawn.numpy())
         yield path
         if dataset.image_shape is not None:
@@ -186,7 +186,7 @@ class Run:
         """Write a figure as PNG below `figures/` and return its path."""
         path = self.folder / "figures" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        with whole(path) as file:
+        with atomic_write(path) as file:
             figure.savefig(file, format="png", dpi=150)
         return path
 

@@ -221,11 +221,11 @@ REFUSED = {
     ),
     "validation of another width": (
         lambda: ppvae.fit(Wide(), X, validation=X[:, :3]),
-        r"^validation: the pair cannot run on data of shape \(41, 3\)",
+        r"(?s)on data of shape \(41, 3\).*\non the data of validation$",
     ),
     "a last row alone": (
         lambda: ppvae.fit(Wide(), X, batch_size=8),
-        r"^step 6, on data of shape \(1, 4\): Expected more than 1 value per channel",
+        r"^Expected more than 1 value per channel .*\nat step 6, on data of shape \(1, 4\)$",
     ),
 }
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
-from ppvae.inference.persistence.files import whole
+from ppvae.inference.persistence.files import atomic_write
 
 
 def pair_with(decoder, encoder):
@@ -88,7 +88,7 @@ def test_pair_that_cannot_be_rebuilt_is_loaded_into_mine(tmp_path):
 def test_foreign_class_is_built_only_if_trusted(tmp_path):
     pair = pair_with(nn.Linear(2, 6), Own(6))
     ppvae.save(pair, tmp_path)
-    with pytest.raises(ValueError, match=r"trust=\['tests.inference.test_saving'\]"):
+    with pytest.raises(ValueError, match=r"trust=\['tests.inference.persistence.test_saving'\]"):
         ppvae.load(tmp_path)
     loaded = ppvae.load(tmp_path, trust=["tests.inference.test_saving"])
     assert isinstance(loaded.posterior.network, Own)
@@ -119,12 +119,12 @@ def test_what_is_no_pair_is_refused(tmp_path):
 def test_files_are_whole_or_absent(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), whole(path) as file:
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write(b"new, but not")
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) & 0o400
