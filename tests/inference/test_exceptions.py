@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import ppvae
-from ppvae.inference import Checkpoints, Diverged
+from ppvae.inference import Checkpoints
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 
@@ -63,28 +63,27 @@ def functions_of(error):
 
 @pytest.mark.parametrize("place", ["model", "guide"])
 @pytest.mark.parametrize(
-    "error",
+    ("kind", "arguments"),
     [
-        RuntimeError("first\nsecond"),
-        ValueError("first\nsecond"),
-        NotImplementedError(),
-        torch.OutOfMemoryError("CUDA out of memory"),
-        KeyError("z"),
-        ConnectionError("offline"),
-        Pickled(3, "not made of one message"),
+        (RuntimeError, ["first\nsecond"]),
+        (ValueError, ["first\nsecond"]),
+        (NotImplementedError, []),
+        (torch.OutOfMemoryError, ["CUDA out of memory"]),
+        (KeyError, ["z"]),
+        (ConnectionError, ["offline"]),
+        (Pickled, [3, "not made of one message"]),
     ],
-    ids=lambda error: type(error).__name__,
 )
-def test_a_program_that_raises_at_the_third_step(error, place):
+def test_a_program_that_raises_at_the_third_step(kind, arguments, place):
+    error = kind(*arguments)
     message, pair = str(error), Failing(error, place)
-    with pytest.raises(type(error)) as raised:
+    with pytest.raises(kind) as raised:
         fit(pair, epochs=3)
     assert raised.value is error and str(error) == message
     assert error.__notes__ == ["at step 3, on data of shape (20, 4)"]
     assert functions_of(error)[-2:] == [place, "fail"]
     assert error.__cause__ is None and error.__context__ is None
     assert all(p.grad is None and bool(p.isfinite().all()) for p in pair.parameters())
-    del error.__notes__
 
 
 def test_the_traceback_shows_the_whole_way_through_pyro():
@@ -146,11 +145,11 @@ def test_a_callback_that_raises_at_the_end():
 
 
 class Source:
-    """Batches of 20 rows, one of which cannot be read in the second epoch."""
+    """Batches of 20 rows, of which one cannot be read."""
 
-    def __init__(self, error):
-        self.error = error
-        self.passes = 0
+    def __init__(self, error, epoch=2, batch=4):
+        self.error, self.epoch, self.batch = error, epoch, batch
+        self.passes = -1  # `fit` reads one batch before training
 
     def __len__(self):
         return 5
@@ -158,19 +157,17 @@ class Source:
     def __iter__(self):
         self.passes += 1
         for number in range(5):
-            if self.passes == 3 and number == 3:  # the first pass is a look at the first batch
+            if (self.passes, number) == (self.epoch, self.batch - 1):
                 raise self.error
             yield torch.randn(20, 4)
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("disk"), ValueError("one\ntwo"), RuntimeError("worker")]
-)
-def test_a_loader_that_raises(error):
-    message = str(error)
-    with pytest.raises(type(error)) as raised:
+@pytest.mark.parametrize("kind", [OSError, ValueError, RuntimeError])
+def test_a_loader_that_raises(kind):
+    error = kind("one\ntwo")
+    with pytest.raises(kind) as raised:
         fit(Failing(), Source(error), epochs=5)
-    assert raised.value is error and str(error) == message
+    assert raised.value is error and str(error) == "one\ntwo"
     assert error.__notes__ == ["while reading batch 4 of epoch 2"]
 
 
@@ -199,13 +196,15 @@ def test_a_schedule_that_raises():
 def test_a_program_that_raises_in_an_evaluation():
     class Evaluated(Failing):
         def model(self, x):
-            if not self.training and self.runs["model"] >= 12:
+            if len(x) == 30 and self.runs["model"] >= 12:
                 raise RuntimeError("mine")
             super().model(x)
 
-    with pytest.raises(RuntimeError, match="^mine\n") as raised:
+    with pytest.raises(RuntimeError) as raised:
         fit(Evaluated(), epochs=5, validation=X[:30])
-    assert raised.value.__notes__[-1].startswith("in the evaluation after step 12, on data of ")
+    assert str(raised.value) == "mine"
+    note = "in the evaluation after step 12, on data of shape (30, 4)"
+    assert raised.value.__notes__ == [note]
 
 
 def test_a_state_dict_that_raises(tmp_path):
@@ -228,13 +227,12 @@ def test_an_exception_after_a_broken_step_leaves_the_last_finite_weights():
             for parameter in self.param_groups[0]["params"]:
                 parameter.data.fill_(math.inf)
 
-    pair, error = Failing(ConnectionError("offline"), run=3), None
-    try:
-        fit(pair, epochs=1, optimizer=lambda parameters: Breaks(parameters, lr=1.0))
-    except (ConnectionError, Diverged) as raised:
-        error = raised
-    assert error is not None
+    pair, source = Failing(), Source(ConnectionError("offline"), epoch=1, batch=2)
+    before = pair.encoder.weight.detach().clone()
+    with pytest.raises(ConnectionError):
+        fit(pair, source, epochs=1, optimizer=lambda parameters: Breaks(parameters, lr=1.0))
     assert all(bool(p.isfinite().all()) for p in pair.parameters())
+    assert torch.equal(pair.encoder.weight, before)
 
 
 def test_data_that_only_the_pair_refuses_are_refused_in_its_words():

@@ -1,7 +1,7 @@
 """Files of pairs and trainings, read without running foreign code."""
 
 from ppvae.inference.persistence.checkpoints import Checkpoints, State
-from ppvae.inference.persistence.files import atomic_write, read_json, write, write_json
+from ppvae.inference.persistence.files import atomic_write, read_json, write_bytes, write_json
 from ppvae.inference.persistence.saving import load, save
 
 __all__ = [
@@ -11,6 +11,6 @@ __all__ = [
     "load",
     "read_json",
     "save",
-    "write",
+    "write_bytes",
     "write_json",
 ]

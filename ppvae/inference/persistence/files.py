@@ -59,7 +59,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, completely or not at all."""
     with atomic_write(path) as file:
         file.write(content)
@@ -67,12 +67,12 @@ def write(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write what JSON can hold to `path`, completely or not at all."""
-    write(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to `path` as safetensors, completely or not at all."""
-    write(path, save_tensors({name: t.detach().contiguous() for name, t in tensors.items()}))
+    write_bytes(path, save_tensors({name: t.detach().contiguous() for name, t in tensors.items()}))
 
 
 def read_json(path: Path) -> dict[str, Any]:

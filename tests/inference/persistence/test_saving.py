@@ -1,6 +1,7 @@
 """Pairs saved and loaded."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -116,7 +117,7 @@ def test_what_is_no_pair_is_refused(tmp_path):
         ppvae.load(tmp_path / "nowhere")
 
 
-def test_files_are_whole_or_absent(tmp_path):
+def test_files_are_complete_or_absent(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError), atomic_write(path) as file:
@@ -127,7 +128,31 @@ def test_files_are_whole_or_absent(tmp_path):
     with atomic_write(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) & 0o400
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_of_a_file_follow_the_umask_which_is_not_touched(umask, tmp_path, monkeypatch):
+    def touched(_):
+        raise AssertionError("the umask is that of all threads of the process")
+
+    before = os.umask(umask)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", touched)
+            with atomic_write(tmp_path / "file") as file:
+                file.write(b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+def test_temporary_file_never_follows_a_link(tmp_path, monkeypatch):
+    monkeypatch.setattr("ppvae.inference.persistence.files.secrets.token_hex", lambda _: "known")
+    (tmp_path / "elsewhere").write_bytes(b"theirs")
+    (tmp_path / ".file.known").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError), atomic_write(tmp_path / "file"):
+        pass
+    assert (tmp_path / "elsewhere").read_bytes() == b"theirs"
 
 
 def test_structure_is_readable(tmp_path):
