@@ -103,7 +103,7 @@ def test_a_checkpoint_keeps_the_window(tmp_path):
         "rhat": 5,
         "error": 10,
         "effective": 1e-9,
-    }  # any full window has converged
+    }  # always met
     whole, parts = pair_of(1), pair_of(1)
     once = fit(whole, [Converged(**options)], steps=300)
     fit(parts, [Converged(**options)], steps=50, checkpoint=tmp_path)

@@ -32,11 +32,11 @@ def announced_programs(
         # Parameters that the programs make here start at random, by the seed of the moment.
         with isolated(pair, seed=torch.initial_seed(), keep=True):
             parameters = collect(lambda: sites.append(run_pair(pair, example)))
-    except ValueError as error:
+    except (ArithmeticError, ValueError, RuntimeError) as error:
         cause = explain(pair, example, error)
         if cause is None:
             if what:
-                error.add_note(f"on the data of {what.strip(': ')}")
+                error.add_note(f"on the {what.strip(': ')} data")
             raise
         raise ValueError(f"{what}before training, {cause}") from error
     _check_objective(*sites[0], objective)
