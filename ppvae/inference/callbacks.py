@@ -11,11 +11,11 @@ from ppvae.inference.state import Snapshot, Training
 
 
 class EarlyStopping:
-    """Stop when the validation ELBO has not risen for a while; leave the best weights.
+    """Stop when the validation ELBO has not risen for a while; restore the best weights.
 
     Args:
         patience: number of evaluations without a rise after which training stops.
-        min_delta: what counts as a rise, in nats per datapoint.
+        min_delta: the smallest difference that counts as a rise, in nats per datapoint.
 
     Raises:
         ValueError: if `patience` is not positive or `min_delta` negative; on the first call, if
@@ -47,17 +47,17 @@ class EarlyStopping:
         self._weights: Snapshot | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the best ELBO, its weights, and how long ago it was."""
+        """Return the best ELBO, its weights, and the number of evaluations since."""
         return {"best": self._best, "waited": self._waited, "weights": self._weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Begin the next training with a state that `state_dict` returned."""
+        """Start the next training from a state that `state_dict` returned."""
         self._forget()
         self._best, self._waited = state["best"], state["waited"]
         self._weights = state["weights"]
 
     def __call__(self, training: Training) -> bool:
-        """Return whether training should stop; put the best weights back once it has ended."""
+        """Return whether training should stop; restore the best weights when it has ended."""
         if self._training not in (None, training):  # one object may serve several trainings
             self._forget()
         self._training = training
@@ -77,29 +77,30 @@ class EarlyStopping:
 
 
 class Converged:
-    """Stop when the parameters have come to rest; leave their average.
+    """Stop when the parameters have converged; replace them by their average.
 
-    With a constant learning rate the iterates do not settle on a point: they end in a stationary
-    distribution around it, whose mean is nearer to the optimum than the last iterate (Dhaka,
-    Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic Optimization
-    for Variational Inference", 2020). The parameters of the last `window` evaluations are a chain;
-    a number of them is at rest where split R-hat is below `rhat`, the Monte Carlo error of its
-    average below `error`, and the effective sample size at least `effective`. Training stops when
-    a `share` of all numbers is; then the pair has the averages of the window, and `fit.reason` is
-    "stopped". Of a training that ends otherwise the last iterate stays.
+    With a constant learning rate the iterates do not converge to a point. They end in a
+    stationary distribution around it, whose mean is nearer to the optimum than the last iterate
+    (Dhaka, Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic
+    Optimization for Variational Inference", 2020). The parameters at the last `window` evaluations
+    are a chain. A scalar parameter has converged when its split R-hat is below `rhat`, the Monte
+    Carlo error of its average is below `error`, and its effective sample size is at least
+    `effective`. Training stops when a fraction `share` of all scalars has. The pair then gets the
+    averages over the window, and `fit.reason` is "stopped". If training ends otherwise, the pair
+    keeps the last iterate.
 
-    Numbers are taken, and averaged, as the optimizer sees them, before any constraint; buffers
-    such as running statistics stay those of the last step. A falling learning rate makes iterates
-    rest where it leaves them: this rule is for constant ones. The window is kept in memory and in
-    checkpoints, so many times the size of the pair. Next to another callback that restores
-    weights, the last in the list of those has its way.
+    Parameters are compared and averaged as the optimizer sees them, unconstrained. Buffers such as
+    running statistics keep their last values. Use a constant learning rate: one that falls to 0
+    stops the iterates anywhere. The window, which is `window` copies of the parameters, is kept in
+    memory and in checkpoints. If several callbacks restore weights, the last one in the list wins.
 
     Args:
         window: number of evaluations, at least 8.
-        rhat: bound on split R-hat.
-        error: bound on the standard error of an average, in the parameters' own units.
-        effective: bound on the effective sample size of the window from below.
-        share: of all numbers that must be at rest; of many some exceed the bounds by chance.
+        rhat: upper bound on split R-hat.
+        error: upper bound on the standard error of an average, in the parameters' own units.
+        effective: lower bound on the effective sample size of the window.
+        share: the fraction of scalars that must have converged. Choose it below 1: of many
+            scalars some exceed the bounds by chance.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -143,16 +144,16 @@ class Converged:
         self._converged = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the window, and whether it is at rest."""
+        """Return the window, and whether it has converged."""
         return {"iterates": list(self._iterates), "converged": self._converged}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Begin the next training with a state that `state_dict` returned."""
+        """Start the next training from a state that `state_dict` returned."""
         self._forget()
         self._iterates, self._converged = list(state["iterates"]), state["converged"]
 
     def __call__(self, training: Training) -> bool:
-        """Return whether training should stop; put the averages in once it has stopped so."""
+        """Return whether training should stop; set the averages when it has ended so."""
         if self._training not in (None, training):  # one object may serve several trainings
             self._forget()
         self._training = training
@@ -163,19 +164,19 @@ class Converged:
             return False
         values = [value.detach().flatten() for value in training.parameters.values()]
         self._iterates = [*self._iterates, torch.cat(values)][-self.window :]
-        self._converged = len(self._iterates) == self.window and self._at_rest()
+        self._converged = len(self._iterates) == self.window and self._has_converged()
         return self._converged
 
-    def _at_rest(self) -> bool:
+    def _has_converged(self) -> bool:
         chain = torch.stack(self._iterates)[None]
         rhat = split_rhat(chain)
-        still = rhat.isnan()  # what never moves, as the weights of a dead unit
-        rest = still | (rhat < self.rhat)
-        if rest.double().mean() < self.share:  # before the costlier looks
+        constant = rhat.isnan()  # such as the weights of a dead unit
+        converged = constant | (rhat < self.rhat)
+        if converged.double().mean() < self.share:  # before the costlier computations
             return False
-        rest &= still | (effective_sample_size(chain) >= self.effective)
-        rest &= still | (monte_carlo_error(chain) < self.error)
-        return bool(rest.double().mean() >= self.share)
+        converged &= constant | (effective_sample_size(chain) >= self.effective)
+        converged &= constant | (monte_carlo_error(chain) < self.error)
+        return bool(converged.double().mean() >= self.share)
 
     def _averages(self) -> Snapshot:
         assert self._training is not None

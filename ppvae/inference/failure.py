@@ -1,4 +1,4 @@
-"""Finds the site behind a loss that is not finite."""
+"""Finds the site that makes a loss NaN or infinite."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pyro
 import pyro.poutine as poutine
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_messenger import TraceMessenger
 from torch import Tensor
 from torch.distributions.constraints import is_dependent
 
@@ -15,7 +16,7 @@ _ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
 
 
 class _Watch(Messenger):  # type: ignore[misc]
-    """Remembers the first site whose distribution, value or log density is not finite."""
+    """Finds the first site whose distribution, value or log density is NaN or infinite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,29 +65,32 @@ def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
     """Say at which site a step on `batch` failed and why; None if it did not fail numerically.
 
     Args:
-        pair: the pair, its weights those of the failed step if they are finite, else the last
-            that were.
+        pair: the pair, with the weights of the failed step if these are finite, else with the
+            last finite ones.
         batch: the batch of the failed step.
         error: what the step raised.
 
     Raises:
         ValueError: if the data of the batch lie outside their likelihood's support, or the pair
-            refuses them.
+            itself refuses them.
     """
-    watch, refusal = _Watch(), None
+    watch, recorder = _Watch(), TraceMessenger()
+    refusal: ValueError | None = None
     try:
         with isolated(pair, seed=0), pyro.validation_enabled(False), watch:
-            guide = poutine.trace(pair.guide).get_trace(*batch)
-            poutine.replay(pair.model, trace=guide)(*batch)
-    except (RuntimeError, ValueError, TypeError, IndexError) as stopped:
-        # A NaN, or whatever was wrong, can stop a program on its way; the finding stands.
+            with recorder:  # `poutine.trace(pair.guide)` would change the guide's exceptions
+                pair.guide(*batch)
+            poutine.replay(pair.model, trace=recorder.trace)(*batch)
+    except Exception as stopped:
+        # A NaN can stop a program early: what was found before holds. Whatever else stops it is
+        # no numeric failure, and then the caller raises `error` itself.
         refusal = stopped if isinstance(stopped, ValueError) else None
     if watch.data_at_fault:
         raise ValueError(watch.finding) from None
     if watch.finding is not None:
         return f"{watch.finding} {_ADVICE}"
     if isinstance(error, FloatingPointError):
-        if refusal is not None:  # with its code the pair could not say so itself
-            raise ValueError(str(refusal)) from None
+        if refusal is not None:  # compiled code skips the checks that the pair makes in Python
+            raise refusal
         return f"{error}, although every site is finite at another draw. {_ADVICE}"
     return None

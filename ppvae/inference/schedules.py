@@ -1,4 +1,4 @@
-"""Schedules of the KL term's weight, called with the number of steps taken so far."""
+"""Schedules of the KL term's weight, each a function of the number of steps taken so far."""
 
 import math
 
@@ -13,7 +13,7 @@ class LinearWarmup:
     Variational Autoencoders", 2016).
 
     Args:
-        steps: length of the rise.
+        steps: number of steps of the rise.
         start: the first weight.
 
     Raises:
@@ -38,16 +38,18 @@ class LinearWarmup:
 
 
 class CyclicWarmup:
-    """A weight that rises from `start` to 1 again and again.
+    """A weight that rises from `start` to 1 in each of several periods.
 
-    Within each period of `steps` steps the weight rises linearly over the first `rise` of it and
-    stays at 1 for the rest; after `cycles` periods it stays at 1 (Fu et al., "Cyclical Annealing
-    Schedule: A Simple Approach to Mitigating KL Vanishing", 2019).
+    weight(t) = start + (1 - start) min(1, (t mod steps) / (rise steps))
+
+    for t < cycles steps, and 1 after that.
+
+    (Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", 2019).
 
     Args:
-        steps: length of a period.
+        steps: number of steps of a period.
         cycles: number of periods.
-        rise: the fraction of a period in which the weight rises.
+        rise: the fraction of a period in which the weight rises; for the rest of it it is 1.
         start: the first weight of each period.
 
     Raises:

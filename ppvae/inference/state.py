@@ -1,4 +1,4 @@
-"""A training under way, as callbacks see it, and what is left when it ends."""
+"""A training under way, as callbacks see it, and what `fit` returns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ class Training:
         epoch: number of passes over the data completed.
         records: what each evaluation measured, the latest last.
         ended: whether training is over, for whatever reason.
+        last_finite: the weights at the start of the last epoch whose first loss was finite.
     """
 
     def __init__(self, pair: Pair, parameters: Mapping[str, Tensor]) -> None:
@@ -34,6 +35,7 @@ class Training:
         self.epoch = 0
         self.records: list[Record] = []
         self.ended = False
+        self.last_finite = self.snapshot()
 
     def snapshot(self) -> Snapshot:
         """Return a copy of all parameters and buffers."""
@@ -49,6 +51,11 @@ class Training:
         """Tell whether every parameter is finite."""
         return all(bool(torch.isfinite(value).all()) for value in self.parameters.values())
 
+    def restore_finite(self) -> None:
+        """Put the last finite weights back if a parameter is not finite."""
+        if not self.finite():
+            self.restore(self.last_finite)
+
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.parameters.items()
         if isinstance(self.pair, nn.Module):
@@ -58,8 +65,9 @@ class Training:
 class Callback(Protocol):
     """Called with the training after every evaluation, and once more when it has ended.
 
-    One that remembers something between its calls may have `state_dict()` and
-    `load_state_dict(state)`, as torch's optimizers do: checkpoints then hold its state.
+    A callback with state may have `state_dict()` and `load_state_dict(state)`, as torch's
+    optimizers do: checkpoints then hold its state. Its exceptions end training and reach the
+    caller of `fit` as they are, with a note of the step.
     """
 
     def __call__(self, training: Training, /) -> bool | None:
@@ -75,9 +83,10 @@ class Fit:
         history: one entry an evaluation, over `step`: `epoch`, `seconds`, `learning_rate`,
             `kl_weight`, `train_loss` (the objective's running mean over the epoch),
             `validation_loss`, and for both splits `elbo`, `reconstruction` and `kl` under the
-            weights of that moment; in nats per datapoint.
+            weights at that step; in nats per datapoint.
         steps: number of optimizer steps taken.
-        reason: "finished", "stopped" by a callback, "interrupted" from the keyboard, "diverged".
+        reason: "finished", "stopped" (by a callback), "interrupted" (from the keyboard) or
+            "diverged".
         compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
             `compile`, it repeats the training bit for bit.
         compilation: what was compiled, or why nothing was.
@@ -95,8 +104,8 @@ class Diverged(FloatingPointError):
     """Training met a NaN or infinite loss or gradient.
 
     Attributes:
-        fit: what was kept; the pair has the weights with which the last epoch began that began
-            with a finite loss, or what a callback such as `EarlyStopping` put in their place.
+        fit: the history so far. The pair has the weights from the start of the last epoch whose
+            first loss was finite, or those that a callback such as `EarlyStopping` restored.
     """
 
     def __init__(self, message: str, fit: Fit) -> None:

@@ -1,8 +1,8 @@
-"""`fit`: what is trained on what, and how."""
+"""`fit`: trains a pair on data."""
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.data import Dataset
-from ppvae.engine import Data, Pair, as_batch, modules_of, seeded
+from ppvae.engine import Data, Pair, as_batch, first_line, modules_of, noted, seeded
 from ppvae.engine.compilation import generate
 from ppvae.inference.loop import Loop
 from ppvae.inference.persistence import Checkpoints
@@ -60,10 +60,14 @@ def fit(
     (Hoffman et al., "Stochastic Variational Inference", 2013; Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014).
 
-    The pair is trained in place, in training mode if it was in evaluation mode as a whole. The
-    same seed gives the same result bit for bit on the same machine with the same number of
-    threads, if `compile` is False or the number of a step; the caller's random state is left as
-    it was. The keyboard's interrupt ends training and keeps what there is.
+    The pair is trained in place. If it is in evaluation mode as a whole, it is in training mode
+    during training. The same seed gives the same result bit for bit on the same machine with the
+    same number of threads, if `compile` is False or the number of a step. The caller's random
+    state does not change. Ctrl-C ends training and keeps the weights.
+
+    An exception of the model, the guide, a callback, the data source or the schedule ends training
+    as it is; a note (`__notes__`) says at which step and on which data. The weights are then the
+    present ones or, where these are not finite, the last finite ones.
 
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
@@ -73,8 +77,8 @@ def fit(
         epochs: number of passes over the data; 100 unless `steps` is given.
         steps: number of optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128, or all rows if there are fewer.
-        validation: held-out data, evaluated whenever training is: after every epoch, or after
-            as many as have 10 steps, and at the end.
+        validation: held-out data, evaluated together with training data: after each epoch, after
+            several if they have fewer than 10 steps, and at the end.
         objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given.
@@ -85,11 +89,11 @@ def fit(
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
         callbacks: called with the `Training` after every evaluation, and once more when it has
             ended; one that returns True stops it.
-        checkpoint: the folder that keeps the training's state, written at the end and every 30
-            seconds; `Checkpoints(folder, seconds)` writes more often or less.
-        resume: the folder of such a state, to go on from: with the same arguments the result
-            equals, bit for bit, that of a training that was never stopped. More epochs or steps
-            may be asked for than before. Checkpoints go on in the same folder.
+        checkpoint: the folder of the training's state, written every 30 seconds and at the end;
+            `Checkpoints(folder, seconds)` sets another interval.
+        resume: the folder of a state to continue from. With the same arguments the result equals,
+            bit for bit, that of a training that was never stopped. `epochs` or `steps` may be
+            larger than before. Further checkpoints are written to the same folder.
         compile: whether a whole step (minibatch, loss, gradients, update) runs as one compiled
             graph. The graph is checked against Pyro's own step before it is used; a pair or an
             optimizer of which no graph can be made is trained without. "auto" compiles what has
@@ -98,17 +102,19 @@ def fit(
             training went over to its code is `compiled_from` of what is returned; that number
             instead of True repeats it.
         seed: of every random number drawn here.
-        device: where to move pair and data; where the pair is, unless given.
+        device: where to move pair and data; unless given, data move to the pair's device.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
         The trained pair and its history.
 
     Raises:
-        ValueError: on data, sizes or a pair that cannot be trained; the message says why.
-        TypeError: on data that are neither arrays nor batches.
+        ValueError: if data, a size or an option cannot be used; the message says why.
+        Unsupported: if the pair cannot be trained so, as where guide and model do not match.
+        TypeError: if the data are neither arrays nor batches.
         FileNotFoundError: if there is nothing to resume from.
-        Diverged: on a NaN or infinite loss, with step, site and likely cause.
+        Diverged: on a NaN or infinite loss or gradient, with step, site and likely cause.
+        Exception: what a program, a callback or the data source raises, with a note.
 
     Example:
         >>> import ppvae
@@ -120,18 +126,14 @@ def fit(
     """
     epochs, steps = _length(epochs, steps)
     if device is not None:
-        if not isinstance(pair, nn.Module):
-            raise ValueError("device needs a pair that is an nn.Module; move the data yourself")
-        try:
-            pair.to(device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
+        _move(pair, device)
     if not isinstance(compile, str) and compile < 0:
         raise ValueError(f"compile must be at least 0, got {compile}")
     if isinstance(compile, str) and compile != "auto":
         raise ValueError(f"compile must be True, False, 'auto' or a step, got {compile!r}")
     batches = minibatches_of(data, pair, batch_size)
+    with noted("while reading the first batch"):
+        example = batches.first(128)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None
@@ -140,20 +142,11 @@ def fit(
     with seeded(seed), _training_mode(pair), warnings.catch_warnings():
         # A loss that is not finite stops training; Pyro's warning of it would come on top.
         warnings.filterwarnings("ignore", message="Encountered")
-        model, guide, parameters = announced_programs(pair, batches.first(128), objective)
+        model, guide, parameters = announced_programs(pair, example, objective)
         if held_out is not None:
-            announced_programs(
-                pair, tuple(part[:128] for part in held_out), objective, "validation: "
-            )
-        if isinstance(optimizer, PyroOptim):
-            if schedule is not None or clip_norm is not None:
-                raise ValueError(
-                    "schedule and clip_norm need a torch optimizer: pass a constructor such as "
-                    "torch.optim.Adam as optimizer, not a PyroOptim"
-                )
-            optim = optimizer
-        else:
-            optim = JointOptim(optimizer, parameters, clip_norm=clip_norm)
+            rows = tuple(part[:128] for part in held_out)
+            announced_programs(pair, rows, objective, "validation: ")
+        optim = _optim(optimizer, parameters, schedule, clip_norm)
         planned = steps
         if epochs is not None and batches.expected is not None:
             planned = epochs * batches.expected
@@ -170,8 +163,33 @@ def fit(
         )
         source = _checkpoints(resume)
         if source is not None:
-            loop.restore(source)
+            loop.state.restore(source)
         return loop.run(epochs, steps, progress)
+
+
+def _move(pair: Pair, device: str | torch.device) -> None:
+    if not isinstance(pair, nn.Module):
+        raise ValueError("device needs a pair that is an nn.Module; move the data yourself")
+    try:
+        pair.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used: {first_line(error)}") from error
+
+
+def _optim(
+    optimizer: Constructor | PyroOptim,
+    parameters: Mapping[str, Tensor],
+    schedule: Schedule | None,
+    clip_norm: float | None,
+) -> PyroOptim:
+    if not isinstance(optimizer, PyroOptim):
+        return JointOptim(optimizer, parameters, clip_norm=clip_norm)
+    if schedule is not None or clip_norm is not None:
+        raise ValueError(
+            "schedule and clip_norm need a torch optimizer: pass a constructor such as "
+            "torch.optim.Adam as optimizer, not a PyroOptim"
+        )
+    return optimizer
 
 
 @contextmanager

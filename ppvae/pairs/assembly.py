@@ -1,4 +1,4 @@
-"""Builds the VAE that fits a dataset, every size taken from the data."""
+"""Builds a VAE for a dataset."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from ppvae.data import Dataset
+from ppvae.engine import Unsupported
 from ppvae.likelihoods import (
     Bernoulli,
     Binomial,
@@ -33,24 +34,25 @@ def assemble(
     likelihood: Callable[[nn.Module], Likelihood] | None = None,
     posterior: Callable[[nn.Module], Posterior] = DiagonalNormal,
 ) -> VAE:
-    """Build a VAE for a dataset: its likelihood from the support, its networks' sizes from both.
+    """Build a VAE for a dataset; likelihood and sizes of the networks follow from the data.
 
     Args:
         dataset: the data to be modeled; one datapoint is a vector.
         latent: number of latent dimensions.
         network: called with the sizes of input and output, for encoder and decoder. The encoder
-            of bounded data is given them divided by their bound.
+            of bounded data gets them divided by their upper bound.
         prior: called with `latent`; `StandardNormal` unless given.
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
-            start at training data drawn at random and stay within their range.
+            start at random training data and stay within the range of the training data.
         likelihood: called with the decoder; without it the support decides: binary data get
             `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial`, [0, 1]
             `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`.
         posterior: called with the encoder.
 
     Raises:
-        ValueError: if `latent` is not positive, no likelihood is known for the support, a prior
-            is given besides pseudo-inputs, or there are fewer training data than these.
+        Unsupported: if no likelihood is known for the support and none is given.
+        ValueError: if `latent` is not positive, a prior is given besides pseudo-inputs, or there
+            are fewer training data than pseudo-inputs.
 
     Example:
         >>> from ppvae import data
@@ -61,7 +63,7 @@ def assemble(
         raise ValueError(f"latent must be at least 1, got {latent}")
     features = math.prod(dataset.event_shape)
     build = likelihood or likelihood_for(dataset.support)
-    # How many outputs a factor needs can depend on its arguments, so ask one without a network.
+    # A factor without a network says how many outputs it needs, given its arguments.
     decoder = network(latent, build(nn.Identity()).outputs_for(features))
     encoder = network(features, posterior(nn.Identity()).outputs_for(latent))
     highest = float(getattr(dataset.support, "upper_bound", 1))
@@ -88,7 +90,7 @@ def _from_training(dataset: Dataset, count: int) -> PseudoInputs:
 
 
 def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Likelihood]:
-    """Return the likelihood, still without its network, whose support is `support`."""
+    """Return a constructor, called with a network, of the likelihood with this support."""
     if support is constraints.boolean:
         return Bernoulli
     if support is constraints.unit_interval:
@@ -102,4 +104,4 @@ def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Lik
     if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
         highest = int(support.upper_bound)
         return lambda network: Binomial(network, total_count=highest)
-    raise ValueError(f"no likelihood is known for the support {support}; name one")
+    raise Unsupported(f"no likelihood is known for the support {support}; pass likelihood")

@@ -1,4 +1,4 @@
-"""Gives a trained VAE the prior that its latents have."""
+"""Fits a prior to the aggregate posterior of a trained VAE."""
 
 import copy
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import pyro
 from torch import Tensor, nn
 
-from ppvae.engine import Data, announce, reference
+from ppvae.engine import Data, Unsupported, announce, reference
 from ppvae.inference import fit
 from ppvae.pairs.vae import VAE
 from ppvae.priors import Prior
 
 
 def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
-    """Return a VAE of the same encoder and decoder, its prior fitted to the aggregate posterior.
+    """Return a VAE with the same encoder and decoder and a prior fitted to their latents.
 
     Maximizes 1/N sum_n E_{q(z|x_n)}[log prior(z)] over the prior's parameters, drawing z anew at
     every step. With encoder and decoder fixed this is the prior of the highest ELBO, so that
@@ -21,23 +21,23 @@ def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
     "From variational to deterministic autoencoders", 2020, whose ex-post density estimation does
     so with deterministic encoders). The loss of the training is KL[Q(z|X) || P(z)] in nats.
 
-    Everything that is returned is a copy: neither `pair` nor `prior` changes, nor do they change
-    with what becomes of the copy. Of a prior that shares modules with the pair, such as
-    `VampPrior` of its posterior, the copy shares them with the copy of the pair, and only what is
-    the prior's own is fitted.
+    The returned VAE is a copy and shares no tensors with `pair` and `prior`, which do not change.
+    If the prior shares modules with the pair, as a `VampPrior` of its posterior does, the copies
+    share them too, and only the prior's own parameters are fitted.
 
     Args:
         pair: a trained VAE.
-        data: what it was trained on, as for `fit`.
-        prior: the new prior, from where its training starts.
+        data: its training data, as for `fit`.
+        prior: the new prior; training starts from its parameters.
         training: further arguments of `ppvae.fit`, such as `epochs`, `optimizer` and `seed`.
 
     Returns:
-        A new VAE; encoder and decoder equal the given ones in every number.
+        A new VAE; its encoder and decoder have the parameters of the given ones.
 
     Raises:
-        ValueError: if the prior has no parameters of its own, or as `fit` does.
-        TypeError: if `pair` or `prior` is not of its class, or an argument is none of `fit`'s.
+        Unsupported: if the prior has no parameters of its own.
+        TypeError: if `pair` is no `VAE`, `prior` is no `Prior`, or an argument is none of `fit`'s.
+        Exception: as `fit` does.
 
     Example:
         >>> import ppvae
@@ -50,7 +50,7 @@ def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
     """
     if not isinstance(pair, VAE):
         raise TypeError(f"refit_prior needs pair to be a ppvae.VAE, got {type(pair).__name__}")
-    # Together, so that what the prior shares with the pair is shared by the copies too.
+    # Copied together, so that the copies share what the prior and the pair share.
     likelihood, posterior, own = copy.deepcopy((pair.likelihood, pair.posterior, prior))
     refitted = VAE(own, likelihood, posterior)
     like = reference(posterior)
@@ -63,7 +63,7 @@ def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
     own.train()
     posterior.eval()
     if not any(parameter.requires_grad for parameter in own.parameters()):
-        raise ValueError(
+        raise Unsupported(
             f"refit_prior needs a prior with parameters of its own, {type(prior).__name__} has "
             "none; take one such as priors.NormalMixture"
         )
@@ -76,7 +76,7 @@ def refit_prior(pair: VAE, data: Data, prior: Prior, **training: Any) -> VAE:
 
 
 class _Aggregate(nn.Module):
-    """A prior as the model of draws from a posterior that stays as it is."""
+    """A pair whose model is a prior and whose guide is a posterior with fixed parameters."""
 
     def __init__(self, prior: Prior, posterior: nn.Module) -> None:
         super().__init__()
@@ -89,5 +89,5 @@ class _Aggregate(nn.Module):
             pyro.sample("z", self.prior(*conditions))
 
     def guide(self, x: Tensor, *conditions: Tensor) -> None:
-        with pyro.plate("data", len(x)):  # of fixed parameters, so without gradients
+        with pyro.plate("data", len(x)):  # its parameters are fixed, so without gradients
             pyro.sample("z", self.posterior(x, *conditions))

@@ -20,7 +20,7 @@ from ppvae import diagnostics
 from ppvae.data import Dataset, Standardization
 from ppvae.engine import as_batch, isolated
 from ppvae.inference import Fit, Training, save
-from ppvae.inference.persistence import read_json, whole, write, write_json
+from ppvae.inference.persistence import atomic_write, read_json, write_bytes, write_json
 from ppvae.pairs import VAE
 from ppvae.report import plots
 from ppvae.report.figures import gallery
@@ -104,7 +104,7 @@ class Run:
 
     def write_config(self, text: str) -> None:
         """Write the configuration that repeats the run."""
-        write(self.config, text.encode())
+        write_bytes(self.config, text.encode())
 
     def write_standardization(self, dataset: Dataset) -> None:
         """Remember how the data were standardized, if they were."""
@@ -151,7 +151,7 @@ class Run:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(lines)
         else:
-            write(path, lines.encode())
+            write_bytes(path, lines.encode())
         self._recording = True
 
     def save(self, pair: nn.Module, fit: Fit) -> None:
@@ -174,7 +174,7 @@ class Run:
         if dataset.standardization is not None:
             drawn = dataset.standardization.invert(drawn)
         path = self.folder / "samples.npy"
-        with whole(path) as file:
+        with atomic_write(path) as file:
             np.save(file, drawn.numpy())
         yield path
         if dataset.image_shape is not None:
@@ -186,7 +186,7 @@ class Run:
         """Write a figure as PNG below `figures/` and return its path."""
         path = self.folder / "figures" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        with whole(path) as file:
+        with atomic_write(path) as file:
             figure.savefig(file, format="png", dpi=150)
         return path
 
@@ -259,7 +259,7 @@ class Run:
         with tempfile.TemporaryDirectory() as folder:
             whole_tree = Path(folder) / "diagnosis.nc"
             found.to_arviz().to_netcdf(whole_tree, engine="h5netcdf")
-            write(self.folder / f"diagnosis-{split}.nc", whole_tree.read_bytes())
+            write_bytes(self.folder / f"diagnosis-{split}.nc", whole_tree.read_bytes())
         return str(found)
 
 

@@ -221,18 +221,19 @@ REFUSED = {
     ),
     "validation of another width": (
         lambda: ppvae.fit(Wide(), X, validation=X[:, :3]),
-        r"^validation: the pair cannot run on data of shape \(41, 3\)",
+        r"(?s)on data of shape \(41, 3\).*\non the validation data$",
     ),
     "a last row alone": (
         lambda: ppvae.fit(Wide(), X, batch_size=8),
-        r"^step 6, on data of shape \(1, 4\): Expected more than 1 value per channel",
+        r"^Expected more than 1 value per channel .*\nat step 6, on data of shape \(1, 4\)$",
     ),
 }
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_refused_in_one_line(call, message):
-    with pytest.raises(ValueError, match=message) as error:
+    # What a layer of the pair raises is a RuntimeError; what `fit` refuses is a ValueError.
+    with pytest.raises((ValueError, RuntimeError), match=message) as error:
         call()
     assert "\n" not in str(error.value)
 

@@ -44,7 +44,7 @@ def test_positive_data_get_their_likelihood():
 
 def test_unknown_support_is_refused():
     dataset = data.split("noise", -torch.rand(40, 5), constraints.less_than(0.0))
-    with pytest.raises(ValueError, match="no likelihood is known for the support"):
+    with pytest.raises(ppvae.Unsupported, match="no likelihood is known for the support"):
         pairs.assemble(dataset)
 
 

@@ -127,7 +127,7 @@ def test_prior_given_conditions():
 
 def test_what_it_needs():
     pair, x = images()
-    with pytest.raises(ValueError, match="parameters of its own, StandardNormal has none"):
+    with pytest.raises(ppvae.Unsupported, match="parameters of its own, StandardNormal has none"):
         ppvae.refit_prior(pair, x, priors.StandardNormal(2))
     with pytest.raises(TypeError, match="pair to be a ppvae.VAE, got Linear"):
         ppvae.refit_prior(nn.Linear(2, 2), x, priors.NormalMixture(2))

@@ -1,16 +1,16 @@
-"""What a training writes to disk, and how it is read again without running foreign code."""
+"""Files of pairs and trainings, read without running foreign code."""
 
 from ppvae.inference.persistence.checkpoints import Checkpoints, State
-from ppvae.inference.persistence.files import read_json, whole, write, write_json
+from ppvae.inference.persistence.files import atomic_write, read_json, write_bytes, write_json
 from ppvae.inference.persistence.saving import load, save
 
 __all__ = [
     "Checkpoints",
     "State",
+    "atomic_write",
     "load",
     "read_json",
     "save",
-    "whole",
-    "write",
+    "write_bytes",
     "write_json",
 ]

@@ -1,4 +1,4 @@
-"""The whole state of a training on disk, so that it goes on as if it had never stopped."""
+"""The state of a training on disk, from which it continues as if it had never stopped."""
 
 import time
 from collections import Counter
@@ -16,16 +16,15 @@ State = dict[str, Any]
 
 
 class Checkpoints:
-    """Where a training keeps its state, and how often it writes it.
+    """The folder in which a training keeps its state, and how often it is written.
 
     A checkpoint is two files: `checkpoint-STEP.safetensors` with weights, optimizer state and
-    other tensors, and `checkpoint.json` with all else, written last, which names the first. At
-    every moment the folder so holds one whole checkpoint, or none.
+    other tensors, and `checkpoint.json` with all else. The second names the first and is written
+    after it. Hence the folder holds one complete checkpoint, or none, at any time.
 
     Args:
-        folder: where to write; made if missing.
-        seconds: time that passes between two checkpoints at least; 0 writes one at every
-            evaluation.
+        folder: where to write; created if missing.
+        seconds: the shortest time between two checkpoints; 0 writes one after each step.
 
     Raises:
         ValueError: if `seconds` is negative.
@@ -59,7 +58,7 @@ class Checkpoints:
         return (self.folder / _STATE).exists()
 
     def write(self, step: int, state: State) -> None:
-        """Write a state, and then remove the one before it.
+        """Write a state, then remove the previous one.
 
         Raises:
             TypeError: if the state holds something that neither JSON nor safetensors can.
@@ -70,7 +69,7 @@ class Checkpoints:
         name = f"checkpoint-{step}.safetensors"
         write_tensors(self.folder / name, tensors)
         write_json(self.folder / _STATE, {"tensors": name, "state": packed})
-        # Whatever an earlier process left behind goes too, were it killed while writing.
+        # Files that a process left when it was killed while writing are removed too.
         for pattern in ("checkpoint-*.safetensors", ".checkpoint*"):
             for path in self.folder.glob(pattern):
                 if path.name != name:
@@ -78,7 +77,7 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def read(self) -> State:
-        """Return the state that was written last.
+        """Return the last state written.
 
         Raises:
             FileNotFoundError: if there is none.
@@ -99,7 +98,7 @@ class Checkpoints:
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Turn a nested value into what JSON can hold, its tensors put aside under their names."""
+    """Return a nested value as JSON can hold it; add its tensors by name to `tensors`."""
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}

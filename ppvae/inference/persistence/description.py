@@ -1,51 +1,48 @@
-"""A module as JSON: the classes and arguments it is built of, and how to build it from them."""
+"""A module as JSON: the classes and arguments of which `build` makes the same module again."""
 
 import functools
-import importlib
 import inspect
 import json
-import sys
-import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import types
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ppvae.engine import isolated, seeded
-from ppvae.inference.persistence.likeness import difference_between
-from ppvae.inference.persistence.names import class_name, present_name
+from ppvae.engine import isolated
+from ppvae.inference.persistence.building import DEPTH, SEED, Builder, StructureError, imported
+from ppvae.inference.persistence.names import class_name
 
-_TRUSTED = ("ppvae", "torch.nn")
-_DEPTH = 100  # far beyond any pair, and far from Python's limit on recursion
-# `load` draws what the check drew; and no caller's own seed, by whose draws no difference showed.
-_SEED = 1_398_342_917
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _RECURRENT = (
     *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"),
     "bidirectional",
 )
-# These take *args, yet keep what they were given, or do without.
+# These take *args, but keep them as attributes, or do not need them.
 _KEPT: dict[type, tuple[str, ...]] = {
     nn.Identity: (),
     nn.GRU: _RECURRENT,
     nn.LSTM: (*_RECURRENT, "proj_size"),
     nn.RNN: (*_RECURRENT, "nonlinearity"),
 }
-
-
-class StructureError(Exception):
-    """A module that cannot be described, or a description that cannot be built."""
+_COMPARABLE = (
+    *(bool, int, float, complex, str, bytes, set, frozenset, type, torch.dtype, torch.device),
+    *(types.ModuleType, types.BuiltinFunctionType),
+)
+_INTERNAL = frozenset(vars(nn.Module()))
+_HOOKS = tuple(sorted(name for name in _INTERNAL if name.endswith("_hooks")))
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """Return what `build` makes the same module of, its weights aside.
+    """Return a description of which `build` makes the same module, its weights aside.
 
-    The class of every module is written with its constructor's arguments, which the module keeps
-    as attributes under their own names. The description is tried before it is returned: the module
-    built from it must have the same classes, parameters, buffers, ties and plain attributes. What
-    a constructor makes of an argument and shows in none of these cannot be compared.
+    It has the class of every module with its constructor's arguments, which the module keeps as
+    attributes of the same names. It is tried before it is returned: the module built from it must
+    have the same classes, parameters, buffers, ties and plain attributes. Not compared is what a
+    constructor makes of an argument and shows in none of these.
 
     Raises:
         StructureError: if there is no such description; the message says why.
@@ -57,9 +54,9 @@ def describe(module: nn.Module) -> dict[str, Any]:
     try:
         described: dict[str, Any] = _describe(module, (), {})
         written = json.loads(json.dumps(described))
-        with isolated(module, _SEED):
-            # Whatever the pair is made of is imported already: nothing is run for the first time.
-            rebuilt = _build(written, _imported, (), {})
+        with isolated(module, SEED):
+            # All classes of the pair are imported already: no module's code runs for this.
+            rebuilt = Builder(imported)(written)
         rebuilt.to(dtype_of(module))
         difference = difference_between(module, rebuilt)
         if difference is not None:
@@ -71,29 +68,6 @@ def describe(module: nn.Module) -> dict[str, Any]:
     return described
 
 
-def build(described: Any, dtype: torch.dtype, trust: Sequence[str]) -> nn.Module:
-    """Build the module that `describe` described, leaving the random state as it is.
-
-    Args:
-        described: the description, as JSON gave it.
-        dtype: of the module's floating parameters and buffers.
-        trust: names of modules, besides `ppvae` and `torch.nn`, whose classes may be built.
-
-    Raises:
-        StructureError: if this is no description, or one that may not or cannot be built.
-
-    Example:
-        >>> build({"class": "torch.nn.LeakyReLU", "arguments": {}}, torch.float32, trust=())
-        LeakyReLU(negative_slope=0.01)
-    """
-    find = functools.partial(_import, trusted=(*_TRUSTED, *trust))
-    with seeded(_SEED):
-        module = _build(described, find, (), {})
-    if not isinstance(module, nn.Module):
-        raise StructureError(f"expected the class of a module, got {described!r:.60}")
-    return module.to(dtype)
-
-
 def dtype_of(module: nn.Module) -> torch.dtype:
     """Return the dtype of a module's first floating parameter, or torch's default."""
     return next(
@@ -102,25 +76,26 @@ def dtype_of(module: nn.Module) -> torch.dtype:
 
 
 def _describe(value: object, path: tuple[str, ...], seen: dict[int, str]) -> Any:
-    if len(path) > _DEPTH:
-        raise StructureError(f"it is nested deeper than {_DEPTH} levels")
+    """Describe the part at `path`; `seen` has the paths of modules that were described by id."""
+    if len(path) > DEPTH:
+        raise StructureError(f"it is nested deeper than {DEPTH} levels")
+
+    def each(of: dict[str, Any]) -> dict[str, Any]:
+        return {name: _describe(item, (*path, name), seen) for name, item in of.items()}
+
+    def listed(of: Sequence[Any]) -> list[Any]:
+        return list(each({str(index): item for index, item in enumerate(of)}).values())
+
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        items = [_describe(item, (*path, str(index)), seen) for index, item in enumerate(value)]
-        return items if isinstance(value, tuple) else {"list": items}
+        return listed(value) if isinstance(value, tuple) else {"list": listed(value)}
     if isinstance(value, type):
         return {"type": class_name(value)}
     if isinstance(value, functools.partial):
-        return {
-            "partial": _describe(value.func, (*path, "function"), seen),
-            "positional": [
-                _describe(item, (*path, str(index)), seen) for index, item in enumerate(value.args)
-            ],
-            "keywords": {
-                name: _describe(item, (*path, name), seen) for name, item in value.keywords.items()
-            },
-        }
+        function = _describe(value.func, (*path, "function"), seen)
+        positional, keywords = listed(value.args), each(value.keywords)
+        return {"partial": function, "positional": positional, "keywords": keywords}
     if not isinstance(value, nn.Module):
         raise StructureError(
             f"{'.'.join(path)} is of type {type(value).__name__}, which is no number, string, "
@@ -131,10 +106,7 @@ def _describe(value: object, path: tuple[str, ...], seen: dict[int, str]) -> Any
     seen[id(value)] = ".".join(path)
     cls = type(value)
     if any(cls.__init__ is container.__init__ for container in _CONTAINERS):
-        children = {
-            name: _describe(child, (*path, name), seen) for name, child in value._modules.items()
-        }
-        return {"class": class_name(cls), "children": children}
+        return {"class": class_name(cls), "children": each(dict(value._modules))}
     arguments = {
         name: _describe(_argument(value, name), (*path, name), seen) for name in _arguments(value)
     }
@@ -146,9 +118,10 @@ def _of_torch(cls: type) -> bool:
 
 
 def _arguments(module: nn.Module) -> Sequence[str]:
+    """Return the names of a constructor's arguments."""
     cls = type(module)
     if cls.__init__ is nn.Module.__init__:
-        return ()  # which takes *args only to refuse them
+        return ()  # it takes *args only to refuse them
     if cls in _KEPT:
         return _KEPT[cls]
     names = []
@@ -158,8 +131,8 @@ def _arguments(module: nn.Module) -> Sequence[str]:
                 f"{cls.__name__} takes {str(parameter).split(':')[0]}, which no attribute keeps"
             )
         if _of_torch(cls):
-            # torch's layers take dtype and device; the pair as a whole has those. And a few take
-            # what shows in their parameters alone, which are compared.
+            # torch's layers take dtype and device, which are saved for the pair as a whole. And a
+            # few take what shows in their parameters alone, which are compared.
             optional = parameter.default is not parameter.empty
             if name in ("device", "dtype") or (optional and not hasattr(module, name)):
                 continue
@@ -178,104 +151,132 @@ def _argument(module: nn.Module, name: str) -> object:
     return value
 
 
-def _build(
-    value: Any,
-    find: Callable[[str], type],
-    path: tuple[str, ...],
-    built: dict[str, nn.Module],
-) -> Any:
-    if len(path) > _DEPTH:
-        raise StructureError(f"it is nested deeper than {_DEPTH} levels")
+def difference_between(original: nn.Module, rebuilt: nn.Module) -> str | None:
+    """Return a difference between two modules, saved values aside, or None if there is none.
 
-    def items(of: Any, kind: type[list[Any]] | type[dict[str, Any]]) -> dict[str, Any]:
-        if not isinstance(of, kind):
-            raise StructureError(f"expected a {kind.__name__}, got {of!r:.60}")
-        named = of.items() if isinstance(of, dict) else enumerate(of)
-        return {str(key): _build(item, find, (*path, str(key)), built) for key, item in named}
-
-    if isinstance(value, list):
-        return tuple(items(value, list).values())
-    if not isinstance(value, dict):
-        return value
-    if "list" in value:
-        return list(items(value["list"], list).values())
-    if "same" in value:
-        if str(value["same"]) not in built:
-            raise StructureError(f"it repeats {value['same']!r:.60}, which it does not hold")
-        return built[str(value["same"])]
-    if "type" in value:
-        return find(value["type"])
-    if "partial" in value:
-        whole = items({"function": value["partial"]}, dict)["function"]
-        if not isinstance(whole, type):
-            raise StructureError(f"expected a partial of a class, got one of {whole!r:.60}")
-        positional = items(value.get("positional", []), list).values()
-        return functools.partial(whole, *positional, **items(value.get("keywords", {}), dict))
-    if "class" not in value:
-        raise StructureError(f"expected a class, got {value!r:.60}")
-    cls: Any = find(value["class"])
-    children, arguments = value.get("children"), items(value.get("arguments", {}), dict)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever built the pair has seen them
-            if children is None:
-                module = cls(**arguments)
-            elif issubclass(cls, nn.ModuleList):
-                module = cls(items(children, dict).values())
-            else:
-                module = cls(OrderedDict(items(children, dict)))
-    except StructureError:
-        raise
-    except Exception as error:  # a constructor may raise anything on what it does not expect
-        first = next(iter(str(error).strip().splitlines()), "")
-        raise StructureError(
-            f"{value['class']} cannot be built of it ({type(error).__name__}: {first})"
-        ) from error
-    built[".".join(path)] = module
-    return module
+    Example:
+        >>> difference_between(nn.Linear(3, 2), nn.Linear(3, 2))
+        >>> difference_between(nn.LeakyReLU(0.2), nn.LeakyReLU(0.3))
+        "the attribute 'negative_slope' of LeakyReLU is 0.2, but would be 0.3"
+    """
+    left, right = _parts(original), _parts(rebuilt)
+    for name in left | right:
+        was, becomes = left.get(name, "nothing"), right.get(name, "nothing")
+        if was != becomes:
+            return f"{name or 'the pair'} is {was}, but would be {becomes}"
+    same = _Same(original, rebuilt)
+    others = dict(rebuilt.named_modules(remove_duplicate=False))
+    for name, module in original.named_modules():
+        left, right = _attributes(module), _attributes(others[name])
+        for key in sorted(left | right):
+            if key not in left or key not in right or not same(left[key], right[key]):
+                where = f"{name} ({type(module).__name__})" if name else type(module).__name__
+                return (
+                    f"the attribute {key!r} of {where} is {left.get(key, 'absent')!r:.60}, but "
+                    f"would be {right.get(key, 'absent')!r:.60}"
+                )
+    return None
 
 
-def _split(name: object) -> tuple[str, str]:
-    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-        raise StructureError(f"{name!r:.60} is no name of a class")
-    module, _, attribute = name.rpartition(".")
-    return module, attribute
+def _parts(module: nn.Module) -> dict[str, Any]:
+    """Return class or shape of every module, parameter and buffer, and with which one it is tied.
 
-
-def _imported(name: str) -> type:
-    try:
-        module, attribute = _split(name)
-        found: type = getattr(sys.modules[module], attribute)
-    except (StructureError, KeyError, AttributeError) as error:
-        raise StructureError(
-            f"{name} is not found under its name: it was made in a function or another class, or "
-            "by a parametrization"
-        ) from error
-    return _module_class(name, found)
-
-
-def _import(name: object, trusted: Sequence[str]) -> type:
-    module, attribute = _split(present_name(name) if isinstance(name, str) else name)
-
-    def check(module: str) -> None:
-        if not any(module == root or module.startswith(f"{root}.") for root in trusted):
-            raise StructureError(
-                f"the class {name!r} is neither of ppvae nor of torch.nn; if you trust it, pass "
-                f"trust=[{module!r}]"
+    Two tensors are tied where they share memory, as after `a.weight.data = b.weight.data`.
+    """
+    saved = module.state_dict(keep_vars=True)
+    first: dict[object, str] = {}
+    parts: dict[str, Any] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        same = first.setdefault(id(part), name)
+        parts[name] = class_name(type(part)) + ("" if same == name else f" shared with {same}")
+    for kind, tensors in (
+        ("parameter", module.named_parameters(remove_duplicate=False)),
+        ("buffer", module.named_buffers(remove_duplicate=False)),
+    ):
+        for name, tensor in tensors:
+            memory = tensor.data_ptr() if tensor.numel() else id(tensor)
+            same = first.setdefault(("memory", memory), name)
+            parts[name] = (
+                f"a {kind} of shape {tuple(tensor.shape)} and {tensor.dtype}"
+                + ("" if name in saved else " that is not saved")
+                + ("" if same == name else f" tied to {same}")
+                + (" with gradients" if kind == "buffer" and tensor.requires_grad else "")
             )
-
-    check(module)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise StructureError(f"there is no class {name!r} ({error})") from error
-    found = _module_class(name, found)
-    check(found.__module__)
-    return found
+    return parts
 
 
-def _module_class(name: object, found: Any) -> type:
-    # A trusted module holds functions and foreign imports too: only its own modules are built.
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise StructureError(f"it names {name!r}, which is no nn.Module")
-    return found
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """Return a module's own attributes, numbers of hooks, and buffers that are not saved."""
+    attributes = {
+        name: value
+        for name, value in vars(module).items()
+        if name not in _INTERNAL
+        and not name.startswith("_pyro")  # names that PyroModule keeps for itself
+        and not isinstance(getattr(type(module), name, None), functools.cached_property)
+    }
+    hooks = {name: len(getattr(module, name) or ()) for name in _HOOKS}
+    unsaved = {
+        f"{name} (buffer)": module._buffers[name] for name in module._non_persistent_buffers_set
+    }
+    return {**attributes, **hooks, **unsaved}
+
+
+class _Same:
+    """Compares attributes of two modules.
+
+    A part of one module equals the part of the other that has the same name. Objects that are no
+    values, containers or functions are equal if class and attributes are.
+    """
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.names: list[dict[int, str]] = []
+        for module in modules:
+            saved = module.state_dict(keep_vars=True)
+            buffers = [(name, b) for name, b in module.named_buffers() if name in saved]
+            parts = (*module.named_modules(), *module.named_parameters(), *buffers)
+            self.names.append({id(part): name for name, part in parts})
+        # Objects are kept alive here: Python gives the id of a deleted object to a new one.
+        self.compared: dict[tuple[int, int], tuple[Any, Any]] = {}
+
+    def __call__(self, left: Any, right: Any) -> bool:
+        if id(left) in self.names[0]:
+            return self.names[0][id(left)] == self.names[1].get(id(right))
+        if type(left) is not type(right):
+            return type(left) in (int, float, np.float64) and left == right
+        if isinstance(left, Tensor):
+            left, right = left.detach().cpu(), right.detach().cpu()
+            return left.dtype == right.dtype and torch.equal(left, right)
+        if isinstance(left, nn.Module):
+            return False  # it is no part of the module, so its weights are not saved
+        if left is right or (id(left), id(right)) in self.compared:
+            return True
+        self.compared[id(left), id(right)] = left, right
+        if isinstance(left, np.ndarray):
+            return np.array_equal(left, right)
+        if isinstance(left, dict):
+            return left.keys() == right.keys() and all(self(left[k], right[k]) for k in left)
+        if isinstance(left, list | tuple):
+            return len(left) == len(right) and all(map(self, left, right))
+        if isinstance(left, types.FunctionType) and left.__code__ is not right.__code__:
+            return False
+        if (content := _content(left)) is not None:
+            return self(content, _content(right))
+        both_nan = isinstance(left, float) and left != left and right != right
+        return both_nan or not isinstance(left, _COMPARABLE) or bool(left == right)
+
+
+def _content(value: Any) -> list[Any] | None:
+    """Return what is to be compared of a function, reference or object."""
+    if isinstance(value, weakref.ref):
+        return [value()]
+    if isinstance(value, types.FunctionType):
+        cells = [cell for cell in value.__closure__ or () if cell != types.CellType()]
+        closed = [cell.cell_contents for cell in cells]
+        return [value.__defaults__, value.__kwdefaults__, *closed]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
+        return [vars(value)]
+    return None

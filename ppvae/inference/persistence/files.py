@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all, and read without running code."""
+"""Files that are written completely or not at all, and read without running code."""
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,59 +15,64 @@ from torch import Tensor
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends well.
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, which replaces `path` when the block ends well.
 
-    The content is on disk before the file is renamed; on an exception nothing is left.
+    The content is on disk before the file is renamed. On an exception the temporary file is
+    removed, and `path` is as it was.
 
     Raises:
-        OSError: if it cannot be written; it names `path` also where the disk is full, of which
-            the system does not say which file it was.
+        OSError: if it cannot be written. It names `path` also where the disk is full, for which
+            the system names no file.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with whole(Path(folder) / "note.txt") as file:
+        ...     with atomic_write(Path(folder) / "note.txt") as file:
         ...         _ = file.write(b"all of it")
         ...     (Path(folder) / "note.txt").read_text()
         'all of it'
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    # O_EXCL: never a file or link that is there. Mode 0o666 leaves permissions to the umask.
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp leaves it to the owner alone
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
-    # The new name, too, is on disk before anything is done that relies on it.
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's names to disk, so that what is written later finds the new one there."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
-    with whole(path) as file:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, completely or not at all."""
+    with atomic_write(path) as file:
         file.write(content)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write what JSON can hold to `path`, whole or not at all."""
-    write(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Write what JSON can hold to `path`, completely or not at all."""
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to `path` as safetensors, whole or not at all."""
-    write(path, save_tensors({name: t.detach().contiguous() for name, t in tensors.items()}))
+    """Write tensors to `path` as safetensors, completely or not at all."""
+    write_bytes(path, save_tensors({name: t.detach().contiguous() for name, t in tensors.items()}))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a pair keeps in Pyro's parameter store: taken out with its constraints, and put back."""
+"""Saves and restores Pyro's parameter store with its constraints."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from pyro.distributions import constraints
 from torch import Tensor
 
 KEY = "pyro.param "
-"""What the keys of tensors begin with that Pyro's store alone holds."""
+"""Prefix of the keys of tensors that only Pyro's store holds."""
 
-# The constraints that take arguments, each the attribute of the same name.
+# Constraints that take arguments, which they keep as attributes of the same names.
 _BOUNDED = {
     "greater_than": ("lower_bound",),
     "greater_than_eq": ("lower_bound",),
@@ -28,11 +28,11 @@ _NAMED = tuple(
 
 
 def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return what Pyro's store holds, as JSON, and its unconstrained tensors, each under a key.
+    """Return the entries of Pyro's store as JSON, and its unconstrained tensors by key.
 
     Args:
-        own: tensors that are saved anyway, by name; where the store holds one of them, as
-            `pyro.module` makes it, its name stands for it.
+        own: tensors that are saved anyway, by name. Where the store holds one of them, as after
+            `pyro.module`, its key is this name.
 
     Raises:
         ValueError: if a parameter's constraint cannot be written.
@@ -45,7 +45,7 @@ def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor
         if key is None:
             key = KEY + name
             tensors[key] = tensor
-        # The public `get_state` has them too, but takes `.unconstrained` off the tensors.
+        # The public `get_state` has constraints too, but removes `.unconstrained` from tensors.
         described[name] = {"tensor": key, "constraint": _describe(name, store._constraints[name])}
     return described, tensors
 
@@ -80,12 +80,12 @@ def put_back(
     own: Mapping[str, Tensor],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Put parameters into Pyro's store, over those of the same names.
+    """Put parameters into Pyro's store; those of the same names are replaced.
 
     Args:
         described: what `read_entries` returned.
-        own: the loaded pair's own tensors by name: the store is given the tensors themselves.
-        tensors: the other tensors by key, copied into those that the store already holds.
+        own: the loaded pair's own tensors by name; the store gets these very tensors.
+        tensors: the other tensors by key; they are copied into tensors that the store holds.
     """
     store = pyro.get_param_store()
     device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
@@ -101,7 +101,7 @@ def put_back(
                 tensor.copy_(tensors[key])
                 tensor.grad = None
         elif "$$$" in name:
-            # `pyro.module` would neither take such a tensor over nor train its module then.
+            # `pyro.module` would neither use such a tensor nor train its module then.
             unknown.append(name)
             continue
         else:
@@ -112,8 +112,8 @@ def put_back(
     if unknown:
         modules = sorted({name.split("$$$")[0] for name in unknown})
         warnings.warn(
-            f"the weights of pyro.module {', '.join(map(repr, modules))} were not loaded, for no "
-            "such module was found: if it is the pair's, keep it as an attribute of the pair, or "
+            f"the weights of pyro.module {', '.join(map(repr, modules))} were not loaded: no such "
+            "module was found. If it belongs to the pair, keep it as an attribute of the pair, or "
             "run model and guide once and load again",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Saves a pair as structure and weights, and rebuilds it without running foreign code."""
+"""Saves a pair as structure and weights; rebuilds it without running foreign code."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.engine import Pair, as_module
-from ppvae.inference.persistence.description import StructureError, build, describe, dtype_of
+from ppvae.inference.persistence.building import StructureError, build
+from ppvae.inference.persistence.description import describe, dtype_of
 from ppvae.inference.persistence.files import read_json, read_tensors, write_json, write_tensors
 from ppvae.inference.persistence.pyro_store import KEY, entries, put_back, read_entries
 
@@ -24,17 +25,17 @@ def save(pair: Pair, folder: str | Path) -> None:
     """Write a pair into a folder: `pair.json` (structure) and `pair.safetensors` (weights).
 
     The structure is the class of every module with its constructor's arguments, which a module
-    keeps as attributes under their own names. It is tried by building the pair anew; a pair that
-    comes out another is saved with its weights alone, the reason in `pair.json`, and loaded by
-    `load(folder, pair=mine)`. Which parameters are frozen and which modules are in evaluation mode
-    is saved too.
+    keeps as attributes of the same names. `save` tries it: it builds the pair again and compares.
+    If the result differs, only the weights are saved; `pair.json` has the reason, and
+    `load(folder, pair=mine)` loads them. Which parameters are frozen and which modules are in
+    evaluation mode is saved too.
 
-    Of a pair with classes of other origin than `ppvae` and `torch.nn`, all of Pyro's parameter
-    store is saved as well: what `pyro.param` holds there belongs to no pair by name.
+    If a class of the pair is neither of `ppvae` nor of `torch.nn`, all of Pyro's parameter store
+    is saved too: names in it do not tell which pair a parameter belongs to.
 
     Args:
         pair: the pair.
-        folder: where to write; made if missing.
+        folder: where to write; created if missing.
 
     Raises:
         TypeError: if the pair is neither an `nn.Module` nor has a model and a guide.
@@ -90,13 +91,13 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     """Read a pair from a folder that `save` wrote.
 
     Only classes of `ppvae` and `torch.nn` are instantiated, unless the caller names further
-    modules to trust; nothing is unpickled. The pair trains and evaluates as the saved one did:
-    what was frozen or in evaluation mode is so again, and what was in Pyro's parameter store is
-    there again, in the place of parameters of the same names.
+    modules to trust; nothing is unpickled. Parameters that were frozen and modules that were in
+    evaluation mode are so again. What was saved of Pyro's parameter store is put back there and
+    replaces parameters of the same names.
 
     Args:
         folder: the folder.
-        pair: a pair of the right structure, to be filled with the weights instead of a new one.
+        pair: a pair of the right structure that gets the weights, instead of a new one.
         trust: names of modules whose classes may be instantiated too, such as "mymodule".
 
     Raises:
@@ -130,8 +131,8 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-            tensor.grad = None  # it was of other values
-    # What the caller himself has frozen in his pair, or put into evaluation mode, stays so.
+            tensor.grad = None  # the gradient at other values
+    # What the caller has frozen in his own pair, or put into evaluation mode, stays so.
     for name, parameter in modules.named_parameters():
         if name in frozen:
             parameter.requires_grad_(False)

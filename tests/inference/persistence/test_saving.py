@@ -1,6 +1,7 @@
 """Pairs saved and loaded."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
-from ppvae.inference.persistence.files import whole
+from ppvae.inference.persistence.files import atomic_write
 
 
 def pair_with(decoder, encoder):
@@ -88,7 +89,7 @@ def test_pair_that_cannot_be_rebuilt_is_loaded_into_mine(tmp_path):
 def test_foreign_class_is_built_only_if_trusted(tmp_path):
     pair = pair_with(nn.Linear(2, 6), Own(6))
     ppvae.save(pair, tmp_path)
-    with pytest.raises(ValueError, match=r"trust=\['tests.inference.test_saving'\]"):
+    with pytest.raises(ValueError, match=r"trust=\['tests.inference.persistence.test_saving'\]"):
         ppvae.load(tmp_path)
     loaded = ppvae.load(tmp_path, trust=["tests.inference.test_saving"])
     assert isinstance(loaded.posterior.network, Own)
@@ -116,18 +117,42 @@ def test_what_is_no_pair_is_refused(tmp_path):
         ppvae.load(tmp_path / "nowhere")
 
 
-def test_files_are_whole_or_absent(tmp_path):
+def test_files_are_complete_or_absent(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), whole(path) as file:
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write(b"new, but not")
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) & 0o400
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_of_a_file_follow_the_umask_which_is_not_touched(umask, tmp_path, monkeypatch):
+    def touched(_):
+        raise AssertionError("the umask is that of all threads of the process")
+
+    before = os.umask(umask)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", touched)
+            with atomic_write(tmp_path / "file") as file:
+                file.write(b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+def test_temporary_file_never_follows_a_link(tmp_path, monkeypatch):
+    monkeypatch.setattr("ppvae.inference.persistence.files.secrets.token_hex", lambda _: "known")
+    (tmp_path / "elsewhere").write_bytes(b"theirs")
+    (tmp_path / ".file.known").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError), atomic_write(tmp_path / "file"):
+        pass
+    assert (tmp_path / "elsewhere").read_bytes() == b"theirs"
 
 
 def test_structure_is_readable(tmp_path):

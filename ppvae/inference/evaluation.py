@@ -1,0 +1,97 @@
+"""What training measures between its steps: the objective and the terms of formula (2)."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from ppvae.engine import Batch, isolated, row_chunks
+from ppvae.inference.errors import run_explained
+from ppvae.inference.history import Record, terms
+from ppvae.inference.state import Training
+from ppvae.inference.steps import CompiledSteps, Minibatch, Minibatches, monitored, row_chunk
+
+T = TypeVar("T")
+
+
+class Evaluation:
+    """Measures a pair on rows of its training data and on validation data.
+
+    Args:
+        training: the training under way.
+        steps: evaluates the objective.
+        batches: the training data.
+        validation: held-out data, if there are any.
+        seed: of the draws; the same for each evaluation.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        steps: CompiledSteps,
+        batches: Minibatches,
+        validation: Batch | None,
+        seed: int,
+    ) -> None:
+        self.training = training
+        self.steps = steps
+        self.batches = batches
+        self.validation = validation
+        self.seed = seed
+        self._chunk = row_chunk(batches)
+
+    def measure(self) -> Record:
+        """Return losses and terms under the present weights, in nats per datapoint.
+
+        Raises:
+            NotFinite: if the pair fails numerically on these data.
+        """
+        record = self._terms("train", monitored(self.batches))
+        if self.validation is not None:
+            record["validation_loss"] = mean(self._chunks(self.validation, self.steps.evaluate))
+            record |= self._terms("validation", self.validation)
+            # Without terms, as for a pair that sums out latents, the objective is the ELBO.
+            record.setdefault("validation_elbo", -record["validation_loss"])
+        return record
+
+    def check(self, record: Record) -> None:
+        """Check that every number of a record is finite.
+
+        Raises:
+            NotFinite: if one is not, with the site if it can be found.
+        """
+        data = monitored(self.batches) if self.validation is None else self.validation
+        *_, last = row_chunks(data, self._chunk)
+        run_explained(self.training, Minibatch(last), self._place, _check_finite, record)
+
+    @property
+    def _place(self) -> str:
+        return f"in the evaluation after step {self.training.step}"
+
+    def _terms(self, split: str, batch: Batch) -> Record:
+        measured = self._chunks(batch, lambda chunk: terms(self.training.pair, chunk))
+        return {
+            f"{split}_{name}": mean([(rows, record[name]) for rows, record in measured])
+            for name in measured[0][1]
+        }
+
+    def _chunks(self, batch: Batch, compute: Callable[[Batch], T]) -> list[tuple[int, T]]:
+        """Return the rows of each chunk and what `compute` returns for it."""
+        with isolated(self.training.pair, self.seed):
+            return [
+                (
+                    len(chunk[0]),
+                    run_explained(self.training, Minibatch(chunk), self._place, compute, chunk),
+                )
+                for chunk in row_chunks(batch, self._chunk)
+            ]
+
+
+def mean(values: list[tuple[int, float]]) -> float:
+    """Return the mean of per-datapoint values, each weighted by its rows."""
+    return sum(rows * value for rows, value in values) / sum(rows for rows, _ in values)
+
+
+def _check_finite(record: Record) -> None:
+    for name, value in record.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value}")

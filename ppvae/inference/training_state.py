@@ -1,0 +1,159 @@
+"""All that the next step of a training depends on, and how a checkpoint holds it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim.lr_scheduler import LRScheduler
+
+from ppvae.engine import (
+    RandomState,
+    noted,
+    random_state,
+    random_state_as_json,
+    random_state_from_json,
+    set_random_state,
+)
+from ppvae.inference.persistence import Checkpoints, State
+from ppvae.inference.state import Callback, Training
+from ppvae.inference.steps import CompiledSteps, Minibatches
+
+_RENAMED = {"good": "last_finite", "begun": "epoch_random_state"}  # keys that 0.1 wrote
+
+
+class TrainingState:
+    """Where a training stands, beside what `Training` shows to callbacks.
+
+    Attributes:
+        training: the training under way.
+        losses: rows and loss of each step since the last evaluation.
+        evaluated: the step of the last evaluation.
+        position: number of minibatches of this epoch that are done.
+        epoch_random_state: the random state at the start of this epoch.
+        reason: why training ended, as `Fit` says it.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        steps: CompiledSteps,
+        batches: Minibatches,
+        schedule: LRScheduler | None,
+        callbacks: Sequence[Callback],
+        seed: int,
+    ) -> None:
+        self.training = training
+        self.losses: list[tuple[int, float]] = []
+        self.evaluated = 0
+        self.position = 0
+        self.epoch_random_state: RandomState | None = None
+        self.reason = "finished"
+        self._started = time.perf_counter()
+        self._steps = steps
+        self._batches = batches
+        self._schedule = schedule
+        self._callbacks = callbacks
+        self._seed = seed
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a checkpoint included."""
+        return time.perf_counter() - self._started
+
+    def as_dict(self) -> State:
+        """Return the state for a checkpoint."""
+        training, steps = self.training, self._steps
+        begun = self.epoch_random_state
+        return {
+            "made of": self._made_of(),
+            "step": training.step,
+            "epoch": training.epoch,
+            "position": self.position,
+            "evaluated": self.evaluated,
+            "losses": self.losses,
+            "kl_weight": float(steps.kl_weight.value),
+            "switched": steps.switched,
+            "reason": self.reason,
+            "seconds": self.seconds,
+            "records": training.records,
+            "weights": training.snapshot(),
+            "last_finite": training.last_finite,
+            "optimizer": steps.optim.get_state(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "callbacks": [self._state_of(callback) for callback in self._callbacks],
+            "epoch_random_state": None if begun is None else random_state_as_json(begun),
+            "random": random_state_as_json(random_state()),
+        }
+
+    def restore(self, checkpoints: Checkpoints) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is damaged, or that of another training.
+        """
+        state = {_RENAMED.get(key, key): value for key, value in checkpoints.read().items()}
+        try:
+            self._check_made_of(state["made of"], checkpoints)
+            self._restore_steps(state)
+            training = self.training
+            training.restore(state["weights"])
+            training.step, training.epoch = state["step"], state["epoch"]
+            training.records.extend(state["records"])
+            training.last_finite, self.losses = state["last_finite"], state["losses"]
+            self.position, self.evaluated = state["position"], state["evaluated"]
+            begun = state["epoch_random_state"]
+            self.epoch_random_state = None if begun is None else random_state_from_json(begun)
+            self.reason = state["reason"]
+            self._started -= state["seconds"]
+            of_callbacks = list(zip(self._callbacks, state["callbacks"], strict=True))
+            set_random_state(random_state_from_json(state["random"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"the checkpoint in {checkpoints.folder} does not fit this training: {error}"
+            ) from error
+        for callback, saved in of_callbacks:
+            if saved is not None and hasattr(callback, "load_state_dict"):
+                with noted(f"in {name_of(callback)}.load_state_dict(), from {checkpoints.folder}"):
+                    callback.load_state_dict(saved)
+
+    def _restore_steps(self, state: State) -> None:
+        """Restore optimizer, schedule, KL weight and compilation."""
+        self._steps.optim.set_state(state["optimizer"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        self._steps.kl_weight.value.fill_(state["kl_weight"])
+        self._steps.resume(state.get("switched"))
+
+    def _state_of(self, callback: Callback) -> Any:
+        if not hasattr(callback, "state_dict"):
+            return None
+        with noted(f"in {name_of(callback)}.state_dict() after step {self.training.step}"):
+            return callback.state_dict()
+
+    def _made_of(self) -> dict[str, Any]:
+        """Return what must be the same for a training to go on."""
+        return {
+            "parameters": {
+                name: list(tensor.shape) for name, tensor in self.training.parameters.items()
+            },
+            "rows of data": self._batches.rows,
+            "steps an epoch": self._batches.steps,
+            "seed": self._seed,
+            "optimizer": type(self._steps.optim.optimizer).__name__,
+            "schedule": type(self._schedule).__name__,
+            "number of callbacks": len(self._callbacks),
+        }
+
+    def _check_made_of(self, saved: dict[str, Any], checkpoints: Checkpoints) -> None:
+        for what, now in self._made_of().items():
+            if saved[what] != now:
+                raise ValueError(
+                    f"{checkpoints.folder} is the checkpoint of another training, with {what} "
+                    f"{saved[what]}, not {now}"
+                )
+
+
+def name_of(callback: Callback) -> str:
+    """Return what to call a callback in a message: the name of the function or of the class."""
+    return str(getattr(callback, "__qualname__", type(callback).__qualname__))
