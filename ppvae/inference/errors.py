@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from ppvae.engine import Unsupported, noted
-from ppvae.inference.failure import explain
+from ppvae.inference.failure import ADVICE, explain
 from ppvae.inference.state import Training
 from ppvae.inference.steps import Minibatch
 
@@ -45,12 +45,14 @@ def run_explained(
     """
     try:
         return compute(*args, **kwargs)
-    except Exception as raised:
-        failure = _failure(training, batch, place, raised)
+    except Exception as error:
+        raised = error
+    # Outside of the block, so that the pair's own exception does not get Pyro's as its context.
+    failure = _failure(training, batch, place, raised)
     try:
         raise failure
     finally:
-        del failure  # the traceback holds this frame; a circle would keep all its tensors alive
+        del raised, failure  # else they and this frame hold each other, and all tensors they see
 
 
 def raised_by_program(error: Exception) -> Exception:
@@ -81,6 +83,7 @@ def _raised_in(error: Exception) -> str | None:
 
 def _failure(training: Training, batch: Minibatch, place: str, raised: Exception) -> Exception:
     """Return what to raise instead of an exception."""
+    broken = not training.finite()
     training.restore_finite()  # weights after a non-finite gradient do not show its cause
     error = raised_by_program(raised)
     note = f"{place}, on data of shape {(batch.rows, *batch.whole[0].shape[1:])}"
@@ -91,6 +94,8 @@ def _failure(training: Training, batch: Minibatch, place: str, raised: Exception
                 cause = explain(training.pair, batch.tensors, error)
         except ValueError as refusal:
             return refusal
+        if cause is None and broken:
+            cause = f"the last step made parameters NaN or infinite. {ADVICE}"
         if cause is not None:
             failure = NotFinite(cause)
             failure.__cause__ = error

@@ -12,7 +12,7 @@ from torch.distributions.constraints import is_dependent
 
 from ppvae.engine import Batch, Pair, isolated, support_text
 
-_ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
+ADVICE = "Try a smaller learning rate, clip_norm, or data of unit scale."
 
 
 class _Watch(Messenger):  # type: ignore[misc]
@@ -88,9 +88,9 @@ def explain(pair: Pair, batch: Batch, error: Exception) -> str | None:
     if watch.data_at_fault:
         raise ValueError(watch.finding) from None
     if watch.finding is not None:
-        return f"{watch.finding} {_ADVICE}"
+        return f"{watch.finding} {ADVICE}"
     if isinstance(error, FloatingPointError):
         if refusal is not None:  # compiled code skips the checks that the pair makes in Python
             raise refusal
-        return f"{error}, although every site is finite at another draw. {_ADVICE}"
+        return f"{error}, although every site is finite at another draw. {ADVICE}"
     return None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import ppvae
-from ppvae.inference import Checkpoints
+from ppvae.inference import Checkpoints, Diverged
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 
@@ -172,12 +172,8 @@ def test_a_loader_that_raises(kind):
 
 
 def test_a_loader_that_raises_at_once():
-    class Broken(Source):
-        def __iter__(self):
-            raise self.error
-
     with pytest.raises(OSError, match="disk") as raised:
-        fit(Failing(), Broken(OSError("disk")), epochs=5)
+        fit(Failing(), Source(OSError("disk"), epoch=0, batch=1), epochs=5)
     assert raised.value.__notes__ == ["while reading the first batch"]
 
 
@@ -222,17 +218,34 @@ def test_a_state_dict_that_raises(tmp_path):
 
 
 def test_an_exception_after_a_broken_step_leaves_the_last_finite_weights():
-    class Breaks(torch.optim.SGD):
-        def step(self, closure=None):
-            for parameter in self.param_groups[0]["params"]:
-                parameter.data.fill_(math.inf)
-
-    pair, source = Failing(), Source(ConnectionError("offline"), epoch=1, batch=2)
+    pair, source = Failing(), Source(ConnectionError("offline"), epoch=1, batch=3)
     before = pair.encoder.weight.detach().clone()
     with pytest.raises(ConnectionError):
-        fit(pair, source, epochs=1, optimizer=lambda parameters: Breaks(parameters, lr=1.0))
-    assert all(bool(p.isfinite().all()) for p in pair.parameters())
+        fit(pair, source, epochs=1, optimizer=breaking_at(2))
     assert torch.equal(pair.encoder.weight, before)
+
+
+def breaking_at(number):
+    """Return the constructor of an optimizer whose steps from `number` on give infinite weights."""
+
+    class Breaks(torch.optim.SGD):
+        taken = 0
+
+        def step(self, closure=None):
+            self.taken += 1
+            if self.taken >= number:
+                for parameter in self.param_groups[0]["params"]:
+                    parameter.data.fill_(math.inf)
+
+    return lambda parameters: Breaks(parameters, lr=1.0)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_step_that_breaks_the_weights_is_a_divergence(step):
+    pair = Failing()
+    with pytest.raises(Diverged, match="the last step made parameters NaN or infinite"):
+        fit(pair, epochs=1, optimizer=breaking_at(step))
+    assert all(bool(p.isfinite().all()) for p in pair.parameters())
 
 
 def test_data_that_only_the_pair_refuses_are_refused_in_its_words():
@@ -240,7 +253,7 @@ def test_data_that_only_the_pair_refuses_are_refused_in_its_words():
 
     class Checked(Failing):
         def model(self, x):
-            if not self.training and self.runs["model"] >= 3:
+            if not self.training and self.runs["guide"] >= 3:
                 raise Pickled(4, "these data are mine")
             super().model(x)
 

@@ -91,7 +91,7 @@ def test_foreign_class_is_built_only_if_trusted(tmp_path):
     ppvae.save(pair, tmp_path)
     with pytest.raises(ValueError, match=r"trust=\['tests.inference.persistence.test_saving'\]"):
         ppvae.load(tmp_path)
-    loaded = ppvae.load(tmp_path, trust=["tests.inference.test_saving"])
+    loaded = ppvae.load(tmp_path, trust=["tests.inference.persistence.test_saving"])
     assert isinstance(loaded.posterior.network, Own)
 
 
