@@ -112,7 +112,7 @@ def operations(build, objective, draw):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_covering_graphs_have_all_operations():
     found = {name: operations(*case) for name, case in GRAPHS.items()}
     every, some = (set().union(*(found[name] for name in names)) for names in (GRAPHS, COVERING))
