@@ -534,8 +534,6 @@ class GuideForgets(Unannounced):
             pyro.sample("w", dist.Normal(self.encoder(x)[:, :1], 1.0).to_event(1))
 
 
-RAISED = (ValueError, RuntimeError)  # what the pair raises, with a note of the shape
-
 WRONG = {
     "nan": ({"data": torch.tensor([[math.nan] * 4] * 3)}, ValueError, "12 NaN or infinite"),
     "inf in validation": (
