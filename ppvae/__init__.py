@@ -1,13 +1,31 @@
-"""Variational autoencoders as probabilistic programs in Pyro."""
+"""Variational autoencoders as probabilistic programs in Pyro.
 
-from importlib.metadata import version
+The rooms, and with them torch, are imported when they are first used (PEP 562): `ppvae --help`
+and the answer to a mistyped option need neither.
+"""
 
-from ppvae.diagnostics import from_pyro_svi
-from ppvae.engine import Unsupported
-from ppvae.inference import fit, load, save
-from ppvae.pairs import VAE, refit_prior
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("ppvae")
+if TYPE_CHECKING:
+    from ppvae import data as data
+    from ppvae import diagnostics as diagnostics
+    from ppvae import distributions as distributions
+    from ppvae import engine as engine
+    from ppvae import inference as inference
+    from ppvae import likelihoods as likelihoods
+    from ppvae import networks as networks
+    from ppvae import pairs as pairs
+    from ppvae import posteriors as posteriors
+    from ppvae import priors as priors
+    from ppvae import refinement as refinement
+    from ppvae import report as report
+    from ppvae.diagnostics import from_pyro_svi
+    from ppvae.engine import Unsupported
+    from ppvae.inference import fit, load, save
+    from ppvae.pairs import VAE, refit_prior
+
+    __version__: str
 
 __all__ = [
     "VAE",
@@ -18,3 +36,47 @@ __all__ = [
     "refit_prior",
     "save",
 ]
+
+_ROOM_OF = {
+    "VAE": "pairs",
+    "Unsupported": "engine",
+    "fit": "inference",
+    "from_pyro_svi": "diagnostics",
+    "load": "inference",
+    "refit_prior": "pairs",
+    "save": "inference",
+}
+_ROOMS = (
+    "cli",
+    "data",
+    "diagnostics",
+    "distributions",
+    "engine",
+    "inference",
+    "likelihoods",
+    "networks",
+    "pairs",
+    "posteriors",
+    "priors",
+    "refinement",
+    "report",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"ppvae.{name}")
+    if name in _ROOM_OF:
+        value = getattr(import_module(f"ppvae.{_ROOM_OF[name]}"), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("ppvae")
+    else:
+        raise AttributeError(f"module 'ppvae' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOM_OF, *_ROOMS, "__version__"})

@@ -1,7 +1,16 @@
-"""Turns what went wrong on the command line into one sentence."""
+"""What went wrong on the command line, in one sentence."""
 
-import re
 import sys
+import traceback
+from argparse import ArgumentError
+
+_PLAIN = (
+    # Parts of jsonargparse's messages that name types as Python prints them. A message in other
+    # words is shown as it is.
+    ("Expected a <class '", "expected a value of type "),
+    ("'>. Got value: ", ", got "),
+    ("Expected a dot import path string: ", "there is no class of the name "),
+)
 
 
 def complain(message: str, code: int = 2) -> int:
@@ -10,37 +19,68 @@ def complain(message: str, code: int = 2) -> int:
     return code
 
 
-def of_os(error: OSError) -> str:
-    """Say what the system refused, and for which file."""
-    if error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def report(error: BaseException, traced: bool = False) -> int:
+    """Print an error as one line, below its traceback if asked for; return the exit code.
+
+    Returns:
+        2 for what a user can put right: an argument, a value, a file, a module that is missing;
+        1 for any other error, which may be a bug.
+    """
+    if traced:
+        traceback.print_exception(error)
+    wrong_use = isinstance(error, ArgumentError | ValueError | TypeError | OSError | ImportError)
+    return complain(sentence(error, hint=not traced), code=2 if wrong_use else 1)
 
 
-def of_parser(message: str) -> str:
-    """Make one sentence of jsonargparse's paragraphs: the option and what is wrong with it."""
-    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', message)))
-    given = re.search(r"(?:Given|Got) value: ([^\n]*?)\.?(?: Got value:.*)?$", message, re.M)
-    lines = [line.strip(" -") for line in message.splitlines()]
-    skipped = ("Does not validate", "Subtypes:", "Errors:", "Given value", 'in "<unicode string>')
-    telling = [
-        line
-        for line in lines
-        if line and "NoneType" not in line and not line.startswith(skipped) and line[-1] != ":"
-    ] or lines
-    # Of the types that an option may have, the one that was begun tells more than the others.
-    what = min(telling, key=lambda line: line.startswith(("Expected a <", "Expected a dot")))
-    for pattern, plain in (
-        (r'^Parser key "[^"]+": ', ""),
-        (r"<class '([^']+)'>", r"\1"),
-        (r"^Type .* expects a function or a callable class: ", ""),
-        (r"\.? Got value: .*$", ""),
-        (r"arguments are required: (fit|diagnose|sample)\.", "arguments are required: "),
-        (r"^Expected an? typing\.Literal\[(.*)\]", r"expected one of \1"),
-        (r"^Expected a dot import path string: (.*)", r"no class named \1 fits here"),
-        (r"^Expected an? (\w+)$", r"expected a value of type \1"),
-    ):
-        what = re.sub(pattern, plain, what)
-    got = given[1] if given and "Namespace(" not in given[1] else ""
-    got = f", got {got}" if got and not re.search(rf"(?<!\w){re.escape(got)}(?!\w)", what) else ""
-    return f"{f'--{keys}: ' if keys else ''}{' '.join(what.split())}{got}"
+def sentence(error: BaseException, hint: bool = True) -> str:
+    """Return what an error says, with its notes.
+
+    An error of a type or with a note that only code below the command line gives is named by its
+    type, and the hint says how to see its traceback.
+
+    Example:
+        >>> error = ConnectionError("line one, more below")
+        >>> error.add_note("at step 3")
+        >>> sentence(error, hint=False)
+        'ConnectionError: line one, more below (at step 3)'
+    """
+    notes: list[str] = getattr(error, "__notes__", [])
+    if isinstance(error, ArgumentError):
+        what, told = of_argument(error), True
+    elif isinstance(error, OSError) and error.strerror and error.filename is not None:
+        what, told = f"{error.filename}: {error.strerror}", True
+    elif type(error) in (FileNotFoundError, FileExistsError, ImportError, ModuleNotFoundError):
+        what, told = str(error), True
+    else:
+        # `Unsupported` is a ValueError that says itself what to do.
+        told = isinstance(error, ValueError)
+        what = str(error) if told else f"{type(error).__name__}: {_shortened(error)}"
+    if not what.strip():
+        what, told = type(error).__name__, False
+    noted = f" ({'; '.join(notes)})" if notes else ""
+    see = "; --traceback shows where" if hint and not (told and not notes) else ""
+    return f"{what}{noted}{see}"
+
+
+def _shortened(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return lines[0] + (" ..." if len(lines) > 1 else "")
+
+
+def of_argument(error: ArgumentError) -> str:
+    """Name the option and say what is wrong with it.
+
+    Of an error of jsonargparse, the first cause says what is wrong. Which option it was stands
+    only at the start of the messages of the others, as `Parser key "NAME":`.
+    """
+    name = (error.argument_name or "").rpartition("/")[2]
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    keys = [str(e).split('"')[1] for e in causes if str(e).startswith('Parser key "')]
+    name = name or (f"--{'.'.join(dict.fromkeys(keys))}" if keys else "")
+    first = causes[-1]
+    what = error.message if first is error else str(first)
+    for theirs, ours in _PLAIN:
+        what = what.replace(theirs, ours)
+    return f"{name}: {what}" if name else what

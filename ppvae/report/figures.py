@@ -1,4 +1,4 @@
-"""The figures of a fitted VAE on a dataset: what it makes of the data, and of its latent space."""
+"""The figures of a fitted VAE on a dataset: images that it makes, and its latent space."""
 
 from collections.abc import Iterator
 
@@ -26,11 +26,11 @@ def gallery(
 ) -> Iterator[tuple[str, Figure]]:
     """Yield the figures that fit the dataset and the number of latents, each with its name.
 
-    From two latents on: a scatter of the posterior means in the two that vary most, by label
-    where there are labels. Of images: reconstructions, the worst and the best of them, samples, a
-    traversal of each active latent, and with two latents the manifold. Latents that do not fill
-    R^d, such as those on a sphere, are not at the posterior's mean nor along an axis: of them
-    there are reconstructions and samples alone.
+    With two latents or more: a scatter of the posterior means in the two that vary most, colored
+    by label if there are labels. For images: reconstructions, the worst and the best of them,
+    samples, a traversal of each active latent, and with two latents the manifold. For latents that
+    do not fill R^d, such as those on a sphere, there are reconstructions and samples only: a
+    posterior mean, or a step along an axis, lies outside their space.
 
     Args:
         pair: the pair.
@@ -72,7 +72,7 @@ def _images_of_means(
         scores = torch.cat(
             [
                 pair.decode(z).log_prob(chunk)
-                for chunk, z in row_chunks((x, means), _ROWS)  # the pixels of all at once are many
+                for chunk, z in row_chunks((x, means), _ROWS)  # all pixels at once are many
             ]
         )
     if len(x) >= 2 * _SHOWN:
@@ -92,7 +92,7 @@ def _images_of_means(
 
 
 def _mean(pair: VAE, x: Tensor) -> Tensor:
-    """Return the posterior's mean, or that of draws where the family does not know it."""
+    """Return the posterior's mean, or a mean of draws if the family has no closed form of it."""
     posterior = pair.encode(x)
     try:
         mean: Tensor = posterior.mean
@@ -129,7 +129,7 @@ def _worst_and_best(
 def _along(
     pair: VAE, middle: Tensor, dimensions: list[int], values: NDArray[np.float64]
 ) -> Tensor:
-    """Decode the middle of the latents with one of them moved, `(dimensions, steps, pixels)`."""
+    """Decode the mean latents with one dimension changed, `(dimensions, steps, pixels)`."""
     z = middle.expand(len(dimensions), len(values), -1).clone()
     for row, dimension in enumerate(dimensions):
         z[row, :, dimension] = torch.as_tensor(values).to(z)

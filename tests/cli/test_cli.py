@@ -21,7 +21,9 @@ from ppvae import data, diagnostics
 from ppvae.cli import main
 from ppvae.engine.compilation import replay
 
-QUICK = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
+DRAWN = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
+PLAIN = ["--figures", "false"]
+QUICK = [*DRAWN, *PLAIN]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
-    assert main(QUICK) == 0
+    assert main(DRAWN) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
     table = shown.out.splitlines()
@@ -109,7 +111,7 @@ def test_every_part_can_be_chosen():
         --objective TraceMeanField_ELBO --objective.num_particles 2
         --clip_norm 100 --batch_size 500 --patience 5 --steps 6 --draws 5
     """
-    assert main(["fit", "digits", *chosen.split()]) == 0
+    assert main(["fit", "digits", *chosen.split(), *PLAIN]) == 0
     pair = ppvae.load("runs/digits-1")
     assert isinstance(pair.likelihood, ppvae.likelihoods.Normal)
     assert isinstance(pair.likelihood.network.layers[1], torch.nn.Tanh)
@@ -124,14 +126,14 @@ def test_pseudo_inputs_make_a_vamp_prior():
     assert first.prior.posterior is first.posterior
     assert first.prior.pseudo_inputs().shape == (20, 64)
     assert all(map(torch.equal, first.parameters(), second.parameters()))
-    assert main(["diagnose", "runs/digits-1", "--draws", "5"]) == 0
+    assert main(["diagnose", "runs/digits-1", "--draws", "5", *PLAIN]) == 0
 
 
 @pytest.mark.parametrize("highest", [16, 255])
 def test_bits_per_dimension_are_reported_of_bytes_alone(highest, capsys):
     np.save("levels.npy", np.random.default_rng(0).integers(0, 17, size=(100, 6)))
     likelihood = ["--likelihood", "DiscretizedLogisticMixture", f"--likelihood.highest={highest}"]
-    assert main(["fit", "levels.npy", *likelihood, "--steps", "2", "--draws", "5"]) == 0
+    assert main(["fit", "levels.npy", *likelihood, "--steps", "2", "--draws", "5", *PLAIN]) == 0
     content = json.loads(Path("runs/levels-1/evidence-test.json").read_text())
     shown = re.findall(r"bits per dimension +([\d.]+)", capsys.readouterr().out)
     nats = content["terms"]["log_evidence"]["mean"]
@@ -177,12 +179,12 @@ class MyPair(nn.Module):
 def test_own_pair_by_import_path(capsys, monkeypatch):
     Path("own_module.py").write_text(OWN_PAIR)
     chosen = ["--pair", "own_module.MyPair", "--pair.latent", "3", "--epochs", "1", "--draws", "9"]
-    assert main(["fit", "digits", *chosen]) == 0
+    assert main(["fit", "digits", *chosen, *PLAIN]) == 0
     capsys.readouterr()
     run = "runs/digits-1"
     assert main(["diagnose", run]) == 2
     assert "if you trust it, pass trust=['own_module']" in capsys.readouterr().err
-    assert main(["diagnose", run, "--draws", "9", "--trust", '["own_module"]']) == 0
+    assert main(["diagnose", run, "--draws", "9", "--trust", '["own_module"]', *PLAIN]) == 0
     assert "active latent units" in capsys.readouterr().out
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
 
@@ -216,7 +218,7 @@ def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
 
 def test_overwriting_leaves_nothing_of_the_run_before():
     assert main([*QUICK, "--folder", "here"]) == 0
-    assert main(["diagnose", "here", "--split", "train", "--draws", "3"]) == 0
+    assert main(["diagnose", "here", "--split", "train", "--draws", "3", *PLAIN]) == 0
     assert main([*QUICK, "--folder", "here", "--overwrite", "true"]) == 0
     assert not Path("here/evidence-train.json").exists()
     assert [path.name for path in Path(".").iterdir()] == ["here"]
@@ -244,7 +246,7 @@ class Heavy(Learned):
 @pytest.mark.parametrize(("name", "figure"), [("Learned", True), ("Heavy", False)])
 def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
     Path("own_prior.py").write_text(LEARNED_PRIOR)
-    assert main([*QUICK, "--prior", f"own_prior.{name}"]) == 0
+    assert main([*DRAWN, "--prior", f"own_prior.{name}"]) == 0
     assert "log P(X)" in capsys.readouterr().out
     assert Path("runs/digits-1/figures/kl.png").exists() is figure
     monkeypatch.delitem(sys.modules, "own_prior", raising=False)
@@ -252,12 +254,14 @@ def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
 
 def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
     Path("own_module.py").write_text(OWN_PAIR)
-    Path("mine.yaml").write_text("data: digits\npair: own_module.MyPair\nsteps: 2\ndraws: 3\n")
+    Path("mine.yaml").write_text(
+        "data: digits\npair: own_module.MyPair\nsteps: 2\ndraws: 3\nfigures: false\n"
+    )
     assert main(["fit", "--config", "mine.yaml"]) == 2
     assert "add --trust '[\"own_module\"]'" in capsys.readouterr().err
     assert main(["fit", "--config", "mine.yaml", "--trust", '["own_module"]']) == 0
     chosen = ["diagnose", "runs/digits-1", "--draws", "3", "--pair", "own_module.MyPair"]
-    assert main(chosen) == 0
+    assert main([*chosen, *PLAIN]) == 0
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
 
 
@@ -307,7 +311,8 @@ def test_configuration_keeps_the_step_of_the_switch(monkeypatch, capsys):
     monkeypatch.setattr("ppvae.inference.training.generate", replay)
     assert main([*QUICK, "--compile", "true"]) == 0
     assert "finished after 24 steps, 2 epochs; compiled from step 2 on" in capsys.readouterr().out
-    assert yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())["compile"] == 2
+    kept = yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())
+    assert kept["compile"] is True and kept["compile_from"] == 2
     assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
     first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -320,6 +325,139 @@ def test_warning_of_what_cannot_be_compiled_is_one_line(capsys):
     assert main([*QUICK, *words]) == 0
     shown = capsys.readouterr()
     assert "; not compiled: Rprop has no compiled form" in shown.out and shown.err == ""
+
+
+NAMES_OF_0_1 = """
+data: {class_path: ppvae.data.colours, init_args: {rows: 200}}
+latent: 2
+objective:
+  class_path: ppvae.inference.ImportanceWeighted_ELBO
+  init_args: {num_particles: 2, doubly_reparameterised: true}
+steps: 2
+draws: 3
+compile: 17
+figures: false
+"""
+
+
+def test_configuration_of_version_0_1_is_read(capsys):
+    Path("old.yaml").write_text(NAMES_OF_0_1)
+    assert main(["fit", "--config", "old.yaml", "--print_config"]) == 0
+    options = yaml.safe_load(capsys.readouterr().out)
+    assert options["data"]["class_path"] == "ppvae.data.colors"
+    assert options["data"]["init_args"]["rows"] == 200
+    assert options["objective"]["init_args"]["doubly_reparameterized"] is True
+    assert options["compile_from"] == 17 and options["compile"] == "auto"
+    assert main(["fit", "--config", "old.yaml"]) == 0
+    assert "finished after 2 steps" in capsys.readouterr().out
+
+
+IN_A_FILE = {
+    "latent: x": "--latent: expected a value of type int, got x",
+    "latnt: 3": "Option 'latnt' is not accepted",
+    "data: {class_path: ppvae.data.segments, init_args: {rows: x}}": "--data.rows: expected a",
+    "data: {class_path: ppvae.data.segments, init_args: {rws: 3}}": "'data.rws' is not accepted",
+    "optimizer: {class_path: torch.optim.Adam, init_args: {lrr: 3}}": "Option 'lrr' is not accep",
+    "kl_weight: ppvae.inference.LinearWarmup": "--kl_weight: the following arguments are requ",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), IN_A_FILE.items(), ids=IN_A_FILE.keys())
+def test_wrong_option_in_a_configuration_is_one_sentence(line, message, capsys):
+    Path("wrong.yaml").write_text(line if line.startswith("data") else f"data: digits\n{line}")
+    assert main(["fit", "--config", "wrong.yaml"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+
+
+def test_words_count_more_than_the_configuration(capsys):
+    Path("mine.yaml").write_text(
+        "data: {class_path: ppvae.data.segments, init_args: {rows: 200, noise: 0.1}}\n"
+        "kl_weight: {class_path: ppvae.inference.LinearWarmup, init_args: {steps: 9}}\n"
+        "network: {class_path: ppvae.networks.MLP, init_args: {hidden: [4]}}\nlatent: 3\n"
+    )
+    words = "--latent 2 --data.noise 0.2 --kl_weight.steps 7 --network.hidden [5]"
+    for order in (
+        ["--config", "mine.yaml", *words.split()],
+        [*words.split(), "--config=mine.yaml"],
+    ):
+        assert main(["fit", *order, "--print_config"]) == 0
+        options = yaml.safe_load(capsys.readouterr().out)
+        assert options["latent"] == 2
+        assert options["data"]["init_args"]["noise"] == 0.2
+        assert options["data"]["init_args"]["rows"] == 200
+        assert options["kl_weight"]["init_args"]["steps"] == 7
+        assert options["network"]["init_args"]["hidden"] == [5]
+    assert main(["fit", "digits", "--config", "mine.yaml", "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["class_path"] == "ppvae.data.digits"
+
+
+def test_figures_are_left_out(capsys):
+    assert main([*QUICK, "--draws", "100"]) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert "Pareto k above" in first[-3]
+    diagnose = ["diagnose", "runs/digits-1", "--draws", "100"]
+    assert main([*diagnose, *PLAIN]) == 0
+    assert not Path("runs/digits-1/figures").exists()
+    assert main(diagnose) == 0
+    drawn = {path.stem for path in Path("runs/digits-1/figures").iterdir()}
+    assert {"evidence", "pareto-k", "kl", "samples"} <= drawn
+    assert capsys.readouterr().out.splitlines() == [*first[1:], *first[1:]]
+
+
+FAILING = """
+import ppvae.data
+
+def failing() -> ppvae.data.Dataset:
+    error = BrokenPipeError("the archive is offline\\nretry later")
+    error.add_note("while rows 1 to 9 were read")
+    raise error
+
+def broken() -> ppvae.data.Dataset:
+    return {}["rows"]
+"""
+
+
+@pytest.mark.parametrize("place", ["before the command", "after it", "nowhere"])
+def test_traceback_is_shown_if_asked_for(place, capsys, monkeypatch):
+    Path("own_data.py").write_text(FAILING)
+    before, after = (
+        ["--traceback"] * (place == "before the command"),
+        ["--traceback"] * (place == "after it"),
+    )
+    assert main([*before, "fit", "own_data.failing", *after]) == 2
+    shown = capsys.readouterr().err
+    sentence = (
+        "ppvae: error: BrokenPipeError: the archive is offline ... (while rows 1 to 9 were read)"
+    )
+    if place == "nowhere":
+        assert shown == f"{sentence}; --traceback shows where\n"
+    else:
+        assert shown.startswith("Traceback (most recent call last):")
+        assert 'own_data.py", line 7, in failing' in shown and shown.endswith(f"{sentence}\n")
+    assert main([*before, "fit", "own_data.broken", *after]) == 1
+    shown = capsys.readouterr().err
+    assert "ppvae: error: KeyError: 'rows'" in shown and ("Traceback" in shown) == (
+        place != "nowhere"
+    )
+    monkeypatch.delitem(sys.modules, "own_data", raising=False)
+
+
+def test_only_a_refusal_is_taken_for_one(capsys, monkeypatch):
+    def refusing(*_, **__):
+        raise ppvae.Unsupported("site 'z' is discrete")
+
+    def broken(*_, **__):
+        raise ValueError("operands do not match")
+
+    assert main(QUICK) == 0
+    monkeypatch.setattr(diagnostics, "active_units", refusing)
+    assert main(["diagnose", "runs/digits-1", "--draws", "5", *PLAIN]) == 0
+    assert "active units not counted: site 'z' is discrete" in capsys.readouterr().out
+    monkeypatch.setattr(diagnostics, "active_units", broken)
+    assert main(["diagnose", "runs/digits-1", "--draws", "5", *PLAIN]) == 2
+    shown = capsys.readouterr()
+    assert "operands do not match" in shown.err and "not counted" not in shown.out
 
 
 DATA = {
@@ -335,10 +473,10 @@ DATA = {
 def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
     Path("numbers.csv").write_text(rows)
-    assert main(["fit", *words.split(), "--steps", "3", "--draws", "5"]) == 0
+    assert main(["fit", *words.split(), "--steps", "3", "--draws", "5", *PLAIN]) == 0
     first = capsys.readouterr().out.splitlines()
     assert first[-1] == f"runs/{name}-1"
-    assert main(["diagnose", f"runs/{name}-1", "--draws", "5"]) == 0
+    assert main(["diagnose", f"runs/{name}-1", "--draws", "5", *PLAIN]) == 0
     assert capsys.readouterr().out.splitlines() == first[1:]
     assert main(["sample", f"runs/{name}-1", "-n", "250"]) == 0
     samples = np.load(f"runs/{name}-1/samples.npy")
@@ -348,15 +486,14 @@ def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
 def test_standardization_is_remembered_when_the_file_changes(capsys):
     table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32)
     np.save("x.npy", table)
-    assert (
-        main(["fit", "x.npy", "--data.standardize", "true", "--steps", "2", "--draws", "5"]) == 0
-    )
+    words = ["fit", "x.npy", "--data.standardize", "true", "--steps", "2", "--draws", "5"]
+    assert main([*words, *PLAIN]) == 0
     shown = capsys.readouterr().out.splitlines()
     np.save("x.npy", np.concatenate([table[:50], table[50:]]))
-    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
     assert capsys.readouterr().out.splitlines() == shown[1:]
     np.save("x.npy", table * 10)
-    assert main(["diagnose", "runs/x-1", "--draws", "5"]) == 0
+    assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
     assert capsys.readouterr().out.splitlines() != shown[1:]  # ten times as far out, not the same
     Path("runs/x-1/standardization.json").write_text("{}")
     assert main(["diagnose", "runs/x-1"]) == 2
@@ -439,22 +576,22 @@ WRONG = {
     "": "one of {fit,diagnose,sample}",
     "fit": "arguments are required: data",
     "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
-    "fit digits --latnt 3": "unrecognized arguments: --latnt 3",
-    "fit digits --lat 3": "unrecognized arguments: --lat 3",
+    "fit digits --latnt 3": "unrecognized option --latnt; did you mean --latent?",
+    "fit digits --lat 3": "unrecognized option --lat; did you mean --latent?",
     "fit digits --latent x": "--latent: expected a value of type int, got x",
     "fit digits --latent 0": "latent must be at least 1, got 0",
     "fit digits --epochs 1.5": "--epochs: expected a value of type int, got 1.5",
     "fit digits --epochs -3": "epochs must be at least 1, got -3",
     "fit digits --epochs 3 --steps 3": "pass epochs or steps, not both",
     "fit digits --batch_size 100000": "between 1 and the 1439 rows of the data, got 100000",
-    "fit digits --likelihood Binomal": "--likelihood: no class named Binomal fits here",
+    "fit digits --likelihood Binomal": "--likelihood: there is no class of the name Binomal",
     "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
     "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
     "fit digits --likelihood GrayBernoulli": "outside the support of GrayBernoulli",
     "fit digits --prior StudentT --pseudo_inputs 3": "pass them or a prior, not both",
     "fit digits --pseudo_inputs 0": "between 1 and the 1439 training data, got 0",
     "fit digits --prior ConditionalNormal": "needs network to be a module from conditions",
-    "fit digits --optimizer Adan": "--optimizer: no class named Adan fits here",
+    "fit digits --optimizer Adan": "--optimizer: there is no class of the name Adan",
     "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
     "fit digits --network.width x": "--network.width: expected a value of type int, got x",
@@ -464,23 +601,25 @@ WRONG = {
     "fit digits --kl_weight ppvae.inference.LinearWarmup": "arguments are required: steps",
     "fit digits --schedule StepLR": "--schedule: the following arguments are required: step_size",
     "fit digits --pair nowhere.Pair": "--pair: No module named 'nowhere'",
-    "fit digits --config nowhere.yaml": "--config: File does not exist",
+    "fit digits --config nowhere.yaml": "nowhere.yaml: No such file or directory",
     "fit digits --device nowhere": "device 'nowhere' cannot be used",
-    "fit digits --compile maybe": "--compile: ",
-    "fit digits --compile -1": "compile must be at least 0, got -1",
+    "fit digits --compile maybe": "--compile: expected one of true, false, 'auto', got maybe",
+    "fit digits --compile -1": "--compile: expected one of true, false, 'auto', got -1",
+    "fit digits --compile_from -1": "must be at least 0, got -1",
+    "fit digits --figures no": "--figures: expected one of true, false, got no",
     "fit digits --patience 0": "EarlyStopping needs patience >= 1",
     "fit digits --draws 0": "draws must be at least 1, got 0",
     "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",
     "fit digits --folder .": "exists; choose another --folder",
     "fit digits --folder /dev/null/run": "/dev/null",
-    "fit digits --data.sed 3": "--data: ",
+    "fit digits --data.sed 3": "--data: ppvae.data.digits has no option 'sed'; did you mean seed?",
     "fit segments --data.noise -1": "segments needs noise to be a finite number of at least 0",
     "fit segments --data.noise loud": "--data.noise: expected a value of type float, got loud",
     "fit segments --data.lengths [9]": "segments needs lengths in (0, 5]",
     "fit mnist --data.folder nowhere": "nowhere is no folder",
     "fit nowhere.npy": "nowhere.npy: No such file or directory",
     "fit nowhere.csv": "nowhere.csv: No such file or directory",
-    "fit os.getcwd": "--data: ",
+    "fit os.getcwd": "--data: os.getcwd is no function that returns a ppvae.data.Dataset",
     "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
     "fit --resume nowhere": "nowhere is not the folder of a run",
     "fit --resume .": ". holds no config.yaml to resume from",
@@ -492,7 +631,11 @@ WRONG = {
     "diagnose nowhere": "nowhere is not the folder of a run",
     "diagnose .": "config.yaml: No such file or directory",
     "diagnose . --split tests": "'validation', 'test', got tests",
-    "--bogus": "unrecognized arguments: --bogus",
+    "--bogus": "unrecognized option --bogus",
+    "fitt digits": "there is no command 'fitt'; expected one of {fit,diagnose,sample}; did you",
+    "fit digits mnist": "unrecognized argument 'mnist'",
+    "fit digits --latent": "--latent: expected one argument",
+    "fit digits --pair.latent 3": "--pair.latent needs a pair, chosen by --pair",
 }
 
 
@@ -610,7 +753,7 @@ def test_full_disk_keeps_the_run(capsys, monkeypatch):
         assert main([*QUICK, "--folder", "cut", "--checkpoint_seconds", "0"]) == 2
     shown = capsys.readouterr()
     assert "No space left on device" in shown.err and shown.err.count("\n") == 1
-    assert "go on with `ppvae fit --resume cut`" in shown.err
+    assert "go on with `ppvae fit --resume cut`" in shown.err and "--traceback" in shown.err
     assert not list(Path("cut").glob(".*"))
     assert main(["fit", "--resume", "cut"]) == 0
     first, second = (load_file(f"{name}/pair.safetensors") for name in ("whole", "cut"))
@@ -632,6 +775,51 @@ def test_program_itself():
     assert shown.stdout.strip() == f"ppvae {ppvae.__version__}"
     wrong = subprocess.run([program, "fit", "nowhere"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+QUICKLY = {
+    "--help": (0, "Train a pair on a dataset"),
+    "--version": (0, f"ppvae {ppvae.__version__}"),
+    "fit digits --nosuch 1": (2, "unrecognized option --nosuch"),
+    "fit digits --latnt 3": (2, "did you mean --latent?"),
+    "diagnose here --split tests": (2, "expected one of 'train', 'validation', 'test', got tests"),
+    "nosuch": (2, "there is no command 'nosuch'"),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), QUICKLY.items(), ids=QUICKLY.keys())
+def test_answer_that_needs_no_torch_does_not_import_it(words, expected):
+    program = (
+        "import sys\nfrom ppvae.cli import main\n"
+        "try:\n    code = main(sys.argv[1:])\n"
+        "except SystemExit as stopped:\n    code = stopped.code\n"
+        "heavy = {'torch', 'pyro', 'numpy', 'matplotlib', 'jsonargparse'} & sys.modules.keys()\n"
+        "print(code or 0, sorted(heavy))"
+    )
+    here = Path(ppvae.__file__).parent.parent
+    shown = subprocess.run(
+        [sys.executable, "-c", program, *words.split()],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(here)},
+    )
+    code, message = expected
+    assert message in shown.stdout + shown.stderr
+    assert shown.stdout.splitlines()[-1] == f"{code} []"
+
+
+def test_rooms_are_found_in_the_package():
+    assert {"VAE", "fit", "data", "__version__"} <= set(dir(ppvae))
+    assert ppvae.likelihoods.Normal and ppvae.fit is ppvae.inference.fit
+    with pytest.raises(AttributeError, match="module 'ppvae' has no attribute 'nosuch'"):
+        _ = ppvae.nosuch
+
+
+def test_help_on_a_class_needs_no_data(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--network.help", "MLP"])
+    assert stopped.value.code == 0
+    assert "--network.hidden" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["fit", "diagnose"])

@@ -1,4 +1,4 @@
-"""How a guide does on data simulated from the model."""
+"""Whether a guide is calibrated on data simulated from the model."""
 
 from typing import Any
 
@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 
 
 def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
-    """Draw how far the distribution functions of ranks lie from the uniform one, with a band.
+    """Draw the distribution functions of ranks minus the uniform one, with a simultaneous band.
 
     Args:
-        ranks: `ranks` of `diagnostics.sbc` or `pit`: its variables, with a first dim that is
-            ranked over, and -1 for what is missing; those that leave the band get a label.
-        band: what `diagnostics.uniform_band` returned for as many ranks.
+        ranks: `ranks` of `diagnostics.sbc` or `pit`: one curve for each element of its variables
+            along their first dim; -1 stands for a missing rank. Curves that leave the band get
+            a label.
+        band: what `diagnostics.uniform_band` returned for this number of ranks.
 
     Example:
         >>> from ppvae.diagnostics import uniform_band
@@ -52,12 +53,13 @@ def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
 
 
 def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figure:
-    """Draw how often credible regions hold the truth against how often they say they do.
+    """Draw the coverage of credible regions over their level.
 
     Args:
-        coverage: `coverage` of `diagnostics.coverage`: those of each coordinate are drawn thin,
-            `joint` strong.
-        standard_error: likewise; the band is three of them wide on both sides.
+        coverage: `coverage` of `diagnostics.coverage`, a share of simulations for each level; the
+            line of `joint` is thick, those of single coordinates are thin.
+        standard_error: of the coverage of an exact guide, for each level; the band is three
+            standard errors wide on both sides.
 
     Example:
         >>> level = {"level": [0.5, 0.9]}
@@ -87,7 +89,7 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
             )
     axes.set_xlabel("level of the region")
     axes.set_ylabel("share of simulations whose truth is inside")
-    axes.set_title("credible regions: too sure below, too unsure above")
+    axes.set_title("coverage of credible regions: overconfident below the diagonal")
     axes.legend(frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

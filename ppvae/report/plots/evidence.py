@@ -1,4 +1,4 @@
-"""Formula (2), what the guide misses of it and why, and whether the weights can be trusted."""
+"""Formula (2), the gap between ELBO and log P(X), and the weights behind the estimates."""
 
 from typing import Any
 
@@ -55,9 +55,9 @@ def pareto_k(k: ArrayLike, threshold: float) -> Figure:
     """Draw the Pareto shape k of each datapoint's importance weights, with its thresholds.
 
     Args:
-        k: estimates of k, `(data,)`; -inf, of constant weights, is drawn at the bottom.
-        threshold: above it the draws are too few for a trustworthy log P(X); above 1 their
-            number does not help.
+        k: estimates of k, `(data,)`; constant weights have k = -inf, drawn at the bottom.
+        threshold: above it there are too few draws to trust log P(X); above 1 more draws do not
+            help.
 
     Example:
         >>> len(pareto_k([0.2, 0.8, -np.inf], 0.67).axes[0].lines)
@@ -87,7 +87,7 @@ def pareto_k(k: ArrayLike, threshold: float) -> Figure:
 
 
 def gap_bars(summary: xr.Dataset) -> Figure:
-    """Draw what the guide misses, what of it its family costs and what its encoder, with errors.
+    """Draw KL[Q(z|X) || P(z|X)], and the parts of it due to the family and to the encoder.
 
     Args:
         summary: what `diagnostics.summarize` returned of `diagnostics.gaps`.
@@ -99,9 +99,9 @@ def gap_bars(summary: xr.Dataset) -> Figure:
         3
     """
     rows = (
-        ("total", "all that the guide misses", "0.8"),
-        ("approximation", "its family", "0.6"),
-        ("amortization", "its encoder", "0.6"),
+        ("total", "the whole gap", "0.8"),
+        ("approximation", "due to the family", "0.6"),
+        ("amortization", "due to the encoder", "0.6"),
     )
     figure = Figure(figsize=(8, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -115,7 +115,7 @@ def gap_bars(summary: xr.Dataset) -> Figure:
     axes.set_yticks([0, -1, -2], labels)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("nats per datapoint, with two standard errors")
-    axes.set_title("KL[Q(z|X) || P(z|X)], and what costs it")
+    axes.set_title("KL[Q(z|X) || P(z|X)] and its two parts")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure

@@ -83,7 +83,7 @@ def traversals(
 
 
 def manifold(images: ArrayLike, image_shape: tuple[int, int]) -> Figure:
-    """Draw what a two-dimensional latent space decodes to, side by side, dark on light.
+    """Draw the decoded images of a grid of points of a two-dimensional latent space.
 
     Args:
         images: the decoded points of `quantile_grid`, `(side * side, height * width)`.
@@ -106,7 +106,7 @@ def manifold(images: ArrayLike, image_shape: tuple[int, int]) -> Figure:
     axes = figure.subplots()
     axes.imshow(square.reshape(side * height, side * width), cmap="gray_r")
     quantiles = quantile_grid(side)[:side, 0]
-    ticks = min(side, 5 if side % 2 else 4)  # as many as stand at opposite quantiles
+    ticks = min(side, 5 if side % 2 else 4)  # placed symmetrically about the median
     shown = np.unique(np.linspace(0, side - 1, ticks).round().astype(int))
     texts = [f"{quantiles[index]:.2f}" for index in shown]
     axes.set_xticks((shown + 0.5) * width, texts)
@@ -124,7 +124,8 @@ def quantile_grid(side: int = 20) -> NDArray[np.float64]:
         side: number of points along each axis.
 
     Returns:
-        `(side * side, 2)`: the two coordinates of each point, the second falling down the rows.
+        `(side * side, 2)`: the two coordinates of each point; the second decreases from row to
+        row.
 
     Example:
         >>> quantile_grid(3)[4].tolist()

@@ -1,4 +1,4 @@
-"""Where datapoints lie in latent space, and what each dimension tells of them."""
+"""Where datapoints lie in latent space, and the KL of each latent dimension."""
 
 from typing import Any
 
@@ -36,12 +36,12 @@ def kl_bars(kl: xr.DataArray) -> Figure:
 def latent_scatter(
     latents: ArrayLike, labels: ArrayLike | None = None, names: tuple[str, str] = ("z_0", "z_1")
 ) -> Figure:
-    """Draw datapoints where the guide puts them in two latent dimensions, colored by label.
+    """Draw the posterior means of datapoints in two latent dimensions, colored by label.
 
     Args:
         latents: posterior means `(data, 2)`.
-        labels: the class of each datapoint, or a number such as a known factor; each class is
-            also written where its median is.
+        labels: the class of each datapoint, or a number such as a known factor; the name of a
+            class stands at its median.
         names: what the two dimensions are called.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How a training went."""
+"""The curves of a training."""
 
 import numpy as np
 import xarray as xr
@@ -44,7 +44,7 @@ def training_curves(history: xr.Dataset) -> Figure:
 
 
 def _focus(axes: Axes) -> None:
-    """Leave the first steep rise out of view where it would flatten all that follows."""
+    """Choose limits without the first steep rise, which would flatten the rest of the curve."""
     curves = [np.asarray(line.get_ydata()) for line in axes.lines]
     tails = [curve[len(curve) // 20 :] for curve in curves]
     if tails:

@@ -1,0 +1,124 @@
+"""The dataset and the pair of a command: functions and classes that are chosen by name."""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ppvae.cli.configuration import is_import_path
+from ppvae.data import Dataset
+
+_FILES = (".npy", ".npz", ".csv")
+_DATASETS = ("digits", "mnist", "segments", "colors", "factors")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A function that returns a dataset.
+
+    Args:
+        path: its import path.
+        function: itself.
+        arguments: those of its arguments that are chosen already.
+    """
+
+    path: str
+    function: Callable[..., Dataset]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def source(chosen: Any) -> Source:
+    """Return the source of the dataset that was chosen.
+
+    Args:
+        chosen: the name of a dataset, a file, the import path of a function that returns a
+            dataset, or one of these with arguments, as configuration files have it:
+            `{"class_path": path, "init_args": arguments}`.
+
+    Raises:
+        ValueError: if there is no such dataset.
+    """
+    arguments: dict[str, Any] = {}
+    if isinstance(chosen, dict):
+        arguments = dict(chosen.get("init_args") or {})
+        chosen = chosen.get("class_path")
+    if not isinstance(chosen, str):
+        raise ValueError(f"data must be a name, a file or an import path, got {chosen!r}")
+    if Path(chosen).suffix in _FILES:
+        chosen, arguments = "ppvae.data.array", {**arguments, "path": chosen}
+    path = _import_path(chosen)
+    found = imported(path, "--data")
+    if not _returns_dataset(found):
+        raise ValueError(f"--data: {path} is no function that returns a ppvae.data.Dataset")
+    return Source(path, found, arguments)
+
+
+def _import_path(name: str) -> str:
+    if name in (*_DATASETS, "array"):
+        return f"ppvae.data.{name}"
+    if is_import_path(name):
+        return name
+    raise ValueError(
+        f"there is no dataset {name!r}; expected one of {', '.join(_DATASETS)}, a file "
+        f"{', '.join(_FILES)}, or the import path of a function that returns a dataset"
+    )
+
+
+def imported(path: str, option: str) -> Any:
+    """Import what a path names.
+
+    Raises:
+        ValueError: if there is no such module, or nothing of the name in it.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{option}: {error}") from error
+
+
+def _returns_dataset(found: Any) -> bool:
+    """Tell whether something is annotated to return a dataset: nothing else is called."""
+    if isinstance(found, type):
+        return issubclass(found, Dataset)
+    if not callable(found):
+        return False
+    try:
+        returned = typing.get_type_hints(found).get("return")
+    except NameError as error:
+        raise ValueError(
+            f"--data: the types of {found.__name__} cannot be read: {error}"
+        ) from None
+    except TypeError:  # a built-in function has none
+        return False
+    return isinstance(returned, type) and issubclass(returned, Dataset)
+
+
+def describe(chosen: str) -> None:
+    """Print what a dataset is and which options it has.
+
+    Raises:
+        ValueError: if there is no such dataset.
+    """
+    function = source(chosen).function
+    about = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
+    parser = ArgumentParser(prog=f"ppvae fit {chosen}", description=about)
+    parser.add_function_arguments(function, "data", as_group=False)
+    parser.print_help()
+
+
+def takes_features(path: str) -> bool:
+    """Tell whether a pair has an argument `features`, which is filled from the data.
+
+    Raises:
+        ValueError: if there is no such class.
+    """
+    try:
+        return "features" in inspect.signature(imported(path, "--pair")).parameters
+    except TypeError:
+        return False  # it is no class; the parser says so

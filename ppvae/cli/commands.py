@@ -1,0 +1,338 @@
+"""The commands: functions whose signatures and docstrings are the command line.
+
+Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import ppvae
+from ppvae.cli import errors
+
+if TYPE_CHECKING:
+    import torch
+    from pyro.infer import ELBO
+    from torch import nn
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from ppvae.data import Dataset
+    from ppvae.inference import Checkpoints, Fit
+    from ppvae.likelihoods import Likelihood
+    from ppvae.posteriors import Posterior
+    from ppvae.priors import Prior
+    from ppvae.report import Run
+
+_INTERRUPTED = 130  # as shells have it
+
+Split = Literal["train", "validation", "test"]
+Level = Literal["quick", "standard", "deep"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the words and the configuration choose besides a command's own options.
+
+    Args:
+        dataset: the data.
+        pair: the user's own pair, if one was chosen.
+        trust: modules whose classes may be built, beside those of ppvae and torch.nn.
+        configuration: the options that repeat the command, by name.
+    """
+
+    dataset: "Dataset"
+    pair: "nn.Module | None" = None
+    trust: Sequence[str] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fit(
+    chosen: Chosen,
+    *,
+    latent: int = 10,
+    network: "Callable[[int, int], nn.Module] | None" = None,
+    prior: "Callable[[int], Prior] | None" = None,
+    pseudo_inputs: int | None = None,
+    likelihood: "Callable[[nn.Module], Likelihood] | None" = None,
+    posterior: "Callable[[nn.Module], Posterior] | None" = None,
+    objective: "ELBO | None" = None,
+    optimizer: "Callable[[Iterable[Any]], torch.optim.Optimizer] | None" = None,
+    schedule: "Callable[[torch.optim.Optimizer], LRScheduler] | None" = None,
+    kl_weight: "Callable[[int], float] | float" = 1.0,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    compile: bool | Literal["auto"] = "auto",
+    compile_from: int | None = None,
+    draws: int = 1000,
+    figures: bool = True,
+    seed: int = 0,
+    device: str | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> int:
+    """Train a pair on a dataset and measure its posterior on held-out data.
+
+    Writes the run's folder: config.yaml (repeats the run: `ppvae fit --config`), metrics.jsonl,
+    pair.json and pair.safetensors (the trained pair), a checkpoint (goes on: `ppvae fit
+    --resume`), evidence and figures.
+
+    Args:
+        chosen: the data, and the pair if it is the user's own.
+        latent: number of latent dimensions.
+        network: class of the networks, called with the sizes of input and output.
+        prior: class of p(z); StandardNormal unless given.
+        pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
+            at training data.
+        likelihood: class of p(x|z); the data's support decides unless given.
+        posterior: class of q(z|x).
+        objective: what to maximize, any pyro.infer.ELBO; Trace_ELBO unless given.
+        optimizer: class of the torch optimizer; Adam with lr 0.001 unless given.
+        schedule: class of a torch learning-rate schedule, stepped once an epoch.
+        kl_weight: weight of the KL term: a number, or the class of a schedule such as
+            ppvae.inference.LinearWarmup.
+        epochs: passes over the training data; 100 unless steps are given.
+        steps: optimizer steps, instead of epochs.
+        batch_size: rows of a minibatch; 128 unless given.
+        clip_norm: bound on the gradient's norm.
+        patience: stop after so many evaluations without a better validation ELBO, and keep the
+            best weights.
+        compile: whether training runs as compiled code: true, false, or auto, which compiles if
+            it saves time. False also measures uncompiled.
+        compile_from: the step from which on training is compiled. It repeats a compiled training
+            exactly; the run's configuration keeps it.
+        draws: draws per datapoint for the measurement after training.
+        figures: whether to write figures.
+        seed: of every random number of pair and training, the first weights included.
+        device: cpu or cuda.
+        folder: the run's folder; runs/DATA-N with a new number unless given.
+        overwrite: whether the folder of another run may be replaced.
+        resume: the folder of a run to go on with, its options and checkpoint included; more epochs
+            or steps may be asked for.
+        checkpoint_seconds: least time between two checkpoints.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    if not checkpoint_seconds >= 0:
+        raise ValueError(f"checkpoint_seconds must be at least 0, got {checkpoint_seconds}")
+    parts = {
+        "network": network,
+        "prior": prior,
+        "pseudo_inputs": pseudo_inputs,
+        "likelihood": likelihood,
+        "posterior": posterior,
+    }
+    pair = chosen.pair
+    if pair is None:
+        pair = _assembled(chosen.dataset, latent, seed, parts)
+    stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
+    run = ppvae.report.Run(resume) if resume else None
+    if run is None:
+        run = ppvae.report.Run.create(chosen.dataset.name, folder, overwrite)
+    dataset = run.standardized(chosen.dataset) if resume else chosen.dataset
+    checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
+    options: dict[str, Any] = {
+        "epochs": epochs,
+        "steps": steps,
+        "batch_size": batch_size,
+        "objective": objective,
+        "schedule": schedule,
+        "kl_weight": kl_weight,
+        "clip_norm": clip_norm,
+        "callbacks": [ppvae.report.Metrics(run.folder), *stopping],
+        "checkpoint": checkpoints,
+        "resume": checkpoints if resume and checkpoints.exists else None,
+        "seed": seed,
+        "device": device,
+        **({} if optimizer is None else {"optimizer": optimizer}),
+        **_compilation(compile, compile_from),
+    }
+    new = resume is None
+
+    def train() -> "Fit":
+        if new:
+            run.write_standardization(dataset)
+            run.write_config(chosen.configuration)
+        return ppvae.inference.fit(pair, dataset, **options)
+
+    result, code = _trained(train, run, checkpoints, new)
+    _save(run, pair, result, chosen.configuration, figures)
+    compiled = compile is not False
+    measured = _measure(
+        run, pair, dataset, "test", draws=draws, seed=seed, compile=compiled, figures=figures
+    )
+    return code or measured
+
+
+def _assembled(
+    dataset: "Dataset", latent: int, seed: int, parts: Mapping[str, Any]
+) -> "nn.Module":
+    """Build the VAE of the parts that were chosen."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    with ppvae.engine.seeded(seed):
+        return ppvae.pairs.assemble(dataset, latent=latent, **given)
+
+
+def _compilation(compile: bool | Literal["auto"], compile_from: int | None) -> dict[str, Any]:
+    """Return the arguments of `ppvae.fit` that say whether training is compiled."""
+    return {"compile": compile if compile_from is None else compile_from}
+
+
+def _trained(
+    train: "Callable[[], Fit]", run: "Run", checkpoints: "Checkpoints", new: bool
+) -> "tuple[Fit, int]":
+    """Train; return what came of it and the exit code.
+
+    A new run whose training ends with an error before anything is worth keeping is removed.
+    """
+    try:
+        return train(), 0
+    except ppvae.inference.Diverged as error:
+        return error.fit, errors.complain(str(error), code=1)
+    except BaseException as error:
+        if isinstance(error, OSError) and checkpoints.exists:
+            error.add_note(
+                f"the last checkpoint is kept, go on with `ppvae fit --resume {run.folder}`"
+            )
+        elif new:
+            run.discard_if_unused()
+        raise
+
+
+def _save(
+    run: "Run", pair: "nn.Module", result: "Fit", configuration: Mapping[str, Any], figures: bool
+) -> None:
+    """Write the pair and what repeats its training; print how the training ended."""
+    run.save(pair)
+    if figures and result.history.sizes.get("step"):
+        run.figure("training", ppvae.report.plots.training_curves(result.history))
+    kept = {name: value for name, value in configuration.items() if name != "compile_from"}
+    if result.compiled_from is None:
+        run.write_config({**kept, "compile": False})
+    else:
+        run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
+    passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
+    print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
+
+
+def diagnose(
+    chosen: Chosen,
+    run: Path,
+    *,
+    split: Split = "test",
+    level: Level | None = None,
+    draws: int = 1000,
+    figures: bool = True,
+    seed: int = 0,
+) -> int:
+    """Measure the posterior of a run: every term of formula (2), with standard errors.
+
+    Prints a table, and writes it and the figures into the run's folder. With a level, also every
+    diagnostic that applies, each with a verdict, and `diagnosis-SPLIT.nc`, which ArviZ reads.
+
+    Args:
+        chosen: the data, and the pair if it is the user's own.
+        run: the run's folder.
+        split: the data to measure on.
+        level: also run every diagnostic: quick takes seconds, standard a minute, deep as long as
+            it needs.
+        draws: draws per datapoint of the table.
+        figures: whether to write figures.
+        seed: of the draws.
+    """
+    place, dataset, pair = _opened(chosen, run)
+    return _measure(
+        place, pair, dataset, split, draws=draws, seed=seed, level=level, figures=figures
+    )
+
+
+def sample(chosen: Chosen, run: Path, *, n: int = 100, seed: int = 0) -> int:
+    """Draw datapoints from the model of a run: samples.npy and, for images, a figure.
+
+    Args:
+        chosen: the data, and the pair if it is the user's own.
+        run: the run's folder.
+        n: number of datapoints, also -n.
+        seed: of the draws.
+    """
+    place, dataset, pair = _opened(chosen, run)
+    for path in ppvae.report.write_samples(place, pair, dataset, n, seed):
+        print(path)
+    return 0
+
+
+def _opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
+    """Return a run with its dataset and its pair."""
+    run = ppvae.report.Run(folder)
+    dataset = run.standardized(chosen.dataset)
+    return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)
+
+
+def _measure(
+    run: "Run",
+    pair: "nn.Module",
+    dataset: "Dataset",
+    split: str,
+    *,
+    draws: int,
+    seed: int,
+    compile: bool = True,
+    level: Level | None = None,
+    figures: bool = True,
+) -> int:
+    """Print what is measured of a pair, and its run's folder in any case; return the exit code."""
+    options: dict[str, Any] = {"seed": seed, "figures": figures}
+    try:
+        print(
+            ppvae.report.measure(
+                run, pair, dataset, split, draws=draws, compile=compile, **options
+            )
+        )
+        if level is not None:
+            effort = getattr(ppvae.diagnostics, level.upper())
+            print(ppvae.report.examine(run, pair, dataset, split, effort=effort, **options))
+    except KeyboardInterrupt:
+        return errors.complain("interrupted while measuring; the pair is kept", _INTERRUPTED)
+    finally:
+        print(run.folder)  # whatever becomes of the measurement, the trained pair is there
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"fit": fit, "diagnose": diagnose, "sample": sample}
+
+DATA_HELP = (
+    "digits, mnist, segments, colors or factors; a file .npy, .npz or .csv; or the import path of "
+    "a function that returns a dataset. Its options follow as --data.OPTION, such as "
+    "--data.seed 1; --data.help NAME lists them"
+)
+_OF_A_RUN: dict[str, tuple[Any, str]] = {
+    "pair": (str, "your own pair by import path, if its run could not keep its structure"),
+    "trust": (
+        list[str],
+        "modules whose classes may be built, beside those of ppvae and torch.nn",
+    ),
+}
+CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
+    "fit": {
+        "pair": (
+            str,
+            "a pair of your own by import path, such as mymodule.MyPair, complete in itself, its "
+            "options as --pair.OPTION; its argument `features`, if it has one, is filled from the "
+            "data. Without it a VAE is built from the options below",
+        ),
+        "trust": (
+            list[str],
+            "modules whose classes a configuration file may name, beside those of ppvae, torch "
+            "and Pyro",
+        ),
+        "config": (str, "a YAML file of options, such as a run's config.yaml"),
+    },
+    "diagnose": _OF_A_RUN,
+    "sample": _OF_A_RUN,
+}
+"""The options that choose what `Chosen` holds, with types and explanations."""

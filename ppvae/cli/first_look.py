@@ -1,0 +1,221 @@
+"""A first look at the words of the command line, with the standard library alone.
+
+It knows the commands and the names of all options, and refuses a wrong one, or a value that is no
+number where one must be, before anything heavy is imported. What the options of classes and
+datasets mean is left to the parser in `parsing`.
+"""
+
+import argparse
+import difflib
+import functools
+import inspect
+import types
+from argparse import ArgumentError, ArgumentTypeError
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from ppvae.cli.commands import CHOICES, COMMANDS
+
+_FLAGS = ("--help", "--traceback", "--print_config")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the words say at first sight.
+
+    Args:
+        command: the name of the command.
+        words: the words after it, unchanged.
+        given: the values of each option, as text, in the order of the words; those of the dotted
+            options of classes and datasets by their whole name.
+    """
+
+    command: str
+    words: Sequence[str]
+    given: Mapping[str, Sequence[str]]
+
+    @property
+    def asks_for_help(self) -> bool:
+        """Whether the words ask what a command, a class or a dataset takes."""
+        return any(name.rpartition(".")[2] == "help" for name in self.given)
+
+    def last(self, name: str) -> str | None:
+        """Return the value that counts where an option is given more than once."""
+        return self.given[name][-1] if name in self.given else None
+
+
+def look(words: Sequence[str]) -> Look:
+    """Look at the words.
+
+    Raises:
+        ArgumentError: if there is no such command or option, a value cannot be what it must be, or
+            an argument is missing.
+        SystemExit: after `--help` or `--version` of the program.
+    """
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    program = _program()
+    _, unknown = program.parse_known_args(words[:place])
+    if unknown:
+        raise _unknown(unknown[0], ["--help", "--version", "--traceback"])
+    if place == len(words):
+        raise ArgumentError(None, f"expected a command, one of {{{','.join(COMMANDS)}}}")
+    command = words[place]
+    if command not in COMMANDS:
+        expected = f"expected one of {{{','.join(COMMANDS)}}}{did_you_mean(command, COMMANDS)}"
+        raise ArgumentError(None, f"there is no command {command!r}; {expected}")
+    return _command(command, words[place + 1 :])
+
+
+def _program() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ppvae",
+        description="Variational autoencoders as probabilistic programs in Pyro.",
+        epilog="`ppvae COMMAND --help` lists the options of a command.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    help_of_traceback = "show the traceback of an error; may also follow the command"
+    parser.add_argument("--traceback", action="store_true", help=help_of_traceback)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        commands.add_parser(name, help=(inspect.getdoc(function) or "").splitlines()[0])
+    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only if it is asked for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        import ppvae
+
+        print(f"ppvae {ppvae.__version__}")
+        parser.exit()
+
+
+def _command(command: str, words: Sequence[str]) -> Look:
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
+    for flag in _FLAGS:
+        parser.add_argument(*(["-h"] if flag == "--help" else []), flag, action="store_true")
+    positionals, names = [], []
+    for name, annotation, positional in _arguments(command):
+        check = functools.partial(checked, annotation)
+        if positional:
+            positionals.append(name)
+            parser.add_argument(name, nargs="?")
+            continue
+        names.append(f"--{name}")
+        also = ["-n"] if name == "n" else [f"--{name}+"] if get_origin(annotation) is list else []
+        parser.add_argument(*also, f"--{name}", dest=name, action="append", type=check)
+    for option in _dotted(words, names):
+        optional = "?" if option.endswith(".help") else None
+        parser.add_argument(option, dest=option[2:], action="append", nargs=optional)
+    known, unknown = parser.parse_known_args(words)
+    wrong = [word for word in unknown if word.startswith("-")] or unknown
+    if wrong:
+        raise _unknown(wrong[0], [*names, *_FLAGS])
+    values = {
+        name: value if isinstance(value, list) else [value]
+        for name, value in vars(known).items()
+        if value is not None and value is not False
+    }
+    seen = Look(command, words, values)
+    missing = [name for name in positionals if name not in values]
+    if missing and not seen.asks_for_help and not values.keys() & {"config", "resume"}:
+        raise ArgumentError(None, f"the following arguments are required: {', '.join(missing)}")
+    return seen
+
+
+def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
+    """Yield name and type of each argument, and whether it goes without its name."""
+    if command == "fit":
+        yield "data", str, True
+    for parameter in inspect.signature(COMMANDS[command]).parameters.values():
+        if parameter.name != "chosen":
+            positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            yield parameter.name, parameter.annotation, positional
+    for name, (annotation, _) in CHOICES[command].items():
+        yield name, annotation, False
+
+
+def _dotted(words: Sequence[str], names: Sequence[str]) -> Iterable[str]:
+    """Yield the options of classes and datasets among the words, such as `--network.width`."""
+    roots = {*names, "--data"}
+    options = (word.partition("=")[0] for word in words if word.startswith("--"))
+    return dict.fromkeys(o for o in options if "." in o and o.partition(".")[0] in roots)
+
+
+def _unknown(word: str, names: Sequence[str]) -> ArgumentError:
+    option = word.partition("=")[0]
+    if not option.startswith("-"):
+        return ArgumentError(None, f"unrecognized argument {word!r}")
+    root, dot, rest = option.removeprefix("--").partition(".")
+    meant = did_you_mean(root, [name.removeprefix("--") for name in names], f"--{{}}{dot}{rest}")
+    return ArgumentError(None, f"unrecognized option {option}{meant}")
+
+
+def did_you_mean(word: str, names: Iterable[str], shown: str = "{}") -> str:
+    """Return the end of a sentence that suggests the name most like a word, if one is.
+
+    Example:
+        >>> did_you_mean("sed", ["rows", "seed"])
+        '; did you mean seed?'
+    """
+    near = difflib.get_close_matches(word, list(names), n=1)
+    return f"; did you mean {shown.format(near[0])}?" if near else ""
+
+
+def checked(annotation: Any, word: str) -> str:
+    """Return a word that can be a value of a type; types that need torch are not looked at.
+
+    Raises:
+        ArgumentTypeError: if it cannot.
+
+    Example:
+        >>> checked(int | None, "3")
+        '3'
+        >>> checked(int | None, "three")
+        Traceback (most recent call last):
+            ...
+        argparse.ArgumentTypeError: expected a value of type int, got three
+    """
+    if not _fits(annotation, word):
+        raise ArgumentTypeError(f"expected {_described(annotation)}, got {word}")
+    return word
+
+
+def _fits(annotation: Any, word: str) -> bool:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_fits(part, word) for part in get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return word in get_args(annotation)
+    if annotation is types.NoneType:
+        return word == "null"
+    if annotation is bool:
+        return word.lower() in ("true", "false")
+    if annotation in (int, float):
+        try:
+            annotation(word)
+        except ValueError:
+            return False
+    return True
+
+
+def _described(annotation: Any) -> str:
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+    choices: list[str] = []
+    for part in parts or (annotation,):
+        if part is bool:
+            choices += ["true", "false"]
+        elif get_origin(part) is Literal:
+            choices += map(repr, get_args(part))
+        elif part is not types.NoneType:
+            return f"a value of type {part.__name__}"
+    return f"one of {', '.join(choices)}"

@@ -1,0 +1,224 @@
+"""The parser of a command: what its words and configuration files choose, checked and built."""
+
+import inspect
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from torch import nn
+
+from ppvae.cli import choices, configuration
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
+from ppvae.cli.first_look import Look, did_you_mean
+from ppvae.engine import seeded
+from ppvae.report import Run
+
+_DEFAULTS = {
+    "network": {"class_path": "ppvae.networks.ResidualMLP"},
+    "posterior": {"class_path": "ppvae.posteriors.DiagonalNormal"},
+    "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
+}
+_SAID_ONCE = (  # options that say where and how, not what: a configuration does not repeat them
+    "dataset",
+    "config",
+    "trust",
+    "folder",
+    "overwrite",
+    "resume",
+    "checkpoint_seconds",
+    "traceback",
+    "print_config",
+)
+
+
+def execute(look: Look) -> int:
+    """Parse the words of a command, build what they choose, and run it.
+
+    Raises:
+        ArgumentError: if a word does not fit.
+        ValueError: if a configuration file is damaged or names classes that nobody vouched for.
+    """
+    if "data.help" in look.given:
+        choices.describe(look.last("data.help") or look.last("data") or "")
+        return 0
+    trust = [name for text in look.given.get("trust", ()) for name in _listed(text)]
+    options = {} if look.asks_for_help else _of_files(look, trust)
+    of_pair = [name for name in look.given if name.startswith("pair.")]
+    if of_pair and "pair" not in options and not look.asks_for_help:
+        raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
+    data = choices.source(options.pop("data")) if "data" in options else None
+    filled = _fill_in_features(look, options)
+    parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
+    given = {name: _namespace(value) for name, value in options.items()}
+    if data is not None:
+        arguments = {name: _namespace(value) for name, value in data.arguments.items()}
+        given["data"] = _group(arguments)
+        _check_options_of_data(look, parser, data)
+    parsed = parser.parse_args(list(look.words), namespace=_group(given))
+    assert data is not None  # `--help` has ended the program
+    return _run(look.command, parser, parsed, data, filled, trust)
+
+
+def _run(
+    command: str,
+    parser: ArgumentParser,
+    parsed: Namespace,
+    data: choices.Source,
+    filled: bool,
+    trust: Sequence[str],
+) -> int:
+    seed = parsed.seed
+    pair = parsed.pop("pair", None)
+    with seeded(seed):
+        arguments = parser.instantiate(parsed)
+        with seeded(seed):  # what a dataset draws does not change the pair's first weights
+            dataset = data.function(**vars(arguments.get("data", _group({}))))
+        if filled:
+            pair.init_args.features = dataset.event_shape.numel()
+        own = None if pair is None else parser.instantiate(_group({"pair": pair})).pair
+    repeating = _configuration(parser, parsed, data, pair)
+    if parsed.print_config:
+        print(yaml.safe_dump(repeating, sort_keys=False), end="")
+        return 0
+    function = COMMANDS[command]
+    names = inspect.signature(function).parameters.keys() - {"chosen"}
+    chosen = Chosen(dataset, own, trust, repeating)
+    return function(chosen, **{name: arguments[name] for name in names})
+
+
+def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
+    """Return the options that configuration files give, and what the words say of data and pair.
+
+    Nothing that a file names is imported before `trust` allows it.
+    """
+    options: dict[str, Any] = {}
+    if look.command == "fit":
+        resumed = look.last("resume")
+        files = [Path(path) for path in look.given.get("config", ())]
+        if resumed is not None:
+            files.insert(0, _to_resume(Path(resumed)))
+        for path in files:
+            content = configuration.read(path)
+            configuration.distrust(content, trust, path)
+            options |= content
+        options.pop("resume", None)
+        if look.last("data") is not None:
+            options["data"] = look.last("data")
+        if "data" not in options:
+            raise ArgumentError(None, "the following arguments are required: data")
+    else:
+        path = Run(Path(look.last("run") or "")).config
+        content = configuration.read(path)
+        if not isinstance(content.get("data"), dict | str):
+            raise ValueError(f"{path} is damaged: it names no dataset under `data`")
+        configuration.distrust(content["data"], trust, path, "data")
+        options["data"] = content["data"]
+    if look.last("pair") is not None:
+        options["pair"] = look.last("pair")
+    if isinstance(options.get("pair"), str):
+        options["pair"] = {"class_path": options["pair"]}
+    return options
+
+
+def _to_resume(folder: Path) -> Path:
+    config = Run(folder).config
+    if not config.exists():
+        raise FileNotFoundError(f"{folder} holds no {config.name} to resume from")
+    return config
+
+
+def _fill_in_features(look: Look, options: dict[str, Any]) -> bool:
+    """Put a placeholder where a pair's argument `features` is to be filled from the data."""
+    pair = options.get("pair")
+    if not isinstance(pair, dict):
+        return False
+    arguments = dict(pair.get("init_args") or {})
+    if look.given.keys() & {"pair.features", "pair.init_args.features"} or "features" in arguments:
+        return False
+    if not choices.takes_features(str(pair.get("class_path"))):
+        return False
+    options["pair"] = {**pair, "init_args": {**arguments, "features": 1}}
+    return True
+
+
+def _listed(text: str) -> list[str]:
+    value = yaml.safe_load(text)
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _namespace(value: Any) -> Any:
+    """Return a class with its arguments as the parser has them; any other value as it is."""
+    if isinstance(value, dict) and "class_path" in value:
+        arguments = value.get("init_args") or {}
+        inner = {name: _namespace(argument) for name, argument in arguments.items()}
+        return _group({"class_path": value["class_path"], "init_args": _group(inner)})
+    return value
+
+
+def _group(values: Mapping[str, Any]) -> Namespace:
+    return Namespace(**values)  # type: ignore[no-untyped-call]
+
+
+def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Source) -> None:
+    names = vars(parser.get_defaults().get("data", _group({})))
+    for option in look.given:
+        root, dotted, name = option.rstrip("+").partition(".")
+        if root == "data" and dotted and name.partition(".")[0] not in names:
+            meant = did_you_mean(name, names)
+            raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{meant}")
+
+
+def _parser(command: str, data: choices.Source | None, own_pair: bool) -> ArgumentParser:
+    """Return the parser of a command with the options of the dataset and pair that are chosen."""
+    function = COMMANDS[command]
+    parser = ArgumentParser(
+        prog=f"ppvae {command}",
+        description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config=None,
+    )
+    if command == "fit":
+        parser.add_argument("dataset", metavar="data", nargs="?", help=DATA_HELP)
+    for name, (annotation, explained) in CHOICES[command].items():
+        if name == "config":
+            parser.add_argument("--config", action="append", metavar="FILE", help=explained)
+        elif name == "pair":
+            kind = nn.Module if own_pair else annotation
+            parser.add_argument("--pair", type=kind, default=None, help=explained)
+        else:
+            parser.add_argument(f"--{name}", type=annotation, default=[], help=explained)
+    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+    told = "print the configuration that repeats the command, and exit"
+    parser.add_argument("--print_config", action="store_true", help=told)
+    if command == "sample":
+        parser.add_argument("-n", "--n", type=int, default=100, help="number of datapoints")
+    parser.add_function_arguments(
+        function, as_group=False, as_positional=True, skip={"chosen", "n"}
+    )
+    if data is not None:
+        group = parser.add_argument_group(f"options of {data.path}")
+        group.add_function_arguments(data.function, "data", as_group=False)
+    if command == "fit":
+        parser.set_defaults(_DEFAULTS)
+    return parser
+
+
+def _configuration(
+    parser: ArgumentParser, parsed: Namespace, data: choices.Source, pair: Namespace | None
+) -> dict[str, Any]:
+    """Return the options that repeat a command, as YAML can hold them."""
+    kept = parsed.clone()
+    for name in _SAID_ONCE:
+        kept.pop(name, None)
+    options = yaml.safe_load(parser.dump(kept, skip_validation=True))
+    chosen: dict[str, Any] = {"class_path": data.path}
+    if arguments := options.pop("data", None):
+        chosen["init_args"] = arguments
+    if pair is None:
+        return {"data": chosen, **options}
+    own = yaml.safe_load(parser.dump(_group({"pair": pair}), skip_validation=True))
+    return {"data": chosen, **own, **options}

@@ -1,0 +1,40 @@
+"""The file of a run that holds its evaluations."""
+
+import json
+from pathlib import Path
+
+from ppvae.inference import Training
+from ppvae.inference.persistence import write_bytes
+from ppvae.report.tables import number
+
+
+class Metrics:
+    """A callback for `fit` that writes every evaluation as a line of `metrics.jsonl`.
+
+    Args:
+        folder: where to write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._begun = False
+
+    def __call__(self, training: Training) -> None:
+        """Append the latest evaluation.
+
+        The first call writes the file anew with all evaluations: a training that was killed may
+        have left half a line at its end.
+        """
+        if training.ended:
+            return
+        records = training.records[-1:] if self._begun else training.records
+        lines = "".join(
+            json.dumps({name: number(value) for name, value in record.items()}) + "\n"
+            for record in records
+        )
+        if self._begun:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(lines)
+        else:
+            write_bytes(self.path, lines.encode())
+        self._begun = True

@@ -1,0 +1,62 @@
+"""Datapoints drawn from the model of a run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyro.poutine as poutine
+import torch
+from torch import Tensor, nn
+
+from ppvae.data import Dataset
+from ppvae.engine import Unobserved, Unsupported, as_batch, isolated
+from ppvae.inference.persistence import atomic_write
+from ppvae.report import plots
+from ppvae.report.run_folder import Run
+
+_GRID = 64  # images in a grid
+
+
+def write_samples(
+    run: Run, pair: nn.Module, dataset: Dataset, count: int, seed: int
+) -> Iterator[Path]:
+    """Draw datapoints from the model; write them, and a figure of images; yield the files.
+
+    Samples of a standardized dataset are given in the units of its file.
+
+    Raises:
+        ValueError: if `count` is less than 1.
+        Unsupported: if the pair has not exactly one observed site.
+    """
+    if count < 1:
+        raise ValueError(f"n must be at least 1, got {count}")
+    drawn = _drawn(pair, dataset, count, seed)
+    if dataset.standardization is not None:
+        drawn = dataset.standardization.invert(drawn)
+    path = run.folder / "samples.npy"
+    with atomic_write(path) as file:
+        np.save(file, drawn.numpy())
+    yield path
+    if dataset.image_shape is not None:
+        title = "draws x of p(x|z) at draws z of the prior"
+        yield run.figure("draws", plots.image_grid(drawn[:_GRID], dataset.image_shape, title))
+
+
+def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:
+    """Draw `count` datapoints from the model of any pair, `(count, *event)`."""
+    # The rows of a batch tell a pair how many datapoints there are, not what they look like.
+    (x,) = as_batch(dataset, pair, split="train")
+    parts = []
+    with isolated(pair, seed):
+        for start in range(0, count, len(x)):
+            rows = x[: min(len(x), count - start)]
+            trace = poutine.trace(Unobserved()(pair.model)).get_trace(rows)
+            observed = [
+                site for site in trace.nodes.values() if site.get("infer", {}).get("was_observed")
+            ]
+            if len(observed) != 1:
+                raise Unsupported(
+                    f"sample needs a pair with one observed site, this one has {len(observed)}"
+                )
+            parts.append(observed[0]["value"].cpu())
+    return torch.cat(parts)

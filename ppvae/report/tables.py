@@ -1,0 +1,75 @@
+"""Formula (2) as text for a person and as JSON for a program."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+_ROWS = (
+    ("reconstruction", "E_Q[log P(X|z)]"),
+    ("kl", "KL[Q(z|X) || P(z)]"),
+    ("elbo", "ELBO, their difference"),
+    ("log_evidence", "log P(X)"),
+    ("posterior_kl", "KL[Q(z|X) || P(z|X)]"),
+)
+
+
+def evidence_table(summary: xr.Dataset, evidence: xr.Dataset) -> list[str]:
+    """Return the lines of a table of the terms of formula (2), in nats per datapoint.
+
+    Args:
+        summary: what `diagnostics.summarize` returned of `evidence`.
+        evidence: what `diagnostics.evidence` returned.
+    """
+    lines = [f"  {'':32}{'mean':>12}{'std. error':>12}{'from draws':>12}"]
+    for term, label in _ROWS:
+        values = summary.sel(term=term)
+        cells = [values[name] for name in ("mean", "standard_error", "monte_carlo_error")]
+        lines.append(row(label, *(f"{float(cell):.3f}" for cell in cells)))
+    size = float(np.median(evidence.effective_sample_size))
+    draws = summary.attrs["draws"]
+    lines.append(row("effective draws, median", f"{size:.0f} of {draws}"))
+    if size < 0.05 * draws:
+        lines.append("  few effective draws: log P(X) and the last KL are likely too low")
+    return lines
+
+
+def row(label: str, *cells: str) -> str:
+    """Return a line of a table.
+
+    Example:
+        >>> row("active latent units", "3 of 10")
+        '  active latent units                  3 of 10'
+    """
+    return f"  {label:32}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def evidence_content(summary: xr.Dataset, evidence: xr.Dataset) -> dict[str, Any]:
+    """Return the same terms as JSON can hold them; the arguments are those of the table."""
+    terms = {
+        str(term): {
+            name: number(float(summary[name].sel(term=term))) for name in summary.data_vars
+        }
+        for term in summary.term.values
+    }
+    return {
+        "units": summary.attrs["units"],
+        "data": int(summary.attrs["data"]),
+        "draws": int(summary.attrs["draws"]),
+        "terms": terms,
+        "effective_sample_size": {
+            name: float(evidence.effective_sample_size.quantile(level))
+            for name, level in (("minimum", 0.0), ("median", 0.5), ("maximum", 1.0))
+        },
+    }
+
+
+def bits_row(bits: Mapping[Any, Any]) -> str:
+    """Return the line of `diagnostics.bits_per_dimension`."""
+    return row("bits per dimension", *(f"{float(value):.3f}" for value in bits.values()))
+
+
+def number(value: float) -> float | None:
+    """Return a number, or None where it is not finite: JSON has no NaN."""
+    return value if np.isfinite(value) else None
