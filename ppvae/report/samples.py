@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.data import Dataset
-from ppvae.engine import Unobserved, Unsupported, as_batch, isolated
+from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
 from ppvae.report.run_folder import Run
@@ -50,7 +50,7 @@ def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:
     with isolated(pair, seed):
         for start in range(0, count, len(x)):
             rows = x[: min(len(x), count - start)]
-            trace = poutine.trace(Unobserved()(pair.model)).get_trace(rows)
+            trace = poutine.trace(SimulationMessenger()(pair.model)).get_trace(rows)
             observed = [
                 site for site in trace.nodes.values() if site.get("infer", {}).get("was_observed")
             ]
