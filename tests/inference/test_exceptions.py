@@ -226,7 +226,7 @@ def test_an_exception_after_a_broken_step_leaves_the_last_finite_weights():
 
 
 def breaking_at(number):
-    """Return the constructor of an optimizer whose steps from `number` on give infinite weights."""
+    """Return an optimizer's constructor; its steps from `number` on give infinite weights."""
 
     class Breaks(torch.optim.SGD):
         taken = 0
