@@ -14,7 +14,7 @@ from ppvae import likelihoods, posteriors, priors
 from ppvae.inference import Converged
 
 # Without its mean: with it, weights and offsets of the encoder are almost collinear, and Adam
-# moves so slowly along their difference that a window of 100 evaluations does not see it converge.
+# moves so slowly along their difference that a window of 100 evaluations does not see it rest.
 IRIS = torch.as_tensor(load_iris().data - load_iris().data.mean(0))
 
 
@@ -76,7 +76,7 @@ def gaps(seed):
     return maximum - recorder.log_likelihoods[-1], maximum - log_likelihood(pair)
 
 
-def test_it_stops_when_converged_and_leaves_the_average():
+def test_it_stops_at_rest_and_leaves_the_average():
     last, average = gaps(0)
     assert average < last
 
@@ -98,12 +98,7 @@ def test_what_still_rises_goes_on():
 
 
 def test_a_checkpoint_keeps_the_window(tmp_path):
-    options = {
-        "window": 10,
-        "rhat": 5,
-        "error": 10,
-        "effective": 1e-9,
-    }  # always met
+    options = {"window": 10, "rhat": 5, "error": 10, "effective": 1e-9}  # any full window rests
     whole, parts = pair_of(1), pair_of(1)
     once = fit(whole, [Converged(**options)], steps=300)
     fit(parts, [Converged(**options)], steps=50, checkpoint=tmp_path)
@@ -114,7 +109,7 @@ def test_a_checkpoint_keeps_the_window(tmp_path):
         assert torch.equal(first, second)
 
 
-def test_what_never_moves_has_converged():
+def test_what_never_moves_is_at_rest():
     pair = pair_of(0)
     callback = Converged(window=8)
     assert fit(pair, [callback], lr=0.0, steps=500).reason == "stopped"
