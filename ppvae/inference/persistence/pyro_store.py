@@ -45,7 +45,7 @@ def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor
         if key is None:
             key = KEY + name
             tensors[key] = tensor
-        # The public `get_state` has constraints too, but removes `.unconstrained` from tensors.
+        # The public `get_state` has them too, but takes `.unconstrained` off the tensors.
         described[name] = {"tensor": key, "constraint": _describe(name, store._constraints[name])}
     return described, tensors
 
