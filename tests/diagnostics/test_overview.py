@@ -136,6 +136,7 @@ def test_what_is_not_asked_is_named_with_the_reason():
     assert max(map(len, lines)) <= 100
 
 
+@pytest.mark.slow
 def test_labels_and_factors_are_looked_for_where_they_are_known():
     squares = data.factors(300)
     pair = pairs.assemble(squares, latent=4)

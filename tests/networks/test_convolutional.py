@@ -94,7 +94,7 @@ def test_flat_data_are_the_same_images(kind):
     np.testing.assert_allclose(ours.log_evidence, theirs.log_evidence, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
 def test_pair_learns_images(kind):
     """Better than without latents, -64 H(15/64) = -34.8 nats; not better than -log 64 = -4.2."""
     pair, _ = pairs_of(kind)

@@ -112,6 +112,7 @@ def test_an_exact_guide_leaves_no_gap(dtype, memory):
     assert bool(found.converged.all())
 
 
+@pytest.mark.slow
 def test_a_correlated_family_leaves_nothing():
     case = correlated(0.0)
     x = case.draw(20, seed=1)
@@ -193,14 +194,9 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize(
-    "memory",
-    [
-        pytest.param(2**25, id="whole"),
-        pytest.param(2_000_000, id="chunked", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
 def test_two_latents_and_a_plate(memory):
     x = 2 * torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     total, known, evidence = OddPlates().exact(x)
@@ -267,16 +263,9 @@ class Dirichlet(Conjugate):
         return dist.Dirichlet((1 + seen) * factor)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(LogNormal, marks=pytest.mark.slow),
-        pytest.param(Exponential, marks=pytest.mark.slow),
-        Gamma,
-        Dirichlet,
-    ],
-)
+@pytest.mark.parametrize("family", [LogNormal, Exponential, Gamma, Dirichlet])
 def test_families_that_hold_the_posterior(family):
     pair = family()
     x = 3 * torch.randn(20, generator=torch.Generator().manual_seed(1))
@@ -333,6 +322,7 @@ class SummedOut(strangers.Marginalized):
             pyro.sample("z", dist.Normal(x / 2, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double_precision")
 def test_a_site_that_the_model_sums_out():
     pair, x = SummedOut(), torch.linspace(-4, 4, 15)

@@ -207,6 +207,7 @@ class Chosen(nn.Module):
             pyro.sample("code", dist.Normal(loc, CASE.scale).to_event(1))
 
 
+@pytest.mark.slow
 def test_a_plate_that_chooses_its_rows():
     x = CASE.draw(ROWS, 1)
     losses = [loss(ImportanceWeighted_ELBO(200), Chosen(), x, seed) for seed in range(200)]

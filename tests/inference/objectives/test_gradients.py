@@ -341,7 +341,9 @@ class Weighted(nn.Module):
         self.model, self.guide = weight.weighted(pair.model), weight.weighted(pair.guide)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.4, 2.5])
+@pytest.mark.parametrize(
+    "beta", [0.4, *(pytest.param(beta, marks=pytest.mark.slow) for beta in (0.0, 2.5))]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_weight_of_the_kl_term_goes_with_every_gradient(name, beta):
     pair, x = Weighted(Chain(), beta), torch.randn(3, 2, dtype=torch.float64)
