@@ -94,6 +94,8 @@ def _fit(
     parser: ArgumentParser, options: Namespace, about_data: list[str], about_pair: list[str]
 ) -> int:
     options.pop("config", None)
+    if not isinstance(options.compile, bool | str):  # as configurations were written before
+        options.compile, options.compile_from = True, options.compile
     dataset, options.data = parts.dataset(options.data, about_data)
     if options.draws < 1:
         raise ValueError(f"draws must be at least 1, got {options.draws}")
@@ -138,6 +140,7 @@ def _fit(
             kl_weight=chosen.kl_weight,
             clip_norm=chosen.clip_norm,
             compile=chosen.compile,
+            compile_from=chosen.compile_from,
             callbacks=[run.record, *stopping],
             checkpoint=checkpoints,
             resume=checkpoints if chosen.resume and checkpoints.exists else None,
@@ -160,7 +163,8 @@ def _fit(
             run.discard_if_unused()
         raise
     run.save(pair, result)
-    options.compile = False if result.compiled_from is None else result.compiled_from
+    options.compile = chosen.compile if result.compiled_from is not None else False
+    options.compile_from = result.compiled_from
     run.write_config(_repeatable(parser, options))
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
     print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")

@@ -41,6 +41,7 @@ def fit(
     clip_norm: float | None = None,
     patience: int | None = None,
     compile: bool | int | Literal["auto"] = "auto",
+    compile_from: int | None = None,
     draws: int = 1000,
     seed: int = 0,
     device: str | None = None,
@@ -79,9 +80,10 @@ def fit(
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm.
         patience: stop after so many evaluations without a better validation ELBO, keep the best.
-        compile: whether training runs as compiled code: true, false, "auto" if it pays, or the
-            step from which on, which repeats a training exactly; the run's configuration keeps
-            it. False also measures without.
+        compile: whether training runs as compiled code: true, false, or "auto" where it saves
+            time. False also measures without.
+        compile_from: the step from which on it does, which repeats a training exactly; the run's
+            configuration keeps it.
         draws: draws per datapoint for the measurement after training.
         seed: of every random number of pair and training, the first weights included.
         device: cpu or cuda.

@@ -138,7 +138,7 @@ class Loop:
             "evaluated": self.evaluated,
             "losses": self.losses,
             "kl_weight": float(self.steps.kl_weight.value),
-            "switched": self.steps.switched,
+            "switched": self.steps.compiled_from,
             "reason": self.reason,
             "seconds": time.perf_counter() - self.started,
             "records": training.records,
@@ -209,7 +209,9 @@ class Loop:
         training = self.training
         history = as_dataset(training.records)
         steps = self.steps
-        return Fit(training.pair, history, training.step, reason, steps.switched, steps.report)
+        return Fit(
+            training.pair, history, training.step, reason, steps.compiled_from, steps.report
+        )
 
     def _rows(self, epochs: int | None, steps: int | None) -> int | None:
         """Return the rows of the whole training, for the progress bar."""

@@ -79,7 +79,7 @@ class Fit:
         steps: number of optimizer steps taken.
         reason: "finished", "stopped" by a callback, "interrupted" from the keyboard, "diverged".
         compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
-            `compile`, it repeats the training bit for bit.
+            `compile_from`, it repeats the training bit for bit.
         compilation: what was compiled, or why nothing was.
     """
 

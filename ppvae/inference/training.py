@@ -50,6 +50,7 @@ def fit(
     checkpoint: str | Path | Checkpoints | None = None,
     resume: str | Path | Checkpoints | None = None,
     compile: Choice = "auto",
+    compile_from: int | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -62,8 +63,8 @@ def fit(
 
     The pair is trained in place, in training mode if it was in evaluation mode as a whole. The
     same seed gives the same result bit for bit on the same machine with the same number of
-    threads, if `compile` is False or the number of a step; the caller's random state is left as
-    it was. The keyboard's interrupt ends training and keeps what there is.
+    threads, if `compile` is False or `compile_from` is given; the caller's random state is left
+    as it was. The keyboard's interrupt ends training and keeps what there is.
 
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
@@ -91,12 +92,14 @@ def fit(
             equals, bit for bit, that of a training that was never stopped. More epochs or steps
             may be asked for than before. Checkpoints go on in the same folder.
         compile: whether a whole step (minibatch, loss, gradients, update) runs as one compiled
-            graph. The graph is checked against Pyro's own step before it is used; a pair or an
-            optimizer of which no graph can be made is trained without. "auto" compiles what has
-            some time to go, in the background; True compiles in any case, False never. Both
-            modes draw the same random numbers and move the same tensors. The step at which a
-            training went over to its code is `compiled_from` of what is returned; that number
-            instead of True repeats it.
+            graph. The graph is compared with Pyro's own step before it is used; a pair or an
+            optimizer that cannot be captured is trained uncompiled. "auto" compiles, in the
+            background, where some time of training is left; True compiles in any case, and warns
+            where it cannot; False never compiles. Both ways draw the same random numbers and
+            change the same tensors.
+        compile_from: the step, counted from 0, from which on steps are compiled; training waits
+            for the code there. Unless given, they are from the step at which the code is ready,
+            which is `compiled_from` of what is returned: pass it to repeat a training exactly.
         seed: of every random number drawn here.
         device: where to move pair and data; where the pair is, unless given.
         progress: show a progress bar; only on a terminal, unless given.
@@ -106,7 +109,7 @@ def fit(
 
     Raises:
         ValueError: on data, sizes or a pair that cannot be trained; the message says why.
-        TypeError: on data that are neither arrays nor batches.
+        TypeError: on data that are neither arrays nor batches, and on a number as `compile`.
         FileNotFoundError: if there is nothing to resume from.
         Diverged: on a NaN or infinite loss, with step, site and likely cause.
 
@@ -127,10 +130,7 @@ def fit(
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
-    if not isinstance(compile, str) and compile < 0:
-        raise ValueError(f"compile must be at least 0, got {compile}")
-    if isinstance(compile, str) and compile != "auto":
-        raise ValueError(f"compile must be True, False, 'auto' or a step, got {compile!r}")
+    _check_compile(compile, compile_from)
     batches = minibatches_of(data, pair, batch_size)
     if validation is None and isinstance(data, Dataset):
         validation = data
@@ -160,7 +160,9 @@ def fit(
         eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
         loop = Loop(
             training=Training(pair, parameters),
-            steps=CompiledSteps(eager, compile, parameters, planned, epochs, generate),
+            steps=CompiledSteps(
+                eager, compile, compile_from, parameters, planned, epochs, generate
+            ),
             batches=batches,
             validation=held_out,
             schedule=None if schedule is None else schedule(optim.optimizer),
@@ -186,6 +188,20 @@ def _training_mode(pair: object) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _check_compile(compile: object, compile_from: int | None) -> None:
+    if isinstance(compile, int) and not isinstance(compile, bool):
+        raise TypeError(
+            f"compile must be True, False or 'auto', got {compile}; to compile from that step on, "
+            f"pass compile_from={compile}"
+        )
+    if not isinstance(compile, bool) and compile != "auto":
+        raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
+    if compile_from is not None and compile_from < 0:
+        raise ValueError(f"compile_from must be at least 0, got {compile_from}")
+    if compile_from is not None and compile is False:
+        raise ValueError(f"compile=False contradicts compile_from={compile_from}")
 
 
 def _checkpoints(place: str | Path | Checkpoints | None) -> Checkpoints | None:

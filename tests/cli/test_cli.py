@@ -307,12 +307,27 @@ def test_configuration_keeps_the_step_of_the_switch(monkeypatch, capsys):
     monkeypatch.setattr("ppvae.inference.training.generate", replay)
     assert main([*QUICK, "--compile", "true"]) == 0
     assert "finished after 24 steps, 2 epochs; compiled from step 2 on" in capsys.readouterr().out
-    assert yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())["compile"] == 2
+    options = yaml.safe_load(Path("runs/digits-1/config.yaml").read_text())
+    assert (options["compile"], options["compile_from"]) == (True, 2)
     assert main(["fit", "--config", "runs/digits-1/config.yaml"]) == 0
     first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert main([*QUICK]) == 0
     assert yaml.safe_load(Path("runs/digits-3/config.yaml").read_text())["compile"] is False
+
+
+def test_configuration_from_before_names_the_step_as_compile(monkeypatch, capsys):
+    monkeypatch.setattr("ppvae.inference.training.generate", replay)
+    assert main([*QUICK, "--compile_from", "3"]) == 0
+    written = Path("runs/digits-1/config.yaml")
+    options = yaml.safe_load(written.read_text())
+    assert options.pop("compile_from") == 3
+    Path("before.yaml").write_text(yaml.safe_dump(options | {"compile": 3}))
+    assert main(["fit", "--config", "before.yaml"]) == 0
+    options = yaml.safe_load(Path("runs/digits-2/config.yaml").read_text())
+    assert (options["compile"], options["compile_from"]) == (True, 3)
+    first, second = (load_file(f"runs/digits-{n}/pair.safetensors") for n in (1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_warning_of_what_cannot_be_compiled_is_one_line(capsys):
@@ -467,7 +482,7 @@ WRONG = {
     "fit digits --config nowhere.yaml": "--config: File does not exist",
     "fit digits --device nowhere": "device 'nowhere' cannot be used",
     "fit digits --compile maybe": "--compile: ",
-    "fit digits --compile -1": "compile must be at least 0, got -1",
+    "fit digits --compile -1": "compile_from must be at least 0, got -1",
     "fit digits --patience 0": "EarlyStopping needs patience >= 1",
     "fit digits --draws 0": "draws must be at least 1, got 0",
     "fit digits --clip_norm 0": "clip_norm must be positive, got 0.0",

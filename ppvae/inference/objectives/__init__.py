@@ -1,7 +1,7 @@
 """What SVI climbs, beside Pyro's own objectives."""
 
 from ppvae.inference.objectives.combined_importance_weighted import CombinedImportanceWeighted_ELBO
-from ppvae.inference.objectives.compiled import LOSS_TOLERANCE, Compiled, Generator, relative_error
+from ppvae.inference.objectives.compiled import Compiled
 from ppvae.inference.objectives.free_bits import FreeBits_ELBO
 from ppvae.inference.objectives.importance_weighted import ImportanceWeighted_ELBO
 from ppvae.inference.objectives.kernels import InverseMultiquadratics
@@ -14,12 +14,10 @@ from ppvae.inference.objectives.total_correlation import Decomposition, TotalCor
 from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
 
 __all__ = [
-    "LOSS_TOLERANCE",
     "CombinedImportanceWeighted_ELBO",
     "Compiled",
     "Decomposition",
     "FreeBits_ELBO",
-    "Generator",
     "ImportanceWeighted_ELBO",
     "InverseMultiquadratics",
     "MaximumMeanDiscrepancy_ELBO",
@@ -27,5 +25,4 @@ __all__ = [
     "StickingTheLanding_ELBO",
     "TotalCorrelation_ELBO",
     "VariationalRenyi_ELBO",
-    "relative_error",
 ]

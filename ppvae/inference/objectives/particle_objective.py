@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.engine import random_state, set_random_state
-from ppvae.engine.compilation import Refused
+from ppvae.engine.compilation import CaptureError
 from ppvae.inference.objectives.layout import Layout, Program, layout_of
 from ppvae.inference.objectives.particles import Particles, particles
 from ppvae.inference.objectives.requirements import check_path, check_vectorized
@@ -121,7 +121,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
         """Weigh all draws first, then draw the same ones again, a few at once, and derive."""
         if get_proxy_mode() is not None:
-            raise Refused("the draws of one step are not in memory all at once (at_once)")
+            raise CaptureError("the draws of one step are not in memory all at once (at_once)")
         self._layout(model, guide, args, kwargs)
         state = random_state()
         log_weights, scale = self._weigh(model, guide, args, kwargs)
