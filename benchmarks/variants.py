@@ -81,7 +81,7 @@ def ours_drop_in(case, parts=None):
     return ours_eager(case, parts, Compiled)
 
 
-def _ours(case, parts, choice):
+def _ours(case, parts, compile_from=None):
     from ppvae.engine.compilation import generate
     from ppvae.inference import JointOptim
     from ppvae.inference.steps import CompiledSteps, Minibatch, Steps, announced_programs
@@ -91,7 +91,7 @@ def _ours(case, parts, choice):
     model, guide, parameters = announced_programs(program, (data[: case.batch],), objective)
     optimizer = JointOptim(torch.optim.Adam, parameters)
     eager = Steps(program, model, guide, objective, optimizer, 1.0)
-    steps = CompiledSteps(eager, choice, parameters, None, None, generate)
+    steps = CompiledSteps(eager, True, compile_from, parameters, None, None, generate)
     count = iter(range(10**9))
     run = _repeated(lambda: steps.step(next(count), Minibatch((data,), next(indices))))
     return steps, run
@@ -99,13 +99,13 @@ def _ours(case, parts, choice):
 
 def ours_fit(case, parts=None):
     """Whole steps as `fit` takes them: uncompiled until there is code."""
-    return _ours(case, parts, choice=True)[1]
+    return _ours(case, parts)[1]
 
 
 def ours_whole(case):
-    steps, run = _ours(case, None, choice=2)
+    steps, run = _ours(case, None, compile_from=2)
     run(4)
-    assert steps.switched == 2, steps.report
+    assert steps.compiled_from == 2, steps.report
     return run
 
 

@@ -180,7 +180,7 @@ def _assembled(
 
 def _compilation(compile: bool | Literal["auto"], compile_from: int | None) -> dict[str, Any]:
     """Return the arguments of `ppvae.fit` that say whether training is compiled."""
-    return {"compile": compile if compile_from is None else compile_from}
+    return {"compile": compile, "compile_from": compile_from}
 
 
 def _trained(

@@ -1,26 +1,35 @@
 """Draws of chunks of one shape as compiled code."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
-from ppvae.engine.compilation import Refused, Watch, capture, generate
+from ppvae.engine.compilation import (
+    LOSS_TOLERANCE,
+    CaptureError,
+    CaptureMode,
+    CompiledProgram,
+    Quantity,
+    generate,
+)
+from ppvae.engine.errors import first_line
 from ppvae.engine.guide_draws import Draws, draw
 from ppvae.engine.isolation import random_state, set_random_state
 from ppvae.engine.pair import Pair
 from ppvae.engine.structure import Structure
 
-_WORTH = 1e11  # bytes that pass through the draws from which on code for them earns its time
-_TOLERANCE = 1e-4  # relative; what is wrong differs by far more
+_MIN_BYTES = 1e11  # passing through all draws; for fewer, code takes longer than it saves
 
 
 class CompiledDraws:
     """`draw` by compiled code, where there is much to draw.
 
-    The code is waited for, so that the same call gives the same scores bit for bit. The draws are
-    those of `draw` in any case, their scores equal to rounding.
+    The compiler is waited for, so that the same call gives the same scores bit for bit. The draws
+    are those of `draw` in any case, their scores equal up to rounding. Where no code can be used,
+    `draw` runs as it is, and a warning says why, once.
 
     Args:
         pair: the model/guide pair.
@@ -29,50 +38,47 @@ class CompiledDraws:
 
     def __init__(self, pair: Pair, bytes: float) -> None:
         self.pair = pair
-        self.wanted = bytes >= _WORTH
+        self.wanted = bytes >= _MIN_BYTES
         self.shape: tuple[object, ...] = ()
-        self.compared = False
+        self.program: CompiledProgram | None = None
 
     def __call__(self, batch: Batch, structure: Structure, draws: int) -> Draws:
         """Draw z ~ q(z|x) for every datapoint and score each draw, all at once."""
         shape = (draws, *((tensor.shape, tensor.stride()) for tensor in batch))
-        if self.wanted and not self.shape:
-            self.shape = shape
-            self._begin(batch, structure, draws)
+        self.shape = self.shape or shape
         if not self.wanted or shape != self.shape:
             return draw(self.pair, batch, structure, draws)
-        state = torch.get_rng_state(), torch.cuda.get_rng_state_all()
+        state = random_state()
         try:
-            return (
-                self._run(batch, structure) if self.compared else self._compare(batch, structure)
+            if self.program is None:
+                self.program = self._captured(batch, structure, draws)
+            if self.program.compared:
+                return self._run(batch, structure)
+            return self.program.compare(
+                lambda: _compared(draw(self.pair, batch, structure, draws)),
+                lambda: _compared(self._run(batch, structure)),
             )
-        except (Refused, RuntimeError):
-            self.wanted = False
-            torch.set_rng_state(state[0])
-            torch.cuda.set_rng_state_all(state[1])
-            return draw(self.pair, batch, structure, draws)
+        except CaptureError as error:
+            self._give_up(str(error))
+        set_random_state(state)
+        return draw(self.pair, batch, structure, draws)
 
-    def _begin(self, batch: Batch, structure: Structure, draws: int) -> None:
-        self.draws = draws
-        # A closed form that each chunk's own structure holds is no matter of the draws.
-        self.inner = structure if structure.kl is None else replace(structure, ordered=False)
-        self.inner = replace(self.inner, kl=None)
+    def _captured(self, batch: Batch, structure: Structure, draws: int) -> CompiledProgram:
+        # A closed form that each chunk's own structure holds does not depend on the draws.
+        inner = structure if structure.kl is None else replace(structure, ordered=False)
+        inner = replace(inner, kl=None)
         self.has_kl = False
-        try:
-            self.graph = capture(self._program, list(batch))
-            self.code = generate(self.graph, [*batch, *self.graph.lifted])
-        except Refused:
-            self.wanted = False
 
-    def _program(self, watch: Watch, *batch: Tensor) -> list[Tensor]:
-        drawn = draw(self.pair, batch, self.inner, self.draws)
-        self.has_kl = drawn.kl is not None
-        return drawn.tensors()
+        def program(mode: CaptureMode, *batch: Tensor) -> list[Tensor]:
+            drawn = draw(self.pair, batch, inner, draws)
+            self.has_kl = drawn.kl is not None
+            return drawn.tensors()
+
+        return CompiledProgram(program, batch, generate)
 
     def _run(self, batch: Batch, structure: Structure) -> Draws:
-        prior, likelihood, posterior, *more = self.code.result()([*batch, *self.graph.lifted])
-        if self.graph.checked and not more[-1]:
-            raise Refused("a value lies outside its distribution's support")
+        assert self.program is not None
+        prior, likelihood, posterior, *more = self._outputs(batch)
         observed, latents = structure.observed, structure.latents
         kl = None if structure.kl is None else structure.kl.expand_as(prior)
         return Draws(
@@ -86,16 +92,21 @@ class CompiledDraws:
             simulated={},
         )
 
-    def _compare(self, batch: Batch, structure: Structure) -> Draws:
-        """Draw both ways from one random state; what is returned is not compiled."""
-        state = random_state()
-        ours = self._run(batch, structure)
-        set_random_state(state)
-        theirs = draw(self.pair, batch, structure, self.draws)
-        for value, other in zip(ours.tensors(), theirs.tensors(), strict=True):
-            near = torch.isclose(
-                *(value.double(), other.double()), _TOLERANCE, _TOLERANCE, equal_nan=True
-            )
-            self.wanted &= bool(near.all())
-        self.compared = True
-        return theirs
+    def _outputs(self, batch: Batch) -> list[Tensor]:
+        assert self.program is not None
+        try:
+            return self.program(batch)
+        except RuntimeError as error:  # of the code, or the pair's own, which `draw` raises again
+            raise CaptureError(f"compiled, it fails: {first_line(error)}") from error
+
+    def _give_up(self, reason: str) -> None:
+        """Run `draw` as it is from now on, and say why."""
+        self.wanted, self.program = False, None
+        warnings.warn(f"draws run uncompiled: {reason}", RuntimeWarning, stacklevel=2)
+
+
+def _compared(drawn: Draws) -> tuple[Draws, Sequence[Quantity]]:
+    return drawn, [
+        Quantity(f"draws or densities number {place}", [tensor], tolerance=LOSS_TOLERANCE)
+        for place, tensor in enumerate(drawn.tensors())
+    ]

@@ -9,9 +9,9 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.compilation.torch_internals import TorchDispatchMode, returns_views
 from ppvae.engine.densities import same_order, site_kl
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
@@ -121,7 +121,7 @@ class Allocations(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         output = function(*args, **(kwargs or {}))
-        if isinstance(output, Tensor) and function._schema.returns[0].alias_info is None:
+        if isinstance(output, Tensor) and not returns_views(function):
             self.bytes += output.numel() * output.element_size()
         return output
 

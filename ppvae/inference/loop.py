@@ -221,7 +221,7 @@ class Loop:
             history=history,
             steps=training.step,
             reason=self.state.reason,
-            compiled_from=steps.switched,
+            compiled_from=steps.compiled_from,
             compilation=steps.report,
         )
 

@@ -88,7 +88,7 @@ class Fit:
         reason: "finished", "stopped" (by a callback), "interrupted" (from the keyboard) or
             "diverged".
         compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
-            `compile`, it repeats the training bit for bit.
+            `compile_from`, it repeats the training bit for bit.
         compilation: what was compiled, or why nothing was.
     """
 

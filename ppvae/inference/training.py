@@ -50,6 +50,7 @@ def fit(
     checkpoint: str | Path | Checkpoints | None = None,
     resume: str | Path | Checkpoints | None = None,
     compile: Choice = "auto",
+    compile_from: int | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool | None = None,
@@ -62,7 +63,7 @@ def fit(
 
     The pair is trained in place. If it is in evaluation mode as a whole, it is in training mode
     during training. The same seed gives the same result bit for bit on the same machine with the
-    same number of threads, if `compile` is False or the number of a step. The caller's random
+    same number of threads, if `compile` is False or `compile_from` is given. The caller's random
     state does not change. Ctrl-C ends training and keeps the weights.
 
     An exception of the model, the guide, a callback, the data source or the schedule ends training
@@ -95,12 +96,14 @@ def fit(
             bit for bit, that of a training that was never stopped. `epochs` or `steps` may be
             larger than before. Further checkpoints are written to the same folder.
         compile: whether a whole step (minibatch, loss, gradients, update) runs as one compiled
-            graph. The graph is checked against Pyro's own step before it is used; a pair or an
-            optimizer of which no graph can be made is trained without. "auto" compiles what has
-            some time to go, in the background; True compiles in any case, False never. Both
-            modes draw the same random numbers and move the same tensors. The step at which a
-            training went over to its code is `compiled_from` of what is returned; that number
-            instead of True repeats it.
+            graph. The graph is compared with Pyro's own step before it is used; a pair or an
+            optimizer that cannot be captured is trained uncompiled. "auto" compiles, in the
+            background, where some time of training is left; True compiles in any case, and warns
+            where it cannot; False never compiles. Both ways draw the same random numbers and
+            change the same tensors.
+        compile_from: the step, counted from 0, from which on steps are compiled; training waits
+            for the code there. Unless given, they are from the step at which the code is ready,
+            which is `compiled_from` of what is returned: pass it to repeat a training exactly.
         seed: of every random number drawn here.
         device: where to move pair and data; unless given, data move to the pair's device.
         progress: show a progress bar; only on a terminal, unless given.
@@ -111,7 +114,7 @@ def fit(
     Raises:
         ValueError: if data, a size or an option cannot be used; the message says why.
         Unsupported: if the pair cannot be trained so, as where guide and model do not match.
-        TypeError: if the data are neither arrays nor batches.
+        TypeError: if the data are neither arrays nor batches, or `compile` is a number.
         FileNotFoundError: if there is nothing to resume from.
         Diverged: on a NaN or infinite loss or gradient, with step, site and likely cause.
         Exception: what a program, a callback or the data source raises, with a note.
@@ -127,10 +130,7 @@ def fit(
     epochs, steps = _length(epochs, steps)
     if device is not None:
         _move(pair, device)
-    if not isinstance(compile, str) and compile < 0:
-        raise ValueError(f"compile must be at least 0, got {compile}")
-    if isinstance(compile, str) and compile != "auto":
-        raise ValueError(f"compile must be True, False, 'auto' or a step, got {compile!r}")
+    _check_compile(compile, compile_from)
     batches = minibatches_of(data, pair, batch_size)
     with noted("while reading the first batch"):
         example = batches.first(128)
@@ -153,7 +153,9 @@ def fit(
         eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
         loop = Loop(
             training=Training(pair, parameters),
-            steps=CompiledSteps(eager, compile, parameters, planned, epochs, generate),
+            steps=CompiledSteps(
+                eager, compile, compile_from, parameters, planned, epochs, generate
+            ),
             batches=batches,
             validation=held_out,
             schedule=None if schedule is None else schedule(optim.optimizer),
@@ -204,6 +206,20 @@ def _training_mode(pair: object) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _check_compile(compile: object, compile_from: int | None) -> None:
+    if isinstance(compile, int) and not isinstance(compile, bool):
+        raise TypeError(
+            f"compile must be True, False or 'auto', got {compile}; to compile from that step on, "
+            f"pass compile_from={compile}"
+        )
+    if not isinstance(compile, bool) and compile != "auto":
+        raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
+    if compile_from is not None and compile_from < 0:
+        raise ValueError(f"compile_from must be at least 0, got {compile_from}")
+    if compile_from is not None and compile is False:
+        raise ValueError(f"compile=False contradicts compile_from={compile_from}")
 
 
 def _checkpoints(place: str | Path | Checkpoints | None) -> Checkpoints | None:

@@ -72,7 +72,7 @@ class TrainingState:
             "evaluated": self.evaluated,
             "losses": self.losses,
             "kl_weight": float(steps.kl_weight.value),
-            "switched": steps.switched,
+            "switched": steps.compiled_from,
             "reason": self.reason,
             "seconds": self.seconds,
             "records": training.records,

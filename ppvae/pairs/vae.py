@@ -1,6 +1,8 @@
 """The variational autoencoder: one latent per datapoint."""
 
 from collections.abc import Sequence
+from typing import Any
+from weakref import WeakValueDictionary
 
 import pyro
 import pyro.distributions as dist
@@ -49,6 +51,9 @@ class VAE(nn.Module):
         torch.Size([3, 5])
     """
 
+    # Not in `vars`: whatever walks, compares, copies or pickles a module does not meet it.
+    __slots__ = ("_programs",)
+
     def __init__(self, prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
         super().__init__()
         for name, factor, role in (
@@ -69,12 +74,29 @@ class VAE(nn.Module):
     @property
     def model(self) -> nn.Module:
         """The model p(z|y) p(x|z, y), called with `x`, `(data, *event)`, and each condition."""
-        return _Model(self)
+        return self._program(_Model)
 
     @property
     def guide(self) -> nn.Module:
         """The guide q(z|x, y), called with `x`, `(data, *event)`, and each condition."""
-        return _Guide(self)
+        return self._program(_Guide)
+
+    def _program(self, kind: "type[_Program]") -> nn.Module:
+        """Return the pair's one program of a kind, as long as anybody holds it.
+
+        `Compiled` knows programs by identity. The reference is weak: a program holds its pair.
+        """
+        programs = getattr(self, "_programs", None)
+        if programs is None:
+            programs = self._programs = WeakValueDictionary[type, _Program]()
+        program = programs.get(kind)
+        if program is None:
+            program = programs[kind] = kind(self)
+        return program
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what `copy` and `pickle` take, without the programs, which a copy makes anew."""
+        return vars(self)
 
     def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`."""

@@ -23,11 +23,11 @@ def trained_both_ways(build, x, monkeypatch):
     """Train what `build` returns, as it is and by its graph; the same comes out. Return one."""
     monkeypatch.setattr(training, "generate", replay)
     reached = []
-    for compile in (False, 1):
+    for compile_from in (None, 1):
         torch.manual_seed(0)
         pair = build()
-        fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile=compile, seed=0)
-        assert fit.compiled_from == (1 if compile else None), fit.compilation
+        fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile_from=compile_from, seed=0)
+        assert fit.compiled_from == compile_from, fit.compilation
         reached.append(torch.cat([tensor.flatten() for tensor in pair.parameters()]))
     torch.testing.assert_close(*reached, rtol=1e-4, atol=1e-6)
     return pair

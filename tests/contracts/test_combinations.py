@@ -94,7 +94,7 @@ def test_factors_that_can_meet_train_and_have_evidence(prior, posterior, likelih
     inside = LIKELIHOODS[likelihood].inside
     x = inside[torch.randint(len(inside), (ROWS, FEATURES))]
     batch = (x, *PRIORS[prior].given(ROWS))
-    fit = ppvae.fit(pair, batch, steps=20, batch_size=20, compile=1)
+    fit = ppvae.fit(pair, batch, steps=20, batch_size=20, compile_from=1)
     assert fit.compiled_from == 1, fit.compilation
     if LIKELIHOODS[likelihood].normalized:
         evidence = ppvae.diagnostics.evidence(pair, batch, draws=20)

@@ -6,7 +6,7 @@ import torch
 
 from ppvae import diagnostics
 from ppvae.engine import compiled_draws
-from ppvae.engine.compilation import Refused, Replay, replay
+from ppvae.engine.compilation import CaptureError, Replay, replay
 from tests import strangers
 from tests.linear_gaussian import LinearGaussian
 
@@ -31,13 +31,13 @@ NAMES = ("VAE", "bottom-up", "top-down", "inner plate", "masked", "summed out")
 
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch, request):
-    monkeypatch.setattr(compiled_draws, "_WORTH", 0.0)
+    monkeypatch.setattr(compiled_draws, "_MIN_BYTES", 0.0)
     if "generated" not in request.keywords:
         monkeypatch.setattr(compiled_draws, "generate", replay)
 
 
 def both(pair, x, monkeypatch, draws=100):
-    compiled, used = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY), []
+    used = []
     run = compiled_draws.CompiledDraws._run
 
     def counted(self, *args):
@@ -48,7 +48,7 @@ def both(pair, x, monkeypatch, draws=100):
         patch.setattr(compiled_draws.CompiledDraws, "_run", counted)
         compiled = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY)
     with monkeypatch.context() as patch:
-        patch.setattr(compiled_draws, "_WORTH", 1e30)
+        patch.setattr(compiled_draws, "_MIN_BYTES", 1e30)
         plain = diagnostics.evidence(pair, x, draws=draws, memory=MEMORY)
     return compiled, plain, len(used)
 
@@ -86,12 +86,46 @@ class Wrong(Replay):
 
 
 def fails(graph, inputs):
-    raise Refused("no code could be generated")
+    raise CaptureError("no code could be generated")
 
 
-@pytest.mark.parametrize("generator", [lambda graph, inputs: Wrong(graph), fails])
-def test_code_that_is_wrong_or_missing_is_not_used(generator, monkeypatch):
+class Failing(Replay):
+    def result(self):
+        def run(inputs):
+            raise RuntimeError("unhandled error")
+
+        return run
+
+
+class FailingLater(Replay):
+    """Code that is right when it is compared, and fails from the fourth chunk on."""
+
+    calls = 0
+
+    def result(self):
+        type(self).calls += 1
+        return super().result() if self.calls < 4 else Failing(self.graph).result()
+
+
+FAILURES = {
+    "draws or densities number 0 would differ": lambda graph, inputs: Wrong(graph),
+    "no code could be generated": fails,
+    "compiled, it fails: unhandled error": lambda graph, inputs: Failing(graph),
+    "it fails: unhandled error": lambda graph, inputs: FailingLater(graph),
+}
+
+
+@pytest.mark.parametrize(("reason", "generator"), FAILURES.items(), ids=FAILURES.keys())
+def test_code_that_is_wrong_or_missing_is_not_used_and_it_is_said_why(
+    reason, generator, monkeypatch
+):
     monkeypatch.setattr(compiled_draws, "generate", generator)
+    monkeypatch.setattr(FailingLater, "calls", 0)
     pair, x = pairs()["VAE"]
-    compiled, plain, _ = both(pair, x, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled_draws, "_MIN_BYTES", 1e30)
+        plain = diagnostics.evidence(pair, x, draws=100, memory=MEMORY)
+    with pytest.warns(RuntimeWarning, match=f"draws run uncompiled: .*{reason}") as told:
+        compiled = diagnostics.evidence(pair, x, draws=100, memory=MEMORY)
+    assert len(told) == 1
     assert compiled.identical(plain)

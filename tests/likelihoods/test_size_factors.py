@@ -124,14 +124,14 @@ def test_evidence_by_integration():
     assert float(abs(deviation).max()) < 4.5
 
 
-@pytest.mark.parametrize("compile", [False, 1])
-def test_sizes_must_be_positive_wherever_they_stand(compile, monkeypatch):
+@pytest.mark.parametrize("compile_from", [None, 1])
+def test_sizes_must_be_positive_wherever_they_stand(compile_from, monkeypatch):
     monkeypatch.setattr(training, "generate", replay)
     x, size = sized(300)
     size[290] = 0.0  # behind the rows that are looked at before training
     with pytest.raises(ValueError, match="positive and finite, got 0 to "):
         pair = pair_of(FAMILIES["Poisson"])
-        ppvae.fit(pair, (x, size), steps=9, batch_size=100, compile=compile)
+        ppvae.fit(pair, (x, size), steps=9, batch_size=100, compile_from=compile_from)
 
 
 def test_sizes_must_be_there():

@@ -7,7 +7,6 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
-from torch.distributions.utils import _sum_rightmost
 
 
 class Flow(dist.TorchDistribution):  # type: ignore[misc]
@@ -88,8 +87,7 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
 
 def _log_determinant(transform: Transform, before: Tensor, after: Tensor) -> Tensor:
     value = transform.log_abs_det_jacobian(before, after)
-    summed: Tensor = _sum_rightmost(value, 1 - transform.domain.event_dim)
-    return summed
+    return value if transform.domain.event_dim else value.sum(-1)
 
 
 def _mapped_back(transforms: Sequence[Transform], z: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,23 +1,50 @@
 """Programs as graphs of torch's operations, and graphs as machine code."""
 
-from ppvae.engine.compilation.code import Code, Replay, Run, generate, replay
+from ppvae.engine.compilation.capture_error import CaptureError
+from ppvae.engine.compilation.code import Code, Generator, Replay, Run, generate, replay
 from ppvae.engine.compilation.graph import Graph, capture
 from ppvae.engine.compilation.guard import Guard
 from ppvae.engine.compilation.objective import loss_and_gradients, loss_of
-from ppvae.engine.compilation.reads import Watch
-from ppvae.engine.compilation.refusal import Refused
+from ppvae.engine.compilation.reads import CaptureMode
+from ppvae.engine.compilation.switch import (
+    LOSS_TOLERANCE,
+    MOVE_TOLERANCE,
+    CompiledProgram,
+    OutsideSupport,
+    Quantity,
+    relative_error,
+)
+from ppvae.engine.compilation.torch_internals import (
+    add_to_each,
+    multiply_each,
+    norm_of_each,
+    tree_flatten,
+    tree_unflatten,
+)
 
 __all__ = [
+    "LOSS_TOLERANCE",
+    "MOVE_TOLERANCE",
+    "CaptureError",
+    "CaptureMode",
     "Code",
+    "CompiledProgram",
+    "Generator",
     "Graph",
     "Guard",
-    "Refused",
+    "OutsideSupport",
+    "Quantity",
     "Replay",
     "Run",
-    "Watch",
+    "add_to_each",
     "capture",
     "generate",
     "loss_and_gradients",
     "loss_of",
+    "multiply_each",
+    "norm_of_each",
+    "relative_error",
     "replay",
+    "tree_flatten",
+    "tree_unflatten",
 ]

@@ -1,4 +1,4 @@
-"""What operations are made of in generated code, where torch's own choice is slow on a CPU."""
+"""Decompositions of operations in generated code, where torch's own are slow on a CPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,15 @@ from numpy import log1p
 from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
-_DEGREE = 9  # to which the polynomial below is as exact as single precision
-_MEAN, _SUM = 1, 2  # torch's numbers for reductions
+from ppvae.engine.compilation.torch_internals import decomposition_table
+
+_DEGREE = 9  # of the polynomial below, enough for single precision
+_MEAN, _SUM = 1, 2  # torch's codes of reductions
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return what torch's code generator shall take operations apart into."""
-    # Imported here, for it takes seconds and most programs never come to it.
-    from torch._inductor.decomposition import select_decomp_table
-
-    table = select_decomp_table()
+    """Return what torch's code generator is to take operations apart into."""
+    table = decomposition_table()
     aten = torch.ops.aten
     product = table[aten.addmm.default]
     cross_entropy = table[aten.binary_cross_entropy_with_logits.default]
@@ -26,9 +25,10 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     coefficients = [float(value) for value in ratio.convert(kind=Polynomial).coef]
 
     def addmm(bias: Tensor, left: Tensor, right: Tensor, **options: Any) -> Any:
-        """Add the bias where the sum is read first: the product would in a pass of its own.
+        """Fuse the addition of the bias into the operation that reads the result.
 
-        As a difference, for of a sum the generator would make what it was. Both round alike.
+        Written as a subtraction, which rounds alike, because the generator would turn `mm + bias`
+        back into `addmm`.
         """
         if left.device.type != "cpu" or any(value != 1 for value in options.values()):
             return product(bias, left, right, **options)
@@ -41,9 +41,9 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         pos_weight: Tensor | None = None,
         reduction: int = _MEAN,
     ) -> Any:
-        """Take the logarithm by a polynomial: it is most of the time that an image takes.
+        """Compute the logarithm by a polynomial: for images it takes most of the time.
 
-        (1 - x) l - min(l, 0) + log(1 + exp(-|l|)), equal to torch's to rounding.
+        (1 - x) l - min(l, 0) + log(1 + exp(-|l|)), equal to torch's up to rounding.
         """
         single = logits.dtype == target.dtype == torch.float32
         plain = single and weight is None and pos_weight is None

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
-from torch._guards import TracingContext, tracing
-from torch._subclasses import FakeTensorMode
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from ppvae.engine.compilation.reads import Watch, literal
-from ppvae.engine.compilation.refusal import Refused
+from ppvae.engine.compilation.capture_error import CaptureError
+from ppvae.engine.compilation.reads import CaptureMode, literal
+from ppvae.engine.compilation.torch_internals import returns_views, slots, trace
 from ppvae.engine.compilation.writes import written_by
+from ppvae.engine.errors import first_line
 from ppvae.engine.isolation import random_state, set_random_state
 
 Program = Callable[..., Sequence[Tensor]]
-"""Called with the watch over the capture and flat tensors; returns flat tensors."""
+"""Called with the mode of the capture and flat tensors; returns flat tensors."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Graph:
         module: what is run; its inputs are the program's own and then `lifted`.
         lifted: tensors that the program took from elsewhere, such as buffers, by reference.
         written: the positions of the inputs that it writes to.
-        checked: whether a last output tells that every value lay in its distribution's support.
+        checked: whether there is one more output, which tells whether every value lies in its
+            distribution's support.
     """
 
     module: GraphModule
@@ -38,57 +38,53 @@ class Graph:
 
 
 def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
-    """Run a program once and return what it did to tensors, leaving no trace of the run.
+    """Run a program once and return its operations on tensors; undo all effects of the run.
 
     Args:
-        program: called as `program(watch, *inputs)`.
+        program: called as `program(mode, *inputs)`.
         inputs: the tensors that will differ from run to run, parameters among them.
 
     Raises:
-        Refused: if a graph would not do what the program does.
+        CaptureError: if a graph would not do what the program does.
 
     Example:
-        >>> graph = capture(lambda watch, x: [2 * x + torch.rand(3)], [torch.zeros(3)])
+        >>> graph = capture(lambda mode, x: [2 * x + torch.rand(3)], [torch.zeros(3)])
         >>> torch.manual_seed(0); first = graph.module(torch.ones(3))[0]  # doctest: +ELLIPSIS
         <torch._C.Generator object at ...>
         >>> torch.manual_seed(0); bool((first == 2 + torch.rand(3)).all())  # doctest: +ELLIPSIS
         <torch._C.Generator object at ...>
         True
     """
-    watch = Watch()
+    mode = CaptureMode()
 
     def watched(*flat: Tensor) -> list[Tensor]:
-        with poutine.block(), watch:  # no handler of the caller's sees the sites of this run
-            outputs = list(program(watch, *flat))
-            if watch.checks:
-                outputs.append(torch.stack(watch.checks).all())
+        with poutine.block(), mode:  # no handler of the caller's sees the sites of this run
+            outputs = list(program(mode, *flat))
+            if mode.checks:
+                outputs.append(torch.stack(mode.checks).all())
         return outputs
 
     before = random_state()
     try:
-        with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
-            module = make_fx(watched, tracing_mode="real")(*inputs)
-    except Refused:
+        module = trace(watched, inputs)
+    except CaptureError:
         raise
-    except (
-        Exception
-    ) as error:  # an operation that cannot be captured; the program's own come again
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise watch.refusal or Refused(f"it cannot be captured: {first}") from error
+    except Exception as error:  # one of the program's own comes up again when it runs uncompiled
+        raise mode.error or CaptureError(f"it cannot be captured: {first_line(error)}") from error
     finally:
         after = random_state()
         set_random_state(before)
-        watch.restore()
-    if watch.refusal is not None:  # the program may have caught it
-        raise watch.refusal
+        mode.restore()
+    if mode.error is not None:  # the program may have caught it
+        raise mode.error
     if any(after[source] != before[source] for source in ("python", "numpy")):
-        raise Refused("the program draws random numbers from Python or NumPy, not from torch")
+        raise CaptureError("the program draws random numbers from Python or NumPy, not from torch")
     lifted = _lift(module)
-    return Graph(module, lifted, _written(module), bool(watch.checks))
+    return Graph(module, lifted, _written(module), bool(mode.checks))
 
 
 def _lift(module: GraphModule) -> tuple[Tensor, ...]:
-    """Turn tensors held by the graph into inputs, and literal numbers into operations."""
+    """Turn tensors that the graph holds into inputs, and literal numbers into operations."""
     graph = module.graph
     *_, last = (node for node in graph.nodes if node.op == "placeholder")
     inputs: dict[int, Node] = {}
@@ -122,9 +118,9 @@ def _lift(module: GraphModule) -> tuple[Tensor, ...]:
             graph.erase_node(user)
         node.replace_all_uses_with(inputs[id(tensor)])
         graph.erase_node(node)
-    # Draws that nobody reads stay: those that follow would be others without them.
+    # Draws that nobody reads stay: without them the draws that follow would differ.
     graph.eliminate_dead_code(lambda node: node.is_impure() or draws(node))
-    for name in [name for name in (*vars(module), *module._buffers, *module._parameters)]:
+    for name in [name for name in (*vars(module), *(n for slot in slots(module) for n in slot))]:
         if name.startswith("_tensor_constant"):
             delattr(module, name)
     module.recompile()
@@ -146,8 +142,7 @@ def _written(module: GraphModule) -> tuple[int, ...]:
         for value in written_by(node.target, node.args, node.kwargs):
             if value in sources:
                 found.add(sources[value])
-        schema = getattr(node.target, "_schema", None)
-        if schema is not None and any(result.alias_info for result in schema.returns):
+        if returns_views(node.target):
             for value in node.all_input_nodes:
                 if value in sources:
                     sources.setdefault(node, sources[value])

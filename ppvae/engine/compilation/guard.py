@@ -1,21 +1,26 @@
-"""What a graph took for granted of the Python objects behind it."""
+"""What a graph assumes of the Python objects that its program used."""
 
+import itertools
+from collections import OrderedDict
 from collections.abc import Hashable
 from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
 
+from ppvae.engine.compilation.torch_internals import slots
 from ppvae.engine.modules import modules_of
+
+_STATES = 16  # that are remembered, with their tensors
 
 _PLAIN = (bool, int, float, str, type(None))
 
 
 class Guard:
-    """Remembers numbers, texts and tensors that a pair's modules hold, and sees them change.
+    """Remembers numbers, texts and tensors that a pair's modules hold, and detects changes.
 
-    A graph holds tensors by reference, so their values may change; that another tensor takes the
-    place of one, or that a number such as a module's `training` changes, it would not notice.
+    A graph holds tensors by reference, so their values may change. It would not notice that a
+    tensor is replaced by another, or that a number such as a module's `training` changes.
 
     Args:
         programs: a model and a guide.
@@ -45,10 +50,7 @@ class Guard:
             if type(value) in _PLAIN and not name.startswith("_")
         ]
         tensors: list[tuple[dict[str, Any], str]] = [
-            (group, name)
-            for module in modules
-            for group in (module._parameters, module._buffers)
-            for name in group
+            (group, name) for module in modules for group in slots(module) for name in group
         ]
         tensors += [
             (holder, name)
@@ -57,13 +59,17 @@ class Guard:
             if isinstance(value, Tensor)
         ]
         self._tensors = tensors
-        self._versions: dict[Hashable, int] = {}
+        # State -> its number, and the tensors of that state: kept alive, no other gets their ids.
+        self._versions: OrderedDict[Hashable, tuple[int, list[Any]]] = OrderedDict()
         self._last: tuple[list[Any], list[Any], list[Any]] | None = None
         self._version = 0
-        self._held: list[list[Any]] = []  # lest another tensor take the id of one
+        self._next = itertools.count()
 
     def version(self) -> int:
-        """Return a number for the present state: the same for the same state, and quickly."""
+        """Return a number for the present state: the same for the same state, and quickly.
+
+        Of the 16 latest states; one from before gets a new number.
+        """
         plain = [holder.get(name) for holder, name in self._plain]
         tensors = [holder.get(name) for holder, name in self._tensors]
         details = [(t.requires_grad, t.dtype, t.shape) for t in tensors if t is not None]
@@ -75,20 +81,14 @@ class Guard:
             or any(now is not before for now, before in zip(tensors, last[1], strict=True))
         ):
             self._last = plain, tensors, details
-            self._held.append(tensors)
-            self._version = self._versions.setdefault(self._state(), len(self._versions))
+            state = (*map(_hashable, plain), *map(id, tensors), *details)
+            if state not in self._versions:
+                self._versions[state] = next(self._next), tensors
+            self._versions.move_to_end(state)
+            if len(self._versions) > _STATES:
+                self._versions.popitem(last=False)
+            self._version = self._versions[state][0]
         return self._version
-
-    def _state(self) -> Hashable:
-        """Return what must not change, as one value to compare."""
-        found = [holder.get(name) for holder, name in self._plain]
-        tensors = [holder.get(name) for holder, name in self._tensors]
-        return (
-            *map(_hashable, found),
-            *map(id, tensors),
-            *[tensor.requires_grad for tensor in tensors if tensor is not None],
-            *[(tensor.dtype, tensor.shape) for tensor in tensors if tensor is not None],
-        )
 
 
 def _hashable(value: Any) -> Hashable:

@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pyro
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
-from ppvae.engine.compilation.reads import Watch
-from ppvae.engine.compilation.refusal import Refused
+from ppvae.engine.compilation.capture_error import CaptureError
+from ppvae.engine.compilation.reads import CaptureMode
+from ppvae.engine.pyro_internals import put_back, stored
 
 
 def loss_of(objective: ELBO, model: Any, guide: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
-    """Return the loss of an objective, a number or several, as tensors and without gradients."""
+    """Return the loss of an objective, one number or several, as tensors without gradients."""
     with torch.no_grad():
         return _tensors(objective.loss(model, guide, *args, **kwargs))
 
 
 def loss_and_gradients(
-    watch: Watch,
+    mode: CaptureMode,
     objective: ELBO,
     parameters: Sequence[Tensor],
     model: Any,
@@ -27,35 +27,32 @@ def loss_and_gradients(
     *args: Any,
     **kwargs: Any,
 ) -> tuple[list[Tensor], list[Tensor | None]]:
-    """Return loss and gradients as `loss_and_grads` would have left them in `parameters`.
+    """Return the loss and the gradients that `loss_and_grads` would add to `parameters`.
 
     Args:
-        watch: over the capture; it has what `backward` was called on.
-        objective: any of Pyro's or ours; its code runs as it is.
-        parameters: the unconstrained tensors to derive by.
+        mode: the capture; it records what `backward` was called on.
+        objective: any of Pyro's or ours; its code runs unchanged.
+        parameters: the unconstrained tensors to differentiate by.
         model: the model.
         guide: the guide.
         args: what both are called with.
         kwargs: likewise.
 
     Raises:
-        Refused: if the objective keeps something in Pyro's store from step to step.
+        CaptureError: if the objective keeps something in Pyro's store from step to step.
     """
-    store = pyro.get_param_store()
-    held = dict(store._params)
+    held = stored()
     with torch.enable_grad():
         losses = _tensors(objective.loss_and_grads(model, guide, *args, **kwargs))
-    if any(store._params.get(name) is not value for name, value in held.items()) or len(
-        store._params
-    ) != len(held):
-        store._params.clear()
-        store._params.update(held)
-        raise Refused("the objective writes to Pyro's parameter store at every step")
-    if not watch.surrogates:
+    now = stored()
+    if now.keys() != held.keys() or any(now[name] is not held[name] for name in held):
+        put_back(held)
+        raise CaptureError("the objective writes to Pyro's parameter store at every step")
+    if not mode.surrogates:
         return losses, [None] * len(parameters)
-    surrogate = torch.stack([value.sum() for value in watch.surrogates]).sum()
-    if len(watch.surrogates) == 1:
-        (surrogate,) = watch.surrogates
+    surrogate = torch.stack([value.sum() for value in mode.surrogates]).sum()
+    if len(mode.surrogates) == 1:
+        (surrogate,) = mode.surrogates
     return losses, list(torch.autograd.grad(surrogate, parameters, allow_unused=True))
 
 

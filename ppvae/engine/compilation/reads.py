@@ -16,11 +16,17 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.fx import Node
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from ppvae.engine.compilation.refusal import Refused
+from ppvae.engine.compilation.capture_error import CaptureError
+from ppvae.engine.compilation.torch_internals import (
+    TorchDispatchMode,
+    all_true,
+    node_of,
+    returns_views,
+    storage_id,
+    without_modes,
+)
 from ppvae.engine.compilation.writes import written_by
 
 _READS = {
@@ -56,26 +62,26 @@ _CHECKS = {
 }
 
 
-class Watch:
-    """Enters both modes, and remembers what they saw.
+class CaptureMode:
+    """Records what a program does while it is captured.
 
     Attributes:
         surrogates: what `backward` was called on.
         checks: truth of every check of a value against its distribution's support.
         written: tensors made outside that the program wrote to, with their values before.
-        refusal: why the program cannot become a graph, if it cannot.
+        error: why the program cannot become a graph, if it cannot.
     """
 
     def __init__(self) -> None:
         self.surrogates: list[Tensor] = []
         self.checks: list[Tensor] = []
         self.written: dict[int, tuple[Tensor, Tensor]] = {}
-        self.refusal: Refused | None = None
+        self.error: CaptureError | None = None
         self.functions = _Functions(self)
         self._site = _Site()
         self._inside = ExitStack()
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "CaptureMode":
         for mode in (self._site, self.functions, _Operations(self)):
             self._inside.enter_context(mode)
         return self
@@ -83,13 +89,13 @@ class Watch:
     def __exit__(self, *error: Any) -> None:
         self._inside.close()
 
-    def refuse(self, what: str) -> Refused:
-        """Return the refusal of the program at the place where it is now; the first one counts."""
+    def refuse(self, what: str) -> CaptureError:
+        """Return the error that names the place where the program is now; the first one counts."""
         frame = _reader()
         place = f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
         site = f"site {self._site.name!r}: " if self._site.name else ""
-        self.refusal = self.refusal or Refused(f"{site}{what} in {place}")
-        return self.refusal
+        self.error = self.error or CaptureError(f"{site}{what} in {place}")
+        return self.error
 
     def restore(self) -> None:
         """Give tensors that the program wrote to the values back that they had before."""
@@ -115,9 +121,9 @@ class _Site(Messenger):  # type: ignore[misc]
 class _Functions(TorchFunctionMode):
     """Sees `backward` and every read that Python asks for by a method of the tensor."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, capture: CaptureMode) -> None:
         super().__init__()
-        self.watch = watch
+        self.capture = capture
         self.range_checked = False
 
     def __torch_function__(
@@ -127,12 +133,12 @@ class _Functions(TorchFunctionMode):
         if function is Tensor.backward:
             given = [*args[1:], *map(kwargs.get, ("gradient", "inputs", "create_graph"))]
             if not all(value is None or value is False for value in given):
-                raise self.watch.refuse("backward is called with a gradient or inputs")
-            self.watch.surrogates.append(args[0])
+                raise self.capture.refuse("backward is called with a gradient or inputs")
+            self.capture.surrogates.append(args[0])
             return None
         if function is Tensor.register_hook and _called_by() in _UNDECIDED:
             return None  # Pyro's warnings about gradients
-        if function is torch._is_all_true or function in _READS:
+        if function is all_true or function in _READS:
             return self._read(function, args[0], kwargs)
         # Reads its argument to check a range; the shape comes from the number of classes.
         classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
@@ -147,55 +153,57 @@ class _Functions(TorchFunctionMode):
     def _read(self, function: Any, tensor: Tensor, kwargs: Any) -> Any:
         caller = _called_by()
         if caller in _CHECKS:
-            self.watch.checks.append(tensor.all())
+            self.capture.checks.append(tensor.all())
             return True
         if caller in _UNDECIDED:
             return _UNDECIDED[caller](tensor)
         if function is Tensor.item and caller[0].startswith("pyro.infer."):
             return tensor.detach().double()  # an objective hands its loss over as a number
         if _constant(tensor):
-            with _disable_current_modes():
+            with without_modes():
                 return function(tensor.detach(), **kwargs)
         name = getattr(function, "__name__", str(function)).strip("_")
-        raise self.watch.refuse(f"Python reads a tensor's value by `{name}`")
+        raise self.capture.refuse(f"Python reads a tensor's value by `{name}`")
 
 
 class _Operations(TorchDispatchMode):
     """Sees every operation: reads below Python, writes, and private generators."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, capture: CaptureMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.watch = watch
-        self._own: set[int] = set()  # storages made within
-        self._kept: list[Any] = []  # and what holds them, lest another take a storage's place
+        self.capture = capture
+        self._own: set[int] = set()  # storages that the program made
+        self._kept: list[Any] = []  # keeps them alive, so that no other gets the number of one
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if kwargs.get("generator") is not None:
-            raise self.watch.refuse(f"{function} draws from a generator of its own")
+            raise self.capture.refuse(f"{function} draws from a generator of its own")
         if _READING & set(function.tags) and _depends(function, args):
             tensors = [value for value in args if isinstance(value, Tensor)]
-            if self.watch.functions.range_checked or all(map(_constant, tensors)):
-                with _disable_current_modes():
+            if self.capture.functions.range_checked or all(map(_constant, tensors)):
+                with without_modes():
                     return function(*args, **kwargs)
-            raise self.watch.refuse(f"{function} returns a number or shape that depends on values")
+            raise self.capture.refuse(
+                f"{function} returns a number or shape that depends on values"
+            )
         for tensor in written_by(function, args, kwargs):
             self._remember(tensor)
         output = function(*args, **kwargs)
-        if not any(result.alias_info for result in function._schema.returns):
+        if not returns_views(function):
             for value in output if isinstance(output, tuple | list) else (output,):
                 if isinstance(value, Tensor):
-                    self._own.add(value.untyped_storage()._cdata)
+                    self._own.add(storage_id(value))
                     self._kept.append(value)
         return output
 
     def _remember(self, tensor: Any) -> None:
-        own = not isinstance(tensor, Tensor) or tensor.untyped_storage()._cdata in self._own
-        if not own and id(tensor) not in self.watch.written:
-            with _disable_current_modes():
-                self.watch.written[id(tensor)] = tensor, tensor.detach().clone()
+        own = not isinstance(tensor, Tensor) or storage_id(tensor) in self._own
+        if not own and id(tensor) not in self.capture.written:
+            with without_modes():
+                self.capture.written[id(tensor)] = tensor, tensor.detach().clone()
 
 
 def _depends(function: Any, args: Any) -> bool:
@@ -207,18 +215,17 @@ def _depends(function: Any, args: Any) -> bool:
 
 def _now(tensor: Tensor) -> Tensor:
     """Return a tensor without the capture that surrounds it."""
-    with _disable_current_modes():
+    with without_modes():
         return tensor.detach()
 
 
 def _constant(tensor: Tensor) -> bool:
     """Tell whether a value follows from nothing but constants that the program itself makes."""
-    mode = get_proxy_mode()
-    slot = None if mode is None else get_proxy_slot(tensor, mode.tracer, None)
-    if slot is None:
+    start = node_of(tensor)
+    if start is None:
         return False
     seen: set[Node] = set()
-    waiting = [slot.proxy.node]
+    waiting = [start]
     while waiting:
         node = waiting.pop()
         if node in seen:

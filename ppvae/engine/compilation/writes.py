@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
-# Written to in training mode, of which the schema says nothing: the argument that tells the mode,
-# and those of the running mean and variance.
+from ppvae.engine.compilation.torch_internals import written_arguments
+
+# Operations whose schema does not tell that they write in training mode: the position of the
+# argument that holds the mode, and those of the running mean and variance.
 _UNANNOUNCED = {torch.ops.aten.native_batch_norm.default: (5, (3, 4))}
 
 
@@ -25,10 +27,6 @@ def written_by(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     mode, positions = _UNANNOUNCED.get(function, (0, ()))
     if positions and args[mode]:
         yield from (args[position] for position in positions if args[position] is not None)
-    schema = getattr(function, "_schema", None)
-    if schema is None or not schema.is_mutable:
-        return
-    for position, argument in enumerate(schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = args[position] if position < len(args) else kwargs.get(argument.name)
-            yield from value if isinstance(value, list | tuple) else (value,)
+    for position, name in written_arguments(function):
+        value = args[position] if position < len(args) else kwargs.get(name)
+        yield from value if isinstance(value, list | tuple) else (value,)

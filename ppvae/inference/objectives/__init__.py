@@ -1,6 +1,6 @@
 """Objectives of SVI, beside Pyro's own."""
 
-from ppvae.inference.objectives.compiled import LOSS_TOLERANCE, Compiled, Generator, relative_error
+from ppvae.inference.objectives.compiled import Compiled
 from ppvae.inference.objectives.free_bits import FreeBits_ELBO
 from ppvae.inference.objectives.importance_weighted import (
     CombinedImportanceWeighted_ELBO,
@@ -16,12 +16,10 @@ from ppvae.inference.objectives.total_correlation import Decomposition, TotalCor
 from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
 
 __all__ = [
-    "LOSS_TOLERANCE",
     "CombinedImportanceWeighted_ELBO",
     "Compiled",
     "Decomposition",
     "FreeBits_ELBO",
-    "Generator",
     "ImportanceWeighted_ELBO",
     "InverseMultiquadratics",
     "MaximumMeanDiscrepancy_ELBO",
@@ -29,5 +27,4 @@ __all__ = [
     "StickingTheLanding_ELBO",
     "TotalCorrelation_ELBO",
     "VariationalRenyi_ELBO",
-    "relative_error",
 ]

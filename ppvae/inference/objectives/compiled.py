@@ -1,54 +1,50 @@
 """Pyro's objectives as compiled graphs, for Pyro's own `SVI`."""
 
-import math
 import warnings
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Hashable, Sequence
+from types import MethodType
+from typing import Any
 
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ppvae.engine import Collector, announcement, send
 from ppvae.engine.compilation import (
-    Code,
-    Graph,
+    LOSS_TOLERANCE,
+    CaptureError,
+    CaptureMode,
+    CompiledProgram,
+    Generator,
     Guard,
-    Refused,
-    Replay,
-    Run,
-    Watch,
-    capture,
+    OutsideSupport,
+    Quantity,
     generate,
     loss_and_gradients,
     loss_of,
-    replay,
+    tree_flatten,
+    tree_unflatten,
 )
 
-Generator: TypeAlias = Callable[[Graph, Sequence[Tensor]], Code | Replay]
-"""Makes what runs a graph: `compilation.generate`, or `compilation.replay` without a compiler."""
-
-LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # relative; what is wrong differs by far more
-_SIGNATURES = 16
+_SIGNATURES = 16  # and as many pairs of programs
 
 
 class Compiled(ELBO):  # type: ignore[misc]
     """Any objective, run as one compiled graph of loss and gradients: a drop-in for `SVI`.
 
-    The objective's own code is traced once for every signature of the arguments (shapes, dtypes,
+    The objective's own code is captured once for every signature of the arguments (shapes, dtypes,
     numbers) and state of the modules (training mode, numbers they hold), and then never runs
-    again. Tensors, parameters and buffers keep their places: what is changed in them by anybody is
-    seen. Each signature's first call runs as it always did; the second compares loss and gradient
-    of both under one random state on other data than were traced, and takes the graph from then
-    on. Random draws are those of the objective under the same seed. The code takes some ten
-    seconds to generate; what the compiler makes of it is kept on disk for the next time. Without
-    a C++ compiler the graph runs operation by operation, still without Pyro's handlers.
+    again. The graph holds tensors by reference, so in-place changes to parameters and buffers take
+    effect. Each signature's first call runs uncompiled; the second compares loss and gradient of
+    both under one random state on other data than were captured; from then on the graph runs. It
+    draws the objective's random numbers under the same seed. The code takes some ten seconds to
+    generate; the compiler's result is kept on disk for the next time. Without a C++ compiler the
+    graph runs operation by operation, still without Pyro's handlers.
 
     What a graph would get wrong (a loop or branch that depends on drawn values, random numbers
-    that are not torch's) is found out while tracing; then the objective runs as it is, with one
-    warning that says why. Not found out is Python of the model's own with effects from step to
-    step that are neither in tensors nor in attributes of its modules.
+    that are not torch's) is detected while capturing; then the objective runs uncompiled, and one
+    warning says why. Not detected: Python state that the model changes between steps and keeps
+    outside tensors and module attributes, such as a global counter.
 
     Args:
         elbo: any of Pyro's objectives or ours.
@@ -82,8 +78,9 @@ class Compiled(ELBO):  # type: ignore[misc]
         )
         self.elbo = elbo
         self.generator = generator
-        self._guards: dict[tuple[int, int], tuple[Guard, Any, Any]] = {}
+        self._guards: dict[tuple[Hashable, Hashable], tuple[Guard, Any, Any]] = {}
         self._calls: dict[Hashable, _Call] = {}
+        self._full = False
 
     def _get_trace(self, *args: Any) -> Any:
         return self.elbo._get_trace(*args)
@@ -97,23 +94,32 @@ class Compiled(ELBO):  # type: ignore[misc]
         return self._call(True, model, guide, args, kwargs)
 
     def _call(self, gradients: bool, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
-        programs = id(model), id(guide)
-        if programs not in self._guards:
-            # The programs are held, lest others take their ids.
-            self._guards[programs] = Guard(model, guide), model, guide
         plain = not kwargs and all(isinstance(value, Tensor) for value in args)
         flat, tree = (list(args), None) if plain else tree_flatten((args, kwargs))
-        version = self._guards[programs][0].version()
-        key = (gradients, *programs, version, tree, *map(_signature, flat))
-        call = self._calls.get(key)
-        if call is None:
-            call = _Call(self.elbo, gradients, model, guide, flat, tree)
-            if len(self._calls) == _SIGNATURES:
-                call.give_up(f"it is called in more than {_SIGNATURES} different ways")
-            if len(self._calls) <= _SIGNATURES:
-                self._calls[key] = call
+        programs = _identity(model), _identity(guide)
+        if programs not in self._guards and len(self._guards) < _SIGNATURES:
+            # The programs are held, so that no others get their ids.
+            self._guards[programs] = Guard(model, guide), model, guide
+        call = None
+        if programs in self._guards:
+            version = self._guards[programs][0].version()
+            key = (gradients, *programs, version, tree, *map(_signature, flat))
+            call = self._calls.get(key)
+        if call is not None:
+            return call(flat, self.generator)
+        call = _Call(self.elbo, gradients, model, guide, flat, tree)
+        if programs in self._guards and len(self._calls) < _SIGNATURES:
+            self._calls[key] = call
             return call.first(flat)
-        return call(flat, self.generator)
+        if not self._full:
+            self._full = True
+            call.give_up(f"it is called in more than {_SIGNATURES} different ways")
+        return call.eager(call.tensors(flat))
+
+
+def _identity(program: Any) -> Hashable:
+    # A method is another object each time it is asked for, but equal.
+    return program if isinstance(program, MethodType) else id(program)
 
 
 def _signature(value: Any) -> Hashable:
@@ -127,7 +133,7 @@ def _signature(value: Any) -> Hashable:
 
 
 class _Call:
-    """Calls of one signature: the first as it is, the second compared, the others compiled."""
+    """Calls of one signature: the first uncompiled, the second compared, the others compiled."""
 
     def __init__(
         self, elbo: ELBO, gradients: bool, model: Any, guide: Any, flat: list[Any], tree: Any
@@ -138,15 +144,19 @@ class _Call:
         self.example: list[Tensor] = []
         self.parameters: dict[str, Tensor] = {}
         self.announced: dict[str, Tensor] = {}  # what Pyro is told of them
-        self.moved: list[Tensor] = []  # the parameters that have gradients
+        self.trained: list[Tensor] = []  # the parameters that have gradients
         self.repeated: set[int] = set()  # places of gradients that another parameter has too
         self.losses = 1
-        self.graph: Graph | None = None
-        self.run: Run | None = None
+        self.compiled: CompiledProgram | None = None
         self.given_up = False
 
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether the graph runs, compared with the objective."""
+        return self.compiled is not None and self.compiled.compared
+
     def first(self, flat: list[Any]) -> Any:
-        """Run the objective, and remember what it was given and which parameters it met."""
+        """Run the objective; remember its arguments and the parameters that it uses."""
         self.example = self.tensors(flat)
         if not self.gradients:
             return self.eager(self.example)
@@ -158,24 +168,22 @@ class _Call:
 
     def __call__(self, flat: list[Any], generator: Generator) -> Any:
         tensors = self.tensors(flat)
-        if self.run is not None:
-            outputs = self.compiled(tensors)
-            return self.eager(tensors) if outputs is None else self.finish(outputs)
         if self.given_up:
             return self.eager(tensors)
         try:
-            self.graph = capture(self.program, [*self.parameters.values(), *self.example])
-        except Refused as refusal:
-            self.give_up(str(refusal))
+            if self.compiled is None:
+                inputs = [*self.parameters.values(), *self.example]
+                self.compiled = CompiledProgram(self.program, inputs, generator, self.slower)
+                self.example = []
+            if not self.compiled.compared:
+                return self.compare(tensors)
+            outputs = self.compiled([*self.parameters.values(), *tensors])
+        except OutsideSupport:
+            return self.eager(tensors)  # which raises, and says more
+        except CaptureError as error:
+            self.give_up(str(error))
             return self.eager(tensors)
-        try:
-            inputs = [*self.parameters.values(), *self.example, *self.graph.lifted]
-            self.run = generator(self.graph, inputs).result()
-        except Refused as refusal:
-            self.run = replay(self.graph, inputs).result()
-            self.warn(f"runs operation by operation: {refusal}")
-        self.example = []
-        return self.compared(tensors)
+        return self.finish(outputs)
 
     def tensors(self, flat: list[Any]) -> list[Tensor]:
         """Return those of the flat arguments that are tensors."""
@@ -192,13 +200,13 @@ class _Call:
         return args, kwargs
 
     def eager(self, tensors: Sequence[Tensor]) -> Any:
-        """Run the objective as it is."""
+        """Run the objective uncompiled."""
         args, kwargs = self.arguments(tensors)
         run = self.elbo.loss_and_grads if self.gradients else self.elbo.loss
         return run(*self.programs, *args, **kwargs)
 
-    def program(self, watch: Watch, *inputs: Tensor) -> list[Tensor]:
-        """Return losses, and the gradients that there are, as the graph will."""
+    def program(self, mode: CaptureMode, *inputs: Tensor) -> list[Tensor]:
+        """Return the losses, and the gradients that there are, as the graph will."""
         args, kwargs = self.arguments(inputs[len(self.parameters) :])
         if not self.gradients:
             losses = loss_of(self.elbo, *self.programs, *args, **kwargs)
@@ -206,30 +214,21 @@ class _Call:
             return losses
         parameters = list(self.parameters.values())
         losses, gradients = loss_and_gradients(
-            watch, self.elbo, parameters, *self.programs, *args, **kwargs
+            mode, self.elbo, parameters, *self.programs, *args, **kwargs
         )
         self.losses = len(losses)
         pairs = list(zip(parameters, gradients, strict=True))
-        self.moved = [parameter for parameter, gradient in pairs if gradient is not None]
+        self.trained = [parameter for parameter, gradient in pairs if gradient is not None]
         found = [gradient for gradient in gradients if gradient is not None]
         self.repeated = {
             place for place, value in enumerate(found) if any(value is v for v in found[:place])
         }
         return losses + found
 
-    def compiled(self, tensors: list[Tensor]) -> list[Tensor] | None:
-        """Run the graph; return nothing where a value is not allowed, which the objective says."""
-        assert self.run is not None and self.graph is not None
-        with torch.no_grad():
-            outputs = list(self.run([*self.parameters.values(), *tensors, *self.graph.lifted]))
-        if self.graph.checked and not outputs[self.losses + len(self.moved)]:
-            return None
-        return outputs
-
     def finish(self, outputs: list[Tensor]) -> Any:
         """Return the loss, and leave the gradients where `backward` would have."""
         gradients = outputs[self.losses :]
-        for place, (parameter, gradient) in enumerate(zip(self.moved, gradients, strict=False)):
+        for place, (parameter, gradient) in enumerate(zip(self.trained, gradients, strict=True)):
             if parameter.grad is None:
                 parameter.grad = gradient.clone() if place in self.repeated else gradient
             else:
@@ -239,65 +238,57 @@ class _Call:
         losses = [loss.item() for loss in outputs[: self.losses]]
         return losses[0] if self.losses == 1 else tuple(losses)
 
-    def compared(self, tensors: list[Tensor]) -> Any:
-        """Run both from one random state; only the objective's own run counts."""
-        assert self.graph is not None
-        inputs = [*self.parameters.values(), *tensors, *self.graph.lifted]
-        before = [(inputs[place], inputs[place].detach().clone()) for place in self.graph.written]
-        failure = "a value lies outside its distribution's support"
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            try:
-                outputs = self.compiled(tensors)
-            except RuntimeError as failed:
-                outputs, failure = None, f"compiled, it fails: {failed}"
-        with torch.no_grad():
-            for tensor, value in before:
-                tensor.copy_(value)
-        old = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.moved]
-        loss = self.eager(tensors)
-        if outputs is None:
-            self.give_up(failure)
-            return loss
-        total = float(sum(loss)) if isinstance(loss, tuple) else float(loss)
-        ours = sum(float(value) for value in outputs[: self.losses])
-        if not math.isclose(ours, total, rel_tol=LOSS_TOLERANCE):
-            self.give_up(f"compiled, its loss would be {ours:.6g} instead of {total:.6g}")
-            return loss
-        theirs = [p.grad - start for p, start in zip(self.moved, old, strict=True)]  # type: ignore[operator]
-        gradients = outputs[self.losses : self.losses + len(theirs)]
-        error = relative_error(gradients, theirs)
-        if not error <= GRADIENT_TOLERANCE:
-            self.give_up(f"compiled, its gradient would be off by {error:.2g} of its norm")
-        return loss
+    def compare(self, tensors: list[Tensor]) -> Any:
+        """Run both from one random state and return the compiled loss if they agree.
+
+        Raises:
+            CaptureError: if they do not; no gradient is left then.
+        """
+        assert self.compiled is not None
+        compiled = self.compiled
+        old = [
+            (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
+            for parameter in self.parameters.values()
+        ]
+
+        def undo() -> None:
+            for parameter, gradient, value in old:
+                parameter.grad = gradient
+                if gradient is not None and value is not None:
+                    gradient.copy_(value)
+
+        def quantities(loss: Any) -> list[Quantity]:
+            total = float(sum(loss)) if isinstance(loss, tuple) else float(loss)
+            start = {id(parameter): value for parameter, _, value in old}
+            gradients = []
+            for parameter in self.trained:
+                before, now = start[id(parameter)], parameter.grad
+                now = torch.zeros_like(parameter) if now is None else now.detach().clone()
+                gradients.append(now if before is None else now - before)
+            return [
+                Quantity("loss", [torch.tensor(total).double()], tolerance=LOSS_TOLERANCE),
+                Quantity("gradient", gradients),
+            ]
+
+        def uncompiled() -> tuple[Any, list[Quantity]]:
+            loss = self.eager(tensors)
+            return loss, quantities(loss)
+
+        def graph() -> tuple[Any, list[Quantity]]:
+            loss = self.finish(compiled([*self.parameters.values(), *tensors]))
+            return loss, quantities(loss)
+
+        return compiled.compare(uncompiled, graph, undo=undo)
+
+    def slower(self, reason: str) -> None:
+        """Say that the graph runs without code."""
+        self.warn(f"runs operation by operation: {reason}")
 
     def give_up(self, reason: str) -> None:
-        """Run the objective as it is from now on, and say so once."""
-        self.given_up, self.graph, self.run, self.example = True, None, None, []
+        """Run the objective uncompiled from now on, and say why, once."""
+        self.given_up, self.compiled, self.example = True, None, []
         self.warn(f"runs uncompiled: {reason}")
 
     def warn(self, what: str) -> None:
-        """Say what becomes of the objective."""
-        warnings.warn(f"{type(self.elbo).__name__} {what}", RuntimeWarning, stacklevel=7)
-
-
-def relative_error(
-    values: Sequence[Tensor], reference: Sequence[Tensor], start: Sequence[Tensor] | None = None
-) -> float:
-    """Return ||values - reference|| / ||reference - start||, over all tensors together.
-
-    Without `start`, of zeros.
-
-    Numbers that are equal differ by nothing, infinite ones too. NaN if a NaN stands where the
-    reference has none, or the other way round.
-    """
-    start = [torch.zeros_like(tensor) for tensor in reference] if start is None else start
-    difference, norm = 0.0, 0.0
-    for value, other, origin in zip(values, reference, start, strict=True):
-        difference += _square_distance(value, other)
-        norm += _square_distance(other, origin)
-    return math.sqrt(difference / norm) if norm > 0 else math.sqrt(difference)
-
-
-def _square_distance(first: Tensor, second: Tensor) -> float:
-    distance = (first.detach().double() - second.detach().double()).square()
-    return float(torch.where(first == second, 0.0, distance).sum())
+        """Say how the objective runs."""
+        warnings.warn(f"{type(self.elbo).__name__} {what}", RuntimeWarning, stacklevel=6)

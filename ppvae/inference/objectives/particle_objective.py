@@ -20,7 +20,7 @@ from ppvae.engine import (
     set_random_state,
     training_structure_of,
 )
-from ppvae.engine.compilation import Refused
+from ppvae.engine.compilation import CaptureError
 from ppvae.inference.objectives.particles import Particles, particles
 from ppvae.inference.objectives.requirements import check_particles, check_path
 
@@ -127,7 +127,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
     def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
         """Weigh all draws, then draw the same ones again, a few at once, and take gradients."""
         if get_proxy_mode() is not None:
-            raise Refused("the draws of one step are not in memory all at once (at_once)")
+            raise CaptureError("the draws of one step are not in memory all at once (at_once)")
         self._structure(model, guide, args, kwargs)
         state = random_state()
         log_weights, scale = self._weigh(model, guide, args, kwargs)

@@ -9,6 +9,8 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from ppvae.engine.pyro_internals import stored_constraint
+
 KEY = "pyro.param "
 """Prefix of the keys of tensors that only Pyro's store holds."""
 
@@ -45,8 +47,7 @@ def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor
         if key is None:
             key = KEY + name
             tensors[key] = tensor
-        # The public `get_state` has them too, but takes `.unconstrained` off the tensors.
-        described[name] = {"tensor": key, "constraint": _describe(name, store._constraints[name])}
+        described[name] = {"tensor": key, "constraint": _describe(name, stored_constraint(name))}
     return described, tensors
 
 

@@ -1,31 +1,35 @@
 """One training step as one graph: minibatch, loss, gradients and the optimizer's update."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
-from ppvae.engine import random_state, set_random_state
-from ppvae.engine.compilation import Refused, Watch, capture, loss_and_gradients
-from ppvae.inference.objectives import LOSS_TOLERANCE, Generator, relative_error
+from ppvae.engine.compilation import (
+    LOSS_TOLERANCE,
+    MOVE_TOLERANCE,
+    CaptureError,
+    CaptureMode,
+    CompiledProgram,
+    Generator,
+    Quantity,
+    loss_and_gradients,
+)
 from ppvae.inference.steps.minibatches import Minibatch
 from ppvae.inference.steps.optimizers import JointOptim
 from ppvae.inference.steps.updates import update_of
 
-_STATE_TOLERANCE = 1e-3  # relative; what is wrong differs by far more
-_MOVE_TOLERANCE = 3e-2  # Adam makes a whole step of a gradient that is zero but for rounding
 
-
-class WholeStep:
+class CompiledStep:
     """A step for one kind of minibatch, captured when it is made.
 
-    It moves the tensors that the eager step moves: parameters, the optimizer's state, the pair's
-    buffers. A step whose loss is not finite, or whose data lie outside their likelihood's support,
-    moves no parameter. At the gradient it does not look, which would take a pass over it: one
-    that is not finite leaves parameters or optimizer's state that are not, as `finite` tells.
+    It changes the tensors that the uncompiled step changes: parameters, the optimizer's state, the
+    pair's buffers. A step whose loss is not finite, or whose data lie outside their likelihood's
+    support, changes no parameter. The gradient is not checked at each step, to save time. After a
+    non-finite gradient, parameters or optimizer state are non-finite too; `finite` detects it.
 
     Args:
         objective: what is maximized.
@@ -36,7 +40,7 @@ class WholeStep:
         generator: makes the graph run.
 
     Raises:
-        Refused: if the step would be another as a graph.
+        CaptureError: if the step would be another as a graph.
     """
 
     def __init__(
@@ -52,15 +56,11 @@ class WholeStep:
         self.parameters = list(parameters.values())
         self._example = example
         self.update = update_of(optim.optimizer)
-        self.moved = optim.moved()  # parameter, its group, its state
-        self._moved = [tensor for p, _, state in self.moved for tensor in (p, *state.values())]
-        self._ids, self._options = [*map(id, self._moved)], self._options_now()
-        inputs = [*self._moved, self._numbers(), *example.parts]
-        self.graph = capture(self._program, inputs)
-        self._lifted = self.graph.lifted
-        every = [*inputs, *self._lifted]
-        self.written = [every[place] for place in self.graph.written]
-        self.code = generator(self.graph, every)
+        self.stepped = optim.stepped_parameters()  # parameter, its group, its state
+        self._tensors = [tensor for p, _, state in self.stepped for tensor in (p, *state.values())]
+        self._ids, self._options = [*map(id, self._tensors)], self._options_now()
+        inputs = [*self._tensors, self._numbers(), *example.parts]
+        self.compiled = CompiledProgram(self._program, inputs, generator)
 
     def __call__(self, minibatch: Minibatch) -> float:
         """Take a step and return the loss before it.
@@ -69,95 +69,84 @@ class WholeStep:
             FloatingPointError: if the loss is not finite, or data outside the support; with a
                 clipped norm, if that is not finite.
         """
-        run = self.code.result()
-        inputs = [*self._moved, self._numbers(), *minibatch.parts, *self._lifted]
-        with torch.no_grad():
-            outcome: Tensor = run(inputs)[0]
-        loss, moved = outcome.tolist()
-        if not moved:
+        outcome = self.compiled([*self._tensors, self._numbers(), *minibatch.parts])[0]
+        loss, stepped = outcome.tolist()
+        if not stepped:
             finite = math.isfinite(loss)
             raise FloatingPointError(
                 "the gradient is NaN or infinite" if finite else f"the loss is {loss}"
             )
-        self.optim.advance()
+        self.optim.count_step()
         return float(loss)
 
-    def compared(self, minibatch: Minibatch, eager: Callable[[], float]) -> float:
-        """Take a step by the graph after a look at where the eager step leads from here.
+    def compare(self, minibatch: Minibatch, uncompiled: Callable[[], float]) -> float:
+        """Take a step by the graph, if the uncompiled step from here has the same result.
 
         Raises:
-            Refused: if it leads elsewhere; nothing has been moved then, nor drawn.
+            CaptureError: if it has not; nothing has been changed then, nor drawn.
         """
-        self.optim.settle()
-        everything = [*self.written, *self.optim.counters()]
-        before = [tensor.detach().clone() for tensor in everything]
-        taken, state = self.optim.taken, random_state()
+        self.optim.sync_counters()
+        written, steps = self.compiled.written, self.optim.steps
+        before = [tensor.detach().clone() for tensor in written]
+        # Tensors of one kind together, for each alone may hardly change.
+        kinds: dict[str, list[int]] = {}
+        for place, tensor in enumerate(written):
+            kinds.setdefault(self._kind(place, tensor), []).append(place)
 
-        def back() -> None:
-            self.optim.rewind(taken)
-            set_random_state(state)
-            with torch.no_grad():
-                for tensor, value in zip(everything, before, strict=True):
-                    tensor.copy_(value)
+        def measured(loss: float) -> tuple[float, Sequence[Quantity]]:
+            now = [tensor.detach().clone() for tensor in written]
+            value = torch.tensor(loss, dtype=torch.float64)
+            return loss, [
+                Quantity("loss", [value], tolerance=LOSS_TOLERANCE),
+                *(
+                    Quantity(
+                        kind,
+                        [now[place] for place in places],
+                        [before[place] for place in places],
+                        **({"tolerance": MOVE_TOLERANCE} if kind == "parameters" else {}),
+                    )
+                    for kind, places in kinds.items()
+                ),
+            ]
 
-        theirs = eager()
-        expected = [tensor.detach().clone() for tensor in self.written]
-        back()
-        try:
-            ours = self(minibatch)
-        except (FloatingPointError, RuntimeError) as failure:
-            back()
-            raise Refused(f"compiled, {failure}, instead of {theirs:.6g}") from failure
-        if abs(ours - theirs) > LOSS_TOLERANCE * abs(theirs):
-            back()
-            raise Refused(f"compiled, the loss would be {ours:.6g} instead of {theirs:.6g}")
-        families: dict[str, list[int]] = {}
-        for place, tensor in enumerate(self.written):
-            families.setdefault(self._family(place, tensor), []).append(place)
-        for family, places in families.items():
-            error = relative_error(
-                [self.written[place] for place in places],
-                [expected[place] for place in places],
-                [before[place] for place in places],
-            )
-            if not error <= (_MOVE_TOLERANCE if family == "parameters" else _STATE_TOLERANCE):
-                back()
-                raise Refused(
-                    f"compiled, the {family} would go elsewhere, by {error:.2g} of a step"
-                )
-        return ours
+        return self.compiled.compare(
+            lambda: measured(uncompiled()),
+            lambda: measured(self(minibatch)),
+            undo=lambda: self.optim.reset_counters(steps),
+            tensors=self.optim.counters(),
+        )
 
-    def _family(self, place: int, tensor: Tensor) -> str:
-        """Name what a tensor is compared with: its like, as each alone may hardly move."""
+    def _kind(self, place: int, tensor: Tensor) -> str:
         if any(tensor is parameter for parameter in self.parameters):
             return "parameters"
-        if any(tensor is moved for moved in self._moved):
+        if any(tensor is known for known in self._tensors):
             return "optimizer's state"
         return f"values of a buffer of shape {tuple(tensor.shape)} (number {place})"
 
     def finite(self) -> bool:
         """Tell whether parameters and optimizer's state are finite."""
-        return all(bool(torch.isfinite(tensor).all()) for tensor in self._moved)
+        return all(bool(torch.isfinite(tensor).all()) for tensor in self._tensors)
 
-    def holds(self) -> bool:
-        """Tell whether optimizer and options are still what the graph took for granted."""
-        moved = [tensor for p, _, state in self.optim.moved() for tensor in (p, *state.values())]
-        return self._options == self._options_now() and [*map(id, moved)] == self._ids
+    def valid(self) -> bool:
+        """Tell whether optimizer and options are still those that the graph was captured with."""
+        stepped = self.optim.stepped_parameters()
+        tensors = [tensor for p, _, state in stepped for tensor in (p, *state.values())]
+        return self._options == self._options_now() and [*map(id, tensors)] == self._ids
 
     def _options_now(self) -> list[tuple[bool, ...]]:
         return [self.update.options(group) for group in self.optim.groups]
 
     def _numbers(self) -> Tensor:
-        step = self.optim.taken + 1
+        step = self.optim.steps + 1
         groups = self.optim.groups
         return torch.tensor(
             [self.update.numbers(group, step) for group in groups], dtype=torch.float64
         )
 
-    def _program(self, watch: Watch, *flat: Tensor) -> list[Tensor]:
-        moved, (numbers, *parts) = flat[: len(self._moved)], flat[len(self._moved) :]
+    def _program(self, mode: CaptureMode, *flat: Tensor) -> list[Tensor]:
+        tensors, (numbers, *parts) = flat[: len(self._tensors)], flat[len(self._tensors) :]
         losses, gradients = loss_and_gradients(
-            watch, self.objective, self.parameters, *self.programs, *self._example.gathered(parts)
+            mode, self.objective, self.parameters, *self.programs, *self._example.gathered(parts)
         )
         by_parameter = {
             id(parameter): gradient
@@ -165,14 +154,16 @@ class WholeStep:
             if gradient is not None
         }
         if not by_parameter:
-            raise Refused("no parameter has a gradient")
-        if by_parameter.keys() - {id(parameter) for parameter, _, _ in self.moved}:
-            raise Refused("a parameter has its first gradient after the optimizer's first step")
+            raise CaptureError("no parameter has a gradient")
+        if by_parameter.keys() - {id(parameter) for parameter, _, _ in self.stepped}:
+            raise CaptureError(
+                "a parameter has its first gradient after the optimizer's first step"
+            )
         with torch.no_grad():
             loss = torch.stack([value.double().sum() for value in losses]).sum()
-            # A reduction, so that it is a number in memory, not computed anew by every parameter.
-            fine = torch.stack([torch.isfinite(loss), *watch.checks]).all()
-            watch.checks.clear()
+            # A reduction, so that it is one number in memory, not computed for every parameter.
+            fine = torch.stack([torch.isfinite(loss), *mode.checks]).all()
+            mode.checks.clear()
             clip = self.optim.clip_norm
             if clip is not None:
                 squares = [gradient.square().sum().double() for gradient in by_parameter.values()]
@@ -180,15 +171,15 @@ class WholeStep:
                 fine = fine & torch.isfinite(norm)
                 shrunk = torch.where(norm > clip, clip / norm, 1.0)
             positions = {id(group): index for index, group in enumerate(self.optim.groups)}
-            tensors = iter(moved)
-            for parameter, group, state in self.moved:
-                value, old = next(tensors), {name: next(tensors) for name in state}
+            given = iter(tensors)
+            for parameter, group, state in self.stepped:
+                value, old = next(given), {name: next(given) for name in state}
                 gradient = by_parameter.get(id(parameter))
                 if gradient is None:
                     continue
                 gradient = gradient if clip is None else gradient * shrunk
                 row = numbers[positions[id(group)]].unbind()
-                new, states = self.update.move(group, row, value, gradient, old)
+                new, states = self.update.step(group, row, value, gradient, old)
                 value.copy_(torch.where(fine, new, value))
                 for name, tensor in states.items():
                     old[name].copy_(torch.where(fine, tensor, old[name]))

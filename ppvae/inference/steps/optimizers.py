@@ -9,6 +9,8 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 
+from ppvae.engine.compilation import add_to_each, multiply_each, norm_of_each
+
 Constructor: TypeAlias = Callable[..., torch.optim.Optimizer]
 """Builds a torch optimizer from parameters: a class, a `functools.partial` of one, a function."""
 
@@ -16,19 +18,19 @@ Constructor: TypeAlias = Callable[..., torch.optim.Optimizer]
 class JointOptim(PyroOptim):  # type: ignore[misc]
     """A `PyroOptim` that steps all parameters with one torch optimizer.
 
-    Pyro's own optimizers build one torch optimizer a parameter; one for all, fused where torch
-    can, takes a fraction of the time and clips by the norm of the whole gradient.
+    Pyro's own optimizers build one torch optimizer for each parameter. One for all, fused where
+    torch can, takes a fraction of the time and clips by the norm of the whole gradient.
 
     Args:
         constructor: builds the torch optimizer from parameters; `fused=True` is added where it
-            can be.
-        parameters: parameters known beforehand, by name, as saving and restoring the state wants
-            them; others join when they are first met.
+            is possible.
+        parameters: parameters known beforehand, by name; only their state can be saved and
+            restored. Others are added at their first step.
         clip_norm: the gradient of the minibatch's summed loss is scaled down to this norm.
 
     Raises:
         ValueError: if `clip_norm` is not positive.
-        FloatingPointError: on a step whose gradient is NaN or infinite; nothing is moved then.
+        FloatingPointError: on a step whose gradient is NaN or infinite; no parameter changes.
 
     Example:
         >>> import functools, pyro.infer, ppvae
@@ -53,8 +55,8 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.clip_norm = clip_norm
         self.optimizer: torch.optim.Optimizer | None = None
-        self.taken = 0  # steps, those of a compiled step among them
-        self._counted = 0  # of these, steps that the torch optimizer's own counters know of
+        self.steps = 0  # taken so far, compiled ones included
+        self._counted = 0  # of these, steps that the torch optimizer's own counters contain
         self._known: dict[Tensor, str | None] = {}
         self._join({parameter: name for name, parameter in (parameters or {}).items()})
 
@@ -72,10 +74,10 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             if not math.isfinite(norm):
                 raise FloatingPointError("the gradient is NaN or infinite")
             if self.clip_norm is not None and norm > self.clip_norm:
-                torch._foreach_mul_(gradients, self.clip_norm / norm)
-            self.settle()
+                multiply_each(gradients, self.clip_norm / norm)
+            self.sync_counters()
             self.optimizer.step()
-            self.taken += 1
+            self.steps += 1
             self._counted += 1
         # Cleared here, the next backward pass writes gradients instead of adding to zeros.
         self.optimizer.zero_grad(set_to_none=True)
@@ -85,7 +87,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         """Return the torch optimizer's parameter groups with their options."""
         return [] if self.optimizer is None else self.optimizer.param_groups
 
-    def moved(self) -> list[tuple[Tensor, dict[str, Any], dict[str, Tensor]]]:
+    def stepped_parameters(self) -> list[tuple[Tensor, dict[str, Any], dict[str, Tensor]]]:
         """Return each parameter that has been stepped, its group, and its state by name.
 
         The counters of steps are left out.
@@ -117,23 +119,23 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         states = [] if self.optimizer is None else self.optimizer.state.values()
         return [state["step"] for state in states if isinstance(state.get("step"), Tensor)]
 
-    def advance(self) -> None:
-        """Count a step that was taken on the torch optimizer's tensors without it."""
-        self.taken += 1
+    def count_step(self) -> None:
+        """Count a step that changed the torch optimizer's tensors without calling it."""
+        self.steps += 1
 
-    def settle(self) -> None:
-        """Bring the torch optimizer's counters up to the steps taken."""
+    def sync_counters(self) -> None:
+        """Set the torch optimizer's counters to the number of steps taken."""
         counters = self.counters()
-        if counters and self.taken > self._counted:
-            torch._foreach_add_(counters, self.taken - self._counted)
-        self._counted = self.taken
+        if counters and self.steps > self._counted:
+            add_to_each(counters, self.steps - self._counted)
+        self._counted = self.steps
 
-    def rewind(self, taken: int) -> None:
-        """Say that the counters have been put back to what they were after `taken` steps."""
-        self.taken = self._counted = taken
+    def reset_counters(self, steps: int) -> None:
+        """Count from `steps` on, where the torch optimizer's own counters stand."""
+        self.steps = self._counted = steps
 
     def _norm(self, gradients: list[Tensor]) -> float:
-        found = list(torch._foreach_norm(gradients))
+        found = list(norm_of_each(gradients))
         if len({norm.dtype for norm in found}) > 1:
             found = [norm.double() for norm in found]
         norms = torch.stack(found).double()
@@ -156,9 +158,9 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             ValueError: if a parameter was not given, with its name, at construction.
         """
         optimizer, names = self._named()
-        self.settle()
+        self.sync_counters()
         return {
-            "taken": self.taken,
+            "taken": self.steps,
             "state": {
                 names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
             },
@@ -180,7 +182,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         shapes = {name: tensor.shape for tensor, name in names.items()}
         for name, state in states.items():
             for key, value in state.items():
-                # torch does not look: a fused step would write past the end of a smaller tensor.
+                # torch does not check: a fused step would write past the end of a smaller tensor.
                 fits = isinstance(value, Tensor) and value.shape in ((), shapes.get(name))
                 if name not in shapes or (isinstance(value, Tensor) and not fits):
                     raise ValueError(
@@ -204,7 +206,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             }
         )
         counted = max((int(counter) for counter in self.counters()), default=0)
-        self.rewind(state_dict.get("taken", counted))  # not every optimizer counts
+        self.reset_counters(state_dict.get("taken", counted))  # not every optimizer counts
 
     def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
         names = {tensor: name for tensor, name in self._known.items() if name is not None}

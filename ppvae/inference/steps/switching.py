@@ -10,20 +10,20 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 
 from ppvae.engine import isolated
-from ppvae.engine.compilation import Guard, Refused
-from ppvae.inference.objectives import Generator
-from ppvae.inference.steps.compiled_step import WholeStep
+from ppvae.engine.compilation import CaptureError, Generator, Guard
+from ppvae.inference.steps.compiled_step import CompiledStep
 from ppvae.inference.steps.minibatches import Minibatch
 from ppvae.inference.steps.optimizers import JointOptim
 from ppvae.inference.steps.pyro_step import Steps
 
-Choice: TypeAlias = bool | int | Literal["auto"]
-"""Whether to compile: yes, no, if it pays, or from that step on."""
+Choice: TypeAlias = bool | Literal["auto"]
+"""Whether to compile: yes, no, or where it saves time."""
 
-_LOOKED_AT = 20  # steps that are timed before a decision
-_WORTH = 30.0  # seconds of training left from which on the code earns the time it takes
-_OFTEN = 20  # smaller last batches have code of their own if every epoch has fewer steps,
-_LONG = 500  # and there are as many epochs
+_TIMED_STEPS = 20  # that are timed before "auto" decides
+_MIN_SECONDS_LEFT = 30.0  # of training, for the code to save more time than it takes
+# A smaller last batch of each epoch gets code of its own if it comes often enough:
+_MAX_EPOCH_STEPS = 20  # the most steps of an epoch
+_MIN_EPOCHS = 500  # the fewest epochs
 
 
 class CompiledSteps:
@@ -34,16 +34,22 @@ class CompiledSteps:
     Args:
         eager: steps through Pyro.
         choice: whether to compile.
+        compile_from: the step from which on to compile; as soon as there is code, unless given.
         parameters: the unconstrained parameters by name.
         planned: steps of the whole training, if known.
         epochs: passes of the whole training, if known.
         generator: makes graphs run.
+
+    Attributes:
+        compiled_from: the first compiled step, once it has been taken.
+        report: what has become of compilation, as a sentence.
     """
 
     def __init__(
         self,
         eager: Steps,
         choice: Choice,
+        compile_from: int | None,
         parameters: Mapping[str, Tensor],
         planned: int | None,
         epochs: int | None,
@@ -52,118 +58,110 @@ class CompiledSteps:
         self.eager = eager
         self.optim = eager.optim
         self.kl_weight = eager.kl_weight
-        self.choice = choice
+        self.choice, self.compile_from = choice, compile_from
         self.parameters = parameters
         self.planned, self.epochs = planned, epochs
         self.generator = generator
-        self.switched: int | None = None
-        self.report = "not compiled: it was over before there was code"
+        self.compiled_from: int | None = None
+        self.report = "not compiled: training ended before the code was ready"
         self._guard = Guard(eager.pair.model, eager.pair.guide)
         self._version = -1
-        self._wholes: dict[Hashable, WholeStep] = {}
-        self._compared: set[Hashable] = set()
+        self._compiled: dict[Hashable, CompiledStep] = {}
         self._seconds: list[float] = []
-        self._over = False
+        self._given_up = False
         if choice is False:
-            self._give_up("as asked")
+            self._give_up("as asked", warn=False)
         elif not isinstance(eager.optim, JointOptim):
-            self._give_up(f"{type(eager.optim).__name__} is no torch optimizer", told=True)
+            self._give_up(f"{type(eager.optim).__name__} is no torch optimizer", warn=False)
 
-    def resume(self, switched: int | None) -> None:
-        """Go on as a training did that switched at some step, or had not yet."""
-        self.switched = None
-        if switched is not None and not self._over:
-            self.choice = switched
+    def resume(self, compiled_from: int | None) -> None:
+        """Continue a training that had compiled steps from some step on, or none yet."""
+        self.compiled_from = None
+        if compiled_from is not None and not self._given_up:
+            self.compile_from = compiled_from
 
     def evaluate(self, batch: tuple[Tensor, ...]) -> float:
-        """Return the loss with the KL term's full weight; nothing is moved."""
+        """Return the loss with the KL term's full weight; no parameter changes."""
         return self.eager.evaluate(batch)
 
     def step(self, number: int, minibatch: Minibatch) -> float:
         """Take step `number` (from 0) and return the loss before it."""
-        if self._over:
+        if self._given_up:
             return self.eager.step(number, minibatch)
         self.eager.set_weight(number)
-        if self.switched is None and not self._due(number, minibatch):
+        if self.compiled_from is None and not self._due(number, minibatch):
             start = time.perf_counter()
             loss = self.eager.take(minibatch)
             self._seconds.append(time.perf_counter() - start)
         else:
-            loss = self._compiled(number, minibatch)
+            loss = self._take(number, minibatch)
         return loss / self.eager.datapoints(minibatch)
 
     def check(self) -> None:
-        """See to it that no gradient has left the parameters or the optimizer's state not finite.
+        """Check that parameters and the optimizer's state are finite.
 
         Raises:
-            FloatingPointError: if one has.
+            FloatingPointError: if a compiled step with a non-finite gradient changed them.
         """
-        for whole in itertools.islice(self._wholes.values(), 1):  # all move the same tensors
-            if not whole.finite():
+        for step in itertools.islice(self._compiled.values(), 1):  # all change the same tensors
+            if not step.finite():
                 raise FloatingPointError(
                     "here or some steps before, the gradient is NaN or infinite"
                 )
 
     def renew(self) -> None:
-        """Capture anew if modules or optimizer have changed since: between epochs they may."""
-        if not self._wholes or self._over:
+        """Capture anew if modules or optimizer have changed, as they may between epochs."""
+        if not self._compiled or self._given_up:
             return
-        kept = all(whole.holds() for whole in self._wholes.values())
-        if not kept or self._guard.version() != self._version:
-            self._wholes.clear()
-            self._compared.clear()
-            if self.switched is not None:
-                self.choice = self.switched
+        valid = all(step.valid() for step in self._compiled.values())
+        if not valid or self._guard.version() != self._version:
+            self._compiled.clear()
+            if self.compiled_from is not None:
+                self.compile_from = self.compiled_from
 
-    def _compiled(self, number: int, minibatch: Minibatch) -> float:
-        whole = self._wholes.get(minibatch.kind)
-        if whole is None:
+    def _take(self, number: int, minibatch: Minibatch) -> float:
+        step = self._compiled.get(minibatch.kind)
+        if step is None:
             return self.eager.take(minibatch)
-        if minibatch.kind in self._compared:
+        if step.compiled.compared:
             try:
-                return whole(minibatch)
+                return step(minibatch)
             except FloatingPointError:
                 self.check()
                 raise
         try:
-            loss = whole.compared(minibatch, lambda: self.eager.take(minibatch))
-        except Refused as refusal:
-            self._give_up(str(refusal), told=self.choice is not True)
+            loss = step.compare(minibatch, lambda: self.eager.take(minibatch))
+        except CaptureError as error:
+            self._give_up(str(error), warn=self.choice is True)
             return self.eager.take(minibatch)
-        self._compared.add(minibatch.kind)
-        if self.switched is None:
-            self.switched = number if self._from is None else self._from
+        if self.compiled_from is None:
+            self.compiled_from = number if self.compile_from is None else self.compile_from
             self.report = f"compiled from step {number} on"
         return loss
 
-    @property
-    def _from(self) -> int | None:
-        """Return the step from which on to compile, if it is prescribed."""
-        return None if isinstance(self.choice, bool | str) else self.choice
-
     def _due(self, number: int, minibatch: Minibatch) -> bool:
-        """Tell whether this step is the first by its code, and see to it that there is code."""
+        """Tell whether this step is the first compiled one; begin to compile when it is time."""
         assert isinstance(self.optim, JointOptim)
-        begun = self.optim.taken > (0 if self._from is not None else 1)
-        if not self._wholes and begun and minibatch.exemplary and self._decided(number):
+        started = self.optim.steps > (0 if self.compile_from is not None else 1)
+        if not self._compiled and started and minibatch.exemplary and self._worthwhile(number):
             self._begin(minibatch)
-        if self._over or minibatch.kind not in self._wholes:
+        if self._given_up or minibatch.kind not in self._compiled:
             return False
-        if self._from is not None:
-            return number >= self._from
-        return all(whole.code.ready for whole in self._wholes.values())
+        if self.compile_from is not None:
+            return number >= self.compile_from
+        return all(step.compiled.code.ready for step in self._compiled.values())
 
-    def _decided(self, number: int) -> bool:
-        if self.choice != "auto":
+    def _worthwhile(self, number: int) -> bool:
+        if self.choice is True or self.compile_from is not None:
             return True
-        if len(self._seconds) < _LOOKED_AT:
+        if len(self._seconds) < _TIMED_STEPS:
             return False
         if self.planned is None:
-            self._give_up("it is not known how many steps there will be")
+            self._give_up("it is not known how many steps there will be", warn=False)
             return False
         left = (self.planned - number) * statistics.median(self._seconds)
-        if left < _WORTH:
-            self._give_up(f"too little to gain in {left:.0f} s")
+        if left < _MIN_SECONDS_LEFT:
+            self._give_up(f"too little to gain in {left:.0f} s", warn=False)
             return False
         return True
 
@@ -173,16 +171,16 @@ class CompiledSteps:
         if minibatch.index is not None and self.epochs is not None:
             rest = len(minibatch.whole[0]) % examples[0].rows
             steps = -(-len(minibatch.whole[0]) // examples[0].rows)
-            if rest and steps <= _OFTEN and self.epochs >= _LONG:
+            if rest and steps <= _MAX_EPOCH_STEPS and self.epochs >= _MIN_EPOCHS:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
-            self.eager.evaluate(examples[0].tensors)  # objectives look at their first batch
+            self.eager.evaluate(examples[0].tensors)  # some objectives inspect their first batch
         self._guard = Guard(self.eager.pair.model, self.eager.pair.guide)
         self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
         try:
             for example in examples:
-                self._wholes[example.kind] = WholeStep(
+                self._compiled[example.kind] = CompiledStep(
                     self.eager.objective,
                     self.eager.programs,
                     self.optim,
@@ -191,18 +189,18 @@ class CompiledSteps:
                     self.generator,
                 )
             if self._guard.version() != self._version:
-                raise Refused("a number that its modules hold changes at every run")
-            for whole in self._wholes.values():
-                whole.code.start()
-        except Refused as refusal:
-            self._give_up(str(refusal), told=self.choice is not True)
+                raise CaptureError("a number that its modules hold changes at every run")
+            for step in self._compiled.values():
+                step.compiled.code.start()
+        except CaptureError as error:
+            self._give_up(str(error), warn=self.choice is True)
 
-    def _give_up(self, reason: str, told: bool = True) -> None:
-        """Take all further steps through Pyro; say why, once."""
-        self._over = True
-        self._wholes.clear()
+    def _give_up(self, reason: str, *, warn: bool) -> None:
+        """Take all further steps through Pyro; report why, once."""
+        self._given_up = True
+        self._compiled.clear()
         self.report = f"not compiled: {reason}"
-        if self.switched is not None:
-            self.report = f"compiled from step {self.switched} on, then no longer: {reason}"
-        if not told:
+        if self.compiled_from is not None:
+            self.report = f"compiled from step {self.compiled_from} on, then no longer: {reason}"
+        if warn:
             warnings.warn(self.report, RuntimeWarning, stacklevel=6)

@@ -1,18 +1,20 @@
 """torch's optimizers as formulas, to stand in one graph with loss and gradients.
 
-What changes from step to step (learning rate, bias correction) comes in as numbers, worked out
-once a step in double precision; options that are on or off are part of the graph.
+Numbers that change from step to step (learning rate, bias correction) are inputs of the graph,
+computed once a step in double precision; options that are on or off are part of the graph.
+`torch.optim.adam.adam(..., capturable=True)` would compute the bias correction inside the graph,
+where the code generator repeats its power for every element of every parameter.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ppvae.engine.compilation import Refused
+from ppvae.engine.compilation import CaptureError
 
 Group = Mapping[str, Any]
 """The options of a torch optimizer's parameter group."""
@@ -21,39 +23,46 @@ Numbers = Sequence[Tensor]
 """What `numbers` returned, as the graph sees it."""
 
 State = dict[str, Tensor]
-"""The optimizer's tensors of one parameter, by torch's names, but for the counter of steps."""
+"""The optimizer's tensors of one parameter, by torch's names, without the counter of steps."""
 
 
 class Update(ABC):
     """One family of optimizers."""
 
-    @abstractmethod
+    switches: ClassVar[tuple[str, ...]] = ("weight_decay", "maximize")
+    """Names of the options of which the graph assumes that they stay on or off."""
+
     def options(self, group: Group) -> tuple[bool, ...]:
-        """Return what the graph takes for granted."""
+        """Return which switches are on."""
+        return tuple(bool(group[name]) for name in self.switches)
 
     @abstractmethod
     def numbers(self, group: Group, step: int) -> list[float]:
-        """Return what the graph is given at step `step`, counted from 1."""
+        """Return what the graph is given at step `step`, counted from 1; the last is the decay."""
 
-    @abstractmethod
-    def move(
-        self,
-        group: Group,
-        numbers: Sequence[Tensor],
-        parameter: Tensor,
-        gradient: Tensor,
-        old: State,
+    def step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
     ) -> tuple[Tensor, State]:
         """Return the parameter and its state after the step."""
+        *numbers, decay = numbers
+        gradient = -gradient if group["maximize"] else gradient
+        if group["weight_decay"] and group.get("decoupled_weight_decay"):
+            parameter = parameter - parameter * decay
+        elif group["weight_decay"]:
+            gradient = gradient + parameter * decay
+        return self._step(group, numbers, parameter, gradient, old)
+
+    @abstractmethod
+    def _step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
+    ) -> tuple[Tensor, State]:
+        """Do the same, after weight decay and the gradient's sign."""
 
 
 class Adam(Update):
     """Adam and AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019)."""
 
-    def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, whether it is decoupled, AMSGrad, maximization."""
-        names = ("weight_decay", "decoupled_weight_decay", "amsgrad", "maximize")
-        return tuple(bool(group[name]) for name in names)
+    switches = ("weight_decay", "decoupled_weight_decay", "amsgrad", "maximize")
 
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return step size, second bias correction's root, complements of betas, eps, decay."""
@@ -62,26 +71,14 @@ class Adam(Update):
         correction = math.sqrt(1 - second**step)
         return [lr / (1 - first**step), correction, 1 - first, 1 - second, group["eps"], decay]
 
-    def move(
-        self,
-        group: Group,
-        numbers: Sequence[Tensor],
-        parameter: Tensor,
-        gradient: Tensor,
-        old: State,
+    def _step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
     ) -> tuple[Tensor, State]:
-        """Return the parameter and its state after the step."""
-        rate, correction, first, second, eps, decay = numbers
-        decaying, decoupled, amsgrad, maximize = self.options(group)
-        gradient = -gradient if maximize else gradient
-        if decaying and decoupled:
-            parameter = parameter - parameter * decay
-        elif decaying:
-            gradient = gradient + parameter * decay
+        rate, correction, first, second, eps = numbers
         mean = old["exp_avg"] + (gradient - old["exp_avg"]) * first
         square = old["exp_avg_sq"] + (gradient * gradient - old["exp_avg_sq"]) * second
         new = {"exp_avg": mean, "exp_avg_sq": square}
-        if amsgrad:
+        if group["amsgrad"]:
             square = new["max_exp_avg_sq"] = torch.maximum(old["max_exp_avg_sq"], square)
         return parameter - rate * mean / (square.sqrt() / correction + eps), new
 
@@ -89,29 +86,16 @@ class Adam(Update):
 class Adamax(Update):
     """Adam by the infinity norm (Kingma and Ba, 2015)."""
 
-    def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, and maximization."""
-        return bool(group["weight_decay"]), bool(group["maximize"])
-
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return step size, complement of the first beta, the second, eps and decay."""
         first, second = map(float, group["betas"])
         rate = float(group["lr"]) / (1 - first**step)
         return [rate, 1 - first, second, group["eps"], group["weight_decay"]]
 
-    def move(
-        self,
-        group: Group,
-        numbers: Sequence[Tensor],
-        parameter: Tensor,
-        gradient: Tensor,
-        old: State,
+    def _step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
     ) -> tuple[Tensor, State]:
-        """Return the parameter and its state after the step."""
-        rate, first, second, eps, decay = numbers
-        decaying, maximize = self.options(group)
-        gradient = -gradient if maximize else gradient
-        gradient = gradient + parameter * decay if decaying else gradient
+        rate, first, second, eps = numbers
         mean = old["exp_avg"] + (gradient - old["exp_avg"]) * first
         norm = torch.maximum(old["exp_inf"] * second, gradient.abs() + eps)
         return parameter - rate * mean / norm, {"exp_avg": mean, "exp_inf": norm}
@@ -120,37 +104,24 @@ class Adamax(Update):
 class RMSprop(Update):
     """RMSprop (Hinton, lecture 6 of "Neural Networks for Machine Learning", 2012)."""
 
-    def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, momentum, centering, and maximization."""
-        return tuple(
-            bool(group[name]) for name in ("weight_decay", "momentum", "centered", "maximize")
-        )
+    switches = ("weight_decay", "momentum", "centered", "maximize")
 
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return learning rate, complement of alpha, eps, momentum and decay."""
         names = ("eps", "momentum", "weight_decay")
         return [float(group["lr"]), 1 - group["alpha"], *(float(group[name]) for name in names)]
 
-    def move(
-        self,
-        group: Group,
-        numbers: Sequence[Tensor],
-        parameter: Tensor,
-        gradient: Tensor,
-        old: State,
+    def _step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
     ) -> tuple[Tensor, State]:
-        """Return the parameter and its state after the step."""
-        rate, alpha, eps, momentum, decay = numbers
-        decaying, with_momentum, centered, maximize = self.options(group)
-        gradient = -gradient if maximize else gradient
-        gradient = gradient + parameter * decay if decaying else gradient
+        rate, alpha, eps, momentum = numbers
         square = old["square_avg"] + (gradient * gradient - old["square_avg"]) * alpha
         new = {"square_avg": square}
-        if centered:
+        if group["centered"]:
             mean = new["grad_avg"] = old["grad_avg"] + (gradient - old["grad_avg"]) * alpha
             square = square - mean * mean
         step = gradient / (square.sqrt() + eps)
-        if with_momentum:
+        if group["momentum"]:
             step = new["momentum_buffer"] = old["momentum_buffer"] * momentum + step
         return parameter - rate * step, new
 
@@ -158,11 +129,7 @@ class RMSprop(Update):
 class SGD(Update):
     """Stochastic gradient descent, with momentum (Sutskever et al., 2013)."""
 
-    def options(self, group: Group) -> tuple[bool, ...]:
-        """Return whether there is decay, momentum, Nesterov's, and maximization."""
-        return tuple(
-            bool(group[name]) for name in ("weight_decay", "momentum", "nesterov", "maximize")
-        )
+    switches = ("weight_decay", "momentum", "nesterov", "maximize")
 
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return learning rate, momentum, complement of dampening, and decay."""
@@ -170,26 +137,15 @@ class SGD(Update):
         rate, momentum, decay = (float(group[name]) for name in names)
         return [rate, momentum, 1 - group["dampening"], decay]
 
-    def move(
-        self,
-        group: Group,
-        numbers: Sequence[Tensor],
-        parameter: Tensor,
-        gradient: Tensor,
-        old: State,
+    def _step(
+        self, group: Group, numbers: Numbers, parameter: Tensor, gradient: Tensor, old: State
     ) -> tuple[Tensor, State]:
-        """Return the parameter and its state after the step."""
-        rate, momentum, dampening, decay = numbers
-        decaying, with_momentum, nesterov, maximize = self.options(group)
-        gradient = -gradient if maximize else gradient
-        gradient = gradient + parameter * decay if decaying else gradient
-        new = {}
-        if with_momentum:
-            buffer = new["momentum_buffer"] = (
-                old["momentum_buffer"] * momentum + gradient * dampening
-            )
-            gradient = gradient + buffer * momentum if nesterov else buffer
-        return parameter - rate * gradient, new
+        rate, momentum, dampening = numbers
+        if not group["momentum"]:
+            return parameter - rate * gradient, {}
+        buffer = old["momentum_buffer"] * momentum + gradient * dampening
+        step = gradient + buffer * momentum if group["nesterov"] else buffer
+        return parameter - rate * step, {"momentum_buffer": buffer}
 
 
 _UPDATES: dict[type[torch.optim.Optimizer], Update] = {
@@ -205,12 +161,12 @@ def update_of(optimizer: torch.optim.Optimizer | None) -> Update:
     """Return the formula of a torch optimizer.
 
     Raises:
-        Refused: if there is none here.
+        CaptureError: if there is none here.
     """
     update = _UPDATES.get(type(optimizer))  # type: ignore[arg-type]
     if update is None or optimizer is None:
         known = ", ".join(kind.__name__ for kind in _UPDATES)
-        raise Refused(
+        raise CaptureError(
             f"{type(optimizer).__name__} has no compiled form; those that have one are {known}"
         )
     return update

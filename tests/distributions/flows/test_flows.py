@@ -294,7 +294,7 @@ def test_what_no_graph_can_do_trains_uncompiled(name):
     pair = pair_of(posteriors.DiagonalNormal(nn.Linear(5, 6)), prior)
     before = [parameter.clone() for parameter in prior.parameters()]
     x = (torch.rand(40, 5) < 0.5).float()
-    fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile=1, seed=0)
+    fit = ppvae.fit(pair, x, steps=6, batch_size=20, compile_from=1, seed=0)
     assert fit.compiled_from is None
     assert "spline" in fit.compilation
     assert all(map(torch.any, (p != b for p, b in zip(prior.parameters(), before, strict=True))))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
 
-from ppvae.engine.compilation import replay
+from ppvae import likelihoods
+from ppvae.engine.compilation import relative_error, replay
 from ppvae.engine.parameters import Collector
 from ppvae.inference import Compiled, JointOptim
-from ppvae.inference.objectives.compiled import relative_error
-from tests.engine.compilation.pairs import GRAPHS, Normalized, Plain, Tempered, bits
+from tests.engine.compilation.pairs import GRAPHS, Normalized, Plain, Tempered, bits, vae
 
 ROWS = 20
 
@@ -32,18 +32,10 @@ def run(objective, pair, x, seed=0):
     return loss, gradients
 
 
-def warmed(objective, pair, draw):
+def warm(objective, pair, draw):
     """Call an objective as often as its graph needs to be taken, on data of its own."""
-    model, guide = pair.model, pair.guide
-
-    class Held:  # `Compiled` knows programs by identity, and a VAE makes new ones when asked
-        pass
-
-    held = Held()
-    held.model, held.guide = model, guide
     for seed in range(2):
-        run(objective, held, draw(ROWS), seed)
-    return held
+        run(objective, pair, draw(ROWS), seed)
 
 
 # Pairs whose graphs differ from others' by a density or a network alone, as in the contracts.
@@ -133,16 +125,16 @@ def graphs(mark, names):
 @graphs(pytest.mark.slow, FACTORS)
 def test_replayed_graph_is_the_objective_exactly(build, objective, draw):
     pair, compiled = build(), Compiled(objective(), generator=replay)
-    held = warmed(compiled, pair, draw)
+    warm(compiled, pair, draw)
     x = draw(ROWS)
     buffers = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
-    loss, gradients = run(compiled.elbo, held, x, seed=7)
+    loss, gradients = run(compiled.elbo, pair, x, seed=7)
     after = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
     for buffer, value in zip(getattr(pair, "buffers", list)(), buffers, strict=True):
         buffer.copy_(value)
     state = torch.get_rng_state()
-    graph_loss, graph_gradients = run(compiled, held, x, seed=7)
-    assert [call.run is not None for call in compiled._calls.values()] == [True]
+    graph_loss, graph_gradients = run(compiled, pair, x, seed=7)
+    assert [call.runs_compiled for call in compiled._calls.values()] == [True]
     assert torch.equal(torch.get_rng_state(), state)  # it drew as many numbers
     assert graph_loss == pytest.approx(loss, rel=1e-7)
     assert gradients.keys() == graph_gradients.keys() and gradients
@@ -160,14 +152,14 @@ def test_replayed_graph_is_the_objective_exactly(build, objective, draw):
 @graphs(pytest.mark.verify, GRAPHS.keys() - COVERING)
 def test_generated_code_is_the_objective_to_rounding(build, objective, draw):
     pair, compiled = build(), Compiled(objective())
-    held = warmed(compiled, pair, draw)
+    warm(compiled, pair, draw)
     x = draw(ROWS)
     buffers = [buffer.clone() for buffer in getattr(pair, "buffers", list)()]
-    loss, gradients = run(compiled.elbo, held, x, seed=7)
+    loss, gradients = run(compiled.elbo, pair, x, seed=7)
     for buffer, value in zip(getattr(pair, "buffers", list)(), buffers, strict=True):
         buffer.copy_(value)
-    graph_loss, graph_gradients = run(compiled, held, x, seed=7)
-    assert [call.run is not None for call in compiled._calls.values()] == [True]
+    graph_loss, graph_gradients = run(compiled, pair, x, seed=7)
+    assert [call.runs_compiled for call in compiled._calls.values()] == [True]
     assert graph_loss == pytest.approx(loss, rel=1e-5)
     error = relative_error([graph_gradients[name] for name in gradients], list(gradients.values()))
     assert error < (1e-4 if "Renyi" in str(objective) else 1e-5)
@@ -214,55 +206,56 @@ def test_evaluation_is_a_graph_too():
 
 
 def runs_of(compiled):
-    return sum(call.run is not None for call in compiled._calls.values())
+    return sum(call.runs_compiled for call in compiled._calls.values())
 
 
 def test_a_tensor_may_change_and_a_number_makes_another_graph():
     pair, compiled = Tempered(), Compiled(Trace_ELBO(), generator=replay)
-    held = warmed(compiled, pair, bits)
+    warm(compiled, pair, bits)
     x = bits(ROWS)
     for beta in (0.1, 1.0, 3.0):
         pair.beta.fill_(beta)
-        loss, gradients = run(compiled, held, x, seed=3)
-        expected, theirs = run(compiled.elbo, held, x, seed=3)
+        loss, gradients = run(compiled, pair, x, seed=3)
+        expected, theirs = run(compiled.elbo, pair, x, seed=3)
         assert loss == pytest.approx(expected, rel=1e-7)
         assert all(torch.equal(gradients[name], theirs[name]) for name in theirs)
     assert runs_of(compiled) == len(compiled._calls) == 1
     pair.beta = torch.tensor(0.7)  # another tensor in its place
-    warmed(compiled, held, bits)
-    assert run(compiled, held, x, seed=3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+    warm(compiled, pair, bits)
+    assert run(compiled, pair, x, seed=3)[0] == pytest.approx(run(compiled.elbo, pair, x, 3)[0])
     assert runs_of(compiled) == 2
 
 
 def test_tensors_replaced_again_and_again_are_never_mistaken():
     pair, compiled = Tempered(), Compiled(Trace_ELBO(), generator=replay)
-    held, x = warmed(compiled, pair, bits), bits(ROWS)
+    x = bits(ROWS)
+    warm(compiled, pair, bits)
     for beta in (0.2, 0.9, 1.7, 0.4):
         pair.beta = torch.tensor(beta)  # the one before is let go, and its id may come again
-        warmed(compiled, held, bits)
-        loss, expected = run(compiled, held, x, 3)[0], run(compiled.elbo, held, x, 3)[0]
+        warm(compiled, pair, bits)
+        loss, expected = run(compiled, pair, x, 3)[0], run(compiled.elbo, pair, x, 3)[0]
         assert loss == pytest.approx(expected, rel=1e-7)
 
 
 def test_training_and_evaluation_mode_are_two_graphs():
     pair, compiled = Normalized(), Compiled(Trace_ELBO(), generator=replay)
-    held = warmed(compiled, pair, bits)
+    warm(compiled, pair, bits)
     pair.eval()
-    warmed(compiled, held, bits)
+    warm(compiled, pair, bits)
     x = bits(ROWS)
-    assert run(compiled, held, x, 3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+    assert run(compiled, pair, x, 3)[0] == pytest.approx(run(compiled.elbo, pair, x, 3)[0])
     assert runs_of(compiled) == 2
     buffers = [buffer.clone() for buffer in pair.buffers()]
-    run(compiled, held, x)
+    run(compiled, pair, x)
     assert all(torch.equal(b, c) for b, c in zip(pair.buffers(), buffers, strict=True))
 
 
 def test_smaller_batch_has_a_graph_of_its_own():
     pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
-    held = warmed(compiled, pair, bits)
+    warm(compiled, pair, bits)
     for rows in (7, 7, 7, ROWS):
         x = bits(rows)
-        assert run(compiled, held, x, 3)[0] == pytest.approx(run(compiled.elbo, held, x, 3)[0])
+        assert run(compiled, pair, x, 3)[0] == pytest.approx(run(compiled.elbo, pair, x, 3)[0])
     assert runs_of(compiled) == 2
 
 
@@ -343,7 +336,7 @@ class Restless(Plain):
 
 
 def test_graph_that_says_something_else_is_not_used():
-    with pytest.warns(RuntimeWarning, match="compiled, its loss would be"):
+    with pytest.warns(RuntimeWarning, match="compiled, the loss would be"):
         trained(Compiled(Trace_ELBO(), generator=replay), Restless())
 
 
@@ -378,11 +371,47 @@ def test_private_generator_is_refused():
 
 def test_data_outside_the_support_raise_as_they_always_did():
     pair, compiled = Plain(), Compiled(Trace_ELBO(), generator=replay)
-    held = warmed(compiled, pair, bits)
+    warm(compiled, pair, bits)
     x = bits(ROWS)
     x[3] = 0.5
     with pytest.raises(ValueError, match="to be within the support"):
-        compiled.loss_and_grads(held.model, held.guide, x)
+        compiled.loss_and_grads(pair.model, pair.guide, x)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: vae(likelihoods.Bernoulli), Plain], ids=["VAE", "methods"]
+)
+def test_programs_that_are_asked_for_again_are_one_graph(build):
+    pair, compiled, x = build(), Compiled(Trace_ELBO(), generator=replay), bits(ROWS)
+    for _ in range(40):
+        compiled.loss_and_grads(pair.model, pair.guide, x)
+    assert len(compiled._guards) == len(compiled._calls) == runs_of(compiled) == 1
+
+
+def test_pairs_without_end_are_not_kept():
+    compiled, x = Compiled(Trace_ELBO(), generator=replay), bits(ROWS)
+    with pytest.warns(RuntimeWarning, match="called in more than 16 different ways") as told:
+        for _ in range(20):
+            pair = Plain()
+            assert math.isfinite(compiled.loss_and_grads(pair.model, pair.guide, x))
+    assert len(told) == 1
+    assert len(compiled._guards) == len(compiled._calls) == 16
+
+
+def test_gradients_that_were_there_are_added_to():
+    pair, compiled, x = Plain(), Compiled(Trace_ELBO(), generator=replay), bits(ROWS)
+    weight = pair.encoder[0].weight
+    for call in range(1, 5):  # uncompiled, compared, compiled, compiled
+        for objective in (compiled, compiled.elbo):
+            weight.grad = start = torch.full_like(weight, 5.0)
+            torch.manual_seed(call)
+            objective.loss_and_grads(pair.model, pair.guide, x)
+            assert weight.grad is start
+            if objective is compiled:
+                ours = start.clone()
+        torch.testing.assert_close(ours, start)
+        for parameter in pair.parameters():
+            parameter.grad = None
 
 
 def test_only_objectives_are_wrapped():

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import ppvae
 import ppvae.inference.training as training
 from ppvae import likelihoods, networks, posteriors, priors
-from ppvae.engine.compilation import Refused, Replay, replay
+from ppvae.engine.compilation import CaptureError, Replay, replay
 from ppvae.inference import Checkpoints, ImportanceWeighted_ELBO, LinearWarmup
 from tests.engine.compilation.pairs import (
     Normalized,
@@ -189,17 +189,17 @@ def test_strangers_are_trained_alike(build, objective, draw):
     ],
 )
 def test_resumed_training_is_bit_for_bit_the_whole_one(switched, stops, tmp_path):
-    choice = True if switched is None else switched
+    choice = {"compile": True, "compile_from": switched}
     options = {"epochs": 5, "batch_size": 25, "kl_weight": LinearWarmup(12)}
     whole = vae()
-    fit = ppvae.fit(whole, data(), compile=choice, **options)
+    fit = ppvae.fit(whole, data(), **choice, **options)
     assert fit.compiled_from == (2 if switched is None else switched)
     for stop in stops:
         folder = tmp_path / str(stop)
         first = {**options, "epochs": None, "steps": stop}
-        ppvae.fit(vae(), data(), compile=choice, checkpoint=folder, **first)
+        ppvae.fit(vae(), data(), **choice, checkpoint=folder, **first)
         second = vae(seed=5)
-        resumed = ppvae.fit(second, data(), compile=choice, resume=folder, **options)
+        resumed = ppvae.fit(second, data(), **choice, resume=folder, **options)
         assert resumed.steps == 20
         expected, got = weights(whole), weights(second)
         assert all(torch.equal(expected[name], got[name]) for name in expected)
@@ -208,7 +208,7 @@ def test_resumed_training_is_bit_for_bit_the_whole_one(switched, stops, tmp_path
 def test_repeat_from_the_recorded_step_is_bit_for_bit_the_same():
     first, second = vae(), vae()
     fit = ppvae.fit(first, data(), epochs=5, batch_size=25, compile=True)
-    again = ppvae.fit(second, data(), epochs=5, batch_size=25, compile=fit.compiled_from)
+    again = ppvae.fit(second, data(), epochs=5, batch_size=25, compile_from=fit.compiled_from)
     assert again.compiled_from == fit.compiled_from
     expected, got = weights(first), weights(second)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
@@ -241,7 +241,7 @@ def test_much_work_is_compiled_as_soon_as_the_code_is_there(monkeypatch):
             return len(polls) > 7
 
     monkeypatch.setattr(training, "generate", lambda graph, inputs: Late(graph))
-    monkeypatch.setattr("ppvae.inference.steps.switching._WORTH", 0.0)
+    monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.0)
     fit = ppvae.fit(vae(), data(), epochs=10, batch_size=25)
     assert fit.compiled_from == 27  # 20 steps are timed, and 7 times there is no code yet
     assert fit.compilation == "compiled from step 27 on"
@@ -278,7 +278,7 @@ SOURCES = {
 
 @pytest.mark.parametrize(("source", "switched"), SOURCES.values(), ids=SOURCES.keys())
 def test_batches_of_ones_own_are_compiled_if_their_number_is_known(source, switched, monkeypatch):
-    monkeypatch.setattr("ppvae.inference.steps.switching._WORTH", 0.0)
+    monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.0)
     plain, compiled = vae(), vae()
     ppvae.fit(plain, source(), epochs=8, compile=False)
     fit = ppvae.fit(compiled, source(), epochs=8)
@@ -289,8 +289,8 @@ def test_batches_of_ones_own_are_compiled_if_their_number_is_known(source, switc
 
 
 def test_code_is_not_made_for_the_last_smaller_batch(monkeypatch):
-    monkeypatch.setattr("ppvae.inference.steps.switching._WORTH", 0.0)
-    monkeypatch.setattr("ppvae.inference.steps.switching._LOOKED_AT", 3)
+    monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.0)
+    monkeypatch.setattr("ppvae.inference.steps.switching._TIMED_STEPS", 3)
     fit = ppvae.fit(vae(), [*data(70).split(20)], epochs=3)
     assert fit.compiled_from == 4  # the batch that would be due, number 3, has 10 rows
 
@@ -327,7 +327,7 @@ class Wrong(Replay):
 
 class NoCompiler(Replay):
     def result(self):
-        raise Refused("no code could be generated: no compiler found")
+        raise CaptureError("no code could be generated: no compiler found")
 
 
 class Crashing(Replay):
@@ -342,7 +342,7 @@ class Crashing(Replay):
     ("code", "message"),
     [
         (NoCompiler, "not compiled: no code could be generated"),
-        (Crashing, "not compiled: compiled, unhandled error"),
+        (Crashing, "not compiled: compiled, it fails: unhandled error"),
     ],
 )
 def test_without_working_code_training_goes_on_as_it_was(code, message, monkeypatch):
@@ -357,8 +357,8 @@ def test_without_working_code_training_goes_on_as_it_was(code, message, monkeypa
 
 MISTAKES = {
     "the loss would be": lambda inputs, outputs: outputs[0].mul_(1.01),
-    "the parameters would go elsewhere": lambda inputs, outputs: inputs[0].add_(1e-3),
-    "the optimizer's state would go elsewhere": lambda inputs, outputs: inputs[1].mul_(0.99),
+    "the parameters would differ": lambda inputs, outputs: inputs[0].add_(1e-3),
+    "the optimizer's state would differ": lambda inputs, outputs: inputs[1].mul_(0.99),
     "the loss is nan": lambda inputs, outputs: outputs[0].fill_(math.nan)[1].zero_(),
 }
 
@@ -508,14 +508,14 @@ def test_data_outside_the_support_are_named_by_a_compiled_step_too():
     x[40] = 0.5
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="lie outside the support of Bernoulli"):
-        ppvae.fit(vae(), x.roll(3, 0), epochs=30, batch_size=2, compile=2)
+        ppvae.fit(vae(), x.roll(3, 0), epochs=30, batch_size=2, compile_from=2)
 
 
 def test_divergence_of_a_compiled_step_keeps_the_last_good_weights():
     pair = vae()
     optimizer = functools.partial(torch.optim.SGD, lr=1e3)
     with pytest.raises(ppvae.inference.Diverged, match="step") as diverged:
-        ppvae.fit(pair, data(), epochs=30, batch_size=25, compile=1, optimizer=optimizer)
+        ppvae.fit(pair, data(), epochs=30, batch_size=25, compile_from=1, optimizer=optimizer)
     assert diverged.value.fit.reason == "diverged"
     assert all(torch.isfinite(tensor).all() for tensor in pair.parameters())
 
@@ -542,23 +542,23 @@ class Steep(Plain):
 
 
 @pytest.mark.parametrize(
-    "compile",
+    "compile_from",
     [
-        False,
+        None,
         2,
         pytest.param(3, marks=[pytest.mark.slow, pytest.mark.generated], id="generated"),
     ],
 )
 @pytest.mark.parametrize("build", [Rooted, Steep])
-def test_a_gradient_that_is_not_finite_is_no_step(build, compile):
+def test_a_gradient_that_is_not_finite_is_no_step(build, compile_from):
     torch.manual_seed(0)
     pair = build()
     x = data().float()
     x[:, 0] = 1
     x[7, 0] = 0
     with pytest.raises(ppvae.inference.Diverged, match="gradient is NaN.*at another") as diverged:
-        ppvae.fit(pair, x, epochs=1, batch_size=2, compile=compile)
-    assert diverged.value.fit.compiled_from == (compile or None)
+        ppvae.fit(pair, x, epochs=1, batch_size=2, compile_from=compile_from)
+    assert diverged.value.fit.compiled_from == compile_from
     assert all(torch.isfinite(tensor).all() for tensor in pair.parameters())
 
 
@@ -621,11 +621,36 @@ class Overshooting(Plain):
             pyro.sample("y", dist.Gamma(self.shape, 1.0), obs=small)
 
 
-@pytest.mark.parametrize("compile", [False, 1])
-def test_parameters_out_of_their_range_are_named(compile):
+@pytest.mark.parametrize("compile_from", [None, 1])
+def test_parameters_out_of_their_range_are_named(compile_from):
     torch.manual_seed(0)
     optimizer = functools.partial(torch.optim.Adam, lr=0.3)
     found = "concentration of Gamma at site 'y' lies between.*outside its range"
     with pytest.raises(ppvae.inference.Diverged, match=found) as diverged:
-        ppvae.fit(Overshooting().double(), data(), steps=30, compile=compile, optimizer=optimizer)
-    assert diverged.value.fit.compiled_from == (1 if compile else None)
+        options = {"compile_from": compile_from, "optimizer": optimizer}
+        ppvae.fit(Overshooting().double(), data(), steps=30, **options)
+    assert diverged.value.fit.compiled_from == compile_from
+
+
+@pytest.mark.parametrize("step", [0, 1, 17])
+def test_a_number_is_no_choice_but_a_step_to_compile_from(step):
+    with pytest.raises(TypeError, match=f"got {step}; .* pass compile_from={step}"):
+        ppvae.fit(vae(), data(), steps=1, compile=step)
+
+
+CHOICES = {
+    "True, False or 'auto', got 'maybe'": {"compile": "maybe"},
+    "compile_from must be at least 0, got -1": {"compile_from": -1},
+    "compile=False contradicts compile_from=3": {"compile": False, "compile_from": 3},
+}
+
+
+@pytest.mark.parametrize(("message", "options"), CHOICES.items(), ids=CHOICES.keys())
+def test_choices_that_make_no_sense_are_refused(message, options):
+    with pytest.raises(ValueError, match=message):
+        ppvae.fit(vae(), data(), steps=1, **options)
+
+
+def test_compiling_from_the_first_step_begins_when_the_optimizer_has_a_state():
+    fit = ppvae.fit(vae(), data(), epochs=2, batch_size=25, compile_from=0)
+    assert fit.compiled_from == 0 and fit.compilation == "compiled from step 1 on"

@@ -1,5 +1,5 @@
-"""Why a program cannot become a graph."""
+"""Why a program cannot run as a graph."""
 
 
-class Refused(Exception):
+class CaptureError(Exception):
     """A program would do something else as a graph; the message says what, and where."""
