@@ -86,7 +86,7 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
 
 
 def _log_determinant(transform: Transform, before: Tensor, after: Tensor) -> Tensor:
-    value = transform.log_abs_det_jacobian(before, after)
+    value: Tensor = transform.log_abs_det_jacobian(before, after)
     return value if transform.domain.event_dim else value.sum(-1)
 
 

@@ -142,7 +142,10 @@ class CompiledProgram:
         back()
         try:
             result, found = compiled()
-        except (CaptureError, ArithmeticError, RuntimeError) as error:
+        except CaptureError:
+            back()
+            raise
+        except (ArithmeticError, RuntimeError) as error:
             back()
             raise CaptureError(f"compiled, it fails: {first_line(error)}") from error
         for quantity, other in zip(expected, found, strict=True):

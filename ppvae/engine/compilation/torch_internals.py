@@ -54,7 +54,7 @@ multiply_each = torch._foreach_mul_
 """`multiply_each(tensors, number)` multiplies tensors by a number in place."""
 
 all_true = torch._is_all_true
-"""What `torch.Tensor.all` is called within some of torch's own checks."""
+"""What torch's distributions ask whether all values lie in the support."""
 
 norm_of_each = torch._foreach_norm
 """`norm_of_each(tensors)` returns the Euclidean norm of each tensor."""
@@ -87,7 +87,7 @@ def node_of(tensor: Tensor) -> Node | None:
 
 def storage_id(tensor: Tensor) -> int:
     """Return a number that tensors have in common if and only if they share their memory."""
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def written_arguments(function: Any) -> Iterator[tuple[int, str]]:
@@ -213,13 +213,13 @@ def _loading_by_ours() -> Any:
                 code.value = code.value.replace(_IMPORT, _IMPORT_OURS)
                 return code, kernels
 
-            writer.generate = generate
+            writer.generate = generate  # type: ignore[method-assign]
             return nodes
 
         def uuid(self) -> str:  # part of the key under which torch keeps generated code on disk
             return _IMPORT_OURS
 
-    return Pass()
+    return Pass()  # type: ignore[no-untyped-call]
 
 
 def _import_generator() -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Hashable, Sequence
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -118,8 +119,13 @@ class Compiled(ELBO):  # type: ignore[misc]
 
 
 def _identity(program: Any) -> Hashable:
-    # A method is another object each time it is asked for, but equal.
-    return program if isinstance(program, MethodType) else id(program)
+    # A method, or what Pyro's decorators make of one, is a new object at each access.
+    if isinstance(program, MethodType):
+        return program
+    if isinstance(program, partial):
+        given = [(name, id(value)) for name, value in program.keywords.items()]
+        return (_identity(program.func), *map(id, program.args), *given)
+    return id(program)
 
 
 def _signature(value: Any) -> Hashable:

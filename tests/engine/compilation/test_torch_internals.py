@@ -1,12 +1,16 @@
 """Each private part of torch does what is needed of it: the test that fails names the part."""
 
 import ast
+import logging
+import re
 import threading
 import warnings
 from pathlib import Path
 
+import pyro
 import pytest
 import torch
+import torch.distributions as dist
 from torch import nn
 
 import ppvae
@@ -16,13 +20,9 @@ from ppvae.engine.compilation import capture, generate, torch_internals
 def test_trace():
     """`make_fx`, `FakeTensorMode` and `tracing`: one fake mode describes all results."""
     graph = torch_internals.trace(lambda x: [(2 * x).exp()], [torch.ones(3)])
-    assert [node.op for node in graph.graph.nodes] == 2 * ["placeholder"][:1] + [
-        "call_function",
-        "call_function",
-        "output",
-    ]
-    results = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    results += [node.meta["val"] for node in graph.graph.nodes if node.op == "call_function"]
+    operations = ["placeholder", "call_function", "call_function", "output"]
+    assert [node.op for node in graph.graph.nodes] == operations
+    results = [node.meta["val"] for node in list(graph.graph.nodes)[:-1]]
     assert len({id(result.fake_mode) for result in results}) == 1
     torch.testing.assert_close(graph(torch.zeros(3))[0], torch.ones(3))
 
@@ -81,6 +81,13 @@ def test_returns_views():
     assert not torch_internals.returns_views("no operation")
 
 
+def test_all_true():
+    """`torch._is_all_true`, by which distributions check values: it can be seen, and refused."""
+    graph = capture(lambda mode, x: [dist.Exponential(2.0, True).log_prob(x)], [torch.ones(3)])
+    assert graph.checked
+    assert bool(torch_internals.all_true(torch.tensor([True, True])))
+
+
 def test_slots():
     """`nn.Module._parameters` and `._buffers`."""
     module = nn.BatchNorm1d(2)
@@ -119,7 +126,7 @@ def test_decomposition_table():
 
 @pytest.mark.slow
 def test_generate_code_and_PostponedCodeCache(tmp_path, monkeypatch):
-    """`compile_fx`, `compile_fx_inner`, `config`, `CustomSchedulerPass`, `V.graph.wrapper_code`."""
+    """`compile_fx`, `compile_fx_inner`, `CustomSchedulerPass` and `V.graph.wrapper_code`."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     x = torch.randn(7, 5)
     graph = capture(drawing, [x])
@@ -142,8 +149,6 @@ def test_other_threads_see_torch_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
     def look():
-        import logging
-
         settings = config.cpp_wrapper, config.fallback_random, config._pre_fusion_custom_pass
         return (
             CppWrapperCodeCache.load_pybinding.__func__,
@@ -169,7 +174,8 @@ def test_other_threads_see_torch_as_it_is(tmp_path, monkeypatch):
         return check(*arguments, **options)
 
     thread = threading.Thread(target=other)
-    with pytest.warns(UserWarning, match="shown"):
+    # `torch.compile` switches the validation of distributions off for the whole process.
+    with pyro.validation_enabled(), pytest.warns(UserWarning, match="shown"):
         thread.start()
         graph = capture(drawing, [x])
         generate_code = torch_internals.generate_code
@@ -201,8 +207,7 @@ def private_imports(path):
         else:
             continue
         for name in names:
-            first, *parts = name.split(".")
-            if first == "torch" and any(p.startswith("_") and p[1:2] != "_" for p in parts):
+            if re.match(r"torch(\.\w+)*\._(?!_)[\w.]+$", name):
                 yield name
 
 
