@@ -119,8 +119,8 @@ def from_pyro_svi(
 def _check_guide(guide: Program) -> None:
     """Raise an error unless the guide is fitted and can be called on its own."""
     # A run of an unfitted autoguide would create its parameters; an AutoCallable has none.
-    unfitted = isinstance(guide, AutoGuide) and guide.prototype_trace is None
-    if unfitted and not isinstance(guide, AutoCallable):
+    has_parameters = not isinstance(guide, AutoCallable)
+    if has_parameters and isinstance(guide, AutoGuide) and guide.prototype_trace is None:
         raise ValueError(
             f"the guide, an {type(guide).__name__}, has not run yet; fit it by svi.step first"
         )

@@ -387,7 +387,8 @@ def test_a_prior_without_draws():
         "sample_stats",
         "observed_data",
     }
-    with pytest.raises(ValueError, match="cannot be drawn from .*predictive=False"):
+    refused = "cannot be drawn from: at site .loc. ImproperUniform has no .*predictive=False"
+    with pytest.raises(ppvae.Unsupported, match=refused):
         ppvae.from_pyro_svi(improper, improper_guide, x, draws=3)
 
 
