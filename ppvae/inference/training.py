@@ -108,7 +108,8 @@ def fit(
         The trained pair and its history.
 
     Raises:
-        ValueError: on data, sizes or a pair that cannot be trained; the message says why.
+        Unsupported: on a pair without parameters, or one that the objective does not apply to.
+        ValueError: on data or sizes that cannot be used; the message says why.
         TypeError: on data that are neither arrays nor batches, and on a number as `compile`.
         FileNotFoundError: if there is nothing to resume from.
         Diverged: on a NaN or infinite loss, with step, site and likely cause.
@@ -138,7 +139,7 @@ def fit(
     if validation is not None:
         held_out = as_batch(validation, pair, split="validation", argument="validation")
     with seeded(seed), _training_mode(pair), warnings.catch_warnings():
-        # A loss that is not finite stops training; Pyro's warning of it would come on top.
+        # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
         model, guide, parameters = announced_programs(pair, batches.first(128), objective)
         if held_out is not None:

@@ -7,7 +7,16 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
-from ppvae.engine import Batch, Pair, Sites, announce, collect, isolated, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Sites,
+    Unsupported,
+    announce,
+    collect,
+    isolated,
+    run_pair,
+)
 from ppvae.inference.failure import explain
 
 
@@ -23,17 +32,19 @@ def announced_programs(
         what: what to call the example in an error.
 
     Raises:
-        ValueError: if the pair cannot be trained on such data or by this objective.
+        Unsupported: if the pair has no parameters, or the objective does not apply to it.
+        ValueError: if the pair cannot run on such data.
     """
     sites: list[tuple[Sites, Sites]] = []
     try:
-        # Parameters that the programs make here start at random, by the seed of the moment.
+        # Parameters that the programs make here are initialized by the caller's seed.
         with isolated(pair, seed=torch.initial_seed(), keep=True):
             parameters = collect(lambda: sites.append(run_pair(pair, example)))
     except ValueError as error:
         cause = explain(pair, example, error)
         reason = error if cause is None else f"before training, {cause}"
-        raise ValueError(f"{what}{reason}") from error
+        kind = Unsupported if isinstance(error, Unsupported) else ValueError
+        raise kind(f"{what}{reason}") from error
     _check_objective(*sites[0], objective)
     known = {id(parameter) for parameter in parameters.values()}
     silent = {
@@ -42,13 +53,13 @@ def announced_programs(
         if parameter.requires_grad and id(parameter) not in known
     }
     if not parameters and not silent:
-        raise ValueError(
+        raise Unsupported(
             "the pair has no parameters to train; make it an nn.Module, or use pyro.param or "
             "pyro.module in its model and guide"
         )
     if not silent:
         return pair.model, pair.guide, parameters
-    # A stranger's nn.Module need not announce what it trains: it is done here.
+    # A user's own nn.Module need not announce what it trains: it is done here.
     return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
 
 
@@ -65,7 +76,7 @@ def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None
         if site["is_observed"] or name in guide:
             continue
         if objective is None or type(objective) is Trace_ELBO:
-            raise ValueError(
+            raise Unsupported(
                 f"latent site {name!r} of the model is missing from the guide; sample it there, "
                 "or pass objective=TraceEnum_ELBO() to sum it out"
             )
