@@ -96,6 +96,8 @@ def _fit(
     options.pop("config", None)
     if not isinstance(options.compile, bool | str):  # as configurations were written before
         options.compile, options.compile_from = True, options.compile
+    if options.compile is False:  # given over a configuration that names a step
+        options.compile_from = None
     dataset, options.data = parts.dataset(options.data, about_data)
     if options.draws < 1:
         raise ValueError(f"draws must be at least 1, got {options.draws}")
