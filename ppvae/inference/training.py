@@ -140,7 +140,7 @@ def fit(
     if validation is not None:
         held_out = as_batch(validation, pair, split="validation", argument="validation")
     with seeded(seed), _training_mode(pair), warnings.catch_warnings():
-        # A loss that is not finite stops training; Pyro's warning of it would come on top.
+        # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
         model, guide, parameters = announced_programs(pair, example, objective)
         if held_out is not None:

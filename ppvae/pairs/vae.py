@@ -20,7 +20,7 @@ class VAE(nn.Module):
 
     The model is p(z) p(x|z), the guide q(z|x), both inside `pyro.plate("data", ...)`; the latent
     site is "z", the observed site "x" (Kingma and Welling, "Auto-Encoding Variational Bayes",
-    2014). Whatever else a datapoint comes with are conditions y, and the pair is p(z|y) p(x|z, y)
+    2014). Further tensors of a datapoint are conditions y, and the pair is p(z|y) p(x|z, y)
     and q(z|x, y) (Sohn, Lee and Yan, "Learning structured output representation using deep
     conditional generative models", 2015): batches are then `(x, *conditions)`, and every factor
     is called with the conditions too.
@@ -30,13 +30,13 @@ class VAE(nn.Module):
     Pyro's parameter store.
 
     Args:
-        prior: p(z), or p(z|y); priors without a network let conditions be.
+        prior: p(z), or p(z|y); priors without a network ignore conditions.
         likelihood: p(x|z), or p(x|z, y).
         posterior: q(z|x), or q(z|x, y).
 
     Raises:
         TypeError: if a factor is not of its role.
-        ValueError: if prior and posterior put their latents in different sets.
+        ValueError: if prior and posterior have different supports.
 
     Example:
         >>> from ppvae.likelihoods import Bernoulli
@@ -66,7 +66,7 @@ class VAE(nn.Module):
                     f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
                     f"got {type(factor).__name__}"
                 )
-        _refuse_strangers(prior, posterior)
+        _check_supports(prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -138,7 +138,7 @@ def _check_rows(tensors: Sequence[Tensor]) -> None:
         )
 
 
-def _refuse_strangers(prior: Prior, posterior: Posterior) -> None:
+def _check_supports(prior: Prior, posterior: Posterior) -> None:
     # By their text: constraints have no equality, and a property may make one at each call.
     if repr(prior.support) != repr(posterior.support):
         raise ValueError(
@@ -157,7 +157,7 @@ class _Program(nn.Module):
         self.pair = pair
 
     def rows(self, x: Tensor, *conditions: Tensor) -> int:
-        """Return the number of datapoints of a batch, after a look at its shapes."""
+        """Return the number of datapoints of a batch; check its shapes."""
         event_dim = self.pair.likelihood.event_dim
         if x.dim() != 1 + event_dim:
             raise ValueError(

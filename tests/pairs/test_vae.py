@@ -1,5 +1,9 @@
 """The VAE as a pair of Pyro programs."""
 
+import copy
+import pickle
+import weakref
+
 import pyro
 import pyro.poutine as poutine
 import pytest
@@ -151,3 +155,17 @@ def test_rank_is_checked():
 def test_sample_needs_a_positive_number():
     with pytest.raises(ValueError, match="n >= 1, got 0"):
         small().sample(0)
+
+
+def test_programs_are_made_once_and_leave_no_trace_in_the_pair():
+    pair = small()
+    state, modules = dict(vars(pair)), list(pair.named_modules())
+    model, guide = pair.model, pair.guide
+    assert pair.model is model and pair.guide is guide
+    assert vars(pair) == state and list(pair.named_modules()) == modules
+    for other in (copy.deepcopy(pair), copy.copy(pair), pickle.loads(pickle.dumps(pair))):
+        assert other.model is other.model and other.model is not model
+        assert other.model.pair is other and other.guide.pair is other
+    kept = weakref.ref(pair)
+    del pair, model, guide, state, modules, other
+    assert kept() is None  # without the garbage collector

@@ -1,8 +1,8 @@
-"""Watches what Python learns of tensors' values while a program is captured as a graph.
+"""Detects where Python reads tensors' values while a program is captured as a graph.
 
-A graph repeats operations, not Python. What Python reads from a tensor during capture (for a
-branch, the length of a loop, a shape) would be repeated for whatever values come later. So reading
-is refused, unless the value is constant, or the reader is known to decide nothing by it.
+A graph repeats operations, not Python. What Python decides by a value that it reads during capture
+(a branch, the length of a loop, a shape) would stay the same for all later values. So reading is
+refused, unless the value is constant, or the reader is known not to depend on it.
 """
 
 import math
@@ -35,20 +35,20 @@ _READS = {
 }
 _READING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
-# Readers that go on alike whatever they read, by module and function, and what they are given.
+# Readers that do the same whatever they read, by module and function, and what they are given.
 _UNDECIDED: dict[tuple[str, str], Callable[[Tensor], Any]] = {
     # Pyro's warnings: a graph gives none. A loss that is not finite is found where it is used.
     ("pyro.util", "warn_if_nan"): lambda value: False,
     ("pyro.util", "warn_if_inf"): lambda value: False,
     ("pyro.util", "torch_isinf"): lambda value: False,
-    # Short cuts that leave the result as it is: as if the tensor were neither zero nor one.
+    # Short cuts that do not change the result: as if the tensor were neither zero nor one.
     ("pyro.distributions.util", "is_identically_zero"): lambda value: math.nan,
     ("pyro.distributions.util", "is_identically_one"): lambda value: math.nan,
     # A comparison of scales that raises or does nothing.
     ("pyro.infer.traceenum_elbo", "_get_common_scale"): lambda value: float(_now(value)),
-    # With probabilities of zero it leaves their terms out, which are zero otherwise, or NaN.
+    # It leaves out terms of probability zero, which otherwise are zero or NaN.
     ("pyro.infer.util", "Dice.compute_expectation"): lambda value: True,
-    # The first half of a check, of which the second tells as much.
+    # The first half of a check; the second half covers it.
     ("torch.distributions.constraints", "_PositiveDefinite.check"): lambda value: True,
     ("torch.distributions.constraints", "_PositiveSemidefinite.check"): lambda value: True,
 }
@@ -98,7 +98,7 @@ class CaptureMode:
         return self.error
 
     def restore(self) -> None:
-        """Give tensors that the program wrote to the values back that they had before."""
+        """Restore the values of tensors that the program wrote to."""
         with torch.no_grad():
             for tensor, value in self.written.values():
                 tensor.copy_(value)
@@ -119,7 +119,7 @@ class _Site(Messenger):  # type: ignore[misc]
 
 
 class _Functions(TorchFunctionMode):
-    """Sees `backward` and every read that Python asks for by a method of the tensor."""
+    """Intercepts `backward` and every read by a method of the tensor."""
 
     def __init__(self, capture: CaptureMode) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class _Functions(TorchFunctionMode):
         if caller in _UNDECIDED:
             return _UNDECIDED[caller](tensor)
         if function is Tensor.item and caller[0].startswith("pyro.infer."):
-            return tensor.detach().double()  # an objective hands its loss over as a number
+            return tensor.detach().double()  # an objective returns its loss as a number
         if _constant(tensor):
             with without_modes():
                 return function(tensor.detach(), **kwargs)
@@ -167,7 +167,7 @@ class _Functions(TorchFunctionMode):
 
 
 class _Operations(TorchDispatchMode):
-    """Sees every operation: reads below Python, writes, and private generators."""
+    """Intercepts every operation: reads in C++, writes, and private generators."""
 
     def __init__(self, capture: CaptureMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -214,13 +214,13 @@ def _depends(function: Any, args: Any) -> bool:
 
 
 def _now(tensor: Tensor) -> Tensor:
-    """Return a tensor without the capture that surrounds it."""
+    """Return a tensor of which the capture records nothing."""
     with without_modes():
         return tensor.detach()
 
 
 def _constant(tensor: Tensor) -> bool:
-    """Tell whether a value follows from nothing but constants that the program itself makes."""
+    """Tell whether a value depends on nothing but constants that the program itself makes."""
     start = node_of(tensor)
     if start is None:
         return False
@@ -255,7 +255,7 @@ _BETWEEN = (
 
 
 def _reader() -> FrameType:
-    """Return the frame of the code that asked for what is being judged."""
+    """Return the frame of the code that reads the value."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _BETWEEN:
         frame = frame.f_back

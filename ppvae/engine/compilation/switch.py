@@ -181,8 +181,8 @@ def relative_error(
         start: the origin of the norm; zeros unless given.
 
     Example:
-        >>> relative_error([torch.tensor([3.0, 4.1])], [torch.tensor([3.0, 4.0])])  # 0.1 / 5
-        0.0199999...
+        >>> round(relative_error([torch.tensor([3.0, 4.1])], [torch.tensor([3.0, 4.0])]), 4)
+        0.02
     """
     start = [torch.zeros_like(tensor) for tensor in reference] if start is None else start
     difference, norm = 0.0, 0.0

@@ -56,9 +56,10 @@ class Compiled(ELBO):  # type: ignore[misc]
 
     Example:
         >>> import pyro.infer, ppvae
-        >>> from ppvae import compilation, data, inference, pairs
+        >>> from ppvae import data, inference, pairs
+        >>> from ppvae.engine.compilation import replay
         >>> pair, x = pairs.assemble(data.digits(), latent=2), data.digits().train[:128]
-        >>> elbo = inference.Compiled(pyro.infer.Trace_ELBO(), generator=compilation.replay)
+        >>> elbo = inference.Compiled(pyro.infer.Trace_ELBO(), generator=replay)
         >>> optim = inference.JointOptim(torch.optim.Adam)
         >>> svi = pyro.infer.SVI(pair.model, pair.guide, optim, elbo)
         >>> all(svi.step(x) > 0 for _ in range(3))

@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 class KLWeight:
-    """Scales the latent sites of model and guide alike, and so the KL term.
+    """Scales the latent sites of model and guide by one weight, and so the KL term.
 
-    Both sides must be scaled: of a site in model and guide, objectives with a closed-form KL read
-    the guide's scale, those without subtract the guide's log density from the model's.
+    Both must be scaled: objectives with a closed-form KL read the guide's scale; the others
+    subtract the guide's log density from the model's.
     """
 
     def __init__(self) -> None:
         self.value = torch.ones((), dtype=torch.float64)
 
     def weighted(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `program` with its latent sites scaled by the weight of the moment."""
+        """Return `program` with its latent sites scaled by the present weight."""
 
         def run(*batch: Tensor) -> Any:
             with _Scale(self.value):

@@ -45,7 +45,7 @@ class Minibatch:
 
     @property
     def kind(self) -> Hashable:
-        """Return what minibatches have in common that one compiled step can take."""
+        """Return what is equal for all minibatches that one compiled step can take."""
         return tuple((t.shape, t.stride(), t.dtype, t.device) for t in self.parts)
 
     def first(self) -> "Minibatch":
@@ -54,7 +54,7 @@ class Minibatch:
 
     @property
     def exemplary(self) -> bool:
-        """Tell whether `first` is as most minibatches are."""
+        """Tell whether `first` has as many rows as most minibatches."""
         return self.index is not None or self.rows >= self.full
 
     def start(self, rows: int) -> "Minibatch":
@@ -63,7 +63,7 @@ class Minibatch:
         return Minibatch(self.whole, index, self.full)
 
     def gathered(self, parts: Sequence[Tensor]) -> Batch:
-        """Take the rows of `parts`, which are such as those here."""
+        """Take the rows of `parts`, tensors of the same shapes as `self.parts`."""
         if self.index is None:
             return tuple(parts)
         *whole, index = parts
@@ -80,7 +80,7 @@ class Minibatches(Protocol):
     """Minibatches of an epoch, if known."""
 
     expected: int | None
-    """How many there should be, if anyone says so."""
+    """Minibatches per epoch reported by the source, or None; may be wrong."""
 
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch."""
@@ -124,14 +124,13 @@ class InMemory:
 
 
 class Streamed:
-    """Batches of the caller's making, such as a `DataLoader`'s."""
+    """Batches that the caller makes, such as a `DataLoader`'s."""
 
     def __init__(self, source: Iterable[Any], pair: Pair) -> None:
         self.rows: int | None = None
         self.steps: int | None = None
-        self.expected: int | None = _length(
-            source
-        )  # which may be wrong, as that of many workers' streams
+        # May be wrong, as that of a stream with several workers.
+        self.expected: int | None = _length(source)
         self._source = source
         self._pair = pair
         self._first: Batch | None = None
@@ -145,7 +144,7 @@ class Streamed:
             yield Minibatch(batch, full=self._full)
 
     def first(self, rows: int) -> Batch:
-        """Return rows of the first batch that the source ever gave."""
+        """Return rows of the first batch of the source, the same at each call."""
         if self._first is None:
             minibatch = next(iter(self), None)
             if minibatch is None:
@@ -157,8 +156,8 @@ class Streamed:
 def _length(source: Iterable[Any]) -> int | None:
     """Return how many batches an epoch has, if the source knows."""
     try:
-        return len(source)  # type: ignore[arg-type]  # asked of everything
-    except (TypeError, NotImplementedError):  # also of a DataLoader of a stream without end
+        return len(source)  # type: ignore[arg-type]  # `source` may be of any type
+    except (TypeError, NotImplementedError):  # such as a DataLoader of an endless stream
         return None
 
 

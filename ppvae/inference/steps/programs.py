@@ -29,7 +29,7 @@ def announced_programs(
     """
     sites: list[tuple[Sites, Sites]] = []
     try:
-        # Parameters that the programs make here start at random, by the seed of the moment.
+        # Parameters that the programs make here are initialized by the caller's seed.
         with isolated(pair, seed=torch.initial_seed(), keep=True):
             parameters = collect(lambda: sites.append(run_pair(pair, example)))
     except (ArithmeticError, ValueError, RuntimeError) as error:
@@ -53,7 +53,7 @@ def announced_programs(
         )
     if not silent:
         return pair.model, pair.guide, parameters
-    # A stranger's nn.Module need not announce what it trains: it is done here.
+    # A user's own nn.Module need not announce what it trains: it is done here.
     return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
 
 

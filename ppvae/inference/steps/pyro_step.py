@@ -20,11 +20,11 @@ class Steps:
     """Steps and evaluations of one objective through Pyro's SVI.
 
     Args:
-        pair: the pair, for a look at how many datapoints a batch's loss stands for.
+        pair: the pair; one run of it shows how many datapoints a batch's loss is summed over.
         model: its model, every parameter announced.
         guide: its guide, likewise.
         objective: what is maximized.
-        optim: moves the parameters.
+        optim: changes the parameters.
         kl_weight: weight of the latent sites, a number or a function of the step.
 
     Raises:
@@ -51,7 +51,7 @@ class Steps:
                 "TraceEnum_ELBO takes one scale for all sites; expected kl_weight=1, got "
                 f"{kl_weight}"
             )
-        # What is trained; without a weight it is what the pair has.
+        # The programs that are trained: those of the pair itself if there is no weight.
         self.programs = (model, guide)
         if kl_weight != 1:
             self.programs = (self.kl_weight.weighted(model), self.kl_weight.weighted(guide))
@@ -81,11 +81,11 @@ class Steps:
         return _number(self.weighted.step(*minibatch.tensors))
 
     def evaluate(self, batch: Batch) -> float:
-        """Return the loss with the KL term's full weight; nothing is moved."""
+        """Return the loss with the KL term's full weight; no parameter changes."""
         return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(Minibatch(batch))
 
     def datapoints(self, minibatch: Minibatch) -> float:
-        """Return how many datapoints the loss of a batch stands for."""
+        """Return how many datapoints the loss of a batch is summed over."""
         rows = minibatch.rows
         if rows not in self._datapoints:
             with isolated(self.pair, seed=0):
@@ -94,7 +94,7 @@ class Steps:
         return self._datapoints[rows]
 
     def _finite_loss_and_grads(self, model: Any, guide: Any, *batch: Tensor) -> Any:
-        # SVI calls this before the optimizer, so a loss that is not finite never moves a weight.
+        # SVI calls this before the optimizer, so a loss that is not finite never changes a weight.
         loss = self.objective.loss_and_grads(model, guide, *batch)
         if not math.isfinite(_number(loss)):
             raise FloatingPointError(f"the loss is {_number(loss)}")
