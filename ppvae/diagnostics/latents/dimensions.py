@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.engine import PLATE, Site, Unsupported, factors_of, first_line, plates, support_text
 
-_REFUSED = "the guide cannot score the draws of one datapoint at another, at latent site"
+_REFUSED = "one datapoint's draws cannot be scored at another, at latent site"
 
 
 def factorizes(site: Site) -> bool:

@@ -330,9 +330,30 @@ class Point(Normals):
             pyro.sample("z", dist.Delta(x).to_event(1))
 
 
+class MovingSupport(Normals):
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Uniform(x - 0.1, x + 0.1).to_event(1))
+
+
+class NoInverse(Normals):
+    """A flow of Pyro's that keeps the density of its own draws alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.flow = dist.transforms.Planar(2)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(x, 0.5).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [self.flow]))
+
+
 @pytest.mark.parametrize(
     ("pair", "x", "message"),
     [
+        (MovingSupport(), torch.randn(9, 2), "at another, at latent site 'z': they lie outside"),
+        (NoInverse(), torch.randn(9, 2), "at latent site 'z': Transf.* no density at other draws"),
         (strangers.TwoLatents(), torch.randn(9), "distribution of latent site 'odd name' changes"),
         (strangers.TopDown(), torch.randn(9), "distribution of latent site 'b' changes"),
         (HiddenNoise(), torch.randn(9, 2), "distribution of latent site 'z' changes"),
