@@ -58,15 +58,8 @@ def outlier_check(pair, x, seed):
     return float(result.p_value[0]), float(result.typicality_p_value[0])
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        prior_check,
-        kernel_check,
-        pytest.param(classifier_check, marks=pytest.mark.slow),
-        outlier_check,
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [prior_check, kernel_check, classifier_check, outlier_check])
 def test_p_values_are_uniform_under_the_right_model(check):
     pair = CASE.pair()
     values = [check(pair, CASE.draw(20, seed=5000 + seed), seed) for seed in range(SEEDS)]

@@ -375,7 +375,9 @@ class RowsWeighed(nn.Module):
             self.pair.guide(x)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+)
 def test_weights_of_each_row_go_with_every_gradient(name):
     x = torch.randn(3, 2, dtype=torch.float64)
     scale, weight = (torch.rand(120, dtype=torch.float64) * 2 for _ in range(2))
