@@ -77,9 +77,12 @@ def imported(path: str, option: str) -> Any:
     """
     module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found = importlib.import_module(module)
+    except ImportError as error:
         raise ValueError(f"{option}: {error}") from error
+    if not hasattr(found, name):
+        raise ValueError(f"{option}: module {module!r} has no attribute {name!r}")
+    return getattr(found, name)
 
 
 def _returns_dataset(found: Any) -> bool:
@@ -118,7 +121,8 @@ def takes_features(path: str) -> bool:
     Raises:
         ValueError: if there is no such class.
     """
+    found = imported(path, "--pair")
     try:
-        return "features" in inspect.signature(imported(path, "--pair")).parameters
-    except TypeError:
+        return "features" in inspect.signature(found).parameters
+    except (TypeError, ValueError):
         return False  # it is no class; the parser says so

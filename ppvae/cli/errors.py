@@ -35,8 +35,8 @@ def report(error: BaseException, traced: bool = False) -> int:
 def sentence(error: BaseException, hint: bool = True) -> str:
     """Return what an error says, with its notes.
 
-    An error of a type or with a note that only code below the command line gives is named by its
-    type, and the hint says how to see its traceback.
+    Refusals, wrong arguments and files that the system refuses speak for themselves. Any other
+    error is named by its type. It, and an error with notes, ends with how to see its traceback.
 
     Example:
         >>> error = ConnectionError("line one, more below")
@@ -46,19 +46,19 @@ def sentence(error: BaseException, hint: bool = True) -> str:
     """
     notes: list[str] = getattr(error, "__notes__", [])
     if isinstance(error, ArgumentError):
-        what, told = of_argument(error), True
+        what, clear = of_argument(error), True
     elif isinstance(error, OSError) and error.strerror and error.filename is not None:
-        what, told = f"{error.filename}: {error.strerror}", True
+        what, clear = f"{error.filename}: {error.strerror}", True
     elif type(error) in (FileNotFoundError, FileExistsError, ImportError, ModuleNotFoundError):
-        what, told = str(error), True
+        what, clear = str(error), True
     else:
         # `Unsupported` is a ValueError that says itself what to do.
-        told = isinstance(error, ValueError)
-        what = str(error) if told else f"{type(error).__name__}: {_shortened(error)}"
+        clear = isinstance(error, ValueError)
+        what = str(error) if clear else f"{type(error).__name__}: {_shortened(error)}"
     if not what.strip():
-        what, told = type(error).__name__, False
+        what, clear = type(error).__name__, False
     noted = f" ({'; '.join(notes)})" if notes else ""
-    see = "; --traceback shows where" if hint and not (told and not notes) else ""
+    see = "; --traceback shows where" if hint and not (clear and not notes) else ""
     return f"{what}{noted}{see}"
 
 

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = "--epochs 60 --network.width 64 --patience 50 --draws 5 --checkpoint_seconds 0"
+OPTIONS = (
+    "--epochs 60 --network.width 64 --patience 50 --draws 5 --figures false --checkpoint_seconds 0"
+)
 PROGRAM = Path(sys.executable).parent / "ppvae"
 
 
