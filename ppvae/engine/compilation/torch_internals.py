@@ -207,7 +207,7 @@ def _loading_by_ours() -> Any:
             write = type(writer).generate
 
             def generate(is_inference: bool) -> Any:
-                code, kernels = write(writer, is_inference)
+                code, kernels = write(writer, is_inference)  # type: ignore[no-untyped-call]
                 if code.value.count(_IMPORT) != 1:
                     raise RuntimeError(f"torch {torch.__version__} generates unknown code")
                 code.value = code.value.replace(_IMPORT, _IMPORT_OURS)
@@ -219,7 +219,7 @@ def _loading_by_ours() -> Any:
         def uuid(self) -> str:  # part of the key under which torch keeps generated code on disk
             return _IMPORT_OURS
 
-    return Pass()  # type: ignore[no-untyped-call]
+    return Pass()
 
 
 def _import_generator() -> None:
