@@ -164,7 +164,7 @@ def _difference(expected: Quantity, found: Quantity) -> str:
         return ""
     if len(expected.values) == 1 and expected.values[0].numel() == 1 and expected.start is None:
         return f"be {float(found.values[0]):.6g} instead of {float(expected.values[0]):.6g}"
-    return f"differ, by {error:.2g} of its norm" + (" of change" if expected.start else "")
+    return f"differ, with a relative error of {error:.2g}"
 
 
 def relative_error(

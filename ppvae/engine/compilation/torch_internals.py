@@ -204,7 +204,7 @@ def _loading_by_ours() -> Any:
     class Pass(CustomSchedulerPass):
         def __call__(self, nodes: list[Any]) -> list[Any]:
             writer = V.graph.wrapper_code
-            write = type(writer).generate
+            write: Any = type(writer).generate
 
             def generate(is_inference: bool) -> Any:
                 code, kernels = write(writer, is_inference)  # type: ignore[no-untyped-call]
