@@ -51,7 +51,7 @@ def _score(site: Site, drawn: Site) -> Tensor:
         if bool(site["fn"].support.check(drawn["value"]).all()):
             raise
         return torch.tensor(math.nan)  # outside a support that has changed
-    except (NotImplementedError, KeyError):  # no inverse; `log_densities` refuses it where needed
+    except NotImplementedError:  # no inverse; `log_densities` refuses it where needed
         return torch.tensor(0.0)
     return scores
 

@@ -89,7 +89,7 @@ def flagged(flags: Mapping[Any, xr.DataArray]) -> tuple[str, ...]:
 def _scored(site: Site, distribution: Any, values: Tensor) -> Tensor:
     try:
         scores: Tensor = distribution.log_prob(values)
-    except (NotImplementedError, KeyError) as error:  # KeyError: a flow of Pyro without inverse
+    except NotImplementedError as error:
         raise Unsupported(
             f"{_REFUSED} {site['name']!r}: {type(distribution).__name__} has no density at other "
             f"draws than its own ({first_line(error)})"
