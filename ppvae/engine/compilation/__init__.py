@@ -16,6 +16,7 @@ from ppvae.engine.compilation.switch import (
 )
 from ppvae.engine.compilation.torch_internals import (
     add_to_each,
+    capturing,
     multiply_each,
     norm_of_each,
     tree_flatten,
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "add_to_each",
     "capture",
+    "capturing",
     "generate",
     "loss_and_gradients",
     "loss_of",

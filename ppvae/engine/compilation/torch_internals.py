@@ -29,6 +29,7 @@ __all__ = [
     "TorchDispatchMode",
     "add_to_each",
     "all_true",
+    "capturing",
     "decomposition_table",
     "generate_code",
     "multiply_each",
@@ -76,6 +77,11 @@ def without_modes() -> Iterator[None]:
     """Run the block as if no capture surrounded it."""
     with _disable_current_modes():
         yield
+
+
+def capturing() -> bool:
+    """Tell whether a graph is being captured."""
+    return get_proxy_mode() is not None
 
 
 def node_of(tensor: Tensor) -> Node | None:
@@ -207,7 +213,7 @@ def _loading_by_ours() -> Any:
             write: Any = type(writer).generate
 
             def generate(is_inference: bool) -> Any:
-                code, kernels = write(writer, is_inference)  # type: ignore[no-untyped-call]
+                code, kernels = write(writer, is_inference)
                 if code.value.count(_IMPORT) != 1:
                     raise RuntimeError(f"torch {torch.__version__} generates unknown code")
                 code.value = code.value.replace(_IMPORT, _IMPORT_OURS)

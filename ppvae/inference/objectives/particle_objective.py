@@ -10,7 +10,6 @@ import torch
 from pyro.infer import ELBO
 from pyro.infer.util import torch_item
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.engine import (
     Program,
@@ -20,7 +19,7 @@ from ppvae.engine import (
     set_random_state,
     training_structure_of,
 )
-from ppvae.engine.compilation import CaptureError
+from ppvae.engine.compilation import CaptureError, capturing
 from ppvae.inference.objectives.particles import Particles, particles
 from ppvae.inference.objectives.requirements import check_particles, check_path
 
@@ -126,7 +125,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
 
     def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
         """Weigh all draws, then draw the same ones again, a few at once, and take gradients."""
-        if get_proxy_mode() is not None:
+        if capturing():
             raise CaptureError("the draws of one step are not in memory all at once (at_once)")
         self._structure(model, guide, args, kwargs)
         state = random_state()

@@ -10,7 +10,6 @@ import pyro
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.engine import (
     PLATE,
@@ -31,6 +30,7 @@ from ppvae.engine import (
     sample_sites,
     subsampling,
 )
+from ppvae.engine.compilation import capturing
 from ppvae.inference.objectives.gates import Gate, GatedDraws
 
 PARTICLES = "particles of the objective"
@@ -100,7 +100,7 @@ class Particles:
             Unsupported: if they do not, or one is masked.
         """
         weights = [*self.posterior_weights.values()]
-        captured = get_proxy_mode() is not None  # then they were compared in an earlier step
+        captured = capturing()  # then they were compared in an earlier step
         for name, weight in self.posterior_weights.items():
             if name in self.uneven or not (captured or _equal(weight, weights[0])):
                 raise Unsupported(

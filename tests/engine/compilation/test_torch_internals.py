@@ -32,6 +32,7 @@ def test_node_of_and_without_modes():
     found = []
 
     def program(x):
+        assert torch_internals.capturing()
         y = x + 1
         found.append(torch_internals.node_of(y))
         with torch_internals.without_modes():
@@ -42,7 +43,7 @@ def test_node_of_and_without_modes():
     node, values = found
     assert node.target is torch.ops.aten.add.Tensor and values == [7.0, 7.0]
     assert not any(node.target is torch.ops.aten.mul.Tensor for node in graph.graph.nodes)
-    assert torch_internals.node_of(torch.ones(2)) is None
+    assert torch_internals.node_of(torch.ones(2)) is None and not torch_internals.capturing()
 
 
 def test_TorchDispatchMode():
