@@ -126,6 +126,7 @@ def test_the_three_q_approach_what_they_should():
     assert end["distance"] < 0.3 * start["distance"]
 
 
+@pytest.mark.slow
 def test_both_sides_of_formula_two_agree():
     x = step06_posterior.segments().test[:20]
     sides = step07_formula_two.both_sides(step06_posterior.fitted(STEPS), x, 1000)
@@ -160,6 +161,7 @@ def test_kl_of_normals():
     assert near(step08_kl_of_normals.by_draws(m, narrow, zero, one, 50_000), short.item())
 
 
+@pytest.mark.slow
 def test_gradients_have_one_mean_and_ordered_variances():
     exact = step09_gradients.exact_gradient(torch.zeros(step09_gradients.LATENT))
     measured = {way: step09_gradients.gradients(50_000, way) for way in step09_gradients.WAYS}

@@ -36,6 +36,7 @@ def in_a_folder(tmp_path, monkeypatch):
     os.chdir(here)
 
 
+@pytest.mark.slow
 def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert main(DRAWN) == 0
     shown = capsys.readouterr()
@@ -243,6 +244,7 @@ class Heavy(Learned):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "figure"), [("Learned", True), ("Heavy", False)])
 def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
     Path("own_prior.py").write_text(LEARNED_PRIOR)
@@ -307,6 +309,7 @@ def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, m
     assert ppvae.load("runs/digits-1")
 
 
+@pytest.mark.slow
 def test_configuration_keeps_the_step_of_the_switch(monkeypatch, capsys):
     monkeypatch.setattr("ppvae.inference.training.generate", replay)
     assert main([*QUICK, "--compile", "true"]) == 0
@@ -390,6 +393,7 @@ def test_words_count_more_than_the_configuration(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["data"]["class_path"] == "ppvae.data.digits"
 
 
+@pytest.mark.slow
 def test_figures_are_left_out(capsys):
     assert main([*QUICK, "--draws", "100"]) == 0
     first = capsys.readouterr().out.splitlines()
@@ -498,6 +502,7 @@ def test_standardization_is_remembered_when_the_file_changes(capsys):
     assert "does not fit the data of the run: 'loc'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_the_whole_one(capsys, monkeypatch):
     whole = [*QUICK, "--epochs", "4", "--patience", "9"]
     assert main([*whole, "--folder", "whole"]) == 0
@@ -726,6 +731,7 @@ FULL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "message"), FULL.values(), ids=FULL.keys())
 def test_write_that_the_system_refuses_is_one_sentence(size, message):
     words = [*QUICK, "--folder", "run", "--checkpoint_seconds", "0"]
@@ -735,6 +741,7 @@ def test_write_that_the_system_refuses_is_one_sentence(size, message):
     assert not list(Path(".").iterdir())  # nothing half-written, nor a run that never began
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_run(capsys, monkeypatch):
     """The disk fills up while the second checkpoint is written; room is made; the run goes on."""
     assert main([*QUICK, "--folder", "whole"]) == 0
@@ -768,6 +775,7 @@ def test_unwritable_folder_is_one_sentence(capsys):
     assert shown.out == ""
 
 
+@pytest.mark.slow
 def test_program_itself():
     program = Path(sys.executable).parent / "ppvae"
     shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)

@@ -25,6 +25,7 @@ def verdicts(found):
     return {finding.name: finding.verdict for finding in found.findings}
 
 
+@pytest.mark.slow
 def test_an_exact_guide_is_fine_throughout():
     """False alarms of five families at 1 % each, and of regions at three standard errors."""
     exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
@@ -33,6 +34,7 @@ def test_an_exact_guide_is_fine_throughout():
     assert set(found.values()) == {Verdict.FINE}, found
 
 
+@pytest.mark.slow
 def test_a_guide_that_is_too_narrow_is_found_out():
     pair = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
     narrow = LinearGaussian(**{**vars(pair), "scale": pair.scale * 0.4})
@@ -75,6 +77,7 @@ class Outside(nn.Module):
             pyro.sample("level/0", dist.Normal(hidden[:, 3:5], 1.0).to_event(1))
 
 
+@pytest.mark.slow
 def test_a_pair_from_outside_runs_whole_or_says_what_does_not_apply():
     torch.manual_seed(0)
     effort = Effort(30, 30, samples=30, simulations=50, searched=5, annealed=2, temperatures=3)

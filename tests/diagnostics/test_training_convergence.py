@@ -58,6 +58,7 @@ class Location(nn.Module):
 
 # Of 1000 draws the mean has a relative error of noise / (signal sqrt(1000)), the noise one of
 # 1 / sqrt(2000): five of each.
+@pytest.mark.slow
 @pytest.mark.parametrize("loc", [0.0, 0.3, 2.0])
 def test_signal_and_noise_are_those_of_the_closed_form(loc):
     rows, draws = 10, 1000
@@ -78,6 +79,7 @@ def test_a_parameter_without_gradient_has_no_ratio():
     assert np.isnan(result.signal_to_noise)
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_mean_is_that_of_fewer_datapoints():
     case = LinearGaussian.random(1)
     pair, x = case.pair(), case.draw(40, seed=2)

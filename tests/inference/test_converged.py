@@ -90,6 +90,7 @@ def test_the_average_is_nearer_to_the_maximum_than_the_last_iterate(seed):
     assert average < last
 
 
+@pytest.mark.slow
 def test_what_still_rises_goes_on():
     pair, recorder = pair_of(0), Recorder()
     result = fit(pair, [recorder, Converged(window=20)], lr=1e-3, steps=600)

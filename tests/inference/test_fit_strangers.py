@@ -76,6 +76,7 @@ def test_schedule_moves_the_rate_of_stored_parameters():
     assert len(set(result.history.learning_rate.values.tolist())) == 3
 
 
+@pytest.mark.slow
 def test_rows_keep_their_parameters_in_one_batch():
     """A guide with parameters a row, as `AutoNormal` has, meets them in their own order."""
 

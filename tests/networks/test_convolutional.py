@@ -25,6 +25,7 @@ def affine(function, shape):
     return matrix.detach(), offset.detach()
 
 
+@pytest.mark.slow
 def test_affine_pair_has_its_closed_forms():
     """Without an activation the decoder is affine in z, and every term of formula (2) known."""
     torch.manual_seed(0)
@@ -94,7 +95,8 @@ def test_flat_data_are_the_same_images(kind):
     np.testing.assert_allclose(ours.log_evidence, theirs.log_evidence, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "residual"])
 def test_pair_learns_images(kind):
     """Better than without latents, -64 H(15/64) = -34.8 nats; not better than -log 64 = -4.2."""
     pair, _ = pairs_of(kind)

@@ -56,6 +56,7 @@ def waves(rows):
     return (torch.sin(torch.arange(10) / 2 + phase) + 0.1 * torch.randn(rows, 10))[..., None]
 
 
+@pytest.mark.slow
 def test_pair_learns_sequences():
     """Better than any normal of the ten times alone, each of variance 1/2 + 0.01."""
     pair = ppvae.VAE(

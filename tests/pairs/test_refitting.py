@@ -35,6 +35,7 @@ def same(one, other):
     return all(torch.equal(tensors[name], other[0][name]) for name in tensors)
 
 
+@pytest.mark.slow
 def test_one_normal_gets_the_moments_of_the_aggregate_posterior():
     case = LinearGaussian.random(0)
     pair, x = case.pair(), case.draw(500, seed=1)
@@ -57,6 +58,7 @@ def test_one_normal_gets_the_moments_of_the_aggregate_posterior():
     assert p.mean.dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_two_clusters_raise_the_evidence_of_unseen_data():
     case = LinearGaussian.random(1, features=4, latent=1, orthogonal=True, noise=0.5)
     pair, generator = case.pair(), torch.Generator().manual_seed(2)
@@ -108,6 +110,7 @@ def test_refitted_pair_is_saved(tmp_path):
     assert torch.equal(ppvae.load(tmp_path).prior().log_prob(z), refitted.prior().log_prob(z))
 
 
+@pytest.mark.slow
 def test_prior_given_conditions():
     case = conditional.LinearGaussian.random(0)
     y = torch.randn(400, 3).double()

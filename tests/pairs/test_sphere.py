@@ -54,6 +54,7 @@ def integrals(pair, x, points=4000):
     return (log_joint + log_weight).logsumexp(0), elbo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [None, TraceMeanField_ELBO()])
 def test_training_approaches_log_evidence(objective):
     torch.manual_seed(0)

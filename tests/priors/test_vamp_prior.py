@@ -141,6 +141,7 @@ def test_evidence_by_integration():
     assert bool((diagnostics.pareto_k(pair, x).pareto_k < 0.7).all())
 
 
+@pytest.mark.slow
 def test_it_beats_the_standard_normal_on_clusters():
     torch.manual_seed(0)
     centers = (torch.rand(4, 20) < 0.5).float()

@@ -94,7 +94,8 @@ def bound_table(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> table = bound_table(pair, digits.test[:3], draws=50, temperatures=5, chains=4)
+        >>> x = digits.test[:3]
+        >>> table = bound_table(pair, x, draws=50, temperatures=5, chains=4, leapfrogs=2)
         >>> table.log_evidence.sel(bound="elbo").sizes
         Frozen({'data': 3})
     """

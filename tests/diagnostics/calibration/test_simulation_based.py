@@ -335,7 +335,7 @@ REFUSED = {
     "factor": (Factor(), torch.zeros(3), "at site 'bonus' pyro.factor"),
     "improper": (Improper(), torch.zeros(3), "the model cannot be drawn from"),
     "named": (Named(), torch.zeros(3), "latent site 'log_joint' has the name"),
-    "NaN": (NotFinite(), torch.zeros(3), "is NaN|cannot run"),
+    "NaN": (NotFinite(), torch.zeros(3), "found invalid values"),
     "pseudo-likelihood": (gray(), torch.full((3, 2), 0.5), "at site 'x' .*pseudo-likelihood"),
 }
 

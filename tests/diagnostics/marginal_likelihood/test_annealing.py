@@ -40,7 +40,9 @@ def standardized(result, exact):
         pytest.param(1, id="one by one", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 def test_exact_guide_has_constant_weights(dtype, memory):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
     x = case.draw(3, seed=2)
