@@ -104,12 +104,20 @@ def test_tutorial_runs(tmp_path, capsys):
     assert len(drawn) == shown.count("   drawn: ") == 11
 
 
-@pytest.mark.slow
-def test_variants_runs(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        pytest.param(("FlowPosterior",), marks=pytest.mark.slow, id="two posteriors"),
+        pytest.param((), marks=pytest.mark.verify, id="all posteriors"),
+    ],
+)
+def test_variants_runs(left_out, tmp_path, capsys):
     write(tmp_path)
     script = runpy.run_path(str(VARIANTS))
     for name in ("NormalMixture", "FlowPrior"):
         del script["PRIORS"][name]
+    for name in left_out:
+        del script["POSTERIORS"][name]
     script["main"](str(tmp_path), epochs=1, images=20, draws=20, output=str(tmp_path / "figures"))
     assert capsys.readouterr().out.count("VampPrior") == 2 * len(script["POSTERIORS"])
     assert (tmp_path / "figures" / "variants.png").stat().st_size > 10_000
