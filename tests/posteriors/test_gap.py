@@ -88,6 +88,7 @@ def best_low_rank(p, rank):
     return kl().item()
 
 
+@pytest.mark.verify
 def test_families_leave_what_they_must():
     diagonal, p = gap_of(posteriors.DiagonalNormal)
     precision = torch.linalg.inv(p.covariance_matrix[0])
@@ -102,6 +103,7 @@ def test_families_leave_what_they_must():
     assert low == pytest.approx(least, rel=0.05, abs=0.01 * known)
 
 
+@pytest.mark.verify
 def test_flow_closes_half_of_the_gap_of_the_diagonal():
     """Fifty standard errors of the draws and more lie between the bound and the figure."""
     _, p = gap_of(posteriors.DiagonalNormal)

@@ -22,6 +22,7 @@ def source():
     )
 
 
+@pytest.mark.verify
 def held_out_evidence(prior):
     torch.manual_seed(0)
     train, test = source().sample((4000,)), source().sample((1000,))

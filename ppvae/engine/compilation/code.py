@@ -190,7 +190,8 @@ def _generate(graph: Graph, inputs: Sequence[Tensor], functions: list[_Postponed
         raise CaptureError(f"no code could be generated: {first_line(error)}") from error
     if len(runs) != 1:
         raise CaptureError("the code generator splits the graph into several")
-    return runs[0]
+    run, count = runs[0], len(outputs)
+    return (lambda flat: run(flat)[:count]) if unread else run
 
 
 def _copied(graph: torch.fx.Graph) -> torch.fx.Graph:

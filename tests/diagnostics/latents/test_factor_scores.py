@@ -132,7 +132,7 @@ def test_importances_by_hand():
     assert complete == pytest.approx((1 + second) / 2)
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_bootstrap_error_is_that_of_new_data():
     # The gap of a noisy correlation, over many datasets and from the bootstrap of each.
     gaps, errors = [], []

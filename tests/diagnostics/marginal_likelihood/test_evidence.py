@@ -138,7 +138,7 @@ def test_mean_is_covered(draws, kind, memory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draws", [1, 10, 1000])
+@pytest.mark.parametrize("draws", [1, 10, pytest.param(1000, marks=pytest.mark.verify)])
 def test_mean_over_new_data_is_covered(draws):
     assert new_data_covered(draws, SEEDS) in COVERED
 
