@@ -167,6 +167,7 @@ def test_samples_of_another_model_are_told_from_data():
     assert float(told.results["samples"].accuracy) > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_samples_too_wide_or_too_narrow_are_told_from_data(factor):
     exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
