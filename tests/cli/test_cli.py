@@ -545,6 +545,7 @@ def test_resumed_run_equals_the_whole_one(capsys, monkeypatch):
     assert "after 60 steps, 5 epochs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_run_without_a_checkpoint_is_resumed_from_its_start():
     assert main([*QUICK, "--folder", "whole"]) == 0
     Path("cut").mkdir()

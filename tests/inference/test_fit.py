@@ -44,6 +44,7 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
 
 
+@pytest.mark.slow
 def test_loss_falls_and_history_says_so():
     fit = ppvae.fit(small(), rows(), epochs=40, batch_size=6, validation=rows(seed=1)[:20])
     history = fit.history

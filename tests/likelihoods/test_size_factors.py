@@ -107,6 +107,7 @@ def test_further_conditions_reach_the_network():
     torch.testing.assert_close(likelihood(z, y, torch.full((5, 1), 7.0)).mean, expected)
 
 
+@pytest.mark.slow
 def test_evidence_by_integration():
     pair, (x, size) = pair_of(FAMILIES["Poisson"]).double(), sized(8)
     x, size = x.double(), 4 * size.double()

@@ -111,6 +111,7 @@ def test_scores_are_those_of_the_sum_over_all_components(memory):
     assert error(parts, "mutual_information") == pytest.approx(monte_carlo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [2**25, 20_000])
 def test_terms_do_not_depend_on_memory_beyond_the_draws(memory):
     case = LinearGaussian.random(5, latent=2)

@@ -33,6 +33,7 @@ def standardized(result, exact):
     return (result.log_evidence.values - exact.numpy()) / result.log_evidence_error.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "memory",
     [

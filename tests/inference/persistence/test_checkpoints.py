@@ -177,6 +177,7 @@ def test_folder_holds_one_whole_checkpoint(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_kill_between_the_two_files_of_a_checkpoint_leaves_the_one_before(tmp_path, monkeypatch):
     from ppvae.inference.persistence import checkpoints
 
