@@ -18,7 +18,7 @@ from ppvae.engine.densities import (
     scaled_log_prob,
 )
 from ppvae.engine.errors import Unsupported, first_line, noted
-from ppvae.engine.execution import execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
@@ -89,6 +89,7 @@ __all__ = [
     "RandomState",
     "SimulationMessenger",
     "Site",
+    "SiteReached",
     "Sites",
     "Structure",
     "TrainingStructure",

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pyro.poutine as poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_messenger import TraceMessenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
@@ -134,6 +135,31 @@ def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
         program(*batch)
     trace: poutine.Trace = recorder.trace
     return trace
+
+
+class SiteReached(Messenger):  # type: ignore[misc]
+    """Remembers the last sample site that a program has reached.
+
+    Attributes:
+        site: the site, whether or not its draw succeeded; None before the first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site: Site | None = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.site = msg
+
+    def has_no_sampler(self) -> bool:
+        """Tell whether the site's distribution cannot be drawn from; draws from it to find out."""
+        if self.site is None:
+            return False
+        try:
+            self.site["fn"].sample()
+        except NotImplementedError:
+            return True
+        return False
 
 
 def _enumerable(site: Site) -> bool:

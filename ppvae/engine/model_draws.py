@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported, first_line
-from ppvae.engine.execution import traced
+from ppvae.engine.execution import SiteReached, traced
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Site, Sites, by_datapoint, plates, sample_sites
 from ppvae.engine.structure import Structure
@@ -89,10 +89,13 @@ def simulated_sites(
     around: Any = nullcontext()
     if draws is not None:
         around = pyro.plate(DRAWS, draws, dim=structure.draw_dim)
+    reached = SiteReached()
     try:
-        with around:
+        with around, reached:
             return sample_sites(traced(model, batch, "the model was simulated"))
-    except NotImplementedError as error:  # as of torch's and Pyro's families without a sampler
+    except NotImplementedError as error:
+        if not reached.has_no_sampler():
+            raise
         raise Unsupported(
             f"the model cannot be drawn from ({first_line(error)}), which simulations need; "
             "`evidence`, `ais` and `to_arviz(..., predictive=False)` do not"

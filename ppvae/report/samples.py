@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
 from ppvae.data import Dataset
-from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated
+from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated, traced
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
 from ppvae.report.run_folder import Run
@@ -50,7 +49,8 @@ def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:
     with isolated(pair, seed):
         for start in range(0, count, len(x)):
             rows = x[: min(len(x), count - start)]
-            trace = poutine.trace(SimulationMessenger()(pair.model)).get_trace(rows)
+            model = SimulationMessenger()(pair.model)
+            trace = traced(model, (rows,), "the model was sampled")
             observed = [
                 site for site in trace.nodes.values() if site.get("infer", {}).get("was_observed")
             ]

@@ -103,6 +103,20 @@ def test_a_family_without_a_sampler_cannot_be_simulated():
         diagnostics.sbc(Unsampled(), X, simulations=50, draws=9)
 
 
+class Unwritten(Plain):
+    """A branch that only draws of x meet, and that nobody has written."""
+
+    def observe(self, z, x):
+        if pyro.sample("x", dist.Normal(z, 1.0), obs=x) is not x:
+            raise NotImplementedError
+
+
+def test_code_that_is_not_written_is_no_family_without_a_sampler():
+    with pytest.raises(NotImplementedError) as caught:
+        diagnostics.sbc(Unwritten(), X, simulations=50, draws=9)
+    assert any("the model was simulated" in note for note in caught.value.__notes__)
+
+
 class BreaksWhenSimulated(Plain):
     """A bug that only draws of x meet."""
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyro.poutine as poutine
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_messenger import TraceMessenger
 from pyro.poutine.util import site_is_subsample
 
 from ppvae.engine import (
     SimulationMessenger,
     Site,
+    SiteReached,
     Sites,
     Unsupported,
     base_of,
@@ -101,13 +101,13 @@ class FittedPrograms:
 
         `poutine.trace(program)` would replace them by exceptions of its own.
         """
-        recorder, reached = TraceMessenger(), _SiteReached()
+        recorder, reached = TraceMessenger(), SiteReached()
         try:
             with recorder, reached:
                 program(*self.args, **self.kwargs)
         except Exception as error:
             if reached.site is not None:
-                if isinstance(error, NotImplementedError) and _has_no_sampler(reached.site):
+                if isinstance(error, NotImplementedError) and reached.has_no_sampler():
                     raise Unsupported(
                         f"the {name} cannot be drawn from: at site {reached.site['name']!r} "
                         f"{_family(reached.site)} has no sampler ({first_line(error)}){remedy}"
@@ -115,26 +115,6 @@ class FittedPrograms:
                 error.add_note(f"while the {name} ran, at or after {reached.site['name']!r}")
             raise
         return recorder.trace
-
-
-class _SiteReached(Messenger):  # type: ignore[misc]
-    """Remembers the last sample site that a program has reached."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.site: Site | None = None
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.site = msg
-
-
-def _has_no_sampler(site: Site) -> bool:
-    """Tell whether it is the site's distribution that cannot be drawn from, not other code."""
-    try:
-        site["fn"].sample()
-    except NotImplementedError:
-        return True
-    return False
 
 
 def _check_density(name: str, site: Site) -> None:
