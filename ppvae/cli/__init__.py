@@ -10,8 +10,6 @@ from ppvae.cli.first_look import look
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130  # as shells have it
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -33,6 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.filterwarnings("ignore", message="not compiled")  # it is printed anyway
             return parsing.execute(seen)
     except KeyboardInterrupt:
-        return errors.complain("interrupted", code=_INTERRUPTED)
+        return errors.complain("interrupted", code=errors.INTERRUPTED)
     except Exception as error:
         return errors.report(error, traced="--traceback" in words)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ppvae.priors import Prior
     from ppvae.report import Run
 
-_INTERRUPTED = 130  # as shells have it
-
 Split = Literal["train", "validation", "test"]
 Level = Literal["quick", "standard", "deep"]
 
@@ -144,13 +142,14 @@ def fit(
         "schedule": schedule,
         "kl_weight": kl_weight,
         "clip_norm": clip_norm,
+        "compile": compile,
+        "compile_from": compile_from,
         "callbacks": [ppvae.report.Metrics(run.folder), *stopping],
         "checkpoint": checkpoints,
         "resume": checkpoints if resume and checkpoints.exists else None,
         "seed": seed,
         "device": device,
         **({} if optimizer is None else {"optimizer": optimizer}),
-        **_compilation(compile, compile_from),
     }
     new = resume is None
 
@@ -176,11 +175,6 @@ def _assembled(
     given = {name: part for name, part in parts.items() if part is not None}
     with ppvae.engine.seeded(seed):
         return ppvae.pairs.assemble(dataset, latent=latent, **given)
-
-
-def _compilation(compile: bool | Literal["auto"], compile_from: int | None) -> dict[str, Any]:
-    """Return the arguments of `ppvae.fit` that say whether training is compiled."""
-    return {"compile": compile, "compile_from": compile_from}
 
 
 def _trained(
@@ -297,7 +291,7 @@ def _measure(
             effort = getattr(ppvae.diagnostics, level.upper())
             print(ppvae.report.examine(run, pair, dataset, split, effort=effort, **options))
     except KeyboardInterrupt:
-        return errors.complain("interrupted while measuring; the pair is kept", _INTERRUPTED)
+        return errors.complain("interrupted while measuring; the pair is kept", errors.INTERRUPTED)
     finally:
         print(run.folder)  # whatever becomes of the measurement, the trained pair is there
     return 0

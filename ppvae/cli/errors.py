@@ -4,6 +4,9 @@ import sys
 import traceback
 from argparse import ArgumentError
 
+INTERRUPTED = 130
+"""The exit code of a program that was interrupted, as shells have it."""
+
 _PLAIN = (
     # Parts of jsonargparse's messages that name types as Python prints them. A message in other
     # words is shown as it is.

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ppvae.engine import (
     Sites,
     Structure,
     row_chunks,
+    run_guide,
     sample_sites,
     seeded,
 )
@@ -69,7 +69,7 @@ class Aggregate:
         """Sum some components' densities at all draws, and select the one at each position."""
         rows, draw_dim = len(chunk[0]), self.structure.draw_dim
         with seeded(0):  # the draws of this run are not used, and must not change later ones
-            guide = sample_sites(poutine.trace(self.pair.guide).get_trace(*chunk))
+            guide = sample_sites(run_guide(self.pair, chunk))
         positions = positions.clamp(0, rows - 1)
         with Allocations() as allocations:
             first = {name: value[:1] for name, value in latents.items()}
