@@ -97,7 +97,8 @@ def diagnose(
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
     dataset = data if isinstance(data, Dataset) else None
-    subject = Subject(pair, rows, chosen.numpy(), dataset, effort, seed, progress)
+    numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
+    subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
     selected, left = selected_checks(effort, dataset)
     found: list[Finding] = []
     for name, check in selected.items():
