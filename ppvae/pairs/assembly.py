@@ -65,7 +65,7 @@ def assemble(
     features = math.prod(dataset.event_shape)
     scaling = dataset.standardization
     if scaling is None and likelihood is None and dataset.support is constraints.real:
-        scaling = Standardization.of(dataset.train)
+        scaling = _scaling_of(dataset)
     units = None if scaling is None else Units.of(scaling.loc.flatten(), scaling.scale.flatten())
     build = likelihood or family_for(dataset, units)
     # A factor without a network says how many outputs it needs, given its arguments.
@@ -89,6 +89,16 @@ def assemble(
             )
         factor.units = units
     return VAE(prior=chosen, likelihood=factor, posterior=approximate)
+
+
+def _scaling_of(dataset: Dataset) -> Standardization:
+    """Return the scaling of real features: each its own, the pixels of images one in common."""
+    train = dataset.train
+    if dataset.image_shape is None:
+        return Standardization.of(train)
+    common = Standardization.of(train.reshape(-1, 1))
+    shape = dataset.event_shape
+    return Standardization(common.loc.expand(shape), common.scale.expand(shape))
 
 
 def _scaled(encoder: nn.Module, dataset: Dataset) -> nn.Module:
