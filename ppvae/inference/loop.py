@@ -120,6 +120,13 @@ class Loop:
                 self._write_checkpoint()
             if training.step >= last_step and state.position != self.batches.steps:
                 return
+        if state.position == 0:
+            self._write_checkpoint()
+            raise ValueError(
+                f"data yields no batch in epoch {training.epoch + 1}: it can be passed over only "
+                f"once, and ended after {training.step} batches, one a step. Pass epochs=1 or "
+                f"steps={training.step}, or data that can be read again, such as a list of batches"
+            )
         state.position, state.epoch_random_state = 0, None
         training.epoch += 1
         with self._in_schedule:
@@ -163,9 +170,11 @@ class Loop:
     def _remaining(self) -> Iterator[Minibatch]:
         """Yield the minibatches of an epoch, without those that an earlier process has done."""
         state = self.state
+        if self.training.epoch > 0:
+            self.batches.restart()
         if state.position == 0:
             if self.checkpoints is not None:
-                state.epoch_random_state = random_state()
+                state.epoch_random_state = self.batches.began or random_state()
             yield from self.batches
             return
         # The same random state gives the same order; then the present random state goes on.

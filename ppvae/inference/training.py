@@ -139,8 +139,6 @@ def fit(
         _move(pair, device)
     _check_compile(compile, compile_from)
     batches = minibatches_of(data, pair, batch_size)
-    with noted("while reading the first batch"):
-        example = batches.first(128)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None
@@ -149,6 +147,8 @@ def fit(
     with seeded(seed), warnings.catch_warnings():
         # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
+        with noted("while reading the first batch"):
+            example = batches.first(128)
         model, guide, parameters = announced_programs(pair, example, objective)
         if held_out is not None:
             rows = tuple(part[:128] for part in held_out)
