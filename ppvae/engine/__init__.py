@@ -36,7 +36,7 @@ from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
-from ppvae.engine.simulated_data import simulations
+from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -126,6 +126,7 @@ __all__ = [
     "monte_carlo_error",
     "names_of",
     "noted",
+    "observing",
     "one_draw",
     "per_datapoint",
     "plates",
