@@ -4,10 +4,9 @@ import numpy as np
 import xarray as xr
 
 from ppvae.diagnostics.checks.subject import Subject, with_error
-from ppvae.diagnostics.findings import Finding, Verdict, graded
+from ppvae.diagnostics.findings import Finding, graded
 from ppvae.diagnostics.inference_gaps import gaps
-from ppvae.diagnostics.marginal_likelihood import bdmc, bound_table, evidence, summarize
-from ppvae.engine import Batch
+from ppvae.diagnostics.marginal_likelihood import evidence, summarize
 
 
 def formula_two(subject: Subject) -> list[Finding]:
@@ -72,56 +71,6 @@ def search(subject: Subject) -> list[Finding]:
             {"gaps": table},
         )
     ]
-
-
-def annealing(subject: Subject) -> list[Finding]:
-    """Compare log P(X) with annealed importance sampling, and with bounds from both sides."""
-    batch = tuple(tensor[: subject.effort.annealed] for tensor in subject.batch)
-    return [_annealed(subject, batch), _both_sides(subject, batch)]
-
-
-def _annealed(subject: Subject, batch: Batch) -> Finding:
-    table = bound_table(
-        subject.pair,
-        batch,
-        draws=subject.effort.draws,
-        temperatures=subject.effort.temperatures,
-        seed=subject.seed,
-        progress=subject.progress,
-    )
-    mean = {str(bound): float(table["mean"].sel(bound=bound)) for bound in table.bound.values}
-    error = float(table.mean_error.sel(bound="ais"))
-    verdict, advice = Verdict.LOOK, "Annealing has not converged: use more temperatures."
-    if bool(table.mean_converged):
-        verdict = graded(mean["ais"] - mean["importance"], 4 * error + 0.1, 5)
-        advice = "The guide misses part of the posterior: the higher value is the better one."
-    return Finding(
-        "annealing (AIS)",
-        verdict,
-        f"log P(X) of {table.sizes['data']} datapoints {mean['ais']:.2f} +- {error:.2f}, by "
-        f"importance sampling {mean['importance']:.2f}",
-        advice,
-        {"bounds": table},
-    )
-
-
-def _both_sides(subject: Subject, batch: Batch) -> Finding:
-    sides = bdmc(
-        subject.pair,
-        batch,
-        simulations=subject.effort.annealed,
-        temperatures=subject.effort.temperatures,
-        seed=subject.seed,
-        progress=subject.progress,
-    )
-    width = float(sides.gap)
-    return Finding(
-        "bounds (BDMC)",
-        graded(width, 0.1, 1),
-        f"for simulated datapoints, log P(X) is known to within {width:.3f} nats",
-        "Annealing is too fast for this pair: use more temperatures.",
-        {"bdmc": sides},
-    )
 
 
 def _by_term(terms: xr.Dataset) -> dict[str, xr.Dataset]:
