@@ -49,8 +49,8 @@ def compare(
       these data (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
       Distributions", 2018). Every fit is a separate density there; a model has the sum of its
       fits' weights. `stacking_gap` and `stacking_score` are attributes;
-    - `unreliable_share`: the share of datapoints and fits whose Pareto k exceeds `threshold`, an
-      attribute; `unreliable`, whether it is above 0.05: that model's log P(X) is likely too low.
+    - `unreliable_share`: the share of datapoints and fits whose pooled Pareto k, see `evidence`, exceeds
+      `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's log P(X) is likely too low.
 
     `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
     `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in
@@ -104,7 +104,7 @@ def compare(
             terms = evidence(
                 pair, batch, draws=draws, seed=seed + number, memory=memory, progress=progress
             )
-            parts = (terms.log_evidence, terms.log_evidence_error, terms.pareto_k)
+            parts = (terms.log_evidence, terms.log_evidence_error, terms.pooled_k)
             return parts[0].values, parts[1].values, parts[2].values
         values = np.asarray(log_evidence(pair, batch), dtype=np.float64)
         if values.shape != (len(batch[0]),) or np.isnan(values).any():
