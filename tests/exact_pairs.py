@@ -65,7 +65,9 @@ class LinearGaussian:
     def marginal(self):
         loadings = self.loadings.double()
         noise = self.noise**2 * torch.eye(len(loadings)).double()
-        return MultivariateNormal(torch.zeros(len(loadings)).double(), loadings @ loadings.T + noise)
+        return MultivariateNormal(
+            torch.zeros(len(loadings)).double(), loadings @ loadings.T + noise
+        )
 
     def simulate(self, rows, seed):
         return drawn(self.marginal, rows, seed).to(self.dtype)
@@ -87,7 +89,9 @@ class MaskedLinearGaussian(LinearGaussian):
 
     def guide(self, x, seen):
         eye = torch.eye(self.loadings.shape[1]).double()
-        precision = eye + torch.einsum("nf,fij->nij", seen.double(), self.squares()) / self.noise**2
+        precision = (
+            eye + torch.einsum("nf,fij->nij", seen.double(), self.squares()) / self.noise**2
+        )
         seen_values = torch.where(seen, x, 0.0).double() @ self.loadings.double() / self.noise**2
         loc = torch.linalg.solve(precision, seen_values).to(x.dtype)
         covariance = torch.linalg.inv(precision).to(x.dtype)
@@ -142,7 +146,9 @@ class GammaPoisson:
         with pyro.plate("data", len(x)):
             prior = dist.Gamma(x.new_tensor(self.concentration), self.rate)
             z = pyro.sample("z", prior)
-            pyro.sample("x", dist.Poisson(z[..., None].expand(*z.shape, self.features)).to_event(1), obs=x)
+            pyro.sample(
+                "x", dist.Poisson(z[..., None].expand(*z.shape, self.features)).to_event(1), obs=x
+            )
 
     def guide(self, x):
         with pyro.plate("data", len(x)):

@@ -49,8 +49,9 @@ def compare(
       these data (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
       Distributions", 2018). Every fit is a separate density there; a model has the sum of its
       fits' weights. `stacking_gap` and `stacking_score` are attributes;
-    - `unreliable_share`: the share of datapoints and fits whose pooled Pareto k, see `evidence`, exceeds
-      `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's log P(X) is likely too low.
+    - `unreliable_share`: the share of datapoints and fits whose pooled Pareto k, see `evidence`,
+      exceeds `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's
+      log P(X) is likely too low.
 
     `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
     `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in

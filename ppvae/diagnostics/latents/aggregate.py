@@ -95,7 +95,9 @@ class Aggregate:
             exact[start : start + count] = columns[torch.arange(len(at)), at]
             joint, here = columns[..., -1], elsewhere[start : start + count]
             kept = here[:, None] | (torch.arange(rows) != at[:, None])
-            without[start : start + count] = joint.where(kept.to(joint.device), -math.inf).logsumexp(1)
+            without[start : start + count] = joint.where(
+                kept.to(joint.device), -math.inf
+            ).logsumexp(1)
         return summed, exact, without
 
 

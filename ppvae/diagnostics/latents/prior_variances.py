@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from ppvae.diagnostics.latents.dependence import changed_by_draws
-from ppvae.engine import Batch, Pair, Site, Structure, Unsupported, by_datapoint, draw_chunks, execute
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Site,
+    Unsupported,
+    by_datapoint,
+    draw_chunks,
+    execute,
+)
 
 _DRAWS = 1000  # of each latent, over all datapoints
 _QUANTILES = (0.15866, 0.84134)  # one standard deviation around the mean of a normal distribution

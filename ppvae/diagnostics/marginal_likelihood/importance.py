@@ -316,7 +316,9 @@ def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]
     tails = {"pareto_k": unknown}
     if count >= FEWEST_DRAWS:
         fit = tail_fit(rounded_weights, memory=memory)
-        tails = dict(zip(_FIT, (fit.shape, fit.log_cutoff, fit.log_median, fit.count), strict=True))
+        tails = dict(
+            zip(_FIT, (fit.shape, fit.log_cutoff, fit.log_median, fit.count), strict=True)
+        )
     return {
         "reconstruction": elbo + kl,
         "kl": kl,
