@@ -33,10 +33,10 @@ def latents(subject: Subject) -> list[Finding]:
 
 def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Finding:
     """Count the latents whose mean varies, or that otherwise have information about the data."""
-    flags = all_values(units.active)
+    flags = all_values(units.active) > 0
     if parts is not None:
         informed = parts.dimension_information[list(units.variance)] >= parts.threshold
-        flags = flags | all_values(informed)  # the order is the same, names of dims may differ
+        flags |= all_values(informed) > 0  # the order is the same, names of dims may differ
     count, total = int(flags.sum()), flags.size
     verdict = graded(1 - count / total, 1e-9, 1.1)
     advice = (
