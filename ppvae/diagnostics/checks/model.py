@@ -6,6 +6,7 @@ from ppvae.diagnostics.model_fit import classifier_two_sample, mmd, pit
 from ppvae.engine import Unsupported
 
 _NEIGHBORS = 10
+_FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from fewer
 
 
 def predictions(subject: Subject) -> list[Finding]:
@@ -31,6 +32,10 @@ def samples(subject: Subject) -> list[Finding]:
     from sklearn.neighbors import KNeighborsClassifier
 
     batch = tuple(tensor[: subject.effort.samples] for tensor in subject.batch)
+    if len(batch[0]) < _FEWEST:
+        raise Unsupported(
+            f"samples are told from data with at least {_FEWEST} datapoints, got {len(batch[0])}"
+        )
     told = classifier_two_sample(
         subject.pair,
         batch,
