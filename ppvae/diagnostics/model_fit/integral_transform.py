@@ -18,7 +18,6 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
-    Site,
     Sites,
     Structure,
     Unsupported,
@@ -31,6 +30,7 @@ from ppvae.engine import (
     run_pair,
     simulated_sites,
     structure_of,
+    unmasked,
 )
 
 _ROUNDING = 4  # units in the last place by which equal observations may differ
@@ -158,20 +158,24 @@ def _ranks(
     pair: Pair, batch: Batch, structure: Structure, draws: int, memory: int
 ) -> dict[str, Tensor]:
     """Return the ranks of some of the data by observed site, `(data, *inner plates, *event)`."""
+    _, model = run_pair(pair, batch)
+    kept = {
+        name: by_datapoint(unmasked(model[name]), model[name], None)
+        for name in structure.observations
+    }
     counters = {}
-    for name, truth in structure.observations.items():
+    for name, observed in structure.observations.items():
+        truth = torch.where(kept[name], observed, observed.nan_to_num())  # NaN has no rank
         tolerance = None
         if truth.is_floating_point():
             tolerance = _ROUNDING * torch.finfo(truth.dtype).eps * truth.abs()
         counters[name] = RankCounter(f"observed site {name!r}", truth, tolerance)
-    _, model = run_pair(pair, batch)
     latents = draw_latents(pair, batch, structure)
     for replicates in _replicates(pair, batch, structure, latents, draws, memory):
         for name, counter in counters.items():
             counter.add(replicates[name])
     return {
-        name: torch.where(_unmasked(model[name]), counter.ranks(), -1)
-        for name, counter in counters.items()
+        name: torch.where(kept[name], counter.ranks(), -1) for name, counter in counters.items()
     }
 
 
@@ -192,12 +196,3 @@ def _replicates(
         yield {
             name: value if vectorized else value.unsqueeze(0) for name, value in arranged.items()
         }
-
-
-def _unmasked(site: Site) -> Tensor:
-    """Return which numbers of an observation are not masked, `(data, *inner plates, *event)`."""
-    value = site["value"]
-    mask = torch.as_tensor(True if site["mask"] is None else site["mask"], device=value.device)
-    events = (1,) * site["fn"].event_dim
-    shape = torch.broadcast_shapes((*mask.shape, *events), value.shape)
-    return by_datapoint(mask.reshape((*mask.shape, *events)).expand(shape), site, None)
