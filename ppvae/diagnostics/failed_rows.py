@@ -32,7 +32,7 @@ def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
     if failure is None:
         return measured
     every = np.arange(len(batch[0]))
-    warn(np.setdiff1d(every, rows.numpy()), len(every), failure)
+    warn_of_rows(np.setdiff1d(every, rows.numpy()), len(every), failure)
     spread = measured.assign_coords(data=rows.numpy()).reindex(data=every).drop_vars("data")
     if isinstance(measured, xr.Dataset):
         for name, value in measured.items():
@@ -49,11 +49,11 @@ def of_the_others(pair: Pair, batch: Batch, measure: Callable[[Batch], Result]) 
     measured, rows, failure = on_sound_rows(pair, batch, measure)
     if failure is not None:
         count = len(batch[0])
-        warn(np.setdiff1d(np.arange(count), rows.numpy()), count, failure)
+        warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure)
     return measured
 
 
-def warn(failed: NDArray[np.int64], count: int, reason: str) -> None:
+def warn_of_rows(failed: NDArray[np.int64], count: int, reason: str) -> None:
     """Name the datapoints that could not be measured."""
     names = ", ".join(map(str, failed[:_NAMED])) + (", ..." if len(failed) > _NAMED else "")
     warnings.warn(

@@ -18,7 +18,7 @@ from ppvae.engine.structure import Structure
 
 def draw_resampled(
     pair: Pair, batch: Batch, structure: Structure, proposals: int, at_once: int | None
-) -> Sites:
+) -> tuple[Sites, Tensor]:
     """Draw z once for every datapoint, by sampling importance resampling.
 
         z_k ~ q(z|x),  k = 1, ..., K,    z = z_k with probability w_k / sum_j w_j
@@ -35,23 +35,27 @@ def draw_resampled(
         at_once: number of proposals to be drawn at once, or None for one after the other.
 
     Returns:
-        The latent sites, as `draw_latents` returns them.
+        The latent sites, as `draw_latents` returns them, and the effective sample size of the
+        weights, (sum w)^2 / sum w^2, `(data,)`.
     """
+    rows = len(batch[0])
     if proposals == 1:
-        return draw_latents(pair, batch, structure)
-    best, chosen = torch.empty(0), dict[str, Site]()
+        return draw_latents(pair, batch, structure), torch.ones(rows)
+    chosen: Sites = {}
+    collected: list[Tensor] = []
     for start in range(0, proposals, at_once or 1):
         draws = min(at_once, proposals - start) if at_once else None
         around: Any = nullcontext()
         if draws is not None:
             around = pyro.plate(DRAWS, draws, dim=structure.draw_dim)
-        with around:
+        # Parameters were looked at with the structure; what is not finite here has no weight.
+        with around, pyro.validation_enabled(False):
             guide, model = execute(pair, batch, structure)
-        rows = len(batch[0])
-        weights = score_sites(guide, model, structure, rows, draws).log_weights.double()
+            weights = score_sites(guide, model, structure, rows, draws).log_weights.double()
+        collected.append(weights.nan_to_num(nan=-torch.inf))
         # The largest of log w_k plus standard Gumbel noise is at k with probability w_k / sum w.
         noise = -torch.empty_like(weights).exponential_().log()
-        score, index = (weights.nan_to_num(nan=-torch.inf) + noise).max(0)
+        score, index = (collected[-1] + noise).max(0)
         sites = latent_sites(guide, model, structure, rows, draws)
         drawn = {
             name: _taken(site, None if draws is None else structure.draw_dim, index)
@@ -64,7 +68,8 @@ def draw_resampled(
         for name, site in drawn.items():
             value = torch.where(_by_row(better, site), site["value"], chosen[name]["value"])
             chosen[name] = {**site, "value": value}
-    return chosen
+    relative = torch.cat(collected).softmax(0)
+    return chosen, 1 / relative.square().sum(0)
 
 
 def _taken(site: Site, draw_dim: int | None, index: Tensor) -> Site:
