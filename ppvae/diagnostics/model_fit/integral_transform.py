@@ -74,7 +74,23 @@ class PIT:
         For each feature, the statistic of Kolmogorov and Smirnov.
         """
         draws = self.ranks.attrs["draws"]
-        return map_columns(self.ranks, "data", lambda columns: _distances(columns, draws))
+        uniform = np.arange(1, draws + 2) / (draws + 1)
+        return map_columns(
+            self.ranks, "data", lambda ranks: _distances(_shares(ranks, draws), uniform)
+        )
+
+    def distance(self, other: "PIT") -> xr.Dataset:
+        """Return the largest distance of the ranks' distribution functions from those of others.
+
+        Args:
+            other: of the same pair and number of draws, on other data.
+        """
+        draws = self.ranks.attrs["draws"]
+        columns = [array.values.reshape(len(array), -1) for array in other.ranks.values()]
+        shares = _shares(np.concatenate(columns, axis=1), draws)
+        return map_columns(
+            self.ranks, "data", lambda ranks: _distances(_shares(ranks, draws), shares)
+        )
 
     def to_arviz(self) -> Any:
         """Return the group `pit`: the transform; ArviZ's `draw` is the datapoint.
@@ -85,15 +101,22 @@ class PIT:
         return result_group("pit", self.values.assign_attrs(self.ranks.attrs), "data")
 
 
-def _distances(ranks: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
-    """Return the distance from uniform of each column of ranks, 0 for one without ranks."""
+def _shares(ranks: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
+    """Return the shares of ranks up to 0, ..., draws of each column, `(columns, draws + 1)`.
+
+    They are NaN for a column without ranks.
+    """
     places = ranks + 1 + (draws + 2) * np.arange(ranks.shape[1])
     numbers = np.bincount(places.reshape(-1), minlength=(draws + 2) * ranks.shape[1])
     below = numbers.reshape(ranks.shape[1], draws + 2)[:, 1:].cumsum(1)
-    shares = below / np.maximum(below[:, -1:], 1)
-    expected = np.arange(1, draws + 2) / (draws + 1)
-    distances: NDArray[np.float64] = abs(shares - expected).max(1)
-    return np.where(below[:, -1] > 0, distances, 0.0)
+    shares: NDArray[np.float64] = below / np.where(below[:, -1:] > 0, below[:, -1:], np.nan)
+    return shares
+
+
+def _distances(shares: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest distance of each column, 0 where it has no ranks."""
+    distances: NDArray[np.float64] = np.nan_to_num(abs(shares - expected)).max(1)
+    return distances
 
 
 def pit(
