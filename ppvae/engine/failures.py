@@ -50,7 +50,8 @@ def on_sound_rows(
             sound = sound_rows(pair, part)
             if len(sound) in (0, len(rows)):
                 raise
-            rows, failure = rows[sound], first_line(error)
+            place = getattr(error, "__notes__", [""])[-1]  # which program, on what
+            rows, failure = rows[sound], f"{first_line(error)} {place}".strip()
 
 
 def sound_rows(pair: Pair, batch: Batch) -> Tensor:
