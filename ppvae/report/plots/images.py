@@ -221,7 +221,9 @@ def _mosaic(
     canvas = np.full((rows, height + gap, columns, width + gap, *colors), np.nan)
     canvas[:, :height, :, :width] = images.swapaxes(1, 2)
     canvas = canvas.reshape(rows * (height + gap), columns * (width + gap), *colors)[:-gap, :-gap]
-    size = (0.62 * columns + (1.3 if labels else 0.3), 0.62 * rows + 0.5)
+    # Wide enough for the title, too.
+    wide = max(0.62 * columns + (1.3 if labels else 0.3), 0.09 * len(title) + 0.2)
+    size = (wide, 0.62 * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     _show(axes, canvas, limits, inverted)

@@ -65,7 +65,7 @@ def latent_scatter(
     figure = Figure(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
     values = None if labels is None else np.asarray(labels)
-    size = min(12.0, 6000 / max(len(points), 1))
+    size = min(16.0, max(4.0, 12000 / max(len(points), 1)))
     title = "datapoints in latent space"
     if values is not None and values.dtype.kind == "f":
         drawn = axes.scatter(*points.T, s=size, linewidths=0, c=values, cmap="viridis")

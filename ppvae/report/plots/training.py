@@ -43,11 +43,12 @@ def training_curves(history: xr.Dataset) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("step")
         _focus(axes)
-        if axes.lines:
-            axes.legend(frameon=False)
-        else:
+        if not axes.lines:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+            axes.set(xticks=[], yticks=[])
     figure.axes[0].set_ylabel("nats per datapoint")
+    drawn = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+    figure.legend(drawn.values(), drawn.keys(), frameon=False, loc="outside right upper")
     return figure
 
 
