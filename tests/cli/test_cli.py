@@ -46,16 +46,8 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert all(len(line) < 80 for line in table)
     run = Path("runs/digits-1")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    figures = (
-        "evidence",
-        "kl",
-        "latents",
-        "reconstructions",
-        "samples",
-        "training",
-        "traversals",
-        "worst-and-best",
-    )
+    split = ("evidence", "kl", "latents", "reconstructions", "samples", "traversals")
+    figures = ("training", *(f"{name}-test" for name in (*split, "worst-and-best")))
     assert files == {
         "config.yaml",
         "metrics.jsonl",
@@ -250,7 +242,7 @@ def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
     Path("own_prior.py").write_text(LEARNED_PRIOR)
     assert main([*DRAWN, "--prior", f"own_prior.{name}"]) == 0
     assert "log P(X)" in capsys.readouterr().out
-    assert Path("runs/digits-1/figures/kl.png").exists() is figure
+    assert Path("runs/digits-1/figures/kl-test.png").exists() is figure
     monkeypatch.delitem(sys.modules, "own_prior", raising=False)
 
 
