@@ -3,6 +3,7 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,9 +126,15 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
-    pair = chosen.pair
+    pair, reason = chosen.pair, ""
     if pair is None:
         pair = _assembled(chosen.dataset, latent, seed, parts)
+        reason = "" if likelihood else ppvae.pairs.explained(chosen.dataset)
+    elif chosen.dataset.standardization is not None:
+        raise ValueError(
+            "--data.standardize is built into the VAE that ppvae makes; a pair of your own gets "
+            "the values as they are: scale them in its networks"
+        )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
     run = ppvae.report.Run(resume) if resume else None
     if run is None:
@@ -153,9 +160,12 @@ def fit(
     }
     new = resume is None
 
+    if reason:
+        print(reason, file=sys.stderr)
+
     def train() -> "Fit":
         if new:
-            run.write_standardization(dataset)
+            run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
         return ppvae.inference.fit(pair, dataset, **options)
 

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from torch import nn
+from torch.distributions import constraints
 
 from ppvae.data import Dataset, Standardization
 from ppvae.inference import save
 from ppvae.inference.persistence import atomic_write, read_json, write_bytes, write_json
 
 _CONFIG = "config.yaml"
+_DATA = "data.json"
 _STANDARDIZATION = "standardization.json"
 
 
@@ -93,32 +96,49 @@ class Run:
         """Write the configuration that repeats the run: options of the command line by name."""
         write_bytes(self.config, yaml.safe_dump(dict(options), sort_keys=False).encode())
 
-    def write_standardization(self, dataset: Dataset) -> None:
-        """Remember how the data were standardized, if they were."""
-        if dataset.standardization is not None:
-            by = dataset.standardization
-            content = {"loc": by.loc.tolist(), "scale": by.scale.tolist()}
-            write_json(self.folder / _STANDARDIZATION, content)
+    def write_data(self, dataset: Dataset, likelihood: str) -> None:
+        """Keep what was decided about the data, and why the pair has its likelihood."""
+        content = {"notes": [*dataset.notes, *([likelihood] if likelihood else [])]}
+        write_json(self.folder / _DATA, content)
 
-    def standardized(self, dataset: Dataset) -> Dataset:
-        """Standardize a dataset as that of the run was, whatever its file holds by now.
+    @property
+    def standardization(self) -> Standardization | None:
+        """That of the data of an old run; pairs of newer ones have it built in.
 
         Raises:
             ValueError: if what was remembered is damaged.
         """
         path = self.folder / _STANDARDIZATION
         if not path.exists():
-            return dataset
+            return None
         content = read_json(path)
         try:
-            loc, scale = (torch.tensor(content[key]).to(dataset.train) for key in ("loc", "scale"))
-            return dataset.standardized(Standardization(loc, scale))
+            loc, scale = (torch.tensor(content[key]) for key in ("loc", "scale"))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit the data of the run: {error}") from error
+        return Standardization(loc, scale)
+
+    def standardized(self, dataset: Dataset) -> Dataset:
+        """Return the data of an old run as its pair takes them; those of a newer one as they are.
+
+        Raises:
+            ValueError: if what was remembered is damaged, or of other data.
+        """
+        by = self.standardization
+        if by is None:
+            return dataset
+        if by.loc.shape != dataset.event_shape or by.scale.shape != dataset.event_shape:
+            raise ValueError(
+                f"{self.folder / _STANDARDIZATION} does not fit the data of the run: it has shape "
+                f"{tuple(by.loc.shape)}, a datapoint has {tuple(dataset.event_shape)}"
+            )
+        by = Standardization(by.loc.to(dataset.train), by.scale.to(dataset.train))
+        parts = {part: by(getattr(dataset, part)) for part in ("train", "validation", "test")}
+        return replace(dataset, support=constraints.real, standardization=None, **parts)
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""
-        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _STANDARDIZATION}:
+        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA}:
             shutil.rmtree(self.folder)
             if self._aside is not None:
                 self._aside.rename(self.folder)

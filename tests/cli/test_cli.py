@@ -489,9 +489,56 @@ def test_standardization_is_remembered_when_the_file_changes(capsys):
     np.save("x.npy", table * 10)
     assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
     assert capsys.readouterr().out.splitlines() != shown[1:]  # ten times as far out, not the same
-    Path("runs/x-1/standardization.json").write_text("{}")
+
+
+def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
+    """log p(x) of the data in their units is that of standardized data minus log of the scale."""
+    table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32) * [1, 1000]
+    np.save("x.npy", table)
+    words = ["--data.standardize", "true", "--steps", "2", "--draws", "5"]
+    assert main(["fit", "x.npy", *words, *PLAIN]) == 0
+    shown = capsys.readouterr()
+    assert "likelihood Normal: real numbers" in shown.err
+    assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
+    raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
+    values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
+    assert f"{float(values.mean()):.2f}" in shown.out
+    drawn = pair.sample(500)
+    assert drawn[:, 1].std() > 100 * drawn[:, 0].std()
+    assert main(["sample", "runs/x-1", "-n", "500"]) == 0
+    samples = np.load("runs/x-1/samples.npy")
+    assert samples[:, 1].std() > 100 * samples[:, 0].std()
+
+
+def test_old_run_keeps_its_standardization(capsys):
+    """Its pair takes standardized values, and the run holds how to make them."""
+    np.save("x.npy", np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32))
+    assert main(["fit", "x.npy", "--steps", "2", "--draws", "5", *PLAIN]) == 0
+    run = Path("runs/x-1")
+    torch.manual_seed(0)
+    old = pair_of_normals()
+    ppvae.save(old, run)
+    (run / "standardization.json").write_text('{"loc": [5.0, 5.0], "scale": [3.0, 3.0]}')
+    assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
+    rows = (data.array("x.npy").test - 5) / 3
+    value = float(diagnostics.evidence(old, rows, draws=5).log_evidence.mean())
+    assert f"{value:.2f}" in capsys.readouterr().out
+    assert main(["sample", "runs/x-1", "-n", "500"]) == 0
+    assert abs(np.load(run / "samples.npy").mean() - 5) < 1
+    (run / "standardization.json").write_text("{}")
     assert main(["diagnose", "runs/x-1"]) == 2
     assert "does not fit the data of the run: 'loc'" in capsys.readouterr().err
+    (run / "standardization.json").write_text('{"loc": [5.0], "scale": [3.0]}')
+    assert main(["diagnose", "runs/x-1"]) == 2
+    assert "it has shape (1,), a datapoint has (2,)" in capsys.readouterr().err
+
+
+def pair_of_normals():
+    return ppvae.VAE(
+        ppvae.priors.StandardNormal(1),
+        ppvae.likelihoods.Normal(torch.nn.Linear(1, 4)),
+        ppvae.posteriors.DiagonalNormal(torch.nn.Linear(2, 2)),
+    )
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from ppvae.data import Dataset
 from ppvae.engine import Batch, Pair, RandomState, as_batch, random_state
@@ -238,13 +239,15 @@ def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches
         TypeError: if `data` is neither arrays nor an iterable of batches.
         ValueError: if the data or the batch size cannot be used.
     """
-    if isinstance(data, Tensor | tuple | Dataset) or hasattr(data, "__array__"):
+    if isinstance(data, Tensor | tuple | Dataset | TensorDataset) or hasattr(data, "__array__"):
         return InMemory(as_batch(data, pair, split="train"), batch_size)
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
-            f"batches, got {type(data).__name__}"
+            f"batches, such as a DataLoader, got {type(data).__name__}"
         )
+    if isinstance(data, list) and data and isinstance(data[0], list | int | float):
+        as_batch(data, pair, split="train")  # rows of numbers are refused, with what to write
     if isinstance(data, Iterator):  # `iter(data)` may draw random numbers
         raise TypeError(
             "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
