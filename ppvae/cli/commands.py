@@ -36,7 +36,7 @@ class Chosen:
     Args:
         dataset: the data.
         pair: the user's own pair, if one was chosen.
-        trust: modules whose classes may be built, beside those of ppvae and torch.nn.
+        trust: what may be built beside the classes of ppvae and torch.nn.
         configuration: the options that repeat the command, by name.
     """
 
@@ -136,11 +136,13 @@ def fit(
             "the values as they are: scale them in its networks"
         )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
-    run = ppvae.report.Run(resume) if resume else None
+    run = ppvae.report.Run.resume(resume) if resume else None
     if run is None:
         run = ppvae.report.Run.create(chosen.dataset.name, folder, overwrite)
     dataset = run.standardized(chosen.dataset) if resume else chosen.dataset
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
+    if resume and not checkpoints.exists:
+        print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
     options: dict[str, Any] = {
         "epochs": epochs,
         "steps": steps,
@@ -318,7 +320,8 @@ _OF_A_RUN: dict[str, tuple[Any, str]] = {
     "pair": (str, "your own pair by import path, if its run could not keep its structure"),
     "trust": (
         list[str],
-        "modules whose classes may be built, beside those of ppvae and torch.nn",
+        "what the run's files may name besides classes of ppvae, torch and Pyro, such as "
+        "mymodule.MyNetwork, or mymodule for all that is defined in it",
     ),
 }
 CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
@@ -331,8 +334,8 @@ CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
         ),
         "trust": (
             list[str],
-            "modules whose classes a configuration file may name, beside those of ppvae, torch "
-            "and Pyro",
+            "what a configuration file may name besides classes of ppvae, torch and Pyro, such "
+            "as mymodule.MyNetwork, or mymodule for all that is defined in it",
         ),
         "config": (str, "a YAML file of options, such as a run's config.yaml"),
     },

@@ -11,6 +11,7 @@ from ppvae.data import Dataset
 from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated, traced
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
+from ppvae.report.figures import image_layout
 from ppvae.report.run_folder import Run
 
 _GRID = 64  # images in a grid
@@ -38,7 +39,9 @@ def write_samples(
     yield path
     if dataset.image_shape is not None:
         title = "draws x of p(x|z) at draws z of the prior"
-        yield run.figure("draws", plots.image_grid(drawn[:_GRID], dataset.image_shape, title))
+        shape, limits = image_layout(dataset)
+        figure = plots.image_grid(drawn[:_GRID], shape, title, limits=limits)
+        yield run.figure("draws", figure)
 
 
 def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:
