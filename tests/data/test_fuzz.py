@@ -109,11 +109,16 @@ WORST = {
     "no end of quotes": ("x.csv", b'a,b\n"1,2\n' * 9, "x.csv"),
     "underscores": ("x.csv", b"a,b\n" + b"1_0,2\n" * 20, "column 'a' holds text such as '1_0'"),
     "more digits than a number": ("x.csv", b"a,b\n" + b"9" * 400 + b",2\n" * 20, "x.csv"),
-    "beyond 32 bits": ("x.csv", b"a,b\n" + b"1e39,2\n" * 20, "NaN or infinite"),
+    "beyond 32 bits": ("x.csv", b"a,b\n" + b"1e39,2\n" * 20, "column 'a' differ by too little"),
     "differences beyond 32 bits": (
         "x.csv",
         "\n".join(["a", *(f"{1e9 + n}" for n in range(30))]).encode(),
         "column 'a' differ by too little",
+    ),
+    "times in seconds": (
+        "x.npy",
+        npy(np.arange(1_700_000_000, 1_700_000_040)),
+        "column '0' differ by too little",
     ),
     "fewer names": ("x.csv", b"a,b\n" + b"1,2,3\n" * 20, "its row 2 has 3 field(s) where"),
     "more names": ("x.csv", b"a,b,c\n" + b"1,2\n" * 20, "its row 2 has 2 field(s) where"),
