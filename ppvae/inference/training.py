@@ -18,6 +18,7 @@ from ppvae.engine.compilation import generate
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
 from ppvae.inference.persistence import Checkpoints
+from ppvae.inference.row_scale import row_scale_of
 from ppvae.inference.state import Callback, Fit, Training
 from ppvae.inference.steps import (
     Choice,
@@ -27,6 +28,7 @@ from ppvae.inference.steps import (
     Steps,
     announced_programs,
     minibatches_of,
+    monitored,
 )
 
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
@@ -149,7 +151,7 @@ def fit(
         warnings.filterwarnings("ignore", message="Encountered")
         with noted("while reading the first batch"):
             example = batches.first(128)
-        model, guide, parameters = announced_programs(pair, example, objective)
+        model, guide, parameters, sites = announced_programs(pair, example, objective)
         if held_out is not None:
             rows = tuple(part[:128] for part in held_out)
             announced_programs(pair, rows, objective, "validation: ")
@@ -158,7 +160,12 @@ def fit(
         if expected is not None:
             planned = steps if epochs is None else epochs * expected
             passes = steps // expected if epochs is None and steps is not None else epochs
-        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
+        row_scale = None
+        if batches.steps != 1 or len(monitored(batches)[0]) < (batches.total or 0):
+            row_scale = row_scale_of(pair, example, sites, batches.total, batches.batch_size)
+        if row_scale is not None:
+            model, guide = row_scale.scaled(model), row_scale.scaled(guide)
+        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
         rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
             training=Training(pair, parameters, check_warmup(kl_weight, planned)),

@@ -13,8 +13,8 @@ from ppvae.inference.failure import explain
 
 def announced_programs(
     pair: Pair, example: Batch, objective: ELBO | None, what: str = ""
-) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
-    """Return model, guide and their parameters by name, every one of them announced to Pyro.
+) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor], tuple[Sites, Sites]]:
+    """Return model, guide, their parameters by name, each announced to Pyro, and their sites.
 
     Args:
         pair: the pair.
@@ -52,9 +52,14 @@ def announced_programs(
             "pyro.module in its model and guide"
         )
     if not silent:
-        return pair.model, pair.guide, parameters
+        return pair.model, pair.guide, parameters, sites[0]
     # A user's own nn.Module need not announce what it trains: it is done here.
-    return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
+    return (
+        _announcing(pair, pair.model),
+        _announcing(pair, pair.guide),
+        parameters | silent,
+        sites[0],
+    )
 
 
 def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
