@@ -56,6 +56,7 @@ from ppvae.engine.sites import (
     support_text,
     unnormalized,
 )
+from ppvae.engine.stored_parameters import parameters_in_store, taken_over
 from ppvae.engine.structure import (
     Allocations,
     Structure,
@@ -127,6 +128,7 @@ __all__ = [
     "names_of",
     "noted",
     "one_draw",
+    "parameters_in_store",
     "per_datapoint",
     "plates",
     "random_state",
@@ -156,6 +158,7 @@ __all__ = [
     "structure_of",
     "subsampling",
     "support_text",
+    "taken_over",
     "traced",
     "training_structure_of",
     "unnormalized",

@@ -78,7 +78,9 @@ def fit(
         data: a tensor or array `(data, *event)`, a tuple of such, a dataset (its training split
             is fitted, its validation split validates), or an iterable of batches such as a
             `DataLoader`. Floating values are cast to the pair's dtype.
-        epochs: number of passes over the data; 100 unless `steps` is given.
+        epochs: number of passes over the data. If neither these nor `steps` are given, there are
+            100, and without a schedule as many more as the ELBO (that of the validation data, if
+            there are any) still rises by what `Fit.converged` says, up to 10,000 steps.
         steps: number of optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128, or all rows if there are fewer.
         validation: held-out data, evaluated together with training data: after each epoch, after
@@ -136,6 +138,7 @@ def fit(
         >>> result.steps, result.history.sizes["step"]
         (24, 2)
     """
+    open_ended = epochs is None and steps is None and schedule is None
     epochs, steps = _length(epochs, steps)
     if device is not None:
         _move(pair, device)
@@ -184,7 +187,7 @@ def fit(
             loop.state.restore(source)
         rate.check()
         with _training_mode(pair):
-            return loop.run(epochs, steps, progress)
+            return loop.run(epochs, steps, progress, open_ended=open_ended)
 
 
 def _move(pair: Pair, device: str | torch.device) -> None:

@@ -1,13 +1,25 @@
 """What Pyro is given to train: a pair's programs, and the parameters they announce."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
-from ppvae.engine import Batch, Pair, Sites, Unsupported, announce, collect, isolated, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Sites,
+    Unsupported,
+    announce,
+    collect,
+    isolated,
+    names_of,
+    run_pair,
+    taken_over,
+)
 from ppvae.inference.failure import explain
 
 
@@ -40,6 +52,7 @@ def announced_programs(
             raise
         raise ValueError(f"{what}before training, {cause}") from error
     _check_objective(*sites[0], objective)
+    _check_store(pair, parameters.values())
     known = {id(parameter) for parameter in parameters.values()}
     silent = {
         name: parameter
@@ -68,6 +81,32 @@ def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
         return program(*batch)
 
     return announced
+
+
+def _check_store(pair: Any, parameters: Iterable[Tensor]) -> None:
+    """Warn where a pair goes on from parameters of Pyro's store that another pair has trained.
+
+    Raises:
+        Unsupported: if the store holds another pair's module under the name of this pair's, which
+            then would not be trained.
+    """
+    shared, elsewhere = taken_over(pair, parameters)
+    if elsewhere and not isinstance(pair, nn.Module):
+        modules = {name.split("$$$")[0] for name in elsewhere}
+        raise Unsupported(
+            f"pyro.module {names_of(sorted(modules))} in Pyro's store is the module of another "
+            "pair, and that of this pair would not be trained; call pyro.clear_param_store() "
+            "before, or make the pair an nn.Module"
+        )
+    if shared:
+        warnings.warn(
+            f"this pair takes the parameters {names_of(shared)} of Pyro's store over from another "
+            "pair: it starts from their present values, and the other pair changes with it; call "
+            "pyro.clear_param_store() before, give them other names, or make the pair an "
+            "nn.Module that holds its parameters",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:
