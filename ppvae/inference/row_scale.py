@@ -122,17 +122,21 @@ def row_scale_of(
     ]
     if ratios and not unscaled:
         return None
-    latents = f"latent site{'s' * (len(shared) > 1)} {names_of(shared)}"
+    latents = (
+        f"latent sites {names_of(shared)} are"
+        if len(shared) > 1
+        else (f"latent site {names_of(shared)} is")
+    )
     if 0 < len(unscaled) < len(ratios):
         raise Unsupported(
-            f"{latents} is shared by all rows, and of the sites of the rows {names_of(unscaled)} "
+            f"{latents} shared by all rows, and of the sites of the rows {names_of(unscaled)} "
             "counts a minibatch as if it were all data, the others do not; put all of them into "
             f"`pyro.plate({PLATE!r}, N, subsample_size=len(x))`, N the number of all rows"
         )
     if total is None or not ratios:
         plate = next(iter(plates), PLATE)
         raise Unsupported(
-            f"{latents} is shared by all rows, and the model counts a minibatch as if it were all "
+            f"{latents} shared by all rows, and the model counts a minibatch as if it were all "
             f"data, so that the prior would count once a minibatch; write `pyro.plate({plate!r}, "
             "N, subsample_size=len(x))` with N the number of all rows, or pass the data in memory"
         )

@@ -69,6 +69,10 @@ def fit(
     or `compile_from` is given. The caller's random state does not change. Ctrl-C ends training and
     keeps the weights.
 
+    A latent outside the plate over rows is shared by all of them and has one prior. The terms of
+    a minibatch's rows are then multiplied by the number of all rows over that of its own, unless
+    the model does so, by `pyro.plate("data", N, subsample_size=len(x))`.
+
     An exception of the model, the guide, a callback, the data source or the schedule ends training
     as it is; a note (`__notes__`) says at which step and on which data. The weights are then the
     present ones or, where these are not finite, the last finite ones.
@@ -164,7 +168,8 @@ def fit(
             planned = steps if epochs is None else epochs * expected
             passes = steps // expected if epochs is None and steps is not None else epochs
         row_scale = None
-        if batches.steps != 1 or len(monitored(batches)[0]) < (batches.total or 0):
+        at_once = batches.steps == 1 or (batches.total is None and expected == 1)
+        if not at_once or len(monitored(batches)[0]) < (batches.total or 0):
             row_scale = row_scale_of(pair, example, sites, batches.total, batches.batch_size)
         if row_scale is not None:
             model, guide = row_scale.scaled(model), row_scale.scaled(guide)

@@ -188,6 +188,7 @@ def test_strangers_are_trained_alike(build, objective, draw):
         *(pytest.param(step, [2, 7, 13], marks=pytest.mark.slow) for step in (None, 3, 9)),
     ],
 )
+@pytest.mark.filterwarnings("ignore:kl_weight is a LinearWarmup of 12 steps")
 def test_resumed_training_is_bit_for_bit_the_whole_one(switched, stops, tmp_path):
     choice = {"compile": True, "compile_from": switched}
     options = {"epochs": 5, "batch_size": 25, "kl_weight": LinearWarmup(12)}
