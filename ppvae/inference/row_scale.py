@@ -113,19 +113,17 @@ def row_scale_of(
     if not shared:
         return None
     ratios = {
-        name: tuple(_scale(run[name]) / _scale(run[shared[0]]) for run in (first, second))
+        name: [_scale(run[name]) / _scale(run[shared[0]]) for run in (first, second)]
         for name in of_rows
         if shared[0] in second
     }
-    unscaled = [
-        name for name, ratio in ratios.items() if not _is_scaled(*ratio, rows, total, size)
-    ]
+    unscaled = [name for name, ratio in ratios.items() if not _is_scaled(ratio, rows, total, size)]
     if ratios and not unscaled:
         return None
     latents = (
         f"latent sites {names_of(shared)} are"
         if len(shared) > 1
-        else (f"latent site {names_of(shared)} is")
+        else f"latent site {names_of(shared)} is"
     )
     if 0 < len(unscaled) < len(ratios):
         raise Unsupported(
@@ -143,10 +141,9 @@ def row_scale_of(
     return scale
 
 
-def _is_scaled(
-    first: float, second: float, rows: int, total: int | None, size: int | None
-) -> bool:
+def _is_scaled(ratios: list[float], rows: int, total: int | None, size: int | None) -> bool:
     """Tell whether a site of the rows stands for all rows, given its scale on two batches."""
+    first, second = ratios
     if rows == 1:
         return not _equal(first, 1.0)
     if not _equal(first, second):
