@@ -13,7 +13,7 @@ from ppvae.diagnostics.comparison.dominating_measures import check_comparable, m
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch
+from ppvae.engine import MEMORY, Batch, Data, Pair, Unsupported, as_batch, parameters_in_store
 
 _SIMULATIONS = 4000
 _MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
@@ -77,8 +77,8 @@ def compare(
         A dataset of the variables above, with dims `(model,)` where no others are named.
 
     Raises:
-        Unsupported: if the pairs' log P(X) are not densities of the same numbers, or as
-            `evidence` does.
+        Unsupported: if the pairs' log P(X) are not densities of the same numbers, if two pairs
+            share parameters in Pyro's store, or as `evidence` does.
         ValueError: without pairs, or if a number, the data or what `log_evidence` returns is not
             valid.
 
@@ -97,6 +97,7 @@ def compare(
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
+    _check_store(owners, every, batches)
     check_comparable(
         {
             f"{name} (fit {index})": measure_of(pair, batch, seed)
@@ -123,6 +124,20 @@ def compare(
     bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     return _summary(owners, *(np.stack(column) for column in columns), draws=draws)
+
+
+def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
+    """Refuse different pairs that have parameters of Pyro's store in common."""
+    seen: dict[int, tuple[str, Pair]] = {}
+    for owner, pair, batch in zip(owners, pairs, batches, strict=True):
+        for name, tensor in parameters_in_store(pair, batch).items():
+            other, first = seen.setdefault(id(tensor), (owner, pair))
+            if first is not pair:
+                raise Unsupported(
+                    f"the pairs {other!r} and {owner!r} share the parameter {name!r} in Pyro's "
+                    "store, so that each is what the last training of either left; give their "
+                    "parameters different names, or make the pairs nn.Modules that hold them"
+                )
 
 
 def _fits(name: str, value: Pair | Sequence[Pair]) -> list[Pair]:
