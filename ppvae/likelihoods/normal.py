@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from ppvae.distributions import exponential, positive
 from ppvae.likelihoods.likelihood import Likelihood
 
 
@@ -38,7 +38,7 @@ class LearnedScale(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the scale, of shape `(features,)`."""
-        return self.log_scale.exp()
+        return exponential(self.log_scale)
 
 
 class Normal(Likelihood):
@@ -88,7 +88,7 @@ class Normal(Likelihood):
         """Return p(x|z) over one datapoint."""
         if self.scale is None:
             loc, raw_scale = self.outputs(*conditions)
-            return dist.Normal(loc, softplus(raw_scale)).to_event(self.event_dim)
+            return dist.Normal(loc, positive(raw_scale)).to_event(self.event_dim)
         (loc,) = self.outputs(*conditions)
         scale = self.scale() if isinstance(self.scale, nn.Module) else self.scale
         return dist.Normal(loc, scale).to_event(self.event_dim)

@@ -3,8 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from ppvae import distributions
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.normal import LearnedScale
 
@@ -55,4 +55,6 @@ class StudentT(Likelihood):
         """Return p(x|z) over one datapoint."""
         loc, raw_scale = self.outputs(*conditions)
         df = self.df() if isinstance(self.df, nn.Module) else self.df
-        return dist.StudentT(df, loc, softplus(raw_scale)).to_event(self.event_dim)
+        return distributions.StudentT(df, loc, distributions.positive(raw_scale)).to_event(
+            self.event_dim
+        )
