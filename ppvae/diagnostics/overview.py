@@ -100,12 +100,13 @@ def diagnose(
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
     dataset = data if isinstance(data, Dataset) else None
+    numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
     found: list[Finding] = []
     sound = _sound(pair, rows)
     if len(sound) < len(chosen):
-        found.append(_failed(np.setdiff1d(chosen.numpy(), chosen[sound].numpy()), len(chosen)))
-        rows, chosen = rows_at(rows, sound), chosen[sound]
-    subject = Subject(pair, rows, chosen.numpy(), dataset, effort, seed, progress)
+        found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
+        rows, numbers = rows_at(rows, sound), numbers[sound]
+    subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
     selected, left = selected_checks(effort, dataset)
     for name, check in selected.items():
         try:

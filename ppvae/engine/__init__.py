@@ -1,6 +1,13 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
-from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
+from ppvae.engine.batches import (
+    Batch,
+    Data,
+    as_batch,
+    reference,
+    refuse_unless_taken,
+    row_chunks,
+)
 from ppvae.engine.chunks import MEMORY, collected, draw_chunks
 from ppvae.engine.densities import (
     Weight,
@@ -39,7 +46,7 @@ from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
-from ppvae.engine.simulated_data import simulations
+from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -131,6 +138,7 @@ __all__ = [
     "monte_carlo_error",
     "names_of",
     "noted",
+    "observing",
     "on_sound_rows",
     "one_draw",
     "per_datapoint",
@@ -140,6 +148,7 @@ __all__ = [
     "random_state_from_json",
     "reference",
     "refuse_degenerate",
+    "refuse_unless_taken",
     "refuse_unnormalized",
     "row_chunks",
     "rows_at",

@@ -89,11 +89,28 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
                 f"latent site {name!r} is masked, so that the model does not say from where to "
                 "simulate it; leave the mask to observed sites"
             )
-    batch = _observing(template, sites, structure)
-    _check(pair, batch, sites, structure)
+    batch = observing(pair, template, sites, structure)
     structure = structure_of(pair, batch)
     truth = score(pair, batch, structure, {name: sites[name] for name in structure.latents})
     return Simulated(batch, truth, structure)
+
+
+def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:
+    """Return a copy of the template that holds simulated observations in place of its own.
+
+    Args:
+        pair: the model/guide pair.
+        template: the data on which the model was simulated.
+        sites: what `simulated_sites` returned.
+        structure: what `structure_of` said of the pair.
+
+    Raises:
+        Unsupported: if the model observes what is no part of the data's tensors, or reads its own
+            observations.
+    """
+    batch = _observing(template, sites, structure)
+    _check(pair, batch, sites, structure)
+    return batch
 
 
 def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:

@@ -22,7 +22,7 @@ def write_samples(
 ) -> Iterator[Path]:
     """Draw datapoints from the model; write them, and a figure of images; yield the files.
 
-    Samples of a standardized dataset are given in the units of its file.
+    Samples are given in the units of the data.
 
     Raises:
         ValueError: if `count` is less than 1.
@@ -31,8 +31,8 @@ def write_samples(
     if count < 1:
         raise ValueError(f"n must be at least 1, got {count}")
     drawn = _drawn(pair, dataset, count, seed)
-    if dataset.standardization is not None:
-        drawn = dataset.standardization.invert(drawn)
+    if (by := run.standardization) is not None:
+        drawn = by.invert(drawn)
     path = run.folder / "samples.npy"
     with atomic_write(path) as file:
         np.save(file, drawn.numpy())

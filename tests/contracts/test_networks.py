@@ -138,6 +138,13 @@ NETWORKS = {
         (2,),
         ({"scale": 0},),
     ),
+    "Standardized": Network(
+        "Standardized",
+        lambda: networks.Standardized.of(nn.Linear(3, 2), torch.ones(3), torch.full((3,), 4.0)),
+        {},
+        ((3,),),
+        (2,),
+    ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }
 LEADING = [(), (5,), (4, 5), (2, 1, 5)]
@@ -250,7 +257,7 @@ class Between(nn.Module):
         return self.last(self.flatten(self.network(*(layer(x) for layer in self.first))))
 
 
-@pytest.mark.parametrize("network", one_of_each_class(NETWORKS))
+@pytest.mark.parametrize("network", one_of_each_class(NETWORKS, costly=("Residual", "GRU")))
 def test_graph_of_a_training_is_the_training(network, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
 

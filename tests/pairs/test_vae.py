@@ -19,6 +19,7 @@ from pyro.infer import (
 )
 from pyro.optim import Adam
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import ppvae
 from ppvae import diagnostics, likelihoods, networks, posteriors, priors
@@ -142,6 +143,38 @@ def test_reconstruction_is_the_mean_at_a_draw():
     assert not pair.reconstruct(x).requires_grad
 
 
+def test_asking_a_pair_leaves_no_trace():
+    encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4))
+    decoder = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 6))
+    likelihood, posterior = likelihoods.Bernoulli(decoder), posteriors.DiagonalNormal(encoder)
+    pair, x = ppvae.VAE(priors.StandardNormal(2), likelihood, posterior), bits()
+    encoder[1].eval()  # modes differ, none of them may change
+    modes = [module.training for module in pair.modules()]
+    before = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
+    first = pair.encode(x)
+    assert torch.equal(first.mean, pair.encode(x).mean)
+    assert torch.equal(pair.decode(first.mean).mean, pair.decode(first.mean).mean)
+    assert pair.reconstruct(x[:1]).shape == (1, 6) and pair.sample(1).shape == (1, 6)
+    assert first.mean.requires_grad
+    assert [module.training for module in pair.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in pair.state_dict().items())
+
+
+WRONG = {
+    "every condition to be a tensor with one row a datapoint, got int; sample": (3, 7),
+    "every condition to be a tensor .* got list": (3, [1.0]),
+    "sample needs n to be a whole number, got float": (2.5,),
+    "sample needs n to be a whole number, got tuple": ((3, 7),),
+    "sample needs n to be a whole number, got bool": (True,),
+}
+
+
+@pytest.mark.parametrize(("message", "arguments"), WRONG.items())
+def test_what_cannot_be_sampled_is_a_sentence(message, arguments):
+    with pytest.raises(TypeError, match=message):
+        small().sample(*arguments)
+
+
 def test_factor_of_another_role_is_refused():
     with pytest.raises(TypeError, match="likelihood to be a .*Likelihood, got Linear"):
         ppvae.VAE(priors.StandardNormal(2), nn.Linear(2, 6), small().posterior)
@@ -169,3 +202,37 @@ def test_programs_are_made_once_and_leave_no_trace_in_the_pair():
     kept = weakref.ref(pair)
     del pair, model, guide, state, modules, other
     assert kept() is None  # without the garbage collector
+
+
+def conditional(encoder):
+    return ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.Joined(nn.Linear(2 + 3, 6))),
+        posteriors.DiagonalNormal(encoder),
+    )
+
+
+def test_whole_numbers_are_taken_as_floating_ones():
+    pair, x = small(), torch.randint(0, 2, (5, 6))
+    for given in (x, x.bool(), x.to(torch.uint8)):
+        assert torch.equal(pair.encode(given).mean, pair.encode(x.float()).mean)
+        assert pair.reconstruct(given).shape == (5, 6)
+        assert ppvae.diagnostics.evidence(pair, given, draws=3).sizes["data"] == 5
+    pyro.poutine.trace(pair.model).get_trace(x)
+
+
+def test_labels_are_told_apart_from_conditions():
+    x, labels = torch.zeros(6, 6), torch.tensor([0, 1, 2, 0, 1, 2])
+    for call in (
+        lambda: ppvae.fit(small(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1),
+        lambda: small().encode(x, labels),
+        lambda: small().model(x, labels),
+    ):
+        with pytest.raises(TypeError, match=r"2 tensor.s., but the encoder, MLP, takes 1 "):
+            call()
+    pair = conditional(networks.Joined(nn.Linear(6 + 3, 4)))
+    with pytest.raises(TypeError, match=r"condition 1 holds whole numbers .*one_hot"):
+        pair.encode(x, labels)
+    one_hot = nn.functional.one_hot(labels)
+    assert torch.equal(pair.encode(x, one_hot).mean, pair.encode(x, one_hot.float()).mean)
+    assert pair.sample(2, one_hot).shape == (2, 6, 6)

@@ -15,7 +15,7 @@ def test_figures_fit_data_and_latents(latent, more):
     torch.manual_seed(0)
     pair = pairs.assemble(dataset, latent=latent)
     with torch.no_grad():
-        pair.posterior.network.last.weight.mul_(30)  # every latent is active
+        pair.posterior.network.network.last.weight.mul_(30)  # every latent is active
     names = {name for name, _ in gallery(pair, dataset, "test")}
     expected = IMAGES | {"traversals"} | more
     assert names == (expected - {"latents"} if latent == 1 else expected)

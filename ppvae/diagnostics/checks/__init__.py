@@ -1,7 +1,8 @@
 """Each diagnostic as a check: what it found, with a verdict."""
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks.evidence import annealing, formula_two, search
+from ppvae.diagnostics.checks.annealing import annealed
+from ppvae.diagnostics.checks.evidence import formula_two, search
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
 from ppvae.diagnostics.checks.simulated_data import calibrated
@@ -35,7 +36,7 @@ def selected_checks(
         ("factors", factors, effort.labeled, "standard", _lacks(dataset, "factors")),
         ("calibration", calibrated, effort.simulations, "standard", ""),
         ("gaps", search, effort.searched, "standard", ""),
-        ("annealing", annealing, effort.annealed, "deep", ""),
+        ("annealing", annealed, effort.annealed, "deep", ""),
     ):
         if amount and not missing:
             asked[name] = check

@@ -1,52 +1,107 @@
 """Checks of the latent space: which latents are used, and what information they hold."""
 
-import numpy as np
+import xarray as xr
 
-from ppvae.diagnostics.checks.subject import Subject, does_not_apply
+from ppvae.diagnostics.checks.subject import Subject, all_values, does_not_apply
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.latents import Surgery, active_units, disentanglement, probes, surgery
+from ppvae.diagnostics.latents import (
+    ActiveUnits,
+    Surgery,
+    active_units,
+    disentanglement,
+    probes,
+    surgery,
+)
+from ppvae.diagnostics.marginal_likelihood import evidence
 from ppvae.engine import Unsupported
+
+_FEW = 10  # datapoints; the variance of a latent's mean over fewer is too uncertain
+_IGNORED = 0.1  # nats of information of all latents together; below, the decoder ignores them
+_DRAWS = 20
 
 
 def latents(subject: Subject) -> list[Finding]:
     """Count the latents in use, and split the KL term."""
     pair, batch, seed = subject.pair, subject.batch, subject.seed
     units = active_units(pair, batch, seed=seed, progress=subject.progress)
-    total = sum(variance.size for variance in units.variance.values())
-    unused = 1 - units.count / total
-    found = [
-        Finding(
-            "latents in use",
-            Verdict.BAD if units.count == 0 else graded(unused, 1e-9, 1.1),
-            f"{units.count} of {total} vary with the data",
-            "The others are noise. This does no harm, but a smaller latent space suffices. If "
-            "none is in use, the decoder ignores z: raise the KL weight slowly in training.",
-            {"active_units": units.variance},
-        )
-    ]
     try:
         parts = surgery(pair, batch, seed=seed, progress=subject.progress)
     except Unsupported as error:
-        return [*found, does_not_apply("aggregate and prior", error)]
-    return [*found, _aggregate(parts)]
+        return [_in_use(subject, units, None), does_not_apply("aggregate and prior", error)]
+    return [_in_use(subject, units, parts), _aggregate(parts)]
+
+
+def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Finding:
+    """Count the latents whose mean varies, or that otherwise have information about the data."""
+    flags = all_values(units.active) > 0
+    if parts is not None:
+        informed = parts.dimension_information[list(units.variance)] >= parts.threshold
+        flags |= all_values(informed) > 0  # the order is the same, names of dims may differ
+    count, total = int(flags.sum()), flags.size
+    verdict = graded(1 - count / total, 1e-9, 1.1)
+    advice = (
+        "The others are noise. This does no harm, but a smaller latent space suffices. If none is "
+        "in use, the decoder ignores z: raise the KL weight slowly in training."
+    )
+    if not count and len(subject.batch[0]) < _FEW:
+        verdict = Verdict.UNKNOWN
+        advice = f"{len(subject.batch[0])} datapoints are too few to tell: pass at least {_FEW}."
+    elif not count and _information(subject, parts) < _IGNORED:
+        verdict = Verdict.BAD
+    elif not count:
+        advice = "No single latent varies with the data, but together they do."
+    return Finding(
+        "latents in use",
+        verdict,
+        f"{count} of {total} have information about the data",
+        advice,
+        {"active_units": units.variance},
+    )
+
+
+def _information(subject: Subject, parts: Surgery | None) -> float:
+    """Return I(x; z) of all latents together in nats; the KL term where it is not known."""
+    if parts is not None:
+        return float(parts.terms["mean"].sel(term="mutual_information"))
+    terms = evidence(subject.pair, subject.batch, draws=_DRAWS, seed=subject.seed, progress=False)
+    return float(terms.kl.mean())
 
 
 def _aggregate(parts: Surgery) -> Finding:
-    mean = {
-        str(term): float(parts.terms["mean"].sel(term=term)) for term in parts.terms.term.values
-    }
-    gap = mean["marginal_kl"]
+    limits = parts.bounds.sel(term="marginal_kl")
+    lower, upper = float(limits.lower), float(limits.upper)
+    certain = lower - 2 * float(limits.lower_error)
+    advice = (
+        "Draws from the prior differ from the latents that the decoder was trained on: refit the "
+        "prior, or use a learned one."
+    )
+    if "marginal_kl" in parts.undefined:
+        verdict, advice = Verdict.UNKNOWN, parts.undefined["marginal_kl"]
+    elif certain >= 1:
+        verdict = graded(certain, 1, 5)
+    elif upper < 1:
+        verdict = Verdict.FINE
+    else:
+        verdict = Verdict.UNKNOWN
+        advice = (
+            f"{parts.terms.attrs['data']} datapoints are too few to tell, as their posteriors "
+            "hardly overlap. A normal density fitted to the latents shows no difference from the "
+            "prior."
+        )
+    information = parts.bounds.sel(term="mutual_information")
     return Finding(
         "aggregate and prior",
-        Verdict.UNKNOWN if np.isnan(gap) else graded(gap, 1, 5),
-        f"information about the data {mean['mutual_information']:.2f} nats"
-        + (", the largest value for so few datapoints" if parts.saturated else "")
-        + f"; KL[q(z) || p(z)] {gap:.2f}",
-        parts.undefined.get("marginal_kl", "")
-        or "Draws from the prior differ from the latents that the decoder was trained on: refit "
-        "the prior, or use a learned one. The KL is too high with few datapoints.",
-        {"surgery": parts.terms},
+        verdict,
+        f"information about the data {_between(information)} nats; KL[q(z) || p(z)] "
+        f"{_between(limits)}",
+        advice,
+        {"surgery": parts.terms, "surgery_bounds": parts.bounds},
     )
+
+
+def _between(limits: xr.Dataset) -> str:
+    lower, upper = f"{float(limits.lower):.2f}", f"{float(limits.upper):.2f}"
+    return lower if lower == upper else f"{lower} to {upper}"
 
 
 def labels(subject: Subject) -> list[Finding]:

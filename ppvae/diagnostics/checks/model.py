@@ -10,6 +10,7 @@ from ppvae.diagnostics.model_fit import PIT, classifier_two_sample, mmd, pit
 from ppvae.engine import MEMORY, Unsupported, isolated, simulations
 
 _NEIGHBORS = 10
+_FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from fewer
 _SMALL, _LARGE = 0.02, 0.07  # a normal whose scale is off by 10 %, and by 35 %
 _EVEN = 0.5  # effective draws, as a share, from which on weights correct the guide
 _SIMULATED = 1000  # datapoints to compare with at least
@@ -69,6 +70,10 @@ def samples(subject: Subject) -> list[Finding]:
     from sklearn.neighbors import KNeighborsClassifier
 
     batch = tuple(tensor[: subject.effort.samples] for tensor in subject.batch)
+    if len(batch[0]) < _FEWEST:
+        raise Unsupported(
+            f"samples are told from data with at least {_FEWEST} datapoints, got {len(batch[0])}"
+        )
     told = classifier_two_sample(
         subject.pair,
         batch,

@@ -1,5 +1,6 @@
 """What a check takes and returns, and what several checks share."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Pair, Unsupported, first_line
+from ppvae.engine import MEMORY, Batch, Pair, Unsupported, draw_chunks, first_line, isolated
 
 ALARM = 0.01  # family-wise error rate of each diagnostic
 
@@ -22,7 +23,7 @@ class Subject:
     Args:
         pair: the pair.
         batch: the datapoints chosen.
-        rows: their row numbers in the user's data.
+        rows: their row numbers in the user's data, or in what a dataset was split from.
         dataset: the dataset that they come from, if there is one.
         effort: how much to compute.
         seed: of all draws.
@@ -52,5 +53,14 @@ def all_values(values: xr.Dataset) -> NDArray[np.float64]:
 
 
 def with_error(row: xr.Dataset) -> str:
-    """Return a mean and its standard error as text."""
-    return f"{float(row['mean']):.2f} +- {float(row['standard_error']):.2f}"
+    """Return a mean as text, with its standard error where there is one."""
+    error = float(row["standard_error"])
+    return f"{float(row['mean']):.2f}" + (f" +- {error:.2f}" if math.isfinite(error) else "")
+
+
+def latent_numbers(subject: Subject) -> int:
+    """Return how many numbers the latents of a datapoint are."""
+    with isolated(subject.pair, subject.seed):
+        _, _, parts = next(draw_chunks(subject.pair, subject.batch, 1, MEMORY))
+        drawn = next(iter(parts)).latents
+    return sum(value[0, 0].numel() for value in drawn.values())

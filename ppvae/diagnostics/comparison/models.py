@@ -15,6 +15,7 @@ from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, thresho
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch
 
+_SIMULATIONS = 4000
 _MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
 
 Values: TypeAlias = NDArray[np.float64]
@@ -42,15 +43,19 @@ def compare(
       fit); `monte_carlo_error`, from the draws alone;
     - `difference`: `mean` minus that of the best model, 0 for the best itself; with
       `difference_data_error`, from the paired differences at each datapoint, and
-      `difference_fit_error`, from the fits of both, assumed to be independent. The best of many is
-      partly best by chance: a difference of less than two errors is not evidence of a better
-      model;
+      `difference_fit_error`, from the fits of both, assumed to be independent;
+    - `difference_p_value`: the probability that the largest difference between any two of these
+      models, in its own standard errors, is so large by chance if all are equally good. The best
+      of many is partly best by chance, and this allows for their number: of ten equally good
+      models, one lies two errors below the best in most data sets. For these fits and new
+      datapoints; simulated from the covariance of the models' scores;
     - `stacking_weight`: the weight in the average of predictive densities that scores best on
       these data (Yao, Vehtari, Simpson and Gelman, "Using Stacking to Average Bayesian Predictive
       Distributions", 2018). Every fit is a separate density there; a model has the sum of its
       fits' weights. `stacking_gap` and `stacking_score` are attributes;
-    - `unreliable_share`: the share of datapoints and fits whose Pareto k exceeds `threshold`, an
-      attribute; `unreliable`, whether it is above 0.05: that model's log P(X) is likely too low.
+    - `unreliable_share`: the share of datapoints and fits whose pooled Pareto k, see `evidence`,
+      exceeds `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's
+      log P(X) is likely too low.
 
     `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
     `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in
@@ -104,7 +109,7 @@ def compare(
             terms = evidence(
                 pair, batch, draws=draws, seed=seed + number, memory=memory, progress=progress
             )
-            parts = (terms.log_evidence, terms.log_evidence_error, terms.pareto_k)
+            parts = (terms.log_evidence, terms.log_evidence_error, terms.pooled_k)
             return parts[0].values, parts[1].values, parts[2].values
         values = np.asarray(log_evidence(pair, batch), dtype=np.float64)
         if values.shape != (len(batch[0]),) or np.isnan(values).any():
@@ -177,11 +182,42 @@ def _differences(
     pointwise, means = average @ values, average @ values.mean(1)
     fit_error = _fit_error(belongs, values.mean(1))
     others = np.arange(len(means)) != best
+    errors = _error(pointwise - pointwise[best])
     return {
         "difference": ("model", means - means[best]),
-        "difference_data_error": ("model", _error(pointwise - pointwise[best])),
+        "difference_data_error": ("model", errors),
+        "difference_p_value": ("model", _p_values(pointwise, means[best] - means, errors)),
         "difference_fit_error": ("model", others * np.hypot(fit_error, fit_error[best])),
     }
+
+
+def _p_values(pointwise: Values, below: Values, errors: Values) -> Values:
+    """Return P(the largest studentized difference of two models >= that to the best), `(model,)`.
+
+    Args:
+        pointwise: scores, `(model, data)`.
+        below: how far each mean is below the best.
+        errors: the standard errors of these differences.
+    """
+    count, rows = pointwise.shape
+    if rows < 2 or not np.isfinite(pointwise).all():
+        return np.full(count, math.nan)
+    generator = np.random.default_rng(0)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(pointwise)) / rows)
+    noise = generator.standard_normal((_SIMULATIONS, count)) * np.sqrt(np.maximum(values, 0))
+    noise = noise @ vectors.T
+    noise /= np.sqrt(generator.chisquare(rows - 1, (_SIMULATIONS, 1)) / (rows - 1))
+    rounding = 1e-7 * _error(pointwise).max()  # two models of the same scores differ by so much
+    largest = np.zeros(_SIMULATIONS)
+    for model in range(count - 1):
+        pairwise = _error(pointwise[model + 1 :] - pointwise[model])
+        differences = np.abs(noise[:, model + 1 :] - noise[:, [model]])
+        ratios = differences / np.where(pairwise > rounding, pairwise, math.inf)
+        largest = np.maximum(largest, ratios.max(1))
+    certain = np.where(below > rounding, math.inf, 0.0)
+    measured = np.divide(below, errors, out=certain, where=errors > rounding)
+    p_values: Values = (1 + (largest[:, None] >= measured).sum(0)) / (1 + _SIMULATIONS)
+    return p_values
 
 
 def _reliability(average: Values, tails: Values, largest: float) -> dict[str, Any]:

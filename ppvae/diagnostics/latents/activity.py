@@ -1,5 +1,6 @@
 """Which latents a pair uses, and their KL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.dimensions import flagged
 from ppvae.diagnostics.latents.posterior_means import means_with_variances
+from ppvae.diagnostics.latents.prior_variances import prior_variances
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -27,6 +29,8 @@ from ppvae.engine import (
     run_pair,
 )
 
+_DEVIATIONS = 3.719  # of a normal distribution: its 99.99 % quantile
+
 
 @dataclass(frozen=True)
 class ActiveUnits:
@@ -34,16 +38,20 @@ class ActiveUnits:
 
     Args:
         variance: Var_x(E[z | x]) of every latent dimension, one variable a site.
-        threshold: the variance above which a dimension is active.
+        threshold: the share of the prior's variance above which a dimension is active.
+        prior_variance: that of each dimension.
+        noise: what the finite number of draws may add to `variance`, 0 where it is exact.
     """
 
     variance: xr.Dataset
     threshold: float
+    prior_variance: xr.Dataset
+    noise: xr.Dataset
 
     @property
     def active(self) -> xr.Dataset:
         """Whether each dimension is active."""
-        return self.variance > self.threshold
+        return self.variance > self.threshold * self.prior_variance + self.noise
 
     @property
     def count(self) -> int:
@@ -68,15 +76,20 @@ def active_units(
 ) -> ActiveUnits:
     """Find the latent dimensions whose posterior mean varies with the data.
 
-    A dimension is active if Var_x(E_{q(z|x)}[z]) exceeds a threshold (Burda, Grosse and
-    Salakhutdinov, "Importance Weighted Autoencoders", 2016). The inner mean is exact where the
-    guide has one latent whose distribution has a known mean; elsewhere it is an average over
-    draws, and the variance that the finite number of draws adds is subtracted.
+    A dimension is active if Var_x(E_{q(z|x)}[z]) exceeds a share of the prior's variance (Burda,
+    Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016, for a prior of variance
+    1), so that its unit does not matter. The inner mean is exact where the guide has one latent
+    whose distribution has a known mean; elsewhere it is an average over draws. The variance that
+    the finite number of draws adds is then subtracted, and the 99.99 % quantile of what it may
+    have added beyond is `noise`, which an active dimension exceeds too.
+
+    A latent can inform about the data without a mean that varies, as where its posterior has two
+    symmetric modes: `surgery` measures its information.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
-        threshold: the variance above which a dimension is active, in squared units of the latent.
+        threshold: the share of the prior's variance above which a dimension is active.
         draws: number of draws per datapoint where the mean is not known.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
@@ -102,12 +115,33 @@ def active_units(
     batch = sound(pair, batch).batch
     with isolated(pair, seed):
         means, noises = means_with_variances(pair, batch, draws, memory, progress)
-    variance = {}
+        prior = prior_variances(pair, batch, memory)
+    variance, margin = {}, {}
     for name, mean in means.items():
-        values = mean.var(0) - noises[name].mean(0)
-        dims = [f"{name}_dim_{axis}" for axis in range(values.dim())]
-        variance[name] = (dims, values.clamp(min=0).cpu().numpy())
-    return ActiveUnits(xr.Dataset(variance), threshold)
+        added = noises[name].mean(0)
+        variance[name] = (mean.var(0) - added).clamp(min=0)
+        margin[name] = added * (_quantile(len(mean) - 1) - 1)
+    return ActiveUnits(
+        _by_dimension(variance), threshold, _by_dimension(prior), _by_dimension(margin)
+    )
+
+
+def _quantile(degrees: int) -> float:
+    """Return the 99.99 % quantile of a sample variance of normal values of variance 1.
+
+    By Wilson and Hilferty, "The Distribution of Chi-Square", 1931.
+    """
+    ninth = 2 / (9 * degrees)
+    return float((1 - ninth + _DEVIATIONS * ninth**0.5) ** 3)
+
+
+def _by_dimension(values: Mapping[str, Tensor]) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            name: ([f"{name}_dim_{axis}" for axis in range(value.dim())], value.cpu().numpy())
+            for name, value in values.items()
+        }
+    )
 
 
 def kl_per_dimension(

@@ -39,11 +39,12 @@ class Aggregate:
     rows: int
     memory: int
 
-    def score(self, latents: Mapping[str, Tensor], first: int) -> tuple[Tensor, Tensor]:
-        """Return log q(z|x) of each draw at its own datapoint, and log q(z).
+    def score(self, latents: Mapping[str, Tensor], first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log q(z|x) of each draw at its own datapoint, log q(z), and log q(z) without it.
 
-        Both are `(draw, data, column)`, in nats and double precision. The columns are those of
-        `log_densities`, sites side by side, and last that of the joint density.
+        The first two are `(draw, data, column)`, in nats and double precision. The columns are
+        those of `log_densities`, sites side by side, and last that of the joint density. The third
+        is the joint density of the mixture of all other datapoints, `(draw, data)`.
 
         Args:
             latents: draws of q(z|x), `(draw, data, *inner plates, *event)`, by site.
@@ -52,24 +53,30 @@ class Aggregate:
         draws, count = next(iter(latents.values())).shape[:2]
         flat = {name: values.flatten(0, 1) for name, values in latents.items()}
         owners = torch.arange(first, first + count).repeat(draws)
-        total = own = torch.tensor(-math.inf, dtype=torch.double)
+        total = own = others = torch.tensor(-math.inf, dtype=torch.double)
         start = 0
         for chunk in row_chunks(self.batch, self.rows):
-            summed, exact = self._component(chunk, flat, owners - start)
+            summed, exact, without = self._component(chunk, flat, owners - start)
             inside = (owners >= start) & (owners < start + len(chunk[0]))
             own = torch.where(inside.to(exact.device)[:, None], exact, own.to(exact.device))
             total = torch.logaddexp(total.to(summed.device), summed)
+            others = torch.logaddexp(others.to(without.device), without)
             start += len(chunk[0])
-        total = total - math.log(start)
-        return own.unflatten(0, (draws, count)), total.unflatten(0, (draws, count))
+        scores = own, total - math.log(start), others - math.log(start - 1)
+        own, total, others = (values.unflatten(0, (draws, count)) for values in scores)
+        return own, total, others
 
     def _component(
         self, chunk: Batch, latents: Mapping[str, Tensor], positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Sum some components' densities at all draws, and select the one at each position."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum some components' densities at all draws, and select the one at each position.
+
+        The third sum, of the joint density, is without the component at the position.
+        """
         rows, draw_dim = len(chunk[0]), self.structure.draw_dim
         with seeded(0):  # the draws of this run are not used, and must not change later ones
             guide = sample_sites(run_guide(self.pair, chunk))
+        elsewhere = (positions < 0) | (positions >= rows)
         positions = positions.clamp(0, rows - 1)
         with Allocations() as allocations:
             first = {name: value[:1] for name, value in latents.items()}
@@ -79,13 +86,19 @@ class Aggregate:
         summed, exact = columns.new_empty(
             (2, len(positions), columns.shape[-1]), dtype=torch.double
         )
+        without = columns.new_empty(len(positions), dtype=torch.double)
         for start in range(0, len(positions), count):
             tile = {name: value[start : start + count] for name, value in latents.items()}
             columns = _columns(guide, tile, draw_dim, rows)
             at = positions[start : start + count]
             summed[start : start + count] = columns.logsumexp(1)
             exact[start : start + count] = columns[torch.arange(len(at)), at]
-        return summed, exact
+            joint, here = columns[..., -1], elsewhere[start : start + count]
+            kept = here[:, None] | (torch.arange(rows) != at[:, None])
+            without[start : start + count] = joint.where(
+                kept.to(joint.device), -math.inf
+            ).logsumexp(1)
+        return summed, exact, without
 
 
 def _columns(guide: Sites, latents: Mapping[str, Tensor], draw_dim: int, rows: int) -> Tensor:

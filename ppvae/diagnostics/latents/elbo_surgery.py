@@ -13,6 +13,7 @@ from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
 from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
+from ppvae.diagnostics.latents.normal_bound import held_out_normal
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -44,6 +45,9 @@ class Surgery:
     Args:
         terms: `mean`, `standard_error` and `monte_carlo_error` of every term in nats per
             datapoint, dims `(term,)`.
+        bounds: of `mutual_information` and `marginal_kl` for the source of the data, in nats:
+            `lower` and `upper`, each with its standard error, `lower_error` and `upper_error`,
+            dims `(term,)`.
         dimension_information: I(x; z_i) of each latent dimension in nats, a variable a site.
         dimension_kl: KL[q(z_i) || p(z_i)] of each latent dimension in nats, likewise.
         undefined: the terms that are NaN because the pair does not have them, with the reason.
@@ -51,6 +55,7 @@ class Surgery:
     """
 
     terms: xr.Dataset
+    bounds: xr.Dataset
     dimension_information: xr.Dataset
     dimension_kl: xr.Dataset
     undefined: Mapping[str, str]
@@ -142,6 +147,7 @@ def surgery(
     batch = sound(pair, batch).batch
     others = tuple(tensor.roll(1, 0) for tensor in batch)
     measured: list[tuple[Tensor, Tensor]] = []
+    drawn: list[tuple[Tensor, dict[str, Tensor]]] = []
     undefined: dict[str, str] = {}
     start = 0
     with (
@@ -156,8 +162,13 @@ def surgery(
             if not measured:
                 aggregate = Aggregate(pair, batch, structure, rows, memory)
             undefined |= reasons
-            scored = [_split(part, aggregate, model, start, undefined) for part in parts]
+            scored, priors, latents = [], [], []
+            for part in parts:
+                scored.append(_split(part, aggregate, model, start, undefined))
+                priors.append(part.log_prior.double())
+                latents.append(part.latents)
             values = torch.cat(scored)
+            drawn.append((torch.cat(priors), _joined(latents, 0)))
             error = values.var(0) / draws if draws > 1 else torch.full_like(values[0], math.nan)
             measured.append((values.mean(0), error))
             start += rows
@@ -166,8 +177,13 @@ def surgery(
     like = _dims(structure, model)
     count = sum(shape.numel() for _, shape in like.values())
     attrs = {"units": "nats per datapoint", "data": start, "draws": draws}
+    log_prior = torch.cat([prior for prior, _ in drawn], 1)
+    normal = held_out_normal(_joined([latents for _, latents in drawn], 1), model)
+    if normal is not None:
+        normal = (normal.to(log_prior.device) - log_prior).mean(0)
     return Surgery(
         _summary(means[:, : len(_TERMS)], errors[:, : len(_TERMS)], undefined, attrs),
+        _bounds(means, normal, undefined),
         by_site(means[:, -2 * count : -count].mean(0), like).assign_attrs(units="nats"),
         by_site(means[:, -count:].mean(0), like).assign_attrs(units="nats"),
         undefined,
@@ -220,8 +236,11 @@ def _undefined_terms(
 def _split(
     part: Draws, aggregate: Aggregate, model: Sites, start: int, undefined: Mapping[str, str]
 ) -> Tensor:
-    """Return all terms, then I(x; z_i) and KL[q(z_i) || p(z_i)], `(draw, data, term)`."""
-    own, total = aggregate.score(part.latents, start)
+    """Return all terms, the two without the own component, and those of each dimension.
+
+    The dimensions' are I(x; z_i), then KL[q(z_i) || p(z_i)]. `(draw, data, term)`.
+    """
+    own, total, others = aggregate.score(part.latents, start)
     log_prior = part.log_prior.double()
     count = sum(value[0, 0].numel() for value in part.latents.values())
     unknown = log_prior.new_full((*log_prior.shape, count), math.nan)
@@ -238,6 +257,8 @@ def _split(
             total_joint - log_prior,
             total_joint - total_each.sum(-1),
             (total_each - prior_each).sum(-1),
+            own_joint - others,
+            others - log_prior,
         ],
         -1,
     )
@@ -266,6 +287,57 @@ def _dims(structure: Structure, model: Sites) -> _Shapes:
             torch.Size([*inner, *event_shape]),
         )
     return shapes
+
+
+def _joined(parts: list[dict[str, Tensor]], dim: int) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts], dim) for name in parts[0]}
+
+
+def _bounds(means: Tensor, normal: Tensor | None, undefined: Mapping[str, str]) -> xr.Dataset:
+    """Return bounds of I(x; z) and KL[q(z) || p(z)] with their standard errors.
+
+    Args:
+        means: what `_split` returned, averaged over draws, `(data, term)`.
+        normal: log g(z) - log p(z) of the fitted normal densities, `(data,)`, if there are any.
+        undefined: the terms that the pair does not have.
+    """
+    kl, information, marginal = means[:, :3].unbind(1)
+    without_own, others = means[:, len(_TERMS) : len(_TERMS) + 2].unbind(1)
+    above, below = [without_own], [torch.zeros_like(kl), others]
+    if "marginal_kl" not in undefined:
+        above.append(kl)
+    if normal is not None:
+        below.append(normal)
+    columns = {
+        "mutual_information": (information, min(above, key=_mean)),
+        "marginal_kl": (max(below, key=_lowest), marginal),
+    }
+    table = torch.tensor(
+        [
+            [number for side in sides for number in (_mean(side), _error(side))]
+            if term not in undefined
+            else [math.nan] * 4
+            for term, sides in columns.items()
+        ],
+        dtype=torch.double,
+    )
+    names = ("lower", "lower_error", "upper", "upper_error")
+    variables = {name: ("term", table[:, place].numpy()) for place, name in enumerate(names)}
+    return xr.Dataset(variables, {"term": list(columns)}, {"units": "nats per datapoint"})
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean())
+
+
+def _error(values: Tensor) -> float:
+    return float(values.std()) / math.sqrt(len(values))
+
+
+def _lowest(values: Tensor) -> float:
+    """Return a mean less two standard errors; -inf where a value is not finite."""
+    lowest = _mean(values) - 2 * _error(values)
+    return -math.inf if math.isnan(lowest) else lowest
 
 
 def _summary(

@@ -13,10 +13,12 @@ from tqdm import tqdm
 from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
+    TailFit,
+    tail_fit,
     tail_length,
-    tail_shape,
     threshold,
 )
+from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -34,6 +36,9 @@ from ppvae.engine import (
     refuse_degenerate,
     refuse_unnormalized,
 )
+
+_FIT = ("pareto_k", "log_cutoff", "log_median", "count")  # the fields of a `TailFit`
+_OF_WEIGHTS = ("log_evidence", "posterior_kl")  # the terms that the largest weights decide
 
 
 def weights(
@@ -115,17 +120,23 @@ def evidence(
       serves as control variate, and the error vanishes with that of the ELBO;
     - `log_evidence` = log P(X) = log mean exp(l_k), by importance sampling (Burda, Grosse and
       Salakhutdinov, "Importance Weighted Autoencoders", 2016). Its expectation lies below
-      log P(X), by about half its squared standard error;
+      log P(X), and it exceeds log P(X) by b nats with a probability of at most exp(-b). How far it
+      lies below, its standard error does not tell;
     - `posterior_kl` = KL[Q(z|X) || P(z|X)] = log_evidence - elbo, never negative, its standard
       error from the same draws, their covariance included;
     - `effective_sample_size` = (sum w)^2 / sum w^2 of the weights w = exp(l_k), between 1 and K.
       Where it is small, `log_evidence` and `posterior_kl` are too low;
-    - `pareto_k`, the shape of the tail of the weights, see the function `pareto_k`: where it
-      exceeds the attribute `threshold`, the result would change with more draws. NaN with fewer
-      than 21 draws.
+    - `pareto_k`, the shape of the tail of the weights, and `pooled_k`, the same estimated from all
+      datapoints together, see the function `pareto_k`; NaN with fewer than 21 draws;
+    - `trusted`: whether `pooled_k` is below the attribute `threshold`. Elsewhere log P(X) would
+      change with more draws, and its error is a rough one at best;
+    - `unseen`: how much of log P(X) may lie in weights larger than those drawn, by the tail of
+      shape `pooled_k`; inf where that is 1 or more.
 
     Both sides of the formula agree to rounding. Standard errors have the suffix `_error`; with one
-    draw they are NaN. `summarize` gives means over the data.
+    draw they are NaN. Those of `log_evidence` and `posterior_kl` are the square root of the sum of
+    squares of the delta method's and `unseen`, since the delta method knows only of the weights
+    drawn. `summarize` gives means over the data.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -178,10 +189,9 @@ def _evidence(
             refuse_unnormalized(structure)
             measured.append(_terms(parts, draws, memory))
             bar.update(len(chunk[0]))
-    variables = {
-        name: ("data", _finite(torch.cat([chunk[name] for chunk in measured]), name))
-        for name in measured[0]
-    }
+    columns = {name: torch.cat([chunk[name] for chunk in measured]) for name in measured[0]}
+    columns = _with_tails(columns, draws)
+    variables = {name: ("data", _finite(values, name)) for name, values in columns.items()}
     attrs = {"units": "nats", "draws": draws, "threshold": threshold(max(draws, FEWEST_DRAWS))}
     return xr.Dataset(variables, attrs=attrs)
 
@@ -207,7 +217,12 @@ def pareto_k(
     2009, shrunk towards 0.5 with the weight of ten draws as in Vehtari et al.
 
     - `pareto_k`: the estimate of k; -inf where all weights are equal, or none of them lies above
-      the cutoff of the tail;
+      the cutoff of the tail. Its standard error is about (1 + k) / sqrt(n) for the
+      n = min(S / 5, 3 sqrt(S)) largest weights, 0.17 for 1000 draws: by this error alone, weights
+      of one law have estimates on both sides of the threshold;
+    - `pooled_k`: the estimates shrunk towards each other as far as that error explains their
+      spread over datapoints. A single datapoint keeps its own;
+    - `trusted`: whether `pooled_k` is below the threshold;
     - `effective_sample_size` = (sum w)^2 / sum w^2 as in `evidence`, between 1 and S.
 
     Args:
@@ -240,19 +255,23 @@ def pareto_k(
 def _pareto_k(
     pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
 ) -> xr.Dataset:
-    shapes, sizes = [], []
+    fits, sizes = [], []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
             (log_weights,) = collected(parts, draws, lambda part: part.log_weights)
-            shapes.append(tail_shape(log_weights, memory=memory))
+            fits.append(tail_fit(log_weights, memory=memory).shape)
             relative = log_weights.double().softmax(0)
             sizes.append(1 / relative.square().sum(0))
             bar.update(len(chunk[0]))
+    shapes = torch.cat(fits).cpu().numpy()
+    pooled = pooled_shapes(shapes, tail_length(draws))
     return xr.Dataset(
         {
-            "pareto_k": ("data", torch.cat(shapes).cpu().numpy()),
+            "pareto_k": ("data", shapes),
+            "pooled_k": ("data", pooled),
+            "trusted": ("data", pooled < threshold(draws)),
             "effective_sample_size": ("data", torch.cat(sizes).cpu().numpy()),
         },
         attrs={"draws": draws, "threshold": threshold(draws)},
@@ -269,6 +288,9 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
       included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
       for statements about unseen data.
     - `monte_carlo_error`: for just these datapoints, from the draws alone. More draws reduce it.
+      Where weights are heavy, log P(X) of every datapoint is too low, and averages over the data
+      are too. The size of it, the smaller of `unseen` and twice its square, is averaged over the
+      data and added.
 
     Args:
         evidence: what `evidence` or `gaps` returned; each variable for which there is another of
@@ -291,12 +313,20 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     measured = ~np.isnan(values).any(0)
     values, errors = values[:, measured], errors[:, measured]
     n = values.shape[1]
+    common = np.zeros(len(terms))
+    if "unseen" in evidence:
+        unseen = np.nan_to_num(evidence.unseen.values, posinf=math.inf)
+        of_weights = np.isin(terms, _OF_WEIGHTS)
+        common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
+        finite = np.where(np.isfinite(unseen), unseen, 0)
+        drawn = np.sqrt(np.maximum(np.square(errors) - np.square(finite), 0))
+        errors = np.where(of_weights[:, None] & (unseen > 0), drawn, errors)
     spread = values.std(1, ddof=1) if n > 1 else np.full(len(terms), math.nan)
     return xr.Dataset(
         {
             "mean": ("term", values.mean(1)),
             "standard_error": ("term", spread / math.sqrt(n)),
-            "monte_carlo_error": ("term", np.sqrt(np.square(errors).sum(1)) / n),
+            "monte_carlo_error": ("term", np.hypot(np.sqrt(np.square(errors).sum(1)) / n, common)),
         },
         coords={"term": terms},
         attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
@@ -320,15 +350,19 @@ def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]
     # on log_evidence, as l_k - mean(l) is its influence on the ELBO.
     relative = (log_weights - log_evidence).exp()
     kl = kl_draws.mean(0)
+    tails = {"pareto_k": unknown}
+    if count >= FEWEST_DRAWS:
+        fit = tail_fit(rounded_weights, memory=memory)
+        tails = dict(
+            zip(_FIT, (fit.shape, fit.log_cutoff, fit.log_median, fit.count), strict=True)
+        )
     return {
         "reconstruction": elbo + kl,
         "kl": kl,
         "elbo": elbo,
         "log_evidence": log_evidence,
         "posterior_kl": log_evidence - elbo,
-        "pareto_k": tail_shape(rounded_weights, memory=memory)
-        if count >= FEWEST_DRAWS
-        else unknown,
+        **tails,
         "effective_sample_size": count / relative.square().mean(0),
         "reconstruction_error": mean_error(log_weights + kl_draws),
         "kl_error": mean_error(kl_draws),
@@ -338,10 +372,30 @@ def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]
     }
 
 
+def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
+    """Replace the fits of the tails by what they say of log P(X)."""
+    if draws < FEWEST_DRAWS:
+        unknown = columns["pareto_k"]
+        return columns | {"pooled_k": unknown, "trusted": unknown > 0, "unseen": unknown}
+    fit = TailFit(*(columns.pop(name) for name in _FIT))
+    shapes = fit.shape.cpu().numpy()
+    pooled = torch.as_tensor(pooled_shapes(shapes, tail_length(draws)), device=fit.shape.device)
+    unseen = fit.unseen(pooled, draws)
+    for name in _OF_WEIGHTS:
+        columns[f"{name}_error"] = columns[f"{name}_error"].hypot(unseen)
+    tails = {
+        "pareto_k": fit.shape,
+        "pooled_k": pooled,
+        "trusted": pooled < threshold(draws),
+        "unseen": unseen,
+    }
+    return columns | tails
+
+
 def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
-    # Errors of a single draw are NaN by definition; any other NaN comes from the pair.
+    # Errors of a single draw and tails of few are NaN by definition; other NaN come from the pair.
     lost = values.isnan().reshape(-1, values.shape[-1]).any(0)
-    if not name.endswith(("_error", "pareto_k")) and bool(lost.any()):
+    if not name.endswith(("_error", "_k", "unseen")) and bool(lost.any()):
         reason = f"{name} is NaN; the pair's parameters or distributions are not finite"
         # log P(X) = -inf is known, though its difference from the ELBO is not.
         if bool(lost.all()) and name != "posterior_kl":

@@ -1,6 +1,7 @@
 """How heavy the tail of the importance weights of each datapoint is."""
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from ppvae.engine import MEMORY, Unsupported
 
 _FEWEST = 5  # draws in a tail to which a distribution can be fitted
+_SHAPES = 1e-3  # from 0 and 1 on, formulas that divide by k or 1 - k are exact to a thousandth
 FEWEST_DRAWS = 21
 """The number of draws from which on their largest fifth holds so many."""
 
@@ -47,10 +49,70 @@ def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         >>> [round(float(k), 1) for k in tail_shape(torch.stack([heavy, equal], dim=1))]
         [0.8, -inf]
     """
+    return tail_fit(log_weights, memory=memory).shape
+
+
+@dataclass(frozen=True)
+class TailFit:
+    """The generalized Pareto distribution fitted to the largest weights of each datapoint.
+
+    Args:
+        shape: k, as of `tail_shape`, `(data,)`.
+        log_cutoff: log of the cutoff above which it is fitted, relative to the mean weight.
+        log_median: log of its median excess over the cutoff, likewise.
+        count: number of weights above the cutoff.
+    """
+
+    shape: Tensor
+    log_cutoff: Tensor
+    log_median: Tensor
+    count: Tensor
+
+    def unseen(self, shape: Tensor, draws: int) -> Tensor:
+        """Estimate how much of log P(X) lies in weights larger than those drawn, in nats.
+
+            log(1 + 1/S int_0^1 w(p / S) dp / mean w)
+
+        where w(s) is the weight that a share s of all weights exceeds, by the fitted distribution
+        with another shape k and its median. Of S draws, one exceeds w(1/S) on average, and in a
+        third of all cases none does: log mean w is then too low by about this number, and its
+        standard error by the delta method is too small as well. It is counted in full from k = 1/2
+        on, where weights have no variance, and not at all up to k = 1/4, where the variance of
+        the weights has one; linearly in k between.
+
+        Args:
+            shape: k, `(data,)`, such as the pooled one.
+            draws: S, the number of draws.
+
+        Returns:
+            `(data,)`; inf for k >= 1, where the distribution has no mean, and 0 for NaN or where
+            fewer than five weights lie above the cutoff.
+        """
+        k = shape.clamp(0.25, 1 - _SHAPES)
+        count = self.count.clamp(min=1).double()
+        log_scale = self.log_median - _log_median(k)
+        # w = u + sigma ((n / p)^k - 1) / k; its mean over p in (0, 1):
+        growth = (count**k / (1 - k) - 1) / k
+        log_mass = torch.logaddexp(self.log_cutoff, log_scale + growth.log())
+        share = (log_mass - math.log(draws)).exp().log1p() * (4 * k - 1).clamp(max=1)
+        share = torch.where((self.count >= _FEWEST) & (shape > 0.25), share, 0.0)
+        return torch.where(shape >= 1, math.inf, share)
+
+
+def tail_fit(log_weights: Tensor, *, memory: int = MEMORY) -> TailFit:
+    """Fit the tail of each column of log weights; arguments and errors are those of `tail_shape`.
+
+    Example:
+        >>> fit = tail_fit(-0.6 * torch.linspace(0.001, 1, 1000).log()[:, None])
+        >>> round(float(fit.shape), 2), round(float(fit.unseen(fit.shape, 1000)), 3)
+        (0.53, 0.046)
+    """
     length = tail_length(len(log_weights))
     bad = _bad(log_weights)
-    parts = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
-    return torch.cat([_shapes(part, length) for part in parts]).masked_fill(bad, math.nan)
+    columns = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
+    parts = [_fitted(part, length) for part in columns]
+    fit = TailFit(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    return replace(fit, shape=fit.shape.masked_fill(bad, math.nan))
 
 
 def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
@@ -113,7 +175,14 @@ def tail_length(draws: int) -> int:
     return length
 
 
-def _shapes(log_weights: Tensor, length: int) -> Tensor:
+def _log_median(shape: Tensor) -> Tensor:
+    """Return the log of the median of a generalized Pareto distribution of scale 1."""
+    near_zero = shape.abs() < _SHAPES
+    k = torch.where(near_zero, 1.0, shape)
+    return torch.where(near_zero, math.log(2), torch.expm1(math.log(2) * k) / k).log()
+
+
+def _fitted(log_weights: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     tail = _Tail(log_weights, length)
     # log of the share of the total weight that the draws above the cutoff carry.
     carried = torch.where(tail.above, tail.values, -math.inf).logsumexp(0)
@@ -121,7 +190,12 @@ def _shapes(log_weights: Tensor, length: int) -> Tensor:
     log_fraction = (tail.count.clamp(min=1) / len(log_weights)).log()
     by_share = 1 - log_share / log_fraction
     shape = torch.where(tail.count < _FEWEST, by_share, tail.shape)
-    return torch.where(tail.constant | (tail.count == 0), -math.inf, shape)
+    shape = torch.where(tail.constant | (tail.count == 0), -math.inf, shape)
+    log_mean = tail.all.logsumexp(0) - math.log(len(log_weights))
+    # Without the shrinkage towards 0.5, the shape that belongs to the scale.
+    unshrunk = tail.shape + 10 * (tail.shape - 0.5) / tail.count.clamp(min=1)
+    log_median = tail.log_scale + _log_median(unshrunk) - log_mean
+    return shape, tail.cutoff - log_mean, log_median, tail.count
 
 
 def _smoothed(log_weights: Tensor, length: int) -> Tensor:

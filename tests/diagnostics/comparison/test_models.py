@@ -10,6 +10,7 @@ from torch import nn
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
+from ppvae.diagnostics.comparison import models
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from tests.linear_gaussian import LinearGaussian
 from tests.strangers import OneBatchDimension, TwoLatents
@@ -152,3 +153,32 @@ def test_foreign_pairs_with_other_sites_compare():
 def test_no_pairs_are_refused(pairs):
     with pytest.raises(ValueError, match="is an? empty|is empty"):
         diagnostics.compare(pairs, torch.ones(4, 3))
+
+
+# Of 40 data sets with ten equally good models, at most 7 have a p-value below 0.05 with
+# probability 0.998; without allowance for their number, 25 would.
+def test_the_number_of_equally_good_models_is_allowed_for():
+    alarms = errors = 0
+    for seed in range(40):
+        scores = np.random.default_rng(seed).normal(size=(10, 60))
+        result = models._summary(
+            [str(index) for index in range(10)], scores, scores * 0, scores * 0, draws=100
+        )
+        alarms += bool((result.difference_p_value < 0.05).any())
+        errors += bool((result.difference < -2 * result.difference_data_error).any())
+    assert alarms <= 7
+    assert errors > 15
+
+
+def test_a_worse_model_has_a_small_p_value():
+    x = SOURCE.draw(100, seed=2)
+    pairs = {"true": exact(0).pair(), "far": exact(1.0).pair(), "same": exact(0).pair()}
+    result = diagnostics.compare(pairs, x, draws=25)
+    assert result.difference_p_value.values[1] < 0.001
+    assert result.difference_p_value.values[[0, 2]].tolist() == [1, 1]
+
+
+def test_a_single_datapoint_has_no_p_value():
+    pairs = {"true": exact(0).pair(), "far": exact(1.0).pair()}
+    result = diagnostics.compare(pairs, SOURCE.draw(1, seed=2), draws=25)
+    assert np.isnan(result.difference_p_value).all()

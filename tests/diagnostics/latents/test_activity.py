@@ -8,10 +8,11 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.distributions import constraints
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
-from tests import strangers
+from tests import exact_pairs, strangers
 from tests.linear_gaussian import LinearGaussian
 
 
@@ -167,3 +168,75 @@ def test_convolutions_are_run_draw_by_draw():
     error = np.sqrt(2 * by_hand.var(0).numpy() / 4000)
     difference = weights.mean("draw").values - by_hand.mean(0).numpy()
     assert (abs(difference) < 4.5 * error).all()
+
+
+class Scaled:
+    """z ~ N(0, unit^2), x | z ~ N(z / unit, 1), the guide exact; "blind" likewise, unused."""
+
+    def __init__(self, unit):
+        self.unit = unit
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("blind", dist.Normal(x.new_zeros(3), self.unit).to_event(1))
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), self.unit))
+            pyro.sample("x", dist.Normal(z / self.unit, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("blind", dist.Normal(x.new_zeros(3), self.unit).to_event(1))
+            pyro.sample("z", dist.Normal(self.unit * x / 2, self.unit * math.sqrt(0.5)))
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 3.0, 1e4])
+@pytest.mark.parametrize("rows", [20, 200])
+def test_units_of_the_latents_do_not_matter(unit, rows):
+    x = torch.randn(rows, generator=torch.Generator().manual_seed(0)) * math.sqrt(2)
+    for seed in range(3):
+        units = diagnostics.active_units(Scaled(unit), x, seed=seed)
+        assert units.count == 1
+        assert bool(units.active.z)
+        assert float(units.prior_variance.z) == pytest.approx(unit**2)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        exact_pairs.GammaPoisson(2.0, 100.0, 50),
+        exact_pairs.BetaBinomial(30.0, 30.0, 20),
+        exact_pairs.DirichletMultinomial(20, 1.0, 50),
+    ],
+)
+def test_small_priors_have_active_latents(pair):
+    units = diagnostics.active_units(pair, pair.simulate(200, 0))
+    assert float(units.variance.z.max()) < 0.01
+    assert units.dead == ()
+
+
+class Spread(nn.Module):
+    def __init__(self, prior):
+        super().__init__()
+        self.prior = prior
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+
+def test_the_variance_of_the_prior_is_exact_or_that_of_draws():
+    x = torch.randn(100)
+    for prior, expected, tolerance in (
+        (dist.Laplace(0.0, 3.0), 18.0, 1e-6),
+        (dist.Cauchy(0.0, 2.0), (2 * math.tan(math.pi * 0.34134)) ** 2, 0.5),  # no variance
+        (dist.ImproperUniform(constraints.real, (), ()), 1.25, 0.5),  # no draws: the guide's
+    ):
+        units = diagnostics.active_units(Spread(prior), x)
+        assert float(units.prior_variance.z) == pytest.approx(expected, rel=tolerance)
+    chain = diagnostics.active_units(strangers.TwoLatents(), x)
+    assert float(chain.prior_variance["odd name"]) == pytest.approx(1.0, rel=0.25)
+    assert float(chain.prior_variance.b) == pytest.approx(2.0, rel=0.25)

@@ -12,7 +12,8 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
-from tests import strangers
+from ppvae.diagnostics.latents.normal_bound import held_out_normal
+from tests import exact_pairs, strangers
 from tests.linear_gaussian import LinearGaussian
 
 
@@ -419,3 +420,76 @@ def test_fixed_plate_and_networks_of_one_batch_dimension():
     x = torch.randn(64, 1)
     for pair in (strangers.FixedPlate(), strangers.OneBatchDimension(), strangers.RefusesTwo()):
         assert 0 < mean(diagnostics.surgery(pair, x, draws=2), "mutual_information") < math.log(64)
+
+
+def bound(surgery, term, side):
+    return float(surgery.bounds[side].sel(term=term))
+
+
+@pytest.mark.parametrize(("latent", "features"), [(2, 5), (10, 30), (30, 60)])
+def test_bounds_hold_for_exact_pairs_of_any_number_of_latents(latent, features):
+    pair = exact_pairs.LinearGaussian(latent, features)
+    parts = diagnostics.surgery(pair, pair.simulate(300, 1), draws=2)
+    information = -0.5 * float(torch.logdet(pair.covariance))
+    error = float(parts.bounds.upper_error.sel(term="mutual_information"))
+    assert parts.saturated == (latent > 2)
+    assert bound(parts, "mutual_information", "lower") < information + 4 * error
+    assert bound(parts, "mutual_information", "upper") > information - 4 * error
+    assert bound(parts, "marginal_kl", "lower") < 0.1
+    assert bound(parts, "marginal_kl", "upper") > 0
+    if latent > 2:  # where the estimate is log N away from the truth, the bounds say so
+        assert bound(parts, "marginal_kl", "upper") > 5
+
+
+# KL[N(m, s^2) || N(0, 1)] = (s^2 + m^2 - 1) / 2 - log s for each of ten latents.
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 0.5), (2.0, 1.0)])
+def test_a_prior_that_does_not_fit_is_found_where_the_estimate_is_saturated(shift, scale):
+    pair = exact_pairs.LinearGaussian(10, 30, shift=shift, scale=scale)
+    parts = diagnostics.surgery(pair, pair.simulate(500, 1), draws=2)
+    assert parts.saturated
+    ratio = 1 / scale
+    exact = 10 * ((ratio**2 + (shift / scale) ** 2 - 1) / 2 - math.log(ratio))
+    lower, error = bound(parts, "marginal_kl", "lower"), bound(parts, "marginal_kl", "lower_error")
+    assert exact - 0.5 - 4 * error < lower < exact + 4 * error
+    assert lower - 2 * error > 5
+
+
+def test_the_upper_bound_leaves_the_own_component_out():
+    case = LinearGaussian.random(1, latent=3)
+    x = case.draw(60, seed=2)
+    pair, arguments = case.pair(), {"draws": 5, "seed": 4}
+    parts = diagnostics.surgery(pair, x, **arguments)
+    drawn = diagnostics.to_arviz(pair, x, predictive=False, **arguments)
+    z = torch.as_tensor(drawn["posterior"]["z"].values[0])
+    scores = case.guide(x).log_prob(z[:, :, None])
+    own = scores.diagonal(dim1=1, dim2=2)
+    others = scores.masked_fill(torch.eye(60).bool(), -math.inf).logsumexp(-1) - math.log(59)
+    kl = mean(parts, "kl")
+    assert bound(parts, "mutual_information", "upper") == pytest.approx(
+        min(kl, float((own - others).mean())), abs=1e-9
+    )
+    lower = bound(parts, "mutual_information", "lower")
+    assert lower == pytest.approx(mean(parts, "mutual_information"))
+
+
+def test_a_fitted_normal_is_a_density_of_constrained_latents():
+    # Of log-normal draws, log g is near their own density, and E[log g - log p] below their KL.
+    prior = {"z": {"fn": dist.LogNormal(torch.zeros(3), 1.0).to_event(1)}}
+    generator = torch.Generator().manual_seed(0)
+    inner = 0.5 * torch.randn(2, 500, 3, generator=generator, dtype=torch.float64) + 1
+    z = inner.exp()
+    own = dist.LogNormal(torch.ones(3).double(), 0.5).to_event(1).log_prob(z)
+    fitted = held_out_normal({"z": z}, prior)
+    assert -0.1 < float((fitted - own).mean()) < 0.0
+    simplex = {"z": {"fn": dist.Dirichlet(torch.ones(4))}}
+    z = dist.Dirichlet(torch.full((4,), 3.0)).sample((1, 500))
+    own = dist.Dirichlet(torch.full((4,), 3.0)).log_prob(z)
+    assert -0.3 < float((held_out_normal({"z": z}, simplex) - own).mean()) < 0.05
+
+
+def test_latents_without_a_map_from_the_line_have_no_normal_bound():
+    flags = torch.ones(1, 50)
+    assert held_out_normal({"z": flags}, {"z": {"fn": dist.Bernoulli(torch.tensor(0.5))}}) is None
+    assert held_out_normal({"z": flags[:, :4]}, {"z": {"fn": dist.Normal(0.0, 1.0)}}) is None
+    own = {"z": {"fn": dist.Uniform(torch.zeros(50), torch.arange(50.0) + 2)}}
+    assert held_out_normal({"z": flags}, own) is None  # other bounds at each datapoint
