@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -79,6 +79,15 @@ class SoundRows:
         return (
             measured if self.count == len(self.rows) else _spread(measured, self.rows, self.count)
         )
+
+    def filled(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Return numbers of them, along `axis`, with NaN for the others."""
+        if len(self.rows) == self.count:
+            return values
+        moved = np.moveaxis(values, axis, 0)
+        whole = np.full((self.count, *moved.shape[1:]), np.nan, np.result_type(values, np.float32))
+        whole[self.rows] = moved
+        return np.moveaxis(whole, 0, axis)
 
 
 def sound(pair: Pair, batch: Batch) -> SoundRows:

@@ -27,7 +27,8 @@ def test_the_others_have_the_numbers_that_they_have_alone(name):
     alone = measure(Fragile(), x[SOUND], draws=50)
     assert alone.equals(found.isel(data=SOUND))
     values = found.to_dataset(name="w") if name == "weights" else found
-    assert all(bool(part.isnull().all()) for part in values.isel(data=list(BAD)).values())
+    for part in values.isel(data=list(BAD)).values():
+        assert bool((~part if part.dtype == bool else part.isnull()).all())
     assert found.attrs == alone.attrs
 
 
@@ -87,6 +88,36 @@ def test_long_measurements_leave_them_out_too(name):
         assert not found.converged[5] if "converged" in found else True
         found = found.isel(data=[*range(5), *range(6, 10)])
     assert found.equals(alone)
+
+
+def test_exported_draws_are_nan_for_them():
+    with pytest.warns(UserWarning, match="1 of 10 datapoints could not be measured, row 5"):
+        found = diagnostics.to_arviz(Fragile(), rows(BAD)[25:35], draws=10)
+    for group, name in (("posterior", "z"), ("sample_stats", "log_weight")):
+        missing = np.isnan(found[group][name].values[0]).any(0)
+        assert np.flatnonzero(missing).tolist() == [5]
+
+
+class Wide(Fragile):
+    """A model of which some simulated data lie where the guide fails."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 40.0))
+            pyro.sample("seen", dist.Normal(z, 1.0), obs=x)
+
+    def guide(self, x):
+        scale = torch.where(x.abs() > 50, 0.0, (1 + 40.0**-2) ** -0.5)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / (1 + 40.0**-2), scale))
+
+
+def test_simulated_datapoints_that_the_guide_fails_on_are_left_out():
+    with pytest.warns(UserWarning, match=r"the pair fails on \d+ of 200 simulated datapoints"):
+        found = diagnostics.sbc(Wide(), rows({}), simulations=200, draws=19)
+    # P(|x| < 50) is 0.79.
+    assert 130 < found.ranks.sizes["simulation"] < 185
+    assert float(found.p_value.z) > 1e-4
 
 
 def test_outliers_that_the_pair_fails_on_are_the_furthest_out():
