@@ -315,7 +315,7 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     n = values.shape[1]
     common = np.zeros(len(terms))
     if "unseen" in evidence:
-        unseen = np.nan_to_num(evidence.unseen.values, posinf=math.inf)
+        unseen = np.nan_to_num(evidence.unseen.values[measured], posinf=math.inf)
         of_weights = np.isin(terms, _OF_WEIGHTS)
         common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
         finite = np.where(np.isfinite(unseen), unseen, 0)
