@@ -38,10 +38,10 @@ def tail_shape(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         memory: bound in bytes on the intermediate tensors.
 
     Returns:
-        k, `(data,)`.
+        k, `(data,)`; NaN for a datapoint whose weights hold NaN or +inf, or are all 0.
 
     Raises:
-        Unsupported: for NaN and +inf, or where all weights of a datapoint are 0.
+        Unsupported: if every datapoint is such.
         ValueError: with fewer than 21 draws.
 
     Example:
@@ -108,9 +108,11 @@ def tail_fit(log_weights: Tensor, *, memory: int = MEMORY) -> TailFit:
         (0.53, 0.046)
     """
     length = tail_length(len(log_weights))
-    _refuse_bad(log_weights)
-    parts = [_fitted(part, length) for part in log_weights.split(_columns(length, memory), dim=1)]
-    return TailFit(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    bad = _bad(log_weights)
+    parts = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
+    fitted = zip(*(_fitted(part, length) for part in parts), strict=True)
+    shape, *others = (torch.cat(columns) for columns in fitted)
+    return TailFit(shape.masked_fill(bad, math.nan), *others)
 
 
 def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
@@ -126,7 +128,7 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         memory: bound in bytes on the intermediate tensors.
 
     Returns:
-        Smoothed log weights in float64, `(draw, data)`, not normalized.
+        Smoothed log weights in float64, `(draw, data)`, not normalized; NaN where k is.
 
     Raises:
         Unsupported, ValueError: as `tail_shape` does.
@@ -137,18 +139,20 @@ def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:
         True
     """
     length = tail_length(len(log_weights))
-    _refuse_bad(log_weights)
-    parts = log_weights.split(_columns(length, memory), dim=1)
-    return torch.cat([_smoothed(part, length) for part in parts], dim=1)
+    bad = _bad(log_weights)
+    parts = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
+    return torch.cat([_smoothed(part, length) for part in parts], dim=1).masked_fill(bad, math.nan)
 
 
-def _refuse_bad(log_weights: Tensor) -> None:
-    bad = (~(log_weights.amax(0).abs() < math.inf) | log_weights.isnan().any(0)).nonzero()
-    if len(bad):
+def _bad(log_weights: Tensor) -> Tensor:
+    """Return which datapoints have weights that no tail can be fitted to; refuse if all have."""
+    bad = ~(log_weights.amax(0).abs() < math.inf) | log_weights.isnan().any(0)
+    if bool(bad.all()):
         raise Unsupported(
-            f"the log weights of datapoint {int(bad[0])} hold a NaN or +inf, or are all -inf; "
-            "expected finite values, or -inf for some"
+            "the log weights of every datapoint hold a NaN or +inf, or are all -inf; expected "
+            "finite values, or -inf for some"
         )
+    return bad
 
 
 def _columns(length: int, memory: int) -> int:

@@ -140,7 +140,7 @@ def test_order_and_level_do_not_matter():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_no_weight_is_refused(bad):
-    with pytest.raises(ppvae.Unsupported, match="datapoint 0 hold a NaN or .inf"):
+    with pytest.raises(ppvae.Unsupported, match="every datapoint hold a NaN or .inf"):
         tail_shape(column([bad]))
 
 
