@@ -4,9 +4,11 @@ import os
 import re
 import shlex
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 
 from ppvae.cli import main
 
@@ -34,10 +36,23 @@ def test_there_are_blocks_of_known_kinds():
 
 @pytest.mark.slow
 def test_python_blocks_run_one_after_the_other():
-    names = {"__name__": "readme"}
+    names, trained = {"__name__": "readme"}, {}
     for content in blocks("python"):
         exec(compile(content, "README.md", "exec"), names)
+        for name in ("pair", "thermometer"):
+            if name in names and name not in trained:
+                trained[name] = deepcopy(names[name].state_dict())
     assert Path("digits-vae/pair.safetensors").exists()
+    # What one block has trained, no later one changes.
+    for name, state in trained.items():
+        assert all(
+            torch.equal(state[key], value) for key, value in names[name].state_dict().items()
+        )
+    measured = names["evidence"]
+    assert -110 < float(measured.elbo.mean()) < -95
+    found = names["found"].findings[0].results["evidence"]
+    difference = found.elbo.values - measured.elbo.values[found.data.values]
+    assert abs(difference.mean()) < 0.5
     # 15 lines train and diagnose.
     lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
     assert len(lines) <= 16

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser
 from ppvae.cli.configuration import is_import_path
 from ppvae.data import Dataset
 
-_FILES = (".npy", ".npz", ".csv")
-_DATASETS = ("digits", "mnist", "segments", "colors", "factors")
+FILES = (".npy", ".npz", ".csv")
+DATASETS = ("digits", "mnist", "segments", "colors", "factors")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def source(chosen: Any) -> Source:
         chosen = chosen.get("class_path")
     if not isinstance(chosen, str):
         raise ValueError(f"data must be a name, a file or an import path, got {chosen!r}")
-    if Path(chosen).suffix in _FILES:
+    if Path(chosen).suffix in FILES:
         chosen, arguments = "ppvae.data.array", {**arguments, "path": chosen}
     path = _import_path(chosen)
     found = imported(path, "--data")
@@ -59,13 +59,13 @@ def source(chosen: Any) -> Source:
 
 
 def _import_path(name: str) -> str:
-    if name in (*_DATASETS, "array"):
+    if name in (*DATASETS, "array"):
         return f"ppvae.data.{name}"
     if is_import_path(name):
         return name
     raise ValueError(
-        f"there is no dataset {name!r}; expected one of {', '.join(_DATASETS)}, a file "
-        f"{', '.join(_FILES)}, or the import path of a function that returns a dataset"
+        f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a file "
+        f"{', '.join(FILES)}, or the import path of a function that returns a dataset"
     )
 
 

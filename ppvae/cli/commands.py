@@ -3,6 +3,7 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Chosen:
     Args:
         dataset: the data.
         pair: the user's own pair, if one was chosen.
-        trust: modules whose classes may be built, beside those of ppvae and torch.nn.
+        trust: what may be built beside the classes of ppvae and torch.nn.
         configuration: the options that repeat the command, by name.
     """
 
@@ -125,15 +126,23 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
-    pair = chosen.pair
+    pair, reason = chosen.pair, ""
     if pair is None:
         pair = _assembled(chosen.dataset, latent, seed, parts)
+        reason = "" if likelihood else ppvae.pairs.explained(chosen.dataset)
+    elif chosen.dataset.standardization is not None:
+        raise ValueError(
+            "--data.standardize is built into the VAE that ppvae makes; a pair of your own gets "
+            "the values as they are: scale them in its networks"
+        )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
-    run = ppvae.report.Run(resume) if resume else None
+    run = ppvae.report.Run.resume(resume) if resume else None
     if run is None:
         run = ppvae.report.Run.create(chosen.dataset.name, folder, overwrite)
     dataset = run.standardized(chosen.dataset) if resume else chosen.dataset
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
+    if resume and not checkpoints.exists:
+        print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
     options: dict[str, Any] = {
         "epochs": epochs,
         "steps": steps,
@@ -153,9 +162,12 @@ def fit(
     }
     new = resume is None
 
+    if reason:
+        print(reason, file=sys.stderr)
+
     def train() -> "Fit":
         if new:
-            run.write_standardization(dataset)
+            run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
         return ppvae.inference.fit(pair, dataset, **options)
 
@@ -308,7 +320,8 @@ _OF_A_RUN: dict[str, tuple[Any, str]] = {
     "pair": (str, "your own pair by import path, if its run could not keep its structure"),
     "trust": (
         list[str],
-        "modules whose classes may be built, beside those of ppvae and torch.nn",
+        "what the run's files may name besides classes of ppvae, torch and Pyro, such as "
+        "mymodule.MyNetwork, or mymodule for all that is defined in it",
     ),
 }
 CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
@@ -321,8 +334,8 @@ CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
         ),
         "trust": (
             list[str],
-            "modules whose classes a configuration file may name, beside those of ppvae, torch "
-            "and Pyro",
+            "what a configuration file may name besides classes of ppvae, torch and Pyro, such "
+            "as mymodule.MyNetwork, or mymodule for all that is defined in it",
         ),
         "config": (str, "a YAML file of options, such as a run's config.yaml"),
     },

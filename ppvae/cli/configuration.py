@@ -1,17 +1,38 @@
-"""Configuration files: read, translated from older versions, and checked for foreign code."""
+"""Configuration files: read as plain data, under the names that options have now."""
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ppvae.inference.persistence import present_name
+from ppvae.inference.persistence import present_name, read_text
 
-_TRUSTED = ("ppvae", "torch.nn", "torch.optim", "pyro.infer", "pyro.optim")
-_FILES = ("path", "folder")  # arguments that hold names of files
-_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_LARGEST = 2**18  # bytes, a hundred times more than a run's configuration has
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_FLOAT = re.compile(r"(?i)([-+]?(\d+\.\d*|\.\d+|\d+(?=e))(e[-+]?\d+)?|[-+]?\.inf|\.nan)$")
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without tags and aliases: null, true, numbers, strings, lists and mappings."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        tag = getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent) or tag is not None:
+            what = f"an alias (*{event.anchor})" if tag is None else f"a tag ({tag})"
+            raise yaml.MarkedYAMLError(
+                problem=f"{what}, which is not read", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+# A date is text, and 1e-3 is a number (YAML 1.2).
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, shape) for tag, shape in shapes if not tag.endswith((":timestamp", ":float"))]
+    for first, shapes in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def is_import_path(text: str) -> bool:
@@ -24,19 +45,22 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged.
+        OSError: if it is no plain file.
+        ValueError: if it is damaged, or larger or nested deeper than any configuration is.
     """
+    text = read_text(path, _LARGEST)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = present(yaml.load(text, Loader=_Loader))
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number with too many digits
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: it names no dataset, nor any other option")
-    options: dict[str, Any] = present(content)
     # Up to version 0.1 `compile` could be the step from which on training was compiled.
-    if isinstance(options.get("compile"), int) and not isinstance(options["compile"], bool):
-        options["compile_from"] = options.pop("compile")
-    return options
+    if isinstance(content.get("compile"), int) and not isinstance(content["compile"], bool):
+        content["compile_from"] = content.pop("compile")
+    return content
 
 
 def present(content: Any) -> Any:
@@ -53,34 +77,3 @@ def present(content: Any) -> Any:
     if isinstance(content, str) and is_import_path(content):
         return present_name(content)
     return content
-
-
-def distrust(content: Any, trust: Sequence[str], source: Path, name: str = "") -> None:
-    """Refuse a configuration from a file that names classes of modules nobody vouched for.
-
-    It is to be called before anything is imported that the file names.
-
-    Args:
-        content: what the file holds.
-        trust: modules that may be named beside those of ppvae, torch and Pyro.
-        source: the file.
-        name: the option whose value `content` is.
-
-    Raises:
-        ValueError: with the class.
-    """
-    if isinstance(content, Mapping):
-        for inner, value in content.items():
-            if inner not in _FILES:
-                distrust(value, trust, source, str(inner))
-    elif isinstance(content, list):
-        for value in content:
-            distrust(value, trust, source, name)
-    elif isinstance(content, str) and is_import_path(content):
-        roots = (*_TRUSTED, *trust)
-        if not any(content == root or content.startswith(f"{root}.") for root in roots):
-            module = content.rpartition(".")[0]
-            raise ValueError(
-                f"{source} names {content!r} under {name!r}, which is neither of ppvae nor of "
-                f"torch or Pyro; if you trust it, add --trust '[\"{module}\"]'"
-            )

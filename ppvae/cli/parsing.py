@@ -11,9 +11,11 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
 from ppvae.cli import choices, configuration
+from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.engine import seeded
+from ppvae.inference.persistence import ClosedList
 from ppvae.report import Run
 
 _DEFAULTS = {
@@ -21,17 +23,8 @@ _DEFAULTS = {
     "posterior": {"class_path": "ppvae.posteriors.DiagonalNormal"},
     "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
 }
-_SAID_ONCE = (  # options that say where and how, not what: a configuration does not repeat them
-    "dataset",
-    "config",
-    "trust",
-    "folder",
-    "overwrite",
-    "resume",
-    "checkpoint_seconds",
-    "traceback",
-    "print_config",
-)
+# Options that say where and how, not what: a configuration does not repeat them.
+_SAID_ONCE = ("dataset", "checkpoint_seconds", *ON_THE_COMMAND_LINE)
 
 
 def execute(look: Look) -> int:
@@ -39,7 +32,7 @@ def execute(look: Look) -> int:
 
     Raises:
         ArgumentError: if a word does not fit.
-        ValueError: if a configuration file is damaged or names classes that nobody vouched for.
+        ValueError: if a configuration file is damaged, or says what a file may not say.
     """
     if "data.help" in look.given:
         choices.describe(look.last("data.help") or look.last("data") or "")
@@ -92,19 +85,18 @@ def _run(
 def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
     """Return the options that configuration files give, and what the words say of data and pair.
 
-    Nothing that a file names is imported before `trust` allows it.
+    Nothing that a file names is imported, unless it is in the closed list or `trust` has it.
     """
+    # A pair that the words name is the user's own, also where the file names it too.
+    listed = ClosedList([*trust, *look.given.get("pair", ())])
     options: dict[str, Any] = {}
     if look.command == "fit":
         resumed = look.last("resume")
-        files = [Path(path) for path in look.given.get("config", ())]
+        files = [_to_read(path) for path in look.given.get("config", ())]
         if resumed is not None:
             files.insert(0, _to_resume(Path(resumed)))
         for path in files:
-            content = configuration.read(path)
-            configuration.distrust(content, trust, path)
-            options |= content
-        options.pop("resume", None)
+            options |= Checker(path, listed).options(configuration.read(path))
         if look.last("data") is not None:
             options["data"] = look.last("data")
         if "data" not in options:
@@ -114,8 +106,7 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
         content = configuration.read(path)
         if not isinstance(content.get("data"), dict | str):
             raise ValueError(f"{path} is damaged: it names no dataset under `data`")
-        configuration.distrust(content["data"], trust, path, "data")
-        options["data"] = content["data"]
+        options["data"] = Checker(path, listed).options(content)["data"]
     if look.last("pair") is not None:
         options["pair"] = look.last("pair")
     if isinstance(options.get("pair"), str):
@@ -123,10 +114,18 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def _to_read(path: str) -> Path:
+    if path == "-":
+        raise ValueError("--config - would be the standard input, which is not read; name a file")
+    return Path(path).expanduser()
+
+
 def _to_resume(folder: Path) -> Path:
     config = Run(folder).config
     if not config.exists():
-        raise FileNotFoundError(f"{folder} holds no {config.name} to resume from")
+        raise FileNotFoundError(
+            f"{folder} holds no {config.name} to resume from; start the run anew"
+        )
     return config
 
 
@@ -186,6 +185,9 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
     for name, (annotation, explained) in CHOICES[command].items():
         if name == "config":
             parser.add_argument("--config", action="append", metavar="FILE", help=explained)
+        elif name == "trust":
+            also = ["--trust", "--trust+"]
+            parser.add_argument(*also, action="append", metavar="NAME", help=explained)
         elif name == "pair":
             kind = nn.Module if own_pair else annotation
             parser.add_argument("--pair", type=kind, default=None, help=explained)

@@ -1,9 +1,7 @@
 """Arrays and tables on disk."""
 
-import math
-import zipfile
-import zlib
-from collections.abc import Mapping
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.data.dataset import Dataset, pieces_of, split
+from ppvae.data.dataset import Dataset, split
+from ppvae.data.files import check_memory, check_plain
+from ppvae.data.numpy_files import read_npy, read_npz
+from ppvae.data.pieces import pieces_of
+from ppvae.data.supports import LEVELS, support_of
+from ppvae.data.tables import Table, read_csv
 
 _Array = NDArray[Any]
+_LOST = 1e-3  # of a column's standard deviation: the rounding that is too much
+_LOG = logging.getLogger(__name__)
 
 
 def array(
@@ -32,21 +37,25 @@ def array(
     """Return the data of a file: `.npy`, `.npz` or `.csv`.
 
     An array `(data, *event)` becomes vectors, one a datapoint; `(data, height, width)` are images.
-    In an archive `.npz`, the array called "labels" holds the labels; the other array, or the one
-    called "data", holds the data.
+    In an archive `.npz`, the array called "labels" holds the labels; the only other array holds
+    the data.
 
     Use `.npy` for data larger than memory: the file is memory-mapped, and with `shuffle=False` and
     32-bit floating values nothing is copied. `.npz` and `.csv` are read into memory.
 
-    The support is found from the values: {0, 1}, integers from 0 to the highest, [0, 1], or the
-    real line.
+    The support is found from the values of the training data: {0, 1}, levels from 0 to the
+    highest, whole numbers from 0, [0, 1], or the real line; in a table each column has its own.
+
+    The dataset's `rows` hold the number of each datapoint's row in the file, from 0. Its `notes`
+    say what was decided in reading; they are logged as warnings too.
 
     Args:
         path: the file.
-        header: whether the first line of a table names its columns. By default it does if none
-            of its entries is a number.
+        header: whether the first line of a table names its columns. By default it does if its
+            entries are text, or numbers unlike those below; if it may be both, it has to be said.
         label: the column of a table that holds the class: its name, or its number from 0.
-        standardize: give every feature mean 0 and standard deviation 1 over the training data.
+        standardize: take every feature as a real number, which the pair learns in units of its
+            mean and standard deviation over the training data. The values stay as they are.
         validation: the fraction of datapoints for validation.
         test: the fraction of datapoints for testing.
         shuffle: draw the parts at random. Otherwise the last rows are for testing and those
@@ -67,23 +76,28 @@ def array(
         ('noise', torch.Size([16]), (4, 4))
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a file .npy, .npz or .csv")
-    readers = {".npy": _npy, ".npz": _npz}
-    labels: _Array | None = None
-    if path.suffix == ".csv":
-        values, labels = _csv(path, header, label)
-    elif path.suffix in readers:
-        if header is not None or label is not None:
-            raise ValueError(f"header and label are for tables; {path} is not a table")
-        values, labels = readers[path.suffix](path)
-    else:
+    check_plain(path)
+    if path.suffix not in (".npy", ".npz", ".csv"):
         raise ValueError(f"{path} ends in {path.suffix!r}; expected .npy, .npz or .csv")
+    if path.suffix != ".csv" and (header is not None or label is not None):
+        raise ValueError(f"header and label are for tables; {path} is not a table")
+    table: Table | None = None
+    labels: _Array | None = None
+    values: _Array
+    if path.suffix == ".csv":
+        table = read_csv(path, header, label)
+        values, labels = table.values, table.labels
+    elif path.suffix == ".npz":
+        values, labels = read_npz(path)
+    else:
+        values = read_npy(path)
     tensor, image_shape = _vectors(path, values)
+    if table is not None:
+        tensor = _single_precision(path, tensor, table.columns)
     dataset = split(
         path.stem,
         tensor,
-        _support(path, tensor),
+        constraints.real,
         labels=None if labels is None else _codes(path, labels),
         image_shape=image_shape,
         validation=validation,
@@ -91,102 +105,30 @@ def array(
         shuffle=shuffle,
         seed=seed,
     )
-    return dataset.standardized() if standardize else dataset
-
-
-def _npy(path: Path) -> tuple[_Array, None]:
-    try:
-        # "c" is copy-on-write: torch can use the array, and the file is never changed.
-        return np.load(path, mmap_mode="c", allow_pickle=False), None
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise _damaged(path, error) from error
-
-
-def _npz(path: Path) -> tuple[_Array, _Array | None]:
-    try:
-        # Opened here, since NumPy does not close a file that turns out to be damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it holds one array in the format .npy; rename it")
-            arrays = {name: _member(archive, name) for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise _damaged(path, error) from error
-    labels = arrays.pop("labels", None)
-    if "data" in arrays:
-        return arrays["data"], labels
-    if len(arrays) != 1:
-        raise ValueError(
-            f"{path} holds the arrays {sorted(arrays)}; expected one called 'data', or a single "
-            "one beside 'labels'"
-        )
-    return next(iter(arrays.values())), labels
-
-
-def _member(archive: Mapping[str, Any], name: str) -> _Array:
-    values = archive[name]
-    if not isinstance(values, np.ndarray):  # NumPy gives the bytes of any other file
-        raise ValueError(f"{name!r} in it is no array")
-    return values
-
-
-def _csv(path: Path, header: bool | None, label: str | int | None) -> tuple[_Array, _Array | None]:
-    import pandas
-
-    try:
-        if header is None:
-            first = pandas.read_csv(path, header=None, nrows=1, dtype=str)
-            header = not any(_is_number(value) for value in first.iloc[0])
-        table = pandas.read_csv(path, header=0 if header else None, low_memory=False)
-    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from error
-    table.columns = [str(name) for name in table.columns]
-    classes = None
-    if label is not None:
-        name = str(label)
-        if name not in table:
-            raise ValueError(f"{path} has no column {name!r}; it has {list(table.columns)}")
-        classes = np.asarray(table.pop(name))
-    if table.empty:
-        raise ValueError(f"{path} holds an array of shape {table.shape}; expected rows of numbers")
-    for name in table.columns:
-        column = table[name]
-        if not pandas.api.types.is_numeric_dtype(column):
-            example = next(value for value in column.dropna() if not _is_number(value))
-            raise ValueError(
-                f"{path}: column {name!r} holds text such as {str(example)[:40]!r}; make it the "
-                f"label, --data.label {name}, or remove it"
-            )
-        if column.isna().any():
-            row = int(column.isna().to_numpy().argmax()) + 1
-            raise ValueError(
-                f"{path}: {int(column.isna().sum())} value(s) of column {name!r} are missing, the "
-                f"first in data row {row}; impute or remove them"
-            )
-    return table.to_numpy(np.float32), classes
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
+    dataset = replace(
+        dataset,
+        columns=() if table is None else table.columns,
+        notes=(() if table is None else table.notes) + _constant(path, dataset, table),
+    )
+    for note in dataset.notes:
+        _LOG.warning(note)
+    if standardize:
+        return dataset.standardized()
+    others = [dataset.validation, dataset.test]
+    return replace(dataset, support=support_of(dataset.train, others, by_column=values.ndim < 3))
 
 
 def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None]:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{path} holds values of type {values.dtype}; expected numbers")
-    if values.ndim == 0 or values.size == 0:
-        raise ValueError(
-            f"{path} holds an array of shape {values.shape}; expected rows of numbers"
-        )
     image_shape = None
     if values.ndim == 3:
         image_shape = (int(values.shape[1]), int(values.shape[2]))
-    tensor = torch.as_tensor(
-        values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
-    )
+    if values.dtype not in (np.float32, np.float64):
+        check_memory(path, 4 * values.size)
+        with np.errstate(over="ignore"):  # what is infinite then is refused below
+            values = values.astype(np.float32)
+    tensor = torch.as_tensor(values)
     tensor = tensor.reshape(len(tensor), -1)
     bad = sum(int((~torch.isfinite(rows)).sum()) for rows in pieces_of(tensor))
     if bad:
@@ -197,30 +139,43 @@ def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None
     return tensor, image_shape
 
 
-def _support(path: Path, values: Tensor) -> constraints.Constraint:
-    low, high, whole = math.inf, -math.inf, True
-    for rows in pieces_of(values):
-        low, high = min(low, float(rows.min())), max(high, float(rows.max()))
-        whole = whole and bool((rows == rows.floor()).all())
-    if whole and low >= 0 and high <= 1:
-        return constraints.boolean
-    if whole and low >= 0:
-        return constraints.integer_interval(0, int(high))
-    return constraints.unit_interval if low >= 0 and high <= 1 else constraints.real
+def _single_precision(path: Path, values: Tensor, columns: tuple[str, ...]) -> Tensor:
+    """Return 32-bit values; refuse columns whose differences they lose."""
+    single = values.float()
+    lost = (single.double() - values).abs().amax(0)
+    spread = values.std(0, correction=0)
+    bad = (lost > _LOST * spread) & (spread > torch.finfo(values.dtype).eps * values.abs().amax(0))
+    if bool(bad.any()):
+        name = columns[int(bad.nonzero()[0])]
+        raise ValueError(
+            f"{path}: the values of column {name!r} differ by too little, or are too large, for "
+            "32-bit numbers; subtract a constant from it, or divide it by one"
+        )
+    return single
+
+
+def _constant(path: Path, dataset: Dataset, table: Table | None) -> tuple[str, ...]:
+    """Say which columns of a table do not vary in the training data."""
+    if table is None:
+        return ()
+    value = dataset.train[0]
+    level = (value == value.floor()) & (value >= 0) & (value <= LEVELS)  # these have probabilities
+    same = (dataset.train == value).all(0) & ~level
+    names = [name for name, constant in zip(table.columns, same, strict=True) if constant]
+    if not names:
+        return ()
+    shown = ", ".join(names)
+    return (
+        f"{path}: {len(names)} column(s) have one value in all training data: {shown:.100}; a "
+        "density can grow without bound there, remove them",
+    )
 
 
 def _codes(path: Path, labels: _Array) -> Tensor:
     if labels.dtype.kind in "iu":
         return torch.as_tensor(labels.astype(np.int64))
-    if labels.dtype.hasobject and any(value != value for value in labels):
+    flat = labels.ravel()
+    if (labels.dtype.hasobject or labels.dtype.kind == "f") and any(v != v for v in flat):
         raise ValueError(f"{path}: some labels are missing; remove those rows")
-    return torch.as_tensor(np.unique(labels.astype(str), return_inverse=True)[1])
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if "pickled" in reason:  # NumPy's guess for a file whose first bytes it does not know
-        reason = f"it is no file in the format {path.suffix}"
-    elif "allow_pickle" in reason or "Python objects" in reason:
-        reason = "it holds Python objects, which are not loaded; save an array of numbers"
-    return ValueError(f"{path} cannot be read: {reason:.200}")
+    codes = np.unique(labels.astype(str), return_inverse=True)[1]
+    return torch.as_tensor(codes.reshape(labels.shape))

@@ -1,16 +1,15 @@
 """What a dataset knows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.data.pieces import pieces_of
 from ppvae.data.standardization import Standardization
-
-_CHECKED = 2**22  # values checked at once, so that a memory-mapped file is never read whole
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,13 @@ class Dataset:
             `(data, factor)`; empty where they are not known.
         factor_names: what the factors are.
         image_shape: height and width if a datapoint is an image, flattened or not.
-        standardization: how the values were shifted and scaled, if they were.
+        standardization: the shift and scale of each feature, where a pair is to learn features of
+            mean 0 and standard deviation 1. The values here stay as they are: `pairs.assemble`
+            builds it into the pair.
+        rows: where each datapoint was in the data that were split: for each split the numbers of
+            its rows, `(data,)`, from 0; empty where that is not known.
+        columns: the names of the features, where they have any.
+        notes: what was decided in reading the data, one sentence each.
     """
 
     name: str
@@ -42,36 +47,42 @@ class Dataset:
     factor_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     standardization: Standardization | None = None
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def event_shape(self) -> torch.Size:
         """The shape of one datapoint."""
         return self.train.shape[1:]
 
-    def standardized(self, by: Standardization | None = None) -> "Dataset":
-        """Return the dataset with every feature shifted and scaled.
+    def row_numbers(self, split: str) -> Tensor:
+        """Return where the datapoints of a split were in the file or array, `(data,)`, from 0.
+
+        Where that is not known, they are counted within the split.
 
         Args:
-            by: an existing standardization; by default the one of the training data.
+            split: "train", "validation" or "test".
+
+        Example:
+            >>> parts = split("noise", torch.randn(100, 3), constraints.real)
+            >>> every = torch.cat([parts.row_numbers(s) for s in ("train", "validation", "test")])
+            >>> torch.equal(every.sort().values, torch.arange(100))
+            True
         """
-        raw = self
-        if self.standardization is not None:
-            undo = self.standardization.invert
-            raw = replace(
-                self,
-                train=undo(self.train),
-                validation=undo(self.validation),
-                test=undo(self.test),
-            )
-        by = by or Standardization.of(raw.train)
-        return replace(
-            raw,
-            train=by(raw.train),
-            validation=by(raw.validation),
-            test=by(raw.test),
-            support=constraints.real,
-            standardization=by,
-        )
+        return self.rows[split] if split in self.rows else torch.arange(len(getattr(self, split)))
+
+    def standardized(self, by: Standardization | None = None) -> "Dataset":
+        """Return the dataset for a pair that learns every feature in units of its own.
+
+        The values stay as they are, so that a pair made of it by `pairs.assemble` takes and gives
+        values in the units of the data, and log P(X) is in nats of the data in those units.
+
+        Args:
+            by: the shift and scale; by default those of the training data.
+        """
+        by = by or Standardization.of(self.train)
+        return replace(self, support=constraints.real, standardization=by)
 
 
 def split(
@@ -88,6 +99,8 @@ def split(
     seed: int = 0,
 ) -> Dataset:
     """Split an array into training, validation and test data.
+
+    The dataset keeps the number of each row of `values` in its `rows`.
 
     Args:
         name: the dataset's name.
@@ -111,6 +124,11 @@ def split(
         >>> len(parts.train), len(parts.validation), len(parts.test)
         (80, 10, 10)
     """
+    if not isinstance(values, Tensor):
+        raise TypeError(
+            f"dataset {name!r} needs values to be a tensor (data, *event), got "
+            f"{type(values).__name__}; write torch.as_tensor(values)"
+        )
     n = len(values)
     sizes = math.floor(n * validation), math.floor(n * test)
     if min(validation, test) <= 0 or min(sizes) < 1 or n - sum(sizes) < 1:
@@ -151,6 +169,7 @@ def split(
         factors=cut(torch.stack(list(known.values()), dim=1)) if known else {},
         factor_names=tuple(known),
         image_shape=image_shape,
+        rows=cut(torch.arange(n)),
     )
 
 
@@ -163,8 +182,3 @@ def check_support(name: str, values: Tensor, support: constraints.Constraint) ->
     outside = sum(int((~support.check(rows)).sum()) for rows in pieces_of(values))
     if outside:
         raise ValueError(f"dataset {name!r}: {outside} value(s) lie outside the support {support}")
-
-
-def pieces_of(values: Tensor) -> Sequence[Tensor]:
-    """Split values into pieces of whole rows that fit easily into memory."""
-    return torch.split(values, max(1, _CHECKED // max(1, values[:1].numel())))

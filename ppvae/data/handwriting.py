@@ -100,6 +100,8 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
         support=constraints.boolean if binarized else constraints.unit_interval,
         labels=_parts(labels["train"], labels["t10k"]),
         image_shape=image_shapes.pop(),
+        # Counted within each of the two files.
+        rows=_parts(torch.arange(len(images["train"])), torch.arange(len(images["t10k"]))),
     )
 
 

@@ -3,12 +3,14 @@
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ppvae.data.files import REFLATION, DamagedFile, check_memory, check_plain, reading
 
 _BYTES = 0x08  # the only type of value that MNIST's files have
 
@@ -28,25 +30,52 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         The values as unsigned bytes, in the shape that the file states.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, corrupted or of another kind; the message names it.
     """
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, OSError) as error:
-            raise ValueError(f"{path} is damaged: {error}; get the file again") from error
-    if len(content) < 4 or content[:3] != bytes([0, 0, _BYTES]) or content[3] != dimensions:
+    check_plain(path)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not packed:
+            return _read(path, file, dimensions, size)
+        with gzip.GzipFile(fileobj=file) as content:
+            return _read(path, content, dimensions, REFLATION * size)
+
+
+def _read(path: Path, file: IO[bytes], dimensions: int, most: int) -> Tensor:
+    """Read the content of a file that holds at most so many bytes."""
+    start = 4 + 4 * dimensions
+    header = _bytes(path, file, start)
+    if header[:4] != bytes([0, 0, _BYTES, dimensions]):
         raise ValueError(
             f"{path} is no IDX file of bytes in {dimensions} dimension(s): it begins with "
-            f"{content[:4].hex(' ') or 'nothing'}"
+            f"{header[:4].hex(' ') or 'nothing'}"
         )
-    start = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else ()
-    expected = start + math.prod(shape)
-    if not shape or len(content) != expected:
+    shape = struct.unpack(f">{dimensions}I", header[4:]) if len(header) == start else ()
+    expected = math.prod(shape)
+    if shape and not expected:
+        raise ValueError(f"{path} holds nothing: its header states the sizes {shape}")
+    if not shape or start + expected > most:
+        asked = f"asks for {start + expected} bytes, more than it can hold" if shape else "ends"
+        raise ValueError(f"{path} is damaged: its header {asked}; get the file again")
+    check_memory(path, expected)
+    content = _bytes(path, file, expected)
+    found = len(content) + len(_bytes(path, file, 1))
+    if found != expected:
         raise ValueError(
-            f"{path} is damaged: it has {len(content)} bytes where its header asks for "
-            f"{expected if shape else 'more'}; get the file again"
+            f"{path} is damaged: it has {'more' if found > expected else found} bytes of values "
+            f"where its header asks for {expected}; get the file again"
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).copy()).reshape(shape)
+    values = np.frombuffer(bytearray(content), np.uint8)
+    return torch.from_numpy(values).reshape(shape)
+
+
+def _bytes(path: Path, file: IO[bytes], count: int) -> bytes:
+    """Read so many bytes, or what there is."""
+    try:
+        with reading(path):
+            return file.read(count)
+    except DamagedFile as error:
+        raise ValueError(f"{path} is damaged: {error.__cause__}; get the file again") from error

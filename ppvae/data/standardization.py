@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ppvae.data.pieces import pieces_of
+
 
 @dataclass(frozen=True)
 class Standardization:
@@ -29,8 +31,18 @@ class Standardization:
 
         Features that do not vary are only shifted.
         """
-        scale, loc = torch.std_mean(values, dim=0, correction=0)
-        return cls(loc, torch.where(scale > 0, scale, torch.ones_like(scale)))
+        total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
+        squares = total.clone()
+        for rows in pieces_of(values):
+            total += rows.sum(0, dtype=torch.float64)
+        loc = total / len(values)
+        for rows in pieces_of(values):
+            squares += (rows - loc).square().sum(0)
+        scale = (squares / len(values)).sqrt()
+        # What differs by rounding alone does not vary.
+        varies = scale > torch.finfo(values.dtype).eps * loc.abs()
+        scale = torch.where(varies, scale, torch.ones_like(scale))
+        return cls(loc.to(values.dtype), scale.to(values.dtype))
 
     def __call__(self, values: Tensor) -> Tensor:
         """Standardize values of shape `(*, *event)`."""

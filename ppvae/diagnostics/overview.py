@@ -1,16 +1,19 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz, with_groups
-from ppvae.diagnostics.findings import Finding
-from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch
+from ppvae.diagnostics.findings import Finding, Verdict
+from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch, rows_at, sound_rows
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
@@ -98,12 +101,36 @@ def diagnose(
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
     dataset = data if isinstance(data, Dataset) else None
-    subject = Subject(pair, rows, chosen.numpy(), dataset, effort, seed, progress)
-    selected, left = selected_checks(effort, dataset)
+    numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
     found: list[Finding] = []
+    sound = _sound(pair, rows)
+    if len(sound) < len(chosen):
+        found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
+        rows, numbers = rows_at(rows, sound), numbers[sound]
+    subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
+    selected, left = selected_checks(effort, dataset)
     for name, check in selected.items():
         try:
             found += check(subject)
         except Unsupported as error:
             found.append(does_not_apply(name, error))
     return Diagnosis(tuple(found), left, pair, rows, seed)
+
+
+def _sound(pair: Pair, batch: Batch) -> torch.Tensor:
+    """Return the rows that the pair can be run on; all of them if it is none, or refused."""
+    with suppress(Unsupported):  # each check says why
+        sound = sound_rows(pair, batch)
+        if len(sound):
+            return sound
+    return torch.arange(len(batch[0]))
+
+
+def _failed(rows: NDArray[np.int64], count: int) -> Finding:
+    return Finding(
+        "datapoints",
+        Verdict.BAD,
+        f"the pair cannot be run on {len(rows)} of {count}: rows {', '.join(map(str, rows[:5]))}",
+        "The parameters of its distributions are not valid there, most often because the encoder "
+        "overflows on data far from the training data. All else is about the other datapoints.",
+    )

@@ -19,6 +19,7 @@ from ppvae.engine.densities import (
 )
 from ppvae.engine.errors import Unsupported, first_line, noted
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
@@ -32,11 +33,13 @@ from ppvae.engine.isolation import (
 )
 from ppvae.engine.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.engine.layout import Layout
+from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
-from ppvae.engine.simulated_data import simulations
+from ppvae.engine.posterior_draws import draw_resampled
+from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -108,12 +111,14 @@ __all__ = [
     "draw",
     "draw_chunks",
     "draw_latents",
+    "draw_resampled",
     "effective_sample_size",
     "execute",
     "factors_of",
     "family_of",
     "first_line",
     "given_scale",
+    "is_masked",
     "isolated",
     "log_density",
     "log_mean_exp",
@@ -126,6 +131,8 @@ __all__ = [
     "monte_carlo_error",
     "names_of",
     "noted",
+    "observing",
+    "on_sound_rows",
     "one_draw",
     "per_datapoint",
     "plates",
@@ -136,6 +143,7 @@ __all__ = [
     "refuse_degenerate",
     "refuse_unnormalized",
     "row_chunks",
+    "rows_at",
     "rows_of",
     "run_guide",
     "run_model",
@@ -152,12 +160,14 @@ __all__ = [
     "set_random_state",
     "simulated_sites",
     "simulations",
+    "sound_rows",
     "split_rhat",
     "structure_of",
     "subsampling",
     "support_text",
     "traced",
     "training_structure_of",
+    "unmasked",
     "unnormalized",
     "vectorizable",
 ]

@@ -16,6 +16,7 @@ from torch.distributions import kl_divergence
 
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.layout import Layout
+from ppvae.engine.masks import masked_alike
 from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates, same_mask
 
 Weight: TypeAlias = Tensor | float | None
@@ -194,6 +195,8 @@ def scaled_kl(guide: Sites, model: Sites, latents: Sequence[str]) -> float | Non
 def closed_form_kl(q: Any, p: Any) -> Tensor | None:
     """Return KL[q || p] in nats, `(*batch)`, or None where torch has no closed form.
 
+    There is none of two distributions that hold different masks.
+
     Example:
         >>> import pyro.distributions as dist
         >>> closed_form_kl(dist.Normal(1.0, 1.0), dist.Normal(0.0, 1.0))
@@ -201,6 +204,8 @@ def closed_form_kl(q: Any, p: Any) -> Tensor | None:
         >>> closed_form_kl(dist.Normal(0.0, 1.0), dist.Cauchy(0.0, 1.0)) is None
         True
     """
+    if not masked_alike(q, p):  # torch's would count what both leave
+        return None
     try:
         kl: Tensor = kl_divergence(q, p)
     except NotImplementedError:

@@ -108,7 +108,7 @@ def draw(
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
     """Draw z ~ q(z|x) once for every datapoint, and summed-out sites k ~ p(k | x, z)."""
     guide, model = execute(pair, batch, structure)
-    return _latent_sites(guide, model, structure, len(batch[0]), None)
+    return latent_sites(guide, model, structure, len(batch[0]), None)
 
 
 def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Draws:
@@ -141,7 +141,7 @@ def _simulate(
     if simulation is None:
         return scored
     with seeded(next(simulation.seeds)):
-        values = _latent_sites(guide, model, structure, len(batch[0]), draws)
+        values = latent_sites(guide, model, structure, len(batch[0]), draws)
         if draws is None or simulation.vectorized:
             predicted = model_draws.simulate(pair, batch, structure, draws, values)
             simulated = model_draws.simulate(pair, batch, structure, draws)
@@ -161,7 +161,7 @@ def _simulate(
     )
 
 
-def _latent_sites(
+def latent_sites(
     guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
 ) -> Sites:
     """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""

@@ -13,8 +13,9 @@ from ppvae.engine.densities import log_prob
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_model
 from ppvae.engine.guide_draws import Draws, score
+from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import Sites
+from ppvae.engine.sites import Site, Sites
 from ppvae.engine.structure import Structure, structure_of
 
 
@@ -38,7 +39,8 @@ def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterato
 
     A model runs on data, which give the number of rows, and conditions such as masks or labels.
     They are taken from the template, whose rows are repeated; only what the model observes is
-    replaced. A plate of fixed size simulates more datapoints than asked for in the last run.
+    replaced, and of this not what masks hide. A plate of fixed size simulates more datapoints than
+    asked for in the last run.
 
     Args:
         pair: the model/guide pair.
@@ -82,23 +84,40 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
         raise Unsupported(f"data cannot be simulated from the model: at site {name!r} {reason}")
     sites = model_draws.simulated_sites(pair, template, structure, None, {})
     for name in structure.latents:
-        if sites[name]["mask"] is not None:
+        if is_masked(sites[name]):
             raise Unsupported(
                 f"latent site {name!r} is masked, so that the model does not say from where to "
                 "simulate it; leave the mask to observed sites"
             )
-    batch = _observing(template, sites, structure)
-    _check(pair, batch, sites, structure)
+    batch = observing(pair, template, sites, structure)
     structure = structure_of(pair, batch)
     truth = score(pair, batch, structure, {name: sites[name] for name in structure.latents})
     return Simulated(batch, truth, structure)
+
+
+def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:
+    """Return a copy of the template that holds simulated observations in place of its own.
+
+    Args:
+        pair: the model/guide pair.
+        template: the data on which the model was simulated.
+        sites: what `simulated_sites` returned.
+        structure: what `structure_of` said of the pair.
+
+    Raises:
+        Unsupported: if the model observes what is no part of the data's tensors, or reads its own
+            observations.
+    """
+    batch = _observing(template, sites, structure)
+    _check(pair, batch, sites, structure)
+    return batch
 
 
 def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
     """Write simulated observations into the tensors that the model observes."""
     batch = tuple(tensor.clone() for tensor in template)
     for name in structure.observed:
-        seen, drawn = sites[name]["infer"]["obs"], sites[name]["value"]
+        seen, drawn = sites[name]["infer"]["obs"], _kept(sites[name])
         places = [
             place
             for tensor, source in zip(batch, template, strict=True)
@@ -111,6 +130,12 @@ def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
         except RuntimeError:  # an expanded view has one number in several places
             raise Unsupported(_computed(name)) from None
     return batch
+
+
+def _kept(site: Site) -> Tensor:
+    """Return what was drawn at an observed site; what masks hide is that of the template."""
+    seen, drawn = site["infer"]["obs"], site["value"]
+    return torch.where(unmasked({**site, "value": seen}), drawn, seen.to(drawn.dtype))
 
 
 def _places(seen: Tensor, source: Tensor, tensor: Tensor) -> list[Tensor]:
@@ -133,7 +158,7 @@ def _check(pair: Pair, batch: Batch, sites: Sites, structure: Structure) -> None
             given.add_node(name, **{**site, "infer": {}})
     again = run_model(pair, batch, None, given)
     for name in structure.observed:
-        if not bool((again[name]["value"] == sites[name]["value"]).all()):
+        if not bool((again[name]["value"] == _kept(sites[name])).all()):
             raise Unsupported(_computed(name))
     for name, site in sites.items():
         drawn, scored = log_prob(site), log_prob(again[name])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from ppvae.engine.errors import Unsupported
+from ppvae.engine.masks import misplaced_mask, unmasked, without_wrappers
 
 Site: TypeAlias = dict[str, Any]
 Sites: TypeAlias = dict[str, Site]
@@ -93,9 +94,9 @@ def unnormalized(name: str, site: Site) -> str | None:
     family = type(base).__name__.lstrip("_")
     if not getattr(base, "normalized", True):
         return f"{family} is a pseudo-likelihood, no density of the data"
-    inside = site["fn"].support.check(site["value"])
-    if site["mask"] is not None:
-        inside = inside | ~torch.as_tensor(site["mask"], device=inside.device)
+    if reason := misplaced_mask(site["fn"]):
+        return reason
+    inside = _inside_support(site)
     if bool(inside.all()):
         return None
     outside = (
@@ -105,6 +106,17 @@ def unnormalized(name: str, site: Site) -> str | None:
     if base._validate_args:
         raise ValueError(f"{outside}; choose a likelihood for such data")
     return outside
+
+
+def _inside_support(site: Site) -> Tensor:
+    """Return which values of a site lie inside its support, or are masked in part, `(*batch)`."""
+    inner = without_wrappers(site["fn"])
+    kept = unmasked(site)
+    if inner.event_dim:
+        kept = kept.flatten(-inner.event_dim).all(-1)
+    inside: Tensor = inner.support.check(site["value"]) | ~kept
+    events = site["fn"].event_dim - inner.event_dim
+    return inside.flatten(-events).all(-1) if events else inside
 
 
 def support_text(support: Constraint) -> str:

@@ -1,6 +1,7 @@
 """The right side of formula (2): training."""
 
 from ppvae.inference.callbacks import Converged, EarlyStopping
+from ppvae.inference.learning_rate import EachStep
 from ppvae.inference.objectives import (
     CombinedImportanceWeighted_ELBO,
     Compiled,
@@ -26,6 +27,7 @@ __all__ = [
     "Converged",
     "CyclicWarmup",
     "Diverged",
+    "EachStep",
     "EarlyStopping",
     "Fit",
     "FreeBits_ELBO",

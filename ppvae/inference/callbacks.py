@@ -13,6 +13,9 @@ from ppvae.inference.state import Snapshot, Training
 class EarlyStopping:
     """Stop when the validation ELBO has not risen for a while; restore the best weights.
 
+    Evaluations during a warm-up, while the weight of the KL term changes or the learning rate
+    rises, are not counted: the ELBO, whose KL term has weight 1 at validation, may fall there.
+
     Args:
         patience: number of evaluations without a rise after which training stops.
         min_delta: the smallest difference that counts as a rise, in nats per datapoint.
@@ -72,22 +75,22 @@ class EarlyStopping:
         if elbo > self._best + self.min_delta:
             self._best, self._weights, self._waited = elbo, training.snapshot(), 0
         else:
-            self._waited += 1
+            self._waited = 0 if training.warming_up else self._waited + 1
         return self._waited >= self.patience
 
 
 class Converged:
     """Stop when the parameters have converged; replace them by their average.
 
-    With a constant learning rate the iterates do not converge to a point. They end in a
-    stationary distribution around it, whose mean is nearer to the optimum than the last iterate
-    (Dhaka, Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic
-    Optimization for Variational Inference", 2020). The parameters at the last `window` evaluations
-    are a chain. A scalar parameter has converged when its split R-hat is below `rhat`, the Monte
-    Carlo error of its average is below `error`, and its effective sample size is at least
-    `effective`. Training stops when a fraction `share` of all scalars has. The pair then gets the
-    averages over the window, and `fit.reason` is "stopped". If training ends otherwise, the pair
-    keeps the last iterate.
+    With a constant learning rate the iterates do not converge to a point. They end in a stationary
+    distribution around it, whose mean is nearer to the optimum than the last iterate (Dhaka,
+    Catalina, Andersen, Magnusson, Huggins and Vehtari, "Robust, Accurate Stochastic Optimization
+    for Variational Inference", 2020). The parameters at the last `window` evaluations are a chain.
+    A scalar parameter has converged when its split R-hat is below `rhat`, the Monte Carlo error of
+    its average is below `error`, and its effective sample size is at least `effective`. The window
+    begins after a warm-up of KL weight and learning rate. Training stops when a fraction `share`
+    of all scalars has. The pair then gets the averages over the window, and `fit.reason` is
+    "stopped". If training ends otherwise, the pair keeps the last iterate.
 
     Parameters are compared and averaged as the optimizer sees them, unconstrained. Buffers such as
     running statistics keep their last values. Use a constant learning rate: one that falls to 0
@@ -161,6 +164,9 @@ class Converged:
             if self._converged:
                 training.restore(training.snapshot() | self._averages())
             self._forget()
+            return False
+        if training.warming_up:
+            self._iterates = []
             return False
         values = [value.detach().flatten() for value in training.parameters.values()]
         self._iterates = [*self._iterates, torch.cat(values)][-self.window :]

@@ -3,15 +3,17 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+import numpy as np
 from tqdm import tqdm
 
 from ppvae.engine import Batch, noted, random_state, set_random_state
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
 from ppvae.inference.history import Record, as_dataset
+from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
 from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches
@@ -29,12 +31,12 @@ class Loop:
         steps: CompiledSteps,
         batches: Minibatches,
         validation: Batch | None,
-        schedule: LRScheduler | None,
+        rate: LearningRate,
         callbacks: Sequence[Callback],
         checkpoints: Checkpoints | None,
         seed: int,
     ) -> None:
-        if isinstance(schedule, ReduceLROnPlateau) and validation is None:
+        if rate.on_evaluations and validation is None:
             raise ValueError("ReduceLROnPlateau needs validation data; pass validation=x")
         if checkpoints is not None and not isinstance(steps.optim, JointOptim):
             raise ValueError(
@@ -44,11 +46,11 @@ class Loop:
         self.training = training
         self.steps = steps
         self.batches = batches
-        self.schedule = schedule
+        self.rate = rate
         self.callbacks = callbacks
         self.checkpoints = checkpoints
         self.evaluation = Evaluation(training, steps, batches, validation, seed)
-        self.state = TrainingState(training, steps, batches, schedule, callbacks, seed)
+        self.state = TrainingState(training, steps, batches, rate, callbacks, seed)
         self.batch = Minibatch(batches.first(2))  # of the last step, to explain its failure
 
     def run(self, epochs: int | None, steps: int | None, progress: bool | None) -> Fit:
@@ -118,11 +120,17 @@ class Loop:
                 self._write_checkpoint()
             if training.step >= last_step and state.position != self.batches.steps:
                 return
+        if state.position == 0:
+            self._write_checkpoint()
+            raise ValueError(
+                f"data yields no batch in epoch {training.epoch + 1}: it can be passed over only "
+                f"once, and ended after {training.step} batches, one a step. Pass epochs=1 or "
+                f"steps={training.step}, or data that can be read again, such as a list of batches"
+            )
         state.position, state.epoch_random_state = 0, None
         training.epoch += 1
-        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
-            with noted(f"in the learning-rate schedule after step {training.step}"):
-                self.schedule.step()
+        with self._in_schedule:
+            self.rate.after_epoch()
 
     def _step(self, batch: Minibatch) -> None:
         training, state = self.training, self.state
@@ -133,10 +141,16 @@ class Loop:
         state.losses.append((batch.rows, loss))
         training.step += 1
         state.position += 1
+        with self._in_schedule:
+            self.rate.after_step()
 
     def _check_gradients(self) -> None:
         """Raise `NotFinite` if a gradient of a compiled step was not finite."""
         run_explained(self.training, self.batch, self._next_step, self.steps.check)
+
+    @property
+    def _in_schedule(self) -> AbstractContextManager[None]:
+        return noted(lambda: f"in the learning-rate schedule after step {self.training.step}")
 
     @property
     def _next_step(self) -> str:
@@ -156,9 +170,11 @@ class Loop:
     def _remaining(self) -> Iterator[Minibatch]:
         """Yield the minibatches of an epoch, without those that an earlier process has done."""
         state = self.state
+        if self.training.epoch > 0:
+            self.batches.restart()
         if state.position == 0:
             if self.checkpoints is not None:
-                state.epoch_random_state = random_state()
+                state.epoch_random_state = self.batches.began or random_state()
             yield from self.batches
             return
         # The same random state gives the same order; then the present random state goes on.
@@ -193,17 +209,19 @@ class Loop:
         record |= self.evaluation.measure()
         training.records.append(record)
         self.evaluation.check(record)
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            with noted(f"in the learning-rate schedule after step {training.step}"):
-                self.schedule.step(record["validation_loss"])
+        if self.rate.on_evaluations:
+            with self._in_schedule:
+                self.rate.after_evaluation(record["validation_loss"])
 
     def _call_callbacks(self) -> bool:
         """Call every callback; return whether one of them stops training."""
-        stops = []
+        stops = False
         for callback in self.callbacks:
             with noted(f"in the callback {name_of(callback)} after step {self.training.step}"):
-                stops.append(callback(self.training))
-        return any(stops)
+                returned = callback(self.training)
+            # Only a truth value: a function of one line returns whatever its line returns.
+            stops |= isinstance(returned, bool | np.bool_) and bool(returned)
+        return stops
 
     def _end(self) -> None:
         self.training.ended = True

@@ -32,6 +32,11 @@ class LinearWarmup:
         self.steps = steps
         self.start = start
 
+    @property
+    def end(self) -> int:
+        """The step from which on the weight is 1."""
+        return self.steps
+
     def __call__(self, step: int) -> float:
         """Return the weight at `step`."""
         return self.start + (1 - self.start) * min(1.0, step / self.steps)
@@ -74,9 +79,14 @@ class CyclicWarmup:
         self.rise = rise
         self.start = start
 
+    @property
+    def end(self) -> int:
+        """The step from which on the weight stays 1."""
+        return self.steps * self.cycles
+
     def __call__(self, step: int) -> float:
         """Return the weight at `step`."""
-        if step >= self.steps * self.cycles:
+        if step >= self.end:
             return 1.0
         position = math.fmod(step, self.steps) / (self.rise * self.steps)
         return self.start + (1 - self.start) * min(1.0, position)

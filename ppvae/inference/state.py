@@ -26,16 +26,29 @@ class Training:
         records: what each evaluation measured, the latest last.
         ended: whether training is over, for whatever reason.
         last_finite: the weights at the start of the last epoch whose first loss was finite.
+        warmup: the step from which on the KL term has its whole weight, where that is known.
     """
 
-    def __init__(self, pair: Pair, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, pair: Pair, parameters: Mapping[str, Tensor], warmup: int = 0) -> None:
         self.pair = pair
         self.parameters = parameters
+        self.warmup = warmup
         self.step = 0
         self.epoch = 0
         self.records: list[Record] = []
         self.ended = False
         self.last_finite = self.snapshot()
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the KL weight is still changing, or the learning rate has just risen."""
+        if self.step < self.warmup:
+            return True
+        if len(self.records) < 2:
+            return False
+        before, now = self.records[-2:]
+        rose = now.get("learning_rate", 0.0) > before.get("learning_rate", 0.0)
+        return rose or now["kl_weight"] != before["kl_weight"]
 
     def snapshot(self) -> Snapshot:
         """Return a copy of all parameters and buffers."""
@@ -71,7 +84,7 @@ class Callback(Protocol):
     """
 
     def __call__(self, training: Training, /) -> bool | None:
-        """Return True to stop."""
+        """Return True to stop; whatever else is returned, such as a number, does not stop."""
 
 
 @dataclass(frozen=True)

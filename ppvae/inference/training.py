@@ -5,17 +5,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.data import Dataset
 from ppvae.engine import Data, Pair, as_batch, first_line, modules_of, noted, seeded
 from ppvae.engine.compilation import generate
+from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
 from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Fit, Training
@@ -29,7 +29,6 @@ from ppvae.inference.steps import (
     minibatches_of,
 )
 
-Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
 
 
@@ -61,10 +60,12 @@ def fit(
     (Hoffman et al., "Stochastic Variational Inference", 2013; Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014).
 
-    The pair is trained in place. If it is in evaluation mode as a whole, it is in training mode
-    during training. The same seed gives the same result bit for bit on the same machine with the
-    same number of threads, if `compile` is False or `compile_from` is given. The caller's random
-    state does not change. Ctrl-C ends training and keeps the weights.
+    The pair is trained in place, in training mode, and is in evaluation mode afterwards, however
+    training ends. A module in evaluation mode stays in it if the pair as a whole is in training
+    mode: call `pair.train()` and freeze it anew before a second call. The same seed gives the same
+    result bit for bit on the same machine with the same number of threads, if `compile` is False
+    or `compile_from` is given. The caller's random state does not change. Ctrl-C ends training and
+    keeps the weights.
 
     An exception of the model, the guide, a callback, the data source or the schedule ends training
     as it is; a note (`__notes__`) says at which step and on which data. The weights are then the
@@ -84,17 +85,23 @@ def fit(
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given.
         schedule: called with the torch optimizer, returns a torch learning-rate schedule, stepped
-            once an epoch (`ReduceLROnPlateau`: once an evaluation, with the validation loss).
+            once an epoch (`ReduceLROnPlateau`: once an evaluation, with the validation loss). It
+            is stepped at every step if it is an `EachStep`, or if its length, such as `T_max`, is
+            the number of steps; a length that fits neither steps nor epochs gets a warning.
         kl_weight: weight of the latent sites in the objective, a number or a function of the step
-            such as `LinearWarmup`; validation always has weight 1.
+            such as `LinearWarmup`; validation always has weight 1. A warm-up longer than the
+            training gets a warning.
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
         callbacks: called with the `Training` after every evaluation, and once more when it has
-            ended; one that returns True stops it.
+            ended; one that returns True stops it, any other value does not.
         checkpoint: the folder of the training's state, written every 30 seconds and at the end;
             `Checkpoints(folder, seconds)` sets another interval.
         resume: the folder of a state to continue from. With the same arguments the result equals,
             bit for bit, that of a training that was never stopped. `epochs` or `steps` may be
-            larger than before. Further checkpoints are written to the same folder.
+            larger than before, and other `objective`, `kl_weight`, `clip_norm`, `validation` and
+            options of the optimizer, such as its learning rate, hold from there on: its moments
+            and numbers of steps are kept. Other data, batches, seed, kind of optimizer or
+            schedule are refused. Further checkpoints are written to the same folder.
         compile: whether a whole step (minibatch, loss, gradients, update) runs as one compiled
             graph. The graph is compared with Pyro's own step before it is used; a pair or an
             optimizer that cannot be captured is trained uncompiled. "auto" compiles, in the
@@ -132,33 +139,35 @@ def fit(
         _move(pair, device)
     _check_compile(compile, compile_from)
     batches = minibatches_of(data, pair, batch_size)
-    with noted("while reading the first batch"):
-        example = batches.first(128)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None
     if validation is not None:
         held_out = as_batch(validation, pair, split="validation", argument="validation")
-    with seeded(seed), _training_mode(pair), warnings.catch_warnings():
+    with seeded(seed), warnings.catch_warnings():
         # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
+        with noted("while reading the first batch"):
+            example = batches.first(128)
         model, guide, parameters = announced_programs(pair, example, objective)
         if held_out is not None:
             rows = tuple(part[:128] for part in held_out)
             announced_programs(pair, rows, objective, "validation: ")
         optim = _optim(optimizer, parameters, schedule, clip_norm)
-        planned = steps
-        if epochs is not None and batches.expected is not None:
-            planned = epochs * batches.expected
+        planned, passes, expected = steps, epochs, batches.expected
+        if expected is not None:
+            planned = steps if epochs is None else epochs * expected
+            passes = steps // expected if epochs is None and steps is not None else epochs
         eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
+        rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
-            training=Training(pair, parameters),
+            training=Training(pair, parameters, check_warmup(kl_weight, planned)),
             steps=CompiledSteps(
                 eager, compile, compile_from, parameters, planned, epochs, generate
             ),
             batches=batches,
             validation=held_out,
-            schedule=None if schedule is None else schedule(optim.optimizer),
+            rate=rate,
             callbacks=callbacks,
             checkpoints=_checkpoints(checkpoint if resume is None else checkpoint or resume),
             seed=seed,
@@ -166,7 +175,9 @@ def fit(
         source = _checkpoints(resume)
         if source is not None:
             loop.state.restore(source)
-        return loop.run(epochs, steps, progress)
+        rate.check()
+        with _training_mode(pair):
+            return loop.run(epochs, steps, progress)
 
 
 def _move(pair: Pair, device: str | torch.device) -> None:
@@ -196,16 +207,21 @@ def _optim(
 
 @contextmanager
 def _training_mode(pair: object) -> Iterator[None]:
-    """Switch a pair that is in evaluation mode as a whole to training mode inside the block."""
-    evaluating = isinstance(pair, nn.Module) and not pair.training
-    modes = {module: module.training for module in modules_of(pair)} if evaluating else {}
-    for module in modes:
-        module.training = True
+    """Train a pair inside the block, where it is in evaluation mode as a whole; evaluate after it.
+
+    The answers of a trained pair must not change from call to call, by dropout, nor change the
+    pair, by the running statistics of its normalization.
+    """
+    modules = modules_of(pair)
+    whole = [pair] if isinstance(pair, nn.Module) else modules
+    if not any(module.training for module in whole):
+        for module in modules:
+            module.training = True
     try:
         yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for module in modules_of(pair):  # training may have made some
+            module.training = False
 
 
 def _check_compile(compile: object, compile_from: int | None) -> None:

@@ -4,8 +4,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from torch.optim.lr_scheduler import LRScheduler
-
 from ppvae.engine import (
     RandomState,
     noted,
@@ -14,9 +12,10 @@ from ppvae.engine import (
     random_state_from_json,
     set_random_state,
 )
+from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints, State
 from ppvae.inference.state import Callback, Training
-from ppvae.inference.steps import CompiledSteps, Minibatches
+from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatches
 
 _RENAMED = {"good": "last_finite", "begun": "epoch_random_state"}  # keys that 0.1 wrote
 
@@ -38,7 +37,7 @@ class TrainingState:
         training: Training,
         steps: CompiledSteps,
         batches: Minibatches,
-        schedule: LRScheduler | None,
+        rate: LearningRate,
         callbacks: Sequence[Callback],
         seed: int,
     ) -> None:
@@ -51,7 +50,7 @@ class TrainingState:
         self._started = time.perf_counter()
         self._steps = steps
         self._batches = batches
-        self._schedule = schedule
+        self._rate = rate
         self._callbacks = callbacks
         self._seed = seed
 
@@ -62,7 +61,7 @@ class TrainingState:
 
     def as_dict(self) -> State:
         """Return the state for a checkpoint."""
-        training, steps = self.training, self._steps
+        training, steps, schedule = self.training, self._steps, self._rate.schedule
         begun = self.epoch_random_state
         return {
             "made of": self._made_of(),
@@ -79,7 +78,9 @@ class TrainingState:
             "weights": training.snapshot(),
             "last_finite": training.last_finite,
             "optimizer": steps.optim.get_state(),
-            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "schedule": None if schedule is None else schedule.state_dict(),
+            "schedule given": self._rate.given,
+            "schedule each step": self._rate.each_step,
             "callbacks": [self._state_of(callback) for callback in self._callbacks],
             "epoch_random_state": None if begun is None else random_state_as_json(begun),
             "random": random_state_as_json(random_state()),
@@ -95,6 +96,7 @@ class TrainingState:
         state = {_RENAMED.get(key, key): value for key, value in checkpoints.read().items()}
         try:
             self._check_made_of(state["made of"], checkpoints)
+            self._check_options(state, checkpoints)
             self._restore_steps(state)
             training = self.training
             training.restore(state["weights"])
@@ -120,8 +122,9 @@ class TrainingState:
     def _restore_steps(self, state: State) -> None:
         """Restore optimizer, schedule, KL weight and compilation."""
         self._steps.optim.set_state(state["optimizer"])
-        if self._schedule is not None:
-            self._schedule.load_state_dict(state["schedule"])
+        if self._rate.schedule is not None:
+            self._rate.schedule.load_state_dict(state["schedule"])
+            self._rate.each_step = state.get("schedule each step", False)
         self._steps.kl_weight.value.fill_(state["kl_weight"])
         self._steps.resume(state.get("switched"))
 
@@ -141,7 +144,7 @@ class TrainingState:
             "steps an epoch": self._batches.steps,
             "seed": self._seed,
             "optimizer": type(self._steps.optim.optimizer).__name__,
-            "schedule": type(self._schedule).__name__,
+            "schedule": type(self._rate.schedule).__name__,
             "number of callbacks": len(self._callbacks),
         }
 
@@ -151,6 +154,36 @@ class TrainingState:
                 raise ValueError(
                     f"{checkpoints.folder} is the checkpoint of another training, with {what} "
                     f"{saved[what]}, not {now}"
+                )
+
+    def _check_options(self, state: State, checkpoints: Checkpoints) -> None:
+        """Refuse changed options of optimizer or schedule with which a training cannot go on."""
+        optim, schedule = self._steps.optim, self._rate.schedule
+        assert isinstance(optim, JointOptim)
+        kind = type(optim.optimizer).__name__
+        scheduled = set() if schedule is None else {"lr"}
+        if getattr(schedule, "cycle_momentum", False):
+            scheduled |= {"betas", "momentum"}
+        advice = "continue with that, or train the pair on without resume"
+        began = f"the {kind} of the checkpoint in {checkpoints.folder} began with "
+        for option, before, now in optim.changed_options(state["optimizer"]):
+            if option in scheduled:
+                raise ValueError(
+                    f"{began}{option}={before}, not {now}, and the {type(schedule).__name__} goes "
+                    f"on from it; {advice}"
+                )
+            switched = option == "momentum" and kind != "SGD" and bool(before) is not bool(now)
+            if option in ("amsgrad", "centered") or switched:
+                raise ValueError(
+                    f"{began}{option}={before}, not {now}, and has kept another state for it; "
+                    f"{advice}"
+                )
+        before, now = state.get("schedule given"), self._rate.given
+        for key in {} if before is None or now is None else now:
+            if before.get(key) != now[key]:
+                raise ValueError(
+                    f"the {type(schedule).__name__} of the checkpoint in {checkpoints.folder} was "
+                    f"made with {key}={before.get(key)}, not {now[key]}; {advice}"
                 )
 
 

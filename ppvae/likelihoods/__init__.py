@@ -14,8 +14,9 @@ from ppvae.likelihoods.multinomial import Multinomial
 from ppvae.likelihoods.negative_binomial import NegativeBinomial
 from ppvae.likelihoods.normal import LearnedScale, Normal
 from ppvae.likelihoods.poisson import Poisson
-from ppvae.likelihoods.size_factors import ObservedSize, SizeFactor, UnitSize
+from ppvae.likelihoods.size_factors import FeatureSizes, ObservedSize, SizeFactor, UnitSize
 from ppvae.likelihoods.student_t import StudentT
+from ppvae.likelihoods.units import Units
 from ppvae.likelihoods.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogisticMixture",
+    "FeatureSizes",
     "GrayBernoulli",
     "LearnedScale",
     "Likelihood",
@@ -38,5 +40,6 @@ __all__ = [
     "SizeFactor",
     "StudentT",
     "UnitSize",
+    "Units",
     "ZeroInflatedNegativeBinomial",
 ]

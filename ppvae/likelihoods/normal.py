@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from torch.nn.functional import softplus
 
 from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.units import Units
 
 
 class LearnedScale(nn.Module):
@@ -53,6 +54,7 @@ class Normal(Likelihood):
         scale: a number for a fixed scale, a `LearnedScale` for a learned one, None for a scale
             from the network.
         event_dim: number of dimensions of one datapoint.
+        units: shift and scale of each feature, of which `loc` and `scale` above are multiples.
 
     Raises:
         ValueError: if a fixed `scale` is not positive, or the network's output cannot be halved.
@@ -68,8 +70,10 @@ class Normal(Likelihood):
         network: nn.Module,
         scale: float | LearnedScale | None = None,
         event_dim: int = 1,
+        units: Units | None = None,
     ) -> None:
         super().__init__(network, event_dim)
+        self.units = units
         if isinstance(scale, int | float) and not 0 < scale < math.inf:
             raise ValueError(f"Normal needs a positive, finite scale, got {scale}")
         self.scale = scale
@@ -88,7 +92,11 @@ class Normal(Likelihood):
         """Return p(x|z) over one datapoint."""
         if self.scale is None:
             loc, raw_scale = self.outputs(*conditions)
-            return dist.Normal(loc, softplus(raw_scale)).to_event(self.event_dim)
+            return self._normal(loc, softplus(raw_scale))
         (loc,) = self.outputs(*conditions)
-        scale = self.scale() if isinstance(self.scale, nn.Module) else self.scale
+        return self._normal(loc, self.scale() if isinstance(self.scale, nn.Module) else self.scale)
+
+    def _normal(self, loc: Tensor, scale: Tensor | float) -> dist.Distribution:
+        if self.units is not None:
+            loc, scale = self.units(loc, scale)
         return dist.Normal(loc, scale).to_event(self.event_dim)

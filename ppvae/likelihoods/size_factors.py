@@ -36,6 +36,41 @@ class UnitSize(SizeFactor):
         return conditions, 0.0
 
 
+class FeatureSizes(SizeFactor):
+    """A fixed size of each feature, such as its mean over the training data.
+
+    The network then starts near the data, whatever the unit of a count.
+
+    Args:
+        features: number of features; sizes of 1 until others are loaded.
+
+    Example:
+        >>> sizes = FeatureSizes.of(torch.tensor([1.0, 100.0]))
+        >>> sizes((torch.zeros(2),), 1)[1].exp().round()
+        tensor([  1., 100.])
+    """
+
+    log_size: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("log_size", torch.zeros(features))
+
+    @classmethod
+    def of(cls, sizes: Tensor) -> "FeatureSizes":
+        """Return these sizes, `(features,)`."""
+        factor = cls(len(sizes))
+        factor.log_size.copy_(sizes.log())
+        return factor
+
+    def forward(
+        self, conditions: tuple[Tensor, ...], event_dim: int
+    ) -> tuple[tuple[Tensor, ...], Tensor | float]:
+        """Return all conditions, and the logarithms of the sizes."""
+        return conditions, self.log_size
+
+
 class ObservedSize(SizeFactor):
     """The observed size s of each datapoint, its last condition: means become s exp(log_mean).
 

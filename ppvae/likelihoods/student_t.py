@@ -7,6 +7,7 @@ from torch.nn.functional import softplus
 
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.normal import LearnedScale
+from ppvae.likelihoods.units import Units
 
 
 class StudentT(Likelihood):
@@ -22,6 +23,7 @@ class StudentT(Likelihood):
         network: module from latent to `loc` and raw scale.
         df: degrees of freedom: a number, or a `LearnedScale` for learned ones.
         event_dim: number of dimensions of one datapoint.
+        units: shift and scale of each feature, of which `loc` and `scale` above are multiples.
 
     Raises:
         ValueError: if a fixed `df` is not positive.
@@ -34,9 +36,14 @@ class StudentT(Likelihood):
     """
 
     def __init__(
-        self, network: nn.Module, df: float | LearnedScale = 4.0, event_dim: int = 1
+        self,
+        network: nn.Module,
+        df: float | LearnedScale = 4.0,
+        event_dim: int = 1,
+        units: Units | None = None,
     ) -> None:
         super().__init__(network, event_dim)
+        self.units = units
         if isinstance(df, int | float) and not df > 0:
             raise ValueError(f"StudentT needs positive degrees of freedom df, got {df}")
         self.df = df
@@ -55,4 +62,7 @@ class StudentT(Likelihood):
         """Return p(x|z) over one datapoint."""
         loc, raw_scale = self.outputs(*conditions)
         df = self.df() if isinstance(self.df, nn.Module) else self.df
-        return dist.StudentT(df, loc, softplus(raw_scale)).to_event(self.event_dim)
+        scale: Tensor | float = softplus(raw_scale)
+        if self.units is not None:
+            loc, scale = self.units(loc, scale)
+        return dist.StudentT(df, loc, scale).to_event(self.event_dim)

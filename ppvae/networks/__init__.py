@@ -7,6 +7,7 @@ from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
 from ppvae.networks.residual_mlp import ResidualMLP
 from ppvae.networks.scaled import Scaled
+from ppvae.networks.standardized import Standardized
 
 __all__ = [
     "MLP",
@@ -20,4 +21,5 @@ __all__ = [
     "ResidualConvEncoder",
     "ResidualMLP",
     "Scaled",
+    "Standardized",
 ]

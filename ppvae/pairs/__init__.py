@@ -1,11 +1,13 @@
 """Model/guide pairs, one generative structure a file."""
 
 from ppvae.pairs.assembly import assemble
+from ppvae.pairs.families import explained
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
     "assemble",
+    "explained",
     "refit_prior",
 ]

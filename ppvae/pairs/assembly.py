@@ -4,24 +4,19 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Dataset
+from ppvae.data import Dataset, Standardization
 from ppvae.engine import Unsupported
-from ppvae.likelihoods import (
-    Bernoulli,
-    Binomial,
-    ContinuousBernoulli,
-    Likelihood,
-    LogNormal,
-    NegativeBinomial,
-    Normal,
-)
-from ppvae.networks import ResidualMLP, Scaled
+from ppvae.likelihoods import Likelihood, Normal, StudentT, Units
+from ppvae.networks import ResidualMLP, Scaled, Standardized
+from ppvae.pairs.families import family_for, parts_of
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, PseudoInputs, StandardNormal, VampPrior
+
+_ROWS = 10_000  # that the input of an encoder of counts is scaled by
 
 
 def assemble(
@@ -36,21 +31,27 @@ def assemble(
 ) -> VAE:
     """Build a VAE for a dataset; likelihood and sizes of the networks follow from the data.
 
+    The pair takes and gives values in the units of the data. Inside, real features have mean 0 and
+    standard deviation 1 over the training data, so that training does not depend on the units.
+    With a likelihood of your own this is so if the dataset has a standardization.
+
     Args:
         dataset: the data to be modeled; one datapoint is a vector.
         latent: number of latent dimensions.
         network: called with the sizes of input and output, for encoder and decoder. The encoder
-            of bounded data gets them divided by their upper bound.
+            of levels gets them divided by the highest, of other data standardized.
         prior: called with `latent`; `StandardNormal` unless given.
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
             start at random training data and stay within the range of the training data.
         likelihood: called with the decoder; without it the support decides: binary data get
             `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial`, [0, 1]
-            `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`.
+            `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`, and
+            columns of different kinds `Columns` of these.
         posterior: called with the encoder.
 
     Raises:
-        Unsupported: if no likelihood is known for the support and none is given.
+        Unsupported: if no likelihood is known for the support and none is given, or the one that
+            is given has no units that a dataset's standardization could set.
         ValueError: if `latent` is not positive, a prior is given besides pseudo-inputs, or there
             are fewer training data than pseudo-inputs.
 
@@ -62,46 +63,72 @@ def assemble(
     if latent < 1:
         raise ValueError(f"latent must be at least 1, got {latent}")
     features = math.prod(dataset.event_shape)
-    build = likelihood or likelihood_for(dataset.support)
+    scaling = dataset.standardization
+    if scaling is None and likelihood is None and dataset.support is constraints.real:
+        scaling = _scaling_of(dataset)
+    units = None if scaling is None else Units.of(scaling.loc.flatten(), scaling.scale.flatten())
+    build = likelihood or family_for(dataset, units)
     # A factor without a network says how many outputs it needs, given its arguments.
     decoder = network(latent, build(nn.Identity()).outputs_for(features))
-    encoder = network(features, posterior(nn.Identity()).outputs_for(latent))
-    highest = float(getattr(dataset.support, "upper_bound", 1))
-    if highest != 1:
-        encoder = Scaled(encoder, highest)
+    encoder = _scaled(network(features, posterior(nn.Identity()).outputs_for(latent)), dataset)
+    if scaling is not None:
+        encoder = Standardized.of(encoder, scaling.loc.flatten(), scaling.scale.flatten())
     approximate = posterior(encoder)
     if pseudo_inputs is None:
         chosen = (prior or StandardNormal)(latent)
     elif prior is None:
-        chosen = VampPrior(approximate, _from_training(dataset, pseudo_inputs))
+        chosen = VampPrior(approximate, _from_training(dataset, pseudo_inputs, scaling, units))
     else:
         raise ValueError("pseudo_inputs make a VampPrior; pass them or a prior, not both")
-    return VAE(prior=chosen, likelihood=build(decoder), posterior=approximate)
+    factor = build(decoder)
+    if likelihood is not None and units is not None:
+        if not isinstance(factor, Normal | StudentT):
+            raise Unsupported(
+                f"{type(factor).__name__} has no units; leave standardize out, or take Normal or "
+                "StudentT"
+            )
+        factor.units = units
+    return VAE(prior=chosen, likelihood=factor, posterior=approximate)
 
 
-def _from_training(dataset: Dataset, count: int) -> PseudoInputs:
+def _scaling_of(dataset: Dataset) -> Standardization:
+    """Return the scaling of real features: each its own, the pixels of images one in common."""
+    train = dataset.train
+    if dataset.image_shape is None:
+        return Standardization.of(train)
+    common = Standardization.of(train.reshape(-1, 1))
+    shape = dataset.event_shape
+    return Standardization(common.loc.expand(shape), common.scale.expand(shape))
+
+
+def _scaled(encoder: nn.Module, dataset: Dataset) -> nn.Module:
+    """Return an encoder that takes data of a support other than the real line."""
+    support = dataset.support
+    counted = [
+        torch.full((length,), part is constraints.nonnegative_integer)
+        for part, length in parts_of(support, math.prod(dataset.event_shape))
+    ]
+    if isinstance(support, constraints.cat) or support is constraints.nonnegative_integer:
+        return _standardized(encoder, dataset.train, torch.cat(counted))
+    highest = float(getattr(support, "upper_bound", 1))
+    return encoder if highest == 1 else Scaled(encoder, highest)
+
+
+def _standardized(encoder: nn.Module, train: Tensor, counted: Tensor) -> Standardized:
+    rows = train[:: max(1, len(train) // _ROWS)].double().flatten(1)
+    by = Standardization.of(torch.where(counted, torch.log1p(rows.clamp(min=0)), rows))
+    return Standardized.of(encoder, by.loc, by.scale, counted)
+
+
+def _from_training(
+    dataset: Dataset, count: int, scaling: Standardization | None, units: Units | None
+) -> PseudoInputs:
     train = dataset.train
     if not 1 <= count <= len(train):
         raise ValueError(
             f"pseudo_inputs must be between 1 and the {len(train)} training data, got {count}"
         )
     rows = train[torch.randperm(len(train))[:count]]
-    return PseudoInputs.from_data(rows, (float(train.min()), float(train.max())))
-
-
-def likelihood_for(support: constraints.Constraint) -> Callable[[nn.Module], Likelihood]:
-    """Return a constructor, called with a network, of the likelihood with this support."""
-    if support is constraints.boolean:
-        return Bernoulli
-    if support is constraints.unit_interval:
-        return ContinuousBernoulli
-    if support is constraints.real:
-        return Normal
-    if support is constraints.positive:
-        return LogNormal
-    if support is constraints.nonnegative_integer:
-        return NegativeBinomial
-    if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
-        highest = int(support.upper_bound)
-        return lambda network: Binomial(network, total_count=highest)
-    raise Unsupported(f"no likelihood is known for the support {support}; pass likelihood")
+    if scaling is not None:
+        rows, train = scaling(rows), scaling(train)
+    return PseudoInputs.from_data(rows, (float(train.min()), float(train.max())), units)

@@ -1,15 +1,17 @@
 """The variational autoencoder: one latent per datapoint."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import announce
+from ppvae.engine import announce, modules_of
 from ppvae.likelihoods import Likelihood
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
@@ -28,6 +30,9 @@ class VAE(nn.Module):
     `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`, `Predictive`,
     `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the pair, never in
     Pyro's parameter store.
+
+    `encode`, `decode`, `sample` and `reconstruct` evaluate the networks in evaluation mode and
+    leave every module in the mode in which it was.
 
     Args:
         prior: p(z), or p(z|y); priors without a network ignore conditions.
@@ -100,11 +105,15 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`."""
-        return self.posterior(x, *conditions)
+        _check_tensors((x, *conditions))
+        with _evaluating(self):
+            return self.posterior(x, *conditions)
 
     def decode(self, z: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`."""
-        return self.likelihood(z, *conditions)
+        _check_tensors((z, *conditions))
+        with _evaluating(self):
+            return self.likelihood(z, *conditions)
 
     @torch.no_grad()
     def sample(self, n: int, *conditions: Tensor) -> Tensor:
@@ -113,23 +122,50 @@ class VAE(nn.Module):
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
         `(n, data, *event)`.
         """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+            raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}")
         _check_rows(conditions)
-        prior = self.prior(*conditions).expand([len(condition) for condition in conditions[:1]])
-        x: Tensor = self.decode(prior.sample((n,)), *conditions).sample()
+        with _evaluating(self):
+            prior = self.prior(*conditions).expand([len(rows) for rows in conditions[:1]])
+            x: Tensor = self.decode(prior.sample((int(n),)), *conditions).sample()
         return x
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *conditions: Tensor) -> Tensor:
         """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
-        z = self.encode(x, *conditions).sample()
-        mean: Tensor = self.decode(z, *conditions).mean
+        with _evaluating(self):
+            z = self.encode(x, *conditions).sample()
+            mean: Tensor = self.decode(z, *conditions).mean
         return mean
+
+
+@contextmanager
+def _evaluating(pair: VAE) -> Iterator[None]:
+    """Put the modules of a pair in evaluation mode inside the block."""
+    training = [module for module in modules_of(pair) if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _check_tensors(values: Sequence[object]) -> None:
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                "VAE needs x, z and every condition to be a tensor with one row a datapoint, got "
+                f"{type(value).__name__}; sample(n) draws n datapoints without conditions"
+            )
 
 
 def _check_rows(tensors: Sequence[Tensor]) -> None:
     """Refuse tensors of one batch that differ in their number of datapoints."""
+    _check_tensors(tensors)
     if len({tensor.shape[:1] for tensor in tensors}) > 1 or any(t.dim() == 0 for t in tensors):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise ValueError(

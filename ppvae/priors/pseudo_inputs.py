@@ -18,6 +18,8 @@ class PseudoInputs(nn.Module):
         event_shape: shape of one datapoint.
         components: number K of points.
         bounds: the lowest and the highest value of the data, such as (0, 1) for pixels.
+        units: the units of the data, such as the `likelihoods.Units` of the pair: bounds and raw
+            values are then those of standardized data.
 
     Raises:
         ValueError: if `components` or a size is not positive, or the bounds are not finite with
@@ -33,6 +35,7 @@ class PseudoInputs(nn.Module):
         event_shape: Sequence[int],
         components: int = 500,
         bounds: tuple[float, float] | None = None,
+        units: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if components < 1 or min(event_shape, default=1) < 1:
@@ -46,10 +49,16 @@ class PseudoInputs(nn.Module):
                 f"{bounds}; leave bounds out for unbounded data"
             )
         self.event_shape, self.components, self.bounds = tuple(event_shape), components, bounds
+        self.units = units
         self.raw = nn.Parameter(torch.randn(components, *event_shape))
 
     @classmethod
-    def from_data(cls, rows: Tensor, bounds: tuple[float, float] | None = None) -> "PseudoInputs":
+    def from_data(
+        cls,
+        rows: Tensor,
+        bounds: tuple[float, float] | None = None,
+        units: nn.Module | None = None,
+    ) -> "PseudoInputs":
         """Return points that start at datapoints.
 
         A sigmoid never reaches its bounds. So a value outside the bounds, or closer to one than a
@@ -60,6 +69,7 @@ class PseudoInputs(nn.Module):
             rows: one datapoint for each point, `(components, *event)`, such as
                 `x[torch.randperm(len(x))[:500]]`.
             bounds: as of the constructor.
+            units: as of the constructor; rows are then standardized.
 
         Raises:
             ValueError: if `rows` does not have that shape or a value is not finite, and as in
@@ -74,7 +84,7 @@ class PseudoInputs(nn.Module):
                 "PseudoInputs need rows of shape (components, *event) without NaN and infinite "
                 f"values to start from, got shape {tuple(rows.shape)}"
             )
-        points = cls(rows.shape[1:], len(rows), bounds)
+        points = cls(rows.shape[1:], len(rows), bounds, units)
         raw = rows.detach() * torch.ones((), dtype=points.raw.dtype, device=rows.device)
         if bounds is not None:
             raw = torch.logit((raw - bounds[0]) / (bounds[1] - bounds[0]), eps=0.01)
@@ -83,7 +93,10 @@ class PseudoInputs(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the points, `(components, *event_shape)`."""
-        if self.bounds is None:
-            return self.raw
-        lower, upper = self.bounds
-        return lower + (upper - lower) * self.raw.sigmoid()
+        points: Tensor = self.raw
+        if self.bounds is not None:
+            lower, upper = self.bounds
+            points = lower + (upper - lower) * self.raw.sigmoid()
+        if self.units is not None:
+            points, _ = self.units(points, 1.0)
+        return points

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ppvae.engine import Batch, Pair, Sites, Structure
 from ppvae.refinement.ensembles import ensemble
-from ppvae.refinement.hamiltonian import SEARCHES, transition, tune
+from ppvae.refinement.hamiltonian import transition
 from ppvae.refinement.paths import Path, Point, Start
+from ppvae.refinement.step_sizes import SEARCHES, StepSizes, tune
 
 _PILOT_CHAINS = 16
 _FEWEST = 50  # temperatures of the pilot run
@@ -76,17 +77,17 @@ class Chains:
         values = {name: several.repeat(site) for name, site in self.observed.items()}
         return Path(replace(several, pair=Conditioned(self.pair, values)), self.annealing.start)
 
-    def step_sizes(self) -> Tensor:
-        """Tune step sizes for every inner temperature, `(temperature, data)`, in a pilot run."""
+    def step_sizes(self) -> StepSizes:
+        """Tune step sizes for every inner temperature in a pilot run."""
         if self.annealing.temperatures == 1:
-            return torch.zeros(0, len(self.batch[0]))
+            return StepSizes(torch.zeros(0, len(self.batch[0])), {})
         pilot = sigmoid_schedule(self.annealing.pilot)[1:-1]
         count = self.annealing.temperatures - 1
         leapfrogs = self.annealing.leapfrogs
         return tune(self.path(_PILOT_CHAINS), pilot, count, leapfrogs, self.done)
 
     def run(
-        self, path: Path, point: Point, schedule: Sequence[float], sizes: Tensor
+        self, path: Path, point: Point, schedule: Sequence[float], sizes: StepSizes
     ) -> tuple[Tensor, Tensor]:
         """Move chains from the first temperature of a schedule to the last.
 
@@ -106,7 +107,7 @@ class Chains:
             log_weights += (temperature - schedule[index]) * difference
             if index < len(sizes):
                 point, probability = transition(
-                    path, point, temperature, sizes[index], self.annealing.leapfrogs
+                    path, point, temperature, *sizes.at(index), self.annealing.leapfrogs
                 )
                 rates += probability / len(sizes)
                 self.done()

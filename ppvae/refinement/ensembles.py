@@ -72,10 +72,24 @@ class Ensemble:
 
     def repeat(self, site: Site) -> Tensor:
         """Repeat a site's value of a run without chains for all of them."""
-        fn, value = site["fn"], site["value"]
-        (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
-        value = value.expand(fn.batch_shape + fn.event_shape)
-        return torch.cat([value] * self.copies, dim=value.dim() - fn.event_dim + data_dim)
+        fn = site["fn"]
+        value = site["value"].expand(fn.batch_shape + fn.event_shape)
+        return torch.cat([value] * self.copies, dim=_data_axis(value, site, fn.event_dim))
+
+    def mean_over_chains(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
+        """Return the mean over all chains of values in a site's shape, in that of one chain.
+
+        Values that are NaN are left out.
+        """
+        if self.draws is not None:
+            axis = values.dim() - event_dim + self.structure.draw_dim
+            return values.nanmean(axis, keepdim=True)
+        axis = _data_axis(values, site, event_dim)
+        return values.unflatten(axis, (self.copies, self.rows)).nanmean(axis)
+
+    def for_all_chains(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
+        """Shape what `mean_over_chains` returned so that it broadcasts against a site's values."""
+        return torch.cat([values] * self.copies, dim=_data_axis(values, site, event_dim))
 
     def model_densities(self, model: Sites) -> tuple[Tensor, Tensor]:
         """Read log p(z) and log p(x, z) in nats, `(chain, data)`, from the model's sites."""
@@ -83,6 +97,12 @@ class Ensemble:
         log_prior, log_joint, _ = model_densities(model, self.structure, rows, self.draws)
         shape = (self.chains, self.rows)
         return log_prior.reshape(shape), log_joint.reshape(shape)
+
+
+def _data_axis(values: Tensor, site: Site, event_dim: int) -> int:
+    """Return the dimension of the datapoints in values of a site's shape."""
+    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
+    return int(values.dim() - event_dim + data_dim)
 
 
 def ensemble(

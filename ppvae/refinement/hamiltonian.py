@@ -1,7 +1,6 @@
-"""Hamiltonian transitions along a path, and the step sizes with which they are accepted."""
+"""Hamiltonian transitions along a path."""
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,20 +9,16 @@ from torch import Tensor
 from ppvae.refinement.paths import Path, Point
 from ppvae.refinement.unconstrained import State
 
-ACCEPTANCE = 0.65
-"""The rate at which most distance is gained for the work (Beskos, Pillai, Roberts, Sanz-Serna and
-Stuart, "Optimal tuning of the hybrid Monte Carlo algorithm", 2013)."""
-
-SEARCHES = 20
-"""Pilot transitions at the first temperature, which find a step size of any magnitude."""
-
 _SMALLEST = 0.1  # share of the step size that a trajectory may have
-_LEAST = 0.02  # acceptance below which a chain counts as not moving
-_WINDOW = 3  # pilot temperatures over which step sizes are averaged
 
 
 def transition(
-    path: Path, point: Point, temperature: float, step_size: Tensor, leapfrogs: int
+    path: Path,
+    point: Point,
+    temperature: float,
+    step_size: Tensor,
+    widths: State,
+    leapfrogs: int,
 ) -> tuple[Point, Tensor]:
     """Move every chain by one Hamiltonian trajectory that leaves f_t as it is.
 
@@ -38,6 +33,7 @@ def transition(
         point: where the chains are.
         temperature: t, between 0 and 1.
         step_size: of each datapoint, `(data,)`.
+        widths: factors of each coordinate's step size, by site, in the shape of one chain.
         leapfrogs: steps of the trajectory.
 
     Returns:
@@ -45,7 +41,10 @@ def transition(
     """
     space, before = path.space, point.log_density(temperature)
     share = torch.exp(math.log(_SMALLEST) * torch.rand_like(before))
-    sizes = {name: space.broadcast(name, step_size * share) for name in point.state}
+    sizes = {
+        name: space.broadcast(name, step_size * share) * width
+        for name, width in space.for_all_chains(widths).items()
+    }
     momentum = {name: torch.randn_like(value) for name, value in point.state.items()}
     kinetic = space.squared_norm(momentum) / 2
     inside = torch.ones_like(before, dtype=torch.bool)
@@ -69,57 +68,5 @@ def transition(
     return moved, probability
 
 
-def tune(
-    path: Path,
-    pilot: Sequence[float],
-    count: int,
-    leapfrogs: int,
-    done: Callable[[], object],
-) -> Tensor:
-    """Find step sizes with which `ACCEPTANCE` of the trajectories are accepted.
-
-    A pilot run along a coarser schedule changes them after every transition. Other chains use them
-    later: for these the step sizes are fixed, so that their weights are unbiased. The rate
-    is the harmonic mean over chains, the inverse of their mean waiting time: the arithmetic mean
-    can reach the target although a third of the chains never move.
-
-    Args:
-        path: the densities.
-        pilot: inner temperatures of the coarser schedule.
-        count: number of inner temperatures of the chains to come, in a schedule of its shape.
-        leapfrogs: steps of a trajectory.
-        done: called after every transition.
-
-    Returns:
-        Step sizes, `(temperature, data)`.
-    """
-    point = path.draw()
-    log_size = torch.full_like(point.log_start[0], -1.0)
-    found = []
-    for temperature in (*[pilot[0]] * SEARCHES, *pilot):
-        point, probability = transition(path, point, temperature, log_size.exp(), leapfrogs)
-        rate = 1 / (1 / probability.clamp(min=_LEAST)).mean(0)
-        log_size = log_size + rate - ACCEPTANCE
-        found.append(log_size)
-        done()
-    curve = torch.stack(found[SEARCHES:])
-    edges = torch.cat([curve[:1]] * (_WINDOW // 2) + [curve] + [curve[-1:]] * (_WINDOW // 2))
-    curve = edges.unfold(0, _WINDOW, 1).mean(-1)
-    return _at_shares(curve, count).exp()
-
-
 def _moved(state: State, velocity: State, sizes: State, share: float) -> State:
     return {name: value + share * sizes[name] * velocity[name] for name, value in state.items()}
-
-
-def _at_shares(curve: Tensor, count: int) -> Tensor:
-    """Interpolate a curve over one schedule's inner temperatures at those of another schedule.
-
-    The k-th of K inner temperatures depends on k / (K + 1) alone.
-    """
-    shares = torch.arange(1, count + 1, device=curve.device, dtype=curve.dtype) / (count + 1)
-    place = (shares * (len(curve) + 1) - 1).clamp(0, len(curve) - 1)
-    lower = place.floor().long()
-    upper = (lower + 1).clamp(max=len(curve) - 1)
-    share = (place - lower)[:, None]
-    return (1 - share) * curve[lower] + share * curve[upper]

@@ -16,6 +16,7 @@ from ppvae.engine import (
     Structure,
     Unsupported,
     first_line,
+    is_masked,
     noted,
     per_datapoint,
     run_pair,
@@ -133,8 +134,7 @@ def guide_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     again, _ = run_pair(pair, batch)
     families = {}
     for name in structure.latents:
-        masks = (guide[name]["mask"], model[name]["mask"])
-        if not all(mask is None or mask is True for mask in masks):
+        if is_masked(guide[name]) or is_masked(model[name]):
             raise Unsupported(_refusal(name, "it is masked"))
         families[name] = _family(name, guide[name], again[name])
     raw = tuple(raw for family in families.values() for raw in family.raw)

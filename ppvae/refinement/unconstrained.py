@@ -13,8 +13,6 @@ from ppvae.refinement.ensembles import Ensemble
 State: TypeAlias = dict[str, Tensor]
 """Unconstrained latents of all chains by site, each in its site's shape."""
 
-_FARTHEST = 1e4  # from 0 on the unconstrained space; no posterior has mass beyond it
-
 
 class Unconstrained:
     """The bijections of a pair's latents from the real line, and what chains need of that space.
@@ -54,7 +52,7 @@ class Unconstrained:
         return values, torch.stack(volumes).sum(0)
 
     def in_support(self, state: State) -> Tensor:
-        """Tell which chains, `(chain, data)`, are in the prior's support after rounding."""
+        """Tell which chains, `(chain, data)`, are finite and in the support after rounding."""
         outside = []
         for name, site in self.sites.items():
             allowed = _allowed(site, self.bijections[name], state[name])
@@ -63,8 +61,7 @@ class Unconstrained:
 
     def broadcast(self, name: str, values: Tensor) -> Tensor:
         """Shape `(chain, data)` so that it broadcasts against a site's state."""
-        event_dim = self.bijections[name].domain.event_dim
-        return self.ensemble.broadcast(values, self.sites[name], event_dim)
+        return self.ensemble.broadcast(values, self.sites[name], self._event_dim(name))
 
     def where(self, condition: Tensor, state: State, other: State) -> State:
         """Take the first state where the condition, `(chain, data)`, holds, else the other."""
@@ -75,11 +72,32 @@ class Unconstrained:
 
     def squared_norm(self, state: State) -> Tensor:
         """Return the squared norm of all latents as one vector, `(chain, data)`."""
+        return self.sum({name: value.square() for name, value in state.items()})
+
+    def sum(self, state: State) -> Tensor:
+        """Return the sum over all coordinates of the latents, `(chain, data)`."""
         values = [
-            self.ensemble.sum(_rows(self.bijections[name], state[name]).square().sum(-1), site)
+            self.ensemble.sum(_rows(self.bijections[name], state[name]).sum(-1), site)
             for name, site in self.sites.items()
         ]
         return torch.stack(values).sum(0)
+
+    def mean_over_chains(self, state: State) -> State:
+        """Return each coordinate's mean over the chains, NaN left out, as one chain has it."""
+        return {
+            name: self.ensemble.mean_over_chains(value, self.sites[name], self._event_dim(name))
+            for name, value in state.items()
+        }
+
+    def for_all_chains(self, state: State) -> State:
+        """Shape what one chain has so that it broadcasts against a state."""
+        return {
+            name: self.ensemble.for_all_chains(value, self.sites[name], self._event_dim(name))
+            for name, value in state.items()
+        }
+
+    def _event_dim(self, name: str) -> int:
+        return int(self.bijections[name].domain.event_dim)
 
 
 def bijection(site: Site) -> Transform:
@@ -120,11 +138,14 @@ def _log_volume(site: Site, bijection: Transform, unconstrained: Tensor, value: 
 
 
 def _allowed(site: Site, bijection: Transform, unconstrained: Tensor) -> Tensor:
-    """Tell where a latent lies in its support and can be mapped back, after rounding."""
+    """Tell where a latent lies in its support and can be mapped back, after rounding.
+
+    Its size is not looked at: it depends on the units.
+    """
     value = bijection(unconstrained.nan_to_num(0.0))
     allowed: Tensor = _support(site).check(value)
     for place in (unconstrained, bijection.inv(value)):
-        allowed = allowed & (_rows(bijection, place).abs() < _FARTHEST).all(-1)
+        allowed = allowed & _rows(bijection, place).isfinite().all(-1)
     return allowed
 
 

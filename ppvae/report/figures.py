@@ -14,6 +14,7 @@ from ppvae.data import Dataset
 from ppvae.engine import as_batch, isolated, row_chunks
 from ppvae.pairs import VAE
 from ppvae.report import plots
+from ppvae.report.plots.images import Limits, Shape
 
 _SHOWN = 12  # images in a row
 _GRID = 64  # images in a grid
@@ -46,27 +47,46 @@ def gallery(
     if len(order) > 1:
         first, second = sorted(order[:2])
         points = means[:, [first, second]].cpu()
-        labels = _labels(dataset, split)
-        yield "latents", plots.latent_scatter(points, labels, (f"z_{first}", f"z_{second}"))
+        axes = (f"z_{first}", f"z_{second}")
+        factor = (*dataset.factor_names, "factor")[0]
+        yield "latents", plots.latent_scatter(points, _labels(dataset, split), axes, factor)
     if dataset.image_shape is not None:
-        yield from _images(pair, x, split, dataset.image_shape, seed)
+        shape, limits = image_layout(dataset)
+        yield from _images(pair, x, split, shape, limits, seed)
         if pair.prior.support is constraints.real_vector:
-            yield from _images_of_means(pair, x, means, dataset.image_shape, seed)
+            yield from _images_of_means(pair, x, means, shape, limits, seed)
+
+
+def image_layout(dataset: Dataset) -> tuple[Shape, Limits]:
+    """Return the shape of a dataset's images, and the values to be drawn as black and white.
+
+    The shape has channels if there are several; the values are the bounds of the support, or None
+    where it has none.
+    """
+    assert dataset.image_shape is not None
+    height, width = dataset.image_shape
+    channels = dataset.event_shape.numel() // (height * width)
+    bounds = [getattr(dataset.support, name, None) for name in ("lower_bound", "upper_bound")]
+    if dataset.support is constraints.boolean:
+        bounds = [0, 1]
+    limits = None if None in bounds else (float(bounds[0]), float(bounds[1]))
+    return (height, width) if channels == 1 else (channels, height, width), limits
 
 
 def _images(
-    pair: VAE, x: Tensor, split: str, shape: tuple[int, int], seed: int
+    pair: VAE, x: Tensor, split: str, shape: Shape, limits: Limits, seed: int
 ) -> Iterator[tuple[str, Figure]]:
     with isolated(pair, seed):
         rows = {"data": x[:_SHOWN].cpu(), "reconstruction": pair.reconstruct(x[:_SHOWN]).cpu()}
         samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
     title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
-    yield "reconstructions", plots.image_rows(rows, shape, title)
-    yield "samples", plots.image_grid(samples, shape, "mean of p(x|z) at draws z of the prior")
+    yield "reconstructions", plots.image_rows(rows, shape, title, limits=limits)
+    title = "mean of p(x|z) at draws z of the prior"
+    yield "samples", plots.image_grid(samples, shape, title, limits=limits)
 
 
 def _images_of_means(
-    pair: VAE, x: Tensor, means: Tensor, shape: tuple[int, int], seed: int
+    pair: VAE, x: Tensor, means: Tensor, shape: Shape, limits: Limits, seed: int
 ) -> Iterator[tuple[str, Figure]]:
     with isolated(pair, seed):
         scores = torch.cat(
@@ -76,7 +96,7 @@ def _images_of_means(
             ]
         )
     if len(x) >= 2 * _SHOWN:
-        yield "worst-and-best", _worst_and_best(pair, x, means, scores, shape)
+        yield "worst-and-best", _worst_and_best(pair, x, means, scores, shape, limits)
     if len(x) > 1:
         units = diagnostics.active_units(pair, x, seed=seed)
         active = np.flatnonzero(units.active["z"]).tolist()
@@ -84,11 +104,11 @@ def _images_of_means(
             values = np.linspace(-2.5, 2.5, _STEPS)
             names = [f"z_{index}" for index in active]
             images = _along(pair, means.mean(0), active, values)
-            yield "traversals", plots.traversals(images, shape, names, values)
+            yield "traversals", plots.traversals(images, shape, names, values, limits=limits)
     if means.shape[1] == 2:
         with isolated(pair, seed):
             images = pair.decode(torch.as_tensor(plots.quantile_grid()).to(x)).mean
-        yield "manifold", plots.manifold(images.cpu(), shape)
+        yield "manifold", plots.manifold(images.cpu(), shape, limits=limits)
 
 
 def _mean(pair: VAE, x: Tensor) -> Tensor:
@@ -108,7 +128,7 @@ def _labels(dataset: Dataset, split: str) -> Tensor | None:
 
 
 def _worst_and_best(
-    pair: VAE, x: Tensor, means: Tensor, scores: Tensor, shape: tuple[int, int]
+    pair: VAE, x: Tensor, means: Tensor, scores: Tensor, shape: Shape, limits: Limits
 ) -> Figure:
     ranked = scores.argsort()
     worst, best = ranked[:_SHOWN], ranked[-_SHOWN:].flip(0)
@@ -123,7 +143,7 @@ def _worst_and_best(
         f"log p(x|z) at the mean of q(z|x): worst {float(scores[worst[0]]):.1f}, median "
         f"{float(scores.median()):.1f}, best {float(scores[best[0]]):.1f} nats"
     )
-    return plots.image_rows(rows, shape, title)
+    return plots.image_rows(rows, shape, title, limits=limits)
 
 
 def _along(

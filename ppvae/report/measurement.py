@@ -70,12 +70,12 @@ def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: in
     """Write the figures of the pair on a split."""
     if isinstance(pair, VAE):
         for name, figure in gallery(pair, dataset, split, seed=seed):
-            run.figure(name, figure)
+            run.figure(f"{name}-{split}", figure)
     try:
         kl = diagnostics.kl_per_dimension(pair, getattr(dataset, split))
     except Unsupported:
         return  # several latents, or a KL that does not split: no such figure
-    run.figure("kl", plots.kl_bars(kl))
+    run.figure(f"kl-{split}", plots.kl_bars(kl))
 
 
 def _evidence_lines(
@@ -92,13 +92,13 @@ def _evidence_lines(
         lines.append(bits_row(bits))
     write_json(run.folder / f"evidence-{split}.json", content)
     if figures:
-        run.figure("evidence", plots.evidence_bars(summary))
+        run.figure(f"evidence-{split}", plots.evidence_bars(summary))
     if summary.attrs["draws"] >= _TAIL:
-        k, threshold = evidence.pareto_k, float(evidence.threshold)
+        k, threshold = evidence.pooled_k, float(evidence.threshold)
         above = int((k > threshold).sum())
         lines.append(row(f"Pareto k above {threshold:.2f}", f"{above} of {len(k)}"))
         if figures:
-            run.figure("pareto-k", plots.pareto_k(k, threshold))
+            run.figure(f"pareto-k-{split}", plots.pareto_k(k, threshold))
     return lines
 
 
@@ -133,7 +133,7 @@ def examine(
     found = diagnostics.diagnose(pair, dataset, split=split, effort=effort, seed=seed)
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
-        _draw_results(run, results)
+        _draw_results(run, results, split)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "diagnosis.nc"
         found.to_arviz().to_netcdf(file, engine="h5netcdf")
@@ -141,14 +141,14 @@ def examine(
     return str(found)
 
 
-def _draw_results(run: Run, results: dict[str, Any]) -> None:
+def _draw_results(run: Run, results: dict[str, Any], split: str) -> None:
     if "prior_sbc" in results:
         ranks = results["prior_sbc"]
         band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
-        run.figure("ranks", plots.rank_ecdf(ranks, band))
+        run.figure(f"ranks-{split}", plots.rank_ecdf(ranks, band))
     if "coverage" in results:
         held = results["coverage"]
         shares, error = held.drop_vars("standard_error"), held.standard_error
-        run.figure("coverage", plots.coverage_curves(shares, error))
+        run.figure(f"coverage-{split}", plots.coverage_curves(shares, error))
     if "gaps" in results:
-        run.figure("gaps", plots.gap_bars(diagnostics.summarize(results["gaps"])))
+        run.figure(f"gaps-{split}", plots.gap_bars(diagnostics.summarize(results["gaps"])))

@@ -1,6 +1,7 @@
 """The file of a run that holds its evaluations."""
 
 import json
+import os
 from pathlib import Path
 
 from ppvae.inference import Training
@@ -33,8 +34,12 @@ class Metrics:
             for record in records
         )
         if self._begun:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(lines)
+            # O_NOFOLLOW: never through a symbolic link that was put there meanwhile.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+            with os.fdopen(os.open(self.path, flags), "ab") as file:
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
         else:
             write_bytes(self.path, lines.encode())
         self._begun = True

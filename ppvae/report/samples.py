@@ -11,6 +11,7 @@ from ppvae.data import Dataset
 from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated, traced
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
+from ppvae.report.figures import image_layout
 from ppvae.report.run_folder import Run
 
 _GRID = 64  # images in a grid
@@ -21,7 +22,7 @@ def write_samples(
 ) -> Iterator[Path]:
     """Draw datapoints from the model; write them, and a figure of images; yield the files.
 
-    Samples of a standardized dataset are given in the units of its file.
+    Samples are given in the units of the data.
 
     Raises:
         ValueError: if `count` is less than 1.
@@ -30,15 +31,17 @@ def write_samples(
     if count < 1:
         raise ValueError(f"n must be at least 1, got {count}")
     drawn = _drawn(pair, dataset, count, seed)
-    if dataset.standardization is not None:
-        drawn = dataset.standardization.invert(drawn)
+    if (by := run.standardization) is not None:
+        drawn = by.invert(drawn)
     path = run.folder / "samples.npy"
     with atomic_write(path) as file:
         np.save(file, drawn.numpy())
     yield path
     if dataset.image_shape is not None:
         title = "draws x of p(x|z) at draws z of the prior"
-        yield run.figure("draws", plots.image_grid(drawn[:_GRID], dataset.image_shape, title))
+        shape, limits = image_layout(dataset)
+        figure = plots.image_grid(drawn[:_GRID], shape, title, limits=limits)
+        yield run.figure("draws", figure)
 
 
 def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:

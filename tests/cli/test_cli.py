@@ -46,16 +46,8 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert all(len(line) < 80 for line in table)
     run = Path("runs/digits-1")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    figures = (
-        "evidence",
-        "kl",
-        "latents",
-        "reconstructions",
-        "samples",
-        "training",
-        "traversals",
-        "worst-and-best",
-    )
+    split = ("evidence", "kl", "latents", "reconstructions", "samples", "traversals")
+    figures = ("training", *(f"{name}-test" for name in (*split, "worst-and-best")))
     assert files == {
         "config.yaml",
         "metrics.jsonl",
@@ -184,8 +176,11 @@ def test_own_pair_by_import_path(capsys, monkeypatch):
     capsys.readouterr()
     run = "runs/digits-1"
     assert main(["diagnose", run]) == 2
-    assert "if you trust it, pass trust=['own_module']" in capsys.readouterr().err
-    assert main(["diagnose", run, "--draws", "9", "--trust", '["own_module"]', *PLAIN]) == 0
+    assert "if you trust it, add --trust own_module.MyPair" in capsys.readouterr().err
+    measure = ["diagnose", run, "--draws", "9", *PLAIN, "--trust"]
+    assert main([*measure, "own_module.Other"]) == 2
+    assert main([*measure, '["own_module"]']) == 0
+    assert main([*measure, "own_module.MyPair"]) == 0
     assert "active latent units" in capsys.readouterr().out
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
 
@@ -213,8 +208,16 @@ def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
     assert main([*QUICK, "--folder", "mine", "--overwrite", "true"]) == 2
-    assert "holds no config.yaml, so it is no run" in capsys.readouterr().err
+    assert "mine/thesis.txt is no file of a run" in capsys.readouterr().err
+    # A configuration alone makes no run: many a project has a file of this name.
+    Path("mine/config.yaml").write_text("data: digits")
+    assert main([*QUICK, "--folder", "mine", "--overwrite", "true"]) == 2
     assert Path("mine/thesis.txt").exists()
+    Path("mine/thesis.txt").unlink()
+    Path("mine/config.yaml").unlink()
+    Path("mine/metrics.jsonl").touch()
+    assert main([*QUICK, "--folder", "mine", "--overwrite", "true"]) == 2
+    assert "it holds no config.yaml" in capsys.readouterr().err
 
 
 def test_overwriting_leaves_nothing_of_the_run_before():
@@ -250,7 +253,7 @@ def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
     Path("own_prior.py").write_text(LEARNED_PRIOR)
     assert main([*DRAWN, "--prior", f"own_prior.{name}"]) == 0
     assert "log P(X)" in capsys.readouterr().out
-    assert Path("runs/digits-1/figures/kl.png").exists() is figure
+    assert Path("runs/digits-1/figures/kl-test.png").exists() is figure
     monkeypatch.delitem(sys.modules, "own_prior", raising=False)
 
 
@@ -260,8 +263,8 @@ def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
         "data: digits\npair: own_module.MyPair\nsteps: 2\ndraws: 3\nfigures: false\n"
     )
     assert main(["fit", "--config", "mine.yaml"]) == 2
-    assert "add --trust '[\"own_module\"]'" in capsys.readouterr().err
-    assert main(["fit", "--config", "mine.yaml", "--trust", '["own_module"]']) == 0
+    assert "add --trust own_module.MyPair" in capsys.readouterr().err
+    assert main(["fit", "--config", "mine.yaml", "--trust", "own_module.MyPair"]) == 0
     chosen = ["diagnose", "runs/digits-1", "--draws", "3", "--pair", "own_module.MyPair"]
     assert main([*chosen, *PLAIN]) == 0
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
@@ -269,8 +272,8 @@ def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
 
 FOREIGN = {
     "kl_weight: os.system": "names 'os.system' under 'kl_weight'",
-    "data: {class_path: os.system}": "names 'os.system' under 'class_path'",
-    "optimizer: {class_path: my.Adam}": "names 'my.Adam' under 'class_path'",
+    "data: {class_path: os.system}": "names 'os.system' under 'data'",
+    "optimizer: {class_path: my.Adam}": "names 'my.Adam' under 'optimizer.class_path'",
     "network: subprocess.Popen": "names 'subprocess.Popen' under 'network'",
 }
 
@@ -354,11 +357,12 @@ def test_configuration_of_version_0_1_is_read(capsys):
 
 
 IN_A_FILE = {
-    "latent: x": "--latent: expected a value of type int, got x",
-    "latnt: 3": "Option 'latnt' is not accepted",
-    "data: {class_path: ppvae.data.segments, init_args: {rows: x}}": "--data.rows: expected a",
-    "data: {class_path: ppvae.data.segments, init_args: {rws: 3}}": "'data.rws' is not accepted",
-    "optimizer: {class_path: torch.optim.Adam, init_args: {lrr: 3}}": "Option 'lrr' is not accep",
+    "latent: x": "latent: expected int, got the text 'x'",
+    "latent: 1.5": "--latent: expected a value of type int, got 1.5",
+    "latnt: 3": "there is no option 'latnt'; did you mean latent?",
+    "data: {class_path: ppvae.data.segments, init_args: {rows: x}}": "init_args.rows: expected",
+    "data: {class_path: ppvae.data.segments, init_args: {rws: 3}}": "data has no option 'rws'",
+    "optimizer: {class_path: torch.optim.Adam, init_args: {lrr: 3}}": "has no option 'lrr'",
     "kl_weight: ppvae.inference.LinearWarmup": "--kl_weight: the following arguments are requ",
 }
 
@@ -497,9 +501,56 @@ def test_standardization_is_remembered_when_the_file_changes(capsys):
     np.save("x.npy", table * 10)
     assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
     assert capsys.readouterr().out.splitlines() != shown[1:]  # ten times as far out, not the same
-    Path("runs/x-1/standardization.json").write_text("{}")
+
+
+def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
+    """log p(x) of the data in their units is that of standardized data minus log of the scale."""
+    table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32) * [1, 1000]
+    np.save("x.npy", table)
+    words = ["--data.standardize", "true", "--steps", "2", "--draws", "5"]
+    assert main(["fit", "x.npy", *words, *PLAIN]) == 0
+    shown = capsys.readouterr()
+    assert "likelihood Normal: real numbers" in shown.err
+    assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
+    raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
+    values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
+    assert f"{float(values.mean()):.2f}" in shown.out
+    drawn = pair.sample(500)
+    assert drawn[:, 1].std() > 100 * drawn[:, 0].std()
+    assert main(["sample", "runs/x-1", "-n", "500"]) == 0
+    samples = np.load("runs/x-1/samples.npy")
+    assert samples[:, 1].std() > 100 * samples[:, 0].std()
+
+
+def test_old_run_keeps_its_standardization(capsys):
+    """Its pair takes standardized values, and the run holds how to make them."""
+    np.save("x.npy", np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32))
+    assert main(["fit", "x.npy", "--steps", "2", "--draws", "5", *PLAIN]) == 0
+    run = Path("runs/x-1")
+    torch.manual_seed(0)
+    old = pair_of_normals()
+    ppvae.save(old, run)
+    (run / "standardization.json").write_text('{"loc": [5.0, 5.0], "scale": [3.0, 3.0]}')
+    assert main(["diagnose", "runs/x-1", "--draws", "5", *PLAIN]) == 0
+    rows = (data.array("x.npy").test - 5) / 3
+    value = float(diagnostics.evidence(old, rows, draws=5).log_evidence.mean())
+    assert f"{value:.2f}" in capsys.readouterr().out
+    assert main(["sample", "runs/x-1", "-n", "500"]) == 0
+    assert abs(np.load(run / "samples.npy").mean() - 5) < 1
+    (run / "standardization.json").write_text("{}")
     assert main(["diagnose", "runs/x-1"]) == 2
     assert "does not fit the data of the run: 'loc'" in capsys.readouterr().err
+    (run / "standardization.json").write_text('{"loc": [5.0], "scale": [3.0]}')
+    assert main(["diagnose", "runs/x-1"]) == 2
+    assert "it has shape (1,), a datapoint has (2,)" in capsys.readouterr().err
+
+
+def pair_of_normals():
+    return ppvae.VAE(
+        ppvae.priors.StandardNormal(1),
+        ppvae.likelihoods.Normal(torch.nn.Linear(1, 4)),
+        ppvae.posteriors.DiagonalNormal(torch.nn.Linear(2, 2)),
+    )
 
 
 @pytest.mark.slow
@@ -665,15 +716,15 @@ DAMAGED = {
     "pair.json with a list": (b"[]", "pair.json is damaged: expected an object"),
     "pair.json with a foreign class": (
         b'{"pair": {"class": "os.system", "arguments": {"command": "touch hacked"}}}',
-        "neither of ppvae nor of torch.nn",
+        "'os.system' is not among those of ppvae and torch.nn",
     ),
     "pair.json with a function": (
         b'{"pair": {"class": "torch.nn.functional.relu", "arguments": {}}}',
-        "which is no nn.Module",
+        "'torch.nn.functional.relu' is not among those of ppvae",
     ),
     "pair.json with an import": (
         b'{"pair": {"class": "ppvae.inference.persistence.files.os", "arguments": {}}}',
-        "which is no nn.Module",
+        "'ppvae.inference.persistence.files.os' is not among those of ppvae",
     ),
     "pair.json with an unknown class": (
         b'{"pair": {"class": "ppvae.pairs.vae.VEA", "arguments": {}}}',
@@ -746,7 +797,7 @@ def test_write_that_the_system_refuses_is_one_sentence(size, message):
 def test_full_disk_keeps_the_run(capsys, monkeypatch):
     """The disk fills up while the second checkpoint is written; room is made; the run goes on."""
     assert main([*QUICK, "--folder", "whole"]) == 0
-    fsync, left = os.fsync, [6]  # configuration 2, a checkpoint's two files and folders 4
+    fsync, left = os.fsync, [7]  # new folder 1, configuration 2, a checkpoint's files 4
 
     def full(descriptor):
         left[0] -= 1

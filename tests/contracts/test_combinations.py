@@ -113,6 +113,7 @@ def test_factors_that_cannot_meet_say_so(prior, posterior):
 def test_no_factor_is_left_out():
     assert PRIORS.keys() >= set(priors.__all__) - {"Prior", "PseudoInputs"}
     assert OF_CLASS.keys() == set(posteriors.__all__) - {"Posterior"}
-    parts = {"LearnedScale", "Likelihood", "ObservedSize", "SizeFactor", "UnitSize"}
+    parts = {"FeatureSizes", "LearnedScale", "Likelihood", "ObservedSize", "SizeFactor"}
+    parts |= {"UnitSize", "Units"}
     assert LIKELIHOODS.keys() == set(likelihoods.__all__) - parts
     assert OF_VECTORS <= LIKELIHOODS.keys()

@@ -138,6 +138,13 @@ NETWORKS = {
         (2,),
         ({"scale": 0},),
     ),
+    "Standardized": Network(
+        "Standardized",
+        lambda: networks.Standardized.of(nn.Linear(3, 2), torch.ones(3), torch.full((3,), 4.0)),
+        {},
+        ((3,),),
+        (2,),
+    ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }
 LEADING = [(), (5,), (4, 5), (2, 1, 5)]

@@ -69,12 +69,34 @@ def test_header_is_found_out_or_told(tmp_path):
     assert len(rows_of(data.array(path, header=True))) == 20
 
 
+LEVELS = np.tile([0, 3, 16, 16], (40, 5))
+AGES, ANSWERS = np.arange(40.0)[:, None] + 18, np.arange(40)[:, None] % 2
+SIZES = np.linspace(-1, 5, 40)[:, None]
 SUPPORTS = {
-    "binary": (np.arange(40) % 2 == 0, constraints.boolean),
-    "bytes": (np.arange(40, dtype=np.uint8), "0 to 39"),
-    "unit": (np.linspace(0, 1, 40), constraints.unit_interval),
-    "counts": (np.arange(40.0), "0 to 39"),
-    "signed": (np.arange(40.0) - 5, constraints.real),
+    "binary": (np.arange(40) % 2 == 0, "Boolean()"),
+    "levels": (LEVELS.astype(np.uint8), "IntegerInterval(lower_bound=0, upper_bound=16)"),
+    "levels of images": (
+        np.arange(320).reshape(40, 2, 4)[::-1] % 9,
+        "IntegerInterval(lower_bound=0, upper_bound=8)",
+    ),
+    "counts": (np.arange(40, dtype=np.uint8), "IntegerGreaterThan(lower_bound=0)"),
+    "less varied than counts": (np.arange(40) + 2000, "Real()"),
+    "unit": (np.linspace(0, 1, 40), "Interval(lower_bound=0.0, upper_bound=1.0)"),
+    "small": (np.linspace(0, 1, 40) * 1e-3, "Real()"),
+    "signed": (np.arange(40.0) - 5, "Real()"),
+    "columns": (
+        np.hstack([AGES, AGES**3, ANSWERS, SIZES, SIZES]),
+        ["IntegerGreaterThan(lower_bound=0)", 2, "Boolean()", 1, "Real()", 2],
+    ),
+    "whole columns": (
+        np.hstack([AGES, ANSWERS]),
+        ["IntegerGreaterThan(lower_bound=0)", 1, "Boolean()", 1],
+    ),
+    "too many kinds": (np.hstack([ANSWERS, SIZES] * 15), "Real()"),
+    "too many kinds of counts": (
+        np.hstack([ANSWERS, AGES**2] * 15),
+        "IntegerGreaterThan(lower_bound=0)",
+    ),
 }
 
 
@@ -82,11 +104,23 @@ SUPPORTS = {
 def test_support_follows_from_the_values(values, support, tmp_path):
     np.save(tmp_path / "x.npy", values)
     dataset = data.array(tmp_path / "x.npy")
-    assert dataset.train.is_floating_point() and dataset.event_shape == (1,)
-    if support == "0 to 39":
-        assert (dataset.support.lower_bound, dataset.support.upper_bound) == (0, 39)
+    assert dataset.train.is_floating_point()
+    if isinstance(support, str):
+        assert repr(dataset.support) == support
     else:
-        assert dataset.support is support
+        assert list(map(repr, dataset.support.cseq)) == support[::2]
+        assert dataset.support.lengths == support[1::2]
+    assert bool(dataset.support.check(dataset.test).all())
+
+
+def test_levels_are_those_of_the_training_data(tmp_path):
+    """A higher one in the test data makes them counts, of which no highest is assumed."""
+    values = np.tile(np.arange(5.0), (40, 5))
+    for last, support in ((4, "IntegerInterval(lower_bound=0, upper_bound=4)"), (9, "counts")):
+        values[-1, 0] = last
+        np.save(tmp_path / "x.npy", values)
+        found = data.array(tmp_path / "x.npy", shuffle=False).support
+        assert repr(found) == support or found is constraints.nonnegative_integer
 
 
 def test_images_become_vectors_with_a_shape(tmp_path):
@@ -114,18 +148,25 @@ def test_array_is_mapped_and_every_file_left_alone(kind, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_standardized_by_the_training_data(tmp_path):
+def test_standardized_values_stay_in_their_units(tmp_path):
     table = np.column_stack([X * [1, 10, 100] + 7, np.full(40, 3.0)])
     np.save(tmp_path / "x.npy", table)
     raw = data.array(tmp_path / "x.npy")
     dataset = data.array(tmp_path / "x.npy", standardize=True)
-    assert torch.allclose(dataset.train.mean(0), torch.zeros(4).double(), atol=1e-6)
+    assert torch.equal(dataset.test, raw.test) and dataset.support is constraints.real
+    standard = dataset.standardization(dataset.train)
+    assert torch.allclose(standard.mean(0), torch.zeros(4).double(), atol=1e-6)
     expected = torch.tensor([1.0, 1, 1, 0]).double()
-    assert torch.allclose(dataset.train.std(0, correction=0), expected, atol=1e-6)
-    assert torch.allclose(dataset.standardization.invert(dataset.test), raw.test)
-    again = raw.standardized(dataset.standardization)
-    assert torch.equal(again.test, dataset.test)
-    assert torch.allclose(dataset.standardized(dataset.standardization).test, dataset.test)
+    assert torch.allclose(standard.std(0, correction=0), expected, atol=1e-6)
+    assert torch.allclose(dataset.standardization.invert(standard), raw.train)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_row_numbers_are_those_of_the_file(shuffle, tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(40.0)[:, None] + 0.5)
+    dataset = data.array(tmp_path / "x.npy", shuffle=shuffle)
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(dataset, part)[:, 0], dataset.row_numbers(part) + 0.5)
 
 
 def text(content):

@@ -149,7 +149,7 @@ class Source:
 
     def __init__(self, error, epoch=2, batch=4):
         self.error, self.epoch, self.batch = error, epoch, batch
-        self.passes = -1  # `fit` reads one batch before training
+        self.passes = -1
 
     def __len__(self):
         return 5
@@ -168,7 +168,7 @@ def test_a_loader_that_raises(kind):
     with pytest.raises(kind) as raised:
         fit(Failing(), Source(error), epochs=5)
     assert raised.value is error and str(error) == "one\ntwo"
-    assert error.__notes__ == ["while reading batch 4 of epoch 2"]
+    assert error.__notes__ == ["while reading batch 4 of epoch 3"]
 
 
 def test_a_loader_that_raises_at_once():
@@ -218,7 +218,7 @@ def test_a_state_dict_that_raises(tmp_path):
 
 
 def test_an_exception_after_a_broken_step_leaves_the_last_finite_weights():
-    pair, source = Failing(), Source(ConnectionError("offline"), epoch=1, batch=3)
+    pair, source = Failing(), Source(ConnectionError("offline"), epoch=0, batch=3)
     before = pair.encoder.weight.detach().clone()
     with pytest.raises(ConnectionError):
         fit(pair, source, epochs=1, optimizer=breaking_at(2))

@@ -550,7 +550,6 @@ WRONG = {
     "one row": ({"data": torch.zeros(1, 4)}, ValueError, "1 row; training needs at least 2"),
     "rank": ({"data": torch.zeros(10)}, ValueError, "on data of shape .10,."),
     "width": ({"data": torch.zeros(10, 5)}, ValueError, "on data of shape .10, 5."),
-    "integers": ({"data": torch.zeros(10, 4).int()}, RuntimeError, "on data of shape"),
     "large batch": ({"batch_size": 61}, ValueError, "between 1 and the 60 rows.*got 61"),
     "no batch": ({"batch_size": 0}, ValueError, "between 1 and the 60 rows.*got 0"),
     "epochs and steps": ({"steps": 3, "epochs": 3}, ValueError, "not both; got 3 and 3"),

@@ -224,10 +224,6 @@ REFUSED = {
         lambda: ppvae.fit(Wide(), X, validation=X[:, :3]),
         r"(?s)on data of shape \(41, 3\).*\non the validation data$",
     ),
-    "a last row alone": (
-        lambda: ppvae.fit(Wide(), X, batch_size=8),
-        r"^Expected more than 1 value per channel .*\nat step 6, on data of shape \(1, 4\)$",
-    ),
 }
 
 

@@ -1,5 +1,7 @@
 """The VAE that fits a dataset."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torch.distributions import constraints
 import ppvae
 from ppvae import data, diagnostics, likelihoods, pairs
 
+REAL = constraints.real
 SUPPORTS = {
     "binary": (constraints.boolean, likelihoods.Bernoulli),
     "gray": (constraints.unit_interval, likelihoods.ContinuousBernoulli),
@@ -69,3 +72,63 @@ def test_gray_images_of_8_bits_train_and_are_told_in_bits():
     summary = diagnostics.summarize(diagnostics.evidence(pair, gray.test, draws=20))
     bits = float(diagnostics.bits_per_dimension(summary, 16)["mean"])
     assert 8 <= bits < 16  # uniform levels take 8
+
+
+RANDOM = torch.Generator().manual_seed(0)
+COUNTS = torch.poisson(torch.tensor([3.0, 40.0, 2e4]).expand(200, 3), generator=RANDOM)
+WIDE = COUNTS * torch.linspace(0.2, 3, 200)[:, None]
+ANSWERS = torch.arange(200.0)[:, None] % 2
+TABLE = torch.cat([WIDE.round(), ANSWERS, torch.randn(200, 2, generator=RANDOM)], 1)
+KINDS = [constraints.nonnegative_integer, constraints.boolean, REAL]
+
+
+def test_columns_of_different_kinds_have_their_own_likelihoods(tmp_path):
+    dataset = data.split("table", TABLE, constraints.cat(KINDS, -1, [3, 1, 2]))
+    pair = pairs.assemble(dataset, latent=2)
+    kinds = [type(family).__name__ for family in pair.likelihood.families]
+    assert kinds == ["NegativeBinomial", "Bernoulli", "Normal"]
+    explained = pairs.explained(dataset)
+    assert explained.startswith("likelihood NegativeBinomial: whole numbers from 0 (3 column(s));")
+    # The untrained pair is near the data, whatever their units.
+    ratio = pair.sample(400)[:, :3].mean(0) / dataset.train[:, :3].mean(0)
+    assert bool(((ratio > 0.3) & (ratio < 3)).all())
+    ppvae.fit(pair, dataset, epochs=2)
+    ppvae.save(pair, tmp_path)
+    loaded = ppvae.load(tmp_path)
+    one, other = (diagnostics.evidence(p, dataset.test, draws=5) for p in (pair, loaded))
+    assert one.log_evidence.equals(other.log_evidence)
+
+
+def test_units_of_the_data_move_the_density_alone():
+    """log p(x) of data times c is log p(x) - log c for each feature, before and after training."""
+    x = torch.randn(200, 3) @ torch.randn(3, 3) + 5
+    reached = []
+    for scale in (1.0, 2.0**-10, 2.0**17):  # powers of two: nothing is rounded differently
+        dataset = data.split("x", x * scale, constraints.real)
+        torch.manual_seed(0)
+        pair = pairs.assemble(dataset, latent=2, pseudo_inputs=5)
+        ppvae.fit(pair, dataset, epochs=2, seed=0, compile=False)
+        values = diagnostics.evidence(pair, dataset.test, draws=5).log_evidence
+        reached.append(torch.as_tensor(values.values) + 3 * math.log(scale))
+    torch.testing.assert_close(reached[1], reached[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(reached[2], reached[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [likelihoods.Normal, likelihoods.StudentT])
+def test_density_in_units_of_the_data_is_that_of_standardized_data_and_its_scale(family):
+    dataset = data.split("x", torch.randn(60, 4) * torch.tensor([1e-3, 1, 10, 1e4]) + 7, REAL)
+    by = data.Standardization.of(dataset.train)
+    torch.manual_seed(0)
+    pair = pairs.assemble(dataset.standardized(), latent=2, likelihood=family)
+    torch.manual_seed(0)
+    inside = pairs.assemble(data.split("y", by(dataset.train), REAL), latent=2, likelihood=family)
+    x, z = dataset.test, torch.randn(len(dataset.test), 2)
+    expected = inside.decode(z).log_prob(by(x)) - by.scale.log().sum()
+    torch.testing.assert_close(pair.decode(z).log_prob(x), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(pair.encode(x).mean, inside.encode(by(x)).mean)
+
+
+def test_only_likelihoods_with_units_can_be_standardized():
+    dataset = data.split("x", torch.rand(40, 2), constraints.unit_interval).standardized()
+    with pytest.raises(ppvae.Unsupported, match="ContinuousBernoulli has no units"):
+        pairs.assemble(dataset, likelihood=likelihoods.ContinuousBernoulli)

@@ -142,6 +142,38 @@ def test_reconstruction_is_the_mean_at_a_draw():
     assert not pair.reconstruct(x).requires_grad
 
 
+def test_asking_a_pair_leaves_no_trace():
+    encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4))
+    decoder = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 6))
+    likelihood, posterior = likelihoods.Bernoulli(decoder), posteriors.DiagonalNormal(encoder)
+    pair, x = ppvae.VAE(priors.StandardNormal(2), likelihood, posterior), bits()
+    encoder[1].eval()  # modes differ, none of them may change
+    modes = [module.training for module in pair.modules()]
+    before = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
+    first = pair.encode(x)
+    assert torch.equal(first.mean, pair.encode(x).mean)
+    assert torch.equal(pair.decode(first.mean).mean, pair.decode(first.mean).mean)
+    assert pair.reconstruct(x[:1]).shape == (1, 6) and pair.sample(1).shape == (1, 6)
+    assert first.mean.requires_grad
+    assert [module.training for module in pair.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in pair.state_dict().items())
+
+
+WRONG = {
+    "every condition to be a tensor with one row a datapoint, got int; sample": (3, 7),
+    "every condition to be a tensor .* got list": (3, [1.0]),
+    "sample needs n to be a whole number, got float": (2.5,),
+    "sample needs n to be a whole number, got tuple": ((3, 7),),
+    "sample needs n to be a whole number, got bool": (True,),
+}
+
+
+@pytest.mark.parametrize(("message", "arguments"), WRONG.items())
+def test_what_cannot_be_sampled_is_a_sentence(message, arguments):
+    with pytest.raises(TypeError, match=message):
+        small().sample(*arguments)
+
+
 def test_factor_of_another_role_is_refused():
     with pytest.raises(TypeError, match="likelihood to be a .*Likelihood, got Linear"):
         ppvae.VAE(priors.StandardNormal(2), nn.Linear(2, 6), small().posterior)

@@ -72,13 +72,66 @@ def test_gap_bars_add_up():
 
 def test_coverage_curves_show_every_coordinate_and_the_joint_one():
     axes = plots.coverage_curves(COVERAGE, COVERAGE_ERROR).axes[0]
-    curves = [line.get_ydata()[1:-1].tolist() for line in axes.lines[1:]]
-    assert curves == [[0.5, 0.9], [0.4, 0.7], [0.3, 0.6]]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "of an exact guide",
-        "z",
-        "all latents together",
-    ]
+    curves = {line.get_label(): line.get_ydata()[1:-1].tolist() for line in axes.lines[1:]}
+    assert curves == {
+        "z[1]": [0.4, 0.7],
+        "1 inside": [0.5, 0.9],
+        "all latents together": [0.3, 0.6],
+    }
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["of an exact guide", *curves]
+
+
+@pytest.mark.parametrize(("count", "named"), [(11, 11), (40, 14)])
+def test_curves_of_ranks_are_told_apart_and_the_worst_is_named(count, named):
+    # The ranks of quantity i all lie below 90 - 2 i: the first is nearest to uniform.
+    ranks = np.linspace(0, 1, 400, endpoint=False)[:, None] * (90 - 2 * np.arange(count))
+    figure = plots.rank_ecdf(
+        xr.Dataset({"z": (("simulation", "z_dim_0"), ranks.astype(int))}),
+        diagnostics.uniform_band(400, draws=99),
+    )
+    axes = figure.axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    worst = [f"z[{index}]" for index in range(count - 1, count - 1 - named, -1)]
+    assert names[1 : 1 + named] == worst
+    assert names[1 + named :] == ([f"{count - named} others outside"] if named < count else [])
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.lines[:named]]
+    assert len(set(looks)) == named
+    assert len(axes.lines) == count
+
+
+def test_a_training_of_one_evaluation_is_a_point():
+    once = HISTORY.isel(step=[3])
+    figure = plots.training_curves(once.drop_vars(["train_kl", "validation_kl"]))
+    first, _, last = figure.axes
+    for line in first.lines:
+        assert line.get_marker() in {"o", "s"}
+        assert first.get_ylim()[0] < line.get_ydata()[0] < first.get_ylim()[1]
+    assert [text.get_text() for text in last.texts] == ["not measured"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["train", "validation"]
+    assert all(
+        line.get_marker() == "None" for line in plots.training_curves(HISTORY).axes[0].lines
+    )
+    gap = HISTORY.copy(deep=True)
+    gap["train_elbo"][:] = np.nan
+    assert len(plots.training_curves(gap).axes[0].lines) == 1
+
+
+def test_classes_have_a_look_of_their_own_and_a_legend():
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    axes = plots.latent_scatter(points, np.arange(60) % 10).axes[0]
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [str(index) for index in range(10)]
+    looks = {
+        (tuple(handle.get_facecolor()[0]), handle.get_paths()[0].vertices.tobytes())
+        for handle in legend.legend_handles
+    }
+    assert len(looks) == 10
+    factor = plots.latent_scatter(points, points[:, 0], factor="length")
+    assert factor.axes[1].get_ylabel() == "length"
+    many = plots.latent_scatter(points, np.arange(60)).axes[0]
+    assert many.get_legend() is None and len(many.collections) == 1
 
 
 def test_kl_bars_are_sorted_and_named():
@@ -97,6 +150,33 @@ def test_images_keep_their_values():
         [8, 9, gap, gap, gap],
         [10, 11, gap, gap, gap],
     ]
+
+
+def shown(figure):
+    """The colors drawn, `(height, width, 4)` between 0 and 1."""
+    (image,) = figure.axes[0].images
+    return image.to_rgba(image.get_array())
+
+
+def test_high_values_are_light_unless_inverted():
+    ramp = np.linspace(0, 255, 4)[None]
+    light = shown(plots.image_grid(ramp, (1, 4), "ramp"))[0, :, 0]
+    assert light[0] == 0 and light[-1] == 1 and (np.diff(light) > 0).all()
+    ink = shown(plots.image_grid(ramp, (1, 4), "ramp", inverted=True))[0, :, 0]
+    assert np.allclose(ink, 1 - light, atol=0.01)
+    dim = shown(plots.image_grid(ramp / 2, (1, 4), "ramp", limits=(0, 255)))[0, :, 0]
+    assert dim[-1] == pytest.approx(0.5, abs=0.01)
+
+
+def test_images_of_three_channels_have_their_colors():
+    red = np.repeat([255.0, 0.0, 0.0], 4)
+    gray = np.full(12, 51.0)
+    drawn = shown(plots.image_rows({"a": np.stack([red, gray])}, (3, 2, 2), "colors"))
+    assert drawn[0, 0, :3].tolist() == [1, 0, 0]
+    assert drawn[0, -1, :3] == pytest.approx([0.2] * 3)
+    assert drawn[0, 2, :3].tolist() == [1, 1, 1]  # the gap
+    with pytest.raises(ValueError, match=r"\(3, height, width\), got \(2, 2, 2\)"):
+        plots.image_grid(np.zeros((1, 8)), (2, 2, 2), "two channels")
 
 
 def test_rows_of_images_are_named_at_their_middle():

@@ -23,7 +23,7 @@ class Subject:
     Args:
         pair: the pair.
         batch: the datapoints chosen.
-        rows: their row numbers in the user's data.
+        rows: their row numbers in the user's data, or in what a dataset was split from.
         dataset: the dataset that they come from, if there is one.
         effort: how much to compute.
         seed: of all draws.

@@ -57,9 +57,9 @@ def gaps(
     optimization. log P(X) is estimated by importance sampling from the mixture of q, q* and n*,
     with equally many draws from each, weighted by the density of the mixture (Veach and Guibas,
     "Optimally Combining Sampling Techniques for Monte Carlo Rendering", 1995). The estimate of
-    P(X) is unbiased; choosing the best proposal would add a bias. Its logarithm is too low by half
-    its squared standard error. Where `pareto_k` exceeds the attribute `threshold`, it may be too
-    low by more, and so may `total` and `approximation`. Pass a better one as `log_evidence`.
+    P(X) is unbiased; choosing the best proposal would add a bias. Its logarithm is too low on
+    average, and so are `total` and `approximation`; where `pareto_k` exceeds the attribute
+    `threshold`, by an amount that their errors do not show. Pass a better one as `log_evidence`.
 
     q* and n* are found by Adam in four stages; in the last, the step size decreases. The search
     may end below the maximum: up to their errors, the true amortization gap is at least

@@ -22,6 +22,7 @@ from ppvae.engine import (
     as_batch,
     draw_chunks,
     factors_of,
+    is_masked,
     isolated,
     plates,
     run_pair,
@@ -197,7 +198,7 @@ def _split_kl(name: str, guide: Site, model: Site, rows: int) -> Tensor:
     """Return the KL of every datapoint and dimension of a latent, `(data, *event)`."""
     if len(plates(guide)) > 1 or len(plates(model)) > 1:
         raise Unsupported(f"site {name!r} stands in a plate of its own, inside that of the data")
-    if guide["mask"] is not None or model["mask"] is not None:
+    if is_masked(guide) or is_masked(model):
         raise Unsupported(f"site {name!r} is masked, so its KL does not split into dimensions")
     posterior, prior = factors_of(guide["fn"]), factors_of(model["fn"])
     if posterior is None or prior is None:

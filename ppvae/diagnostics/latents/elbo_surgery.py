@@ -27,6 +27,7 @@ from ppvae.engine import (
     as_batch,
     draw_chunks,
     execute,
+    is_masked,
     isolated,
     plates,
     seeded,
@@ -204,7 +205,7 @@ def _undefined_terms(
     guide, model = execute(pair, batch, structure)
     again, model_again = execute(pair, batch, structure)
     for name in structure.latents:
-        if any(mask is not None and mask is not True for mask in _masks(name, guide, model)):
+        if is_masked(guide[name]) or is_masked(model[name]):
             raise Unsupported(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
@@ -228,10 +229,6 @@ def _undefined_terms(
         reason = f"the prior of {name!r} differs between datapoints"
         undefined |= {"marginal_kl": reason, "dimension_kl": reason}
     return undefined, model
-
-
-def _masks(name: str, *programs: Sites) -> list[object]:
-    return [sites[name]["mask"] for sites in programs]
 
 
 def _split(

@@ -23,6 +23,7 @@ from ppvae.engine import (
     isolated,
     log_mean_exp,
     mean_error,
+    observing,
     refuse_unnormalized,
     simulated_sites,
     vectorizable,
@@ -30,6 +31,9 @@ from ppvae.engine import (
 from ppvae.refinement import Annealing, Chains, GuideStart, PriorStart, sigmoid_schedule
 
 _COPIES = 3  # of the tensors of one run, kept while a gradient is computed
+_ACCEPTANCE = 0.5  # mean rate below which chains have not moved as the pilot run intended
+_AGREEING = 4  # chains for each effective one, at most
+_GAP = 0.1  # nats between the bounds from both sides that count as agreement
 
 
 def ais(
@@ -55,17 +59,22 @@ def ais(
     sampling", 2001; Wu, Burda, Salakhutdinov and Grosse, "On the quantitative analysis of
     decoder-based generative models", 2017). All datapoints and chains move together, on the
     latents' unconstrained space. The t_k follow a sigmoid, slow at both ends. Step sizes of each
-    datapoint and temperature are tuned in a pilot run of 16 separate chains, and then fixed: w is
-    unbiased for any step sizes. The pilot costs about a tenth of 1000 temperatures.
+    datapoint, temperature and coordinate are tuned in a pilot run of 16 separate chains, whatever
+    the units of the latents, and then fixed: w is unbiased for any step sizes. The pilot costs
+    about a tenth of 1000 temperatures.
 
-    - `log_evidence` = log mean w. Its expectation lies below log P(X), by about half its squared
-      standard error where that is small, and by more where the chains did not follow the path;
+    - `log_evidence` = log mean w. Its expectation lies below log P(X), and it exceeds log P(X) by
+      b nats with a probability of at most exp(-b). How far it lies below, its standard error does
+      not tell;
     - `log_evidence_error`: its standard error, from the spread of the chains' weights (delta
       method). With few chains it is itself uncertain; for a single one it is NaN;
     - `effective_sample_size` = (sum w)^2 / sum w^2, between 1 and the number of chains;
     - `acceptance`: mean rate at which trajectories were accepted; the pilot aims at 0.65 for the
       harmonic mean over chains, so this is higher. NaN with one temperature, which has no
       trajectories;
+    - `converged`: False where the acceptance is below 0.5, or the effective sample size below a
+      quarter of the chains, as for a single chain. True does not prove convergence: chains that
+      all miss a part of the posterior agree with each other;
     - `log_weight`: log w of each chain.
 
     One temperature is plain importance sampling from f_0. Factors of plates and of
@@ -78,19 +87,22 @@ def ais(
         temperatures: the number T of densities after the first, the posterior among them.
         chains: number of chains per datapoint.
         from_guide: start from the guide q(z|x), else from the prior p(z). A guide that misses a
-            part of the posterior may keep its chains out of it; the prior does not.
+            part of the posterior may keep its chains out of it; the prior does not. Where the two
+            differ by more than their errors, the higher value is the better one.
         leapfrogs: leapfrog steps, and so gradients, of a trajectory.
         seed: of the chains and the pilot run.
         memory: bound in bytes on the intermediate tensors.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        A dataset in nats, dims `(data,)` and for `log_weight` `(chain, data)`.
+        A dataset in nats, dims `(data,)` and for `log_weight` `(chain, data)`. A datapoint at
+        which the pair's distributions are not finite is NaN, and has not converged.
 
     Raises:
         Unsupported: if a latent is discrete, or has no unconstrained space, or one that depends on
             other latents; if the guide has no density to start from; if the pair is a
-            pseudo-likelihood, or its weights are NaN. The message names the site.
+            pseudo-likelihood, or the weights of all datapoints are NaN. The message names the
+            site.
         ValueError: if a number is below 1, or the data are not valid.
 
     Example:
@@ -113,15 +125,20 @@ def ais(
             weights.append(log_weights)
             rates.append(rate.mean(0))
     log_weights = torch.cat(weights, dim=1)
+    if bool(log_weights.isnan().any(0).all()):
+        _refuse_nan(log_weights)
     log_evidence, error = log_mean_exp(log_weights)
-    relative = log_weights.softmax(0)
+    effective = 1 / log_weights.softmax(0).square().sum(0)
+    acceptance = torch.cat(rates).cpu().numpy()
+    converged = accepted(acceptance) & (effective >= max(2, chains / _AGREEING)).cpu().numpy()
     return xr.Dataset(
         {
-            "log_evidence": ("data", _array(log_evidence)),
+            "log_evidence": ("data", log_evidence.cpu().numpy()),
             "log_evidence_error": ("data", error.cpu().numpy()),
-            "effective_sample_size": ("data", (1 / relative.square().sum(0)).cpu().numpy()),
-            "acceptance": ("data", torch.cat(rates).cpu().numpy()),
-            "log_weight": (("chain", "data"), _array(log_weights)),
+            "effective_sample_size": ("data", effective.cpu().numpy()),
+            "acceptance": ("data", acceptance),
+            "converged": ("data", converged),
+            "log_weight": (("chain", "data"), log_weights.cpu().numpy()),
         },
         attrs={"units": "nats", "temperatures": temperatures, "chains": chains},
     )
@@ -134,6 +151,7 @@ def bdmc(
     simulations: int = 100,
     temperatures: int = 1000,
     chains: int = 16,
+    from_guide: bool = False,
     leapfrogs: int = 10,
     seed: int = 0,
     memory: int = MEMORY,
@@ -142,20 +160,21 @@ def bdmc(
     """Sandwich log P(X) of data simulated from the model: bidirectional Monte Carlo.
 
         E[lower] <= log P(X) <= E[upper]
-        lower = log mean w of chains from the prior to the posterior
+        lower = log mean w of chains from the prior, or the guide, to the posterior
         upper = -log mean 1/w of the same chains run backwards, from the z that made X
 
     A simulated z is an exact draw of p(z|x) for the x simulated with it, so the chains of annealed
     importance sampling can also be run backwards from it (Grosse, Ghahramani and Adams,
     "Sandwiching the marginal likelihood using bidirectional Monte Carlo", 2015). Where the
-    mean gap is small, `ais` from the prior with the same `temperatures`, `chains` and `leapfrogs`
-    is as exact, on data like those the model generates. The guide is not used. Starting from a
-    good guide would give tighter bounds.
+    mean gap is small, `ais` from the same start with the same `temperatures`, `chains` and
+    `leapfrogs` is as exact, on data like those the model generates. The bounds hold in expectation
+    only: a difference of single bounds can be negative.
 
     A model needs a batch to run: it gives shapes and everything that the model only reads, such as
     covariates or which values are missing. This is `data`. Its observations are replaced by
     simulated ones; simulation i takes row i of `data`, and starts again at the first row after the
-    last. A model that also reads its observations elsewhere reads those of `data` there.
+    last. A model that also reads its observations elsewhere reads those of `data` there; from the
+    guide it is refused.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -163,18 +182,26 @@ def bdmc(
         simulations: number of pairs (x, z) drawn from the model.
         temperatures: the number of densities from prior to posterior, as in `ais`.
         chains: number of chains forward, and as many backward, per simulation.
+        from_guide: start from the guide q(z|x), else from the prior p(z).
         leapfrogs: leapfrog steps of a trajectory.
         seed: of the simulations and the chains.
         memory: bound in bytes on the intermediate tensors.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        A dataset in nats: `lower` and `upper`, dims `(simulation,)`; their means and that of
-        their difference, `lower_mean`, `upper_mean` and `gap`, and the standard errors over
-        simulations `lower_error`, `upper_error` and `gap_error`, NaN for a single one.
+        A dataset in nats.
+
+        - `lower` and `upper`, dims `(simulation,)`; their means and that of their difference,
+          `lower_mean`, `upper_mean` and `gap`, and the standard errors over simulations
+          `lower_error`, `upper_error` and `gap_error`, NaN for a single one;
+        - `acceptance`, dims `(simulation,)`: the lower of the two directions' mean rates of
+          acceptance, NaN with one temperature;
+        - `converged`: True if the mean gap with two of its standard errors lies within 0.1 nats of
+          0, and the acceptance is at least 0.5 for every simulation. False for a single one.
 
     Raises:
-        Unsupported: as `ais` does, or if the model cannot be drawn from.
+        Unsupported: as `ais` does, or if the model cannot be drawn from; from the guide, also if
+            the model observes what is no part of the data, or reads its own observations.
         ValueError: as `ais` does.
 
     Example:
@@ -195,31 +222,49 @@ def bdmc(
     )
     rows = torch.arange(simulations) % len(template[0])
     batch = tuple(part[rows.to(part.device)] for part in template)
-    annealing = Annealing(PriorStart(), temperatures, chains, leapfrogs)
+    start = GuideStart() if from_guide else PriorStart()
+    annealing = Annealing(start, temperatures, chains, leapfrogs)
     schedule = sigmoid_schedule(temperatures)
-    lower, upper = [], []
+    lower, upper, rates = [], [], []
     with isolated(pair, seed):
         for group in _chains(pair, batch, annealing, 2, memory, progress):
             drawn = simulated_sites(group.pair, group.batch, group.structure, None, {})
-            observed = {name: drawn[name] for name in group.structure.observed}
-            group = replace(group, observed=observed)
+            if from_guide:  # which reads the data too
+                simulated = observing(group.pair, group.batch, drawn, group.structure)
+                group = replace(group, batch=simulated)
+            else:
+                observed = {name: drawn[name] for name in group.structure.observed}
+                group = replace(group, observed=observed)
             sizes, path = group.step_sizes(), group.path(chains)
-            forward, _ = group.run(path, path.draw(), schedule, sizes)
+            forward, up = group.run(path, path.draw(), schedule, sizes)
             latents = {name: path.ensemble.repeat(drawn[name]) for name in path.space.sites}
-            back, _ = group.run(path, path.point(latents), schedule[::-1], sizes.flip(0))
+            back, down = group.run(path, path.point(latents), schedule[::-1], sizes.reversed())
             lower.append(log_mean_exp(forward)[0])
             upper.append(-log_mean_exp(back)[0])
+            rates.append(torch.minimum(up.mean(0), down.mean(0)))
     bounds = {"lower": torch.cat(lower), "upper": torch.cat(upper)}
+    for values in bounds.values():
+        _refuse_nan(values)
     gap = bounds["upper"] - bounds["lower"]
     means = {"lower_mean": bounds["lower"], "upper_mean": bounds["upper"], "gap": gap}
     measured = xr.Dataset(
-        {name: ("simulation", _array(values)) for name, values in bounds.items()},
+        {name: ("simulation", values.cpu().numpy()) for name, values in bounds.items()},
         attrs={"units": "nats", "temperatures": temperatures, "chains": chains},
     )
     for name, values in means.items():
         measured[name] = float(values.mean())
         measured[f"{name.removesuffix('_mean')}_error"] = float(mean_error(values))
+    acceptance = torch.cat(rates).cpu().numpy()
+    measured["acceptance"] = ("simulation", acceptance)
+    agree = abs(float(measured.gap)) + 2 * float(measured.gap_error) <= _GAP
+    measured["converged"] = bool(agree and accepted(acceptance).all())
     return measured
+
+
+def accepted(acceptance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell where enough trajectories were accepted; one temperature has none."""
+    enough: NDArray[np.bool_] = ~(acceptance < _ACCEPTANCE)
+    return enough
 
 
 def _chains(
@@ -248,14 +293,12 @@ def _chains(
             yield Chains(annealing, pair, chunk, structure, vectorized, {}, done)
 
 
-def _array(values: Tensor) -> NDArray[np.float64]:
+def _refuse_nan(values: Tensor) -> None:
     if bool(values.isnan().any()):
         raise Unsupported(
             f"{int(values.isnan().sum())} of {values.numel()} log weights are NaN; the pair's "
             "parameters or distributions are not finite"
         )
-    array: NDArray[np.float64] = values.cpu().numpy()
-    return array
 
 
 def _check(**counts: int) -> None:

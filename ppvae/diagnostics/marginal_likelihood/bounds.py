@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.marginal_likelihood.annealing import ais
+from ppvae.diagnostics.marginal_likelihood.annealing import accepted, ais
 from ppvae.diagnostics.marginal_likelihood.pareto import smoothed, tail_length
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
@@ -28,7 +28,7 @@ from ppvae.engine import (
 
 _BOUNDS = ("elbo", "importance", "pareto_smoothed", "ais")
 _ERRORS = 4  # standard errors; by chance alone one of 30,000 datapoints exceeds them
-_ROUNDING = 1e-4  # nats by which sums of hundreds of float32 may differ from rounding alone
+_ROUNDING = 16  # units of the last place by which two sums of the same terms may differ
 
 
 def bound_table(
@@ -57,8 +57,9 @@ def bound_table(
 
     In expectation the first is below the second; the higher of importance sampling and annealing
     is the better. Annealing that ends more than four standard errors below importance sampling
-    has not converged: it needs more temperatures or another start. If importance sampling ends
-    below annealing, that is no sign of failed convergence: it may simply be inefficient.
+    has not converged, nor has annealing whose trajectories are mostly rejected: it needs more
+    temperatures or another start. If importance sampling ends below annealing, that is no sign of
+    failed convergence: it may simply be inefficient.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -79,12 +80,13 @@ def bound_table(
           `(bound, data)`. Errors of weights follow the delta method, and are too small where a few
           weights dominate;
         - `mean` over these data and `mean_error`, from the errors of each, dims `(bound,)`;
+        - `acceptance` of annealing, dims `(data,)`, see `ais`;
         - `converged`, dims `(data,)`: False where annealing ended more than four standard errors
-          of the difference below importance sampling. The two use independent draws, so the
-          squares of their errors add up;
+          of the difference below importance sampling, or its acceptance is below 0.5. The two
+          use independent draws, so the squares of their errors add up;
         - `mean_converged`: the same for the mean, with the standard error of the mean of the
-          paired differences, from their spread over data; True for a single datapoint, which has
-          no spread.
+          paired differences, from their spread over data, and for the acceptance of every
+          datapoint. A single datapoint has no spread, and only its acceptance counts.
 
     Raises:
         Unsupported: as `ais` does, or if the guide has no density.
@@ -115,7 +117,8 @@ def bound_table(
     weighted = _weighted(pair, batch, draws, seed, memory, progress)
     ended = np.stack([annealed.log_evidence.values, annealed.log_evidence_error.values])
     values, errors = np.concatenate([weighted, ended[:, None]], axis=1)
-    return _table(values, errors).assign_attrs(
+    precision = torch.finfo(batch[0].dtype if batch[0].is_floating_point() else torch.float32).eps
+    return _table(values, errors, annealed.acceptance.values, precision).assign_attrs(
         units="nats", draws=draws, temperatures=temperatures, chains=chains
     )
 
@@ -144,24 +147,29 @@ def _bounds(log_weights: Tensor, memory: int) -> Tensor:
     return torch.stack([torch.stack(values), torch.stack(errors)])
 
 
-def _table(values: NDArray[np.float64], errors: NDArray[np.float64]) -> xr.Dataset:
+def _table(
+    values: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    acceptance: NDArray[np.float64],
+    precision: float,
+) -> xr.Dataset:
     """Return bounds and errors, `(bound, data)`, their means, and whether annealing converged."""
     rows = values.shape[1]
     difference = values[3] - values[1]
     spread = difference.std(ddof=1) / math.sqrt(rows) if rows > 1 else math.nan
+    rounding = _ROUNDING * precision * (1 + np.abs(values[1]))
+    level = ~(difference < -_ERRORS * np.hypot(errors[3], errors[1]) - rounding)
+    level_mean = not difference.mean() < -_ERRORS * spread - rounding.mean()
+    moving = accepted(acceptance)
     return xr.Dataset(
         {
             "log_evidence": (("bound", "data"), values),
             "log_evidence_error": (("bound", "data"), errors),
             "mean": ("bound", values.mean(1)),
             "mean_error": ("bound", np.sqrt(np.square(errors).sum(1)) / rows),
-            "converged": ("data", _not_below(difference, np.hypot(errors[3], errors[1]))),
-            "mean_converged": ((), _not_below(difference.mean(), np.asarray(spread))),
+            "acceptance": ("data", acceptance),
+            "converged": ("data", level & moving),
+            "mean_converged": ((), bool(level_mean and moving.all())),
         },
         coords={"bound": list(_BOUNDS)},
     )
-
-
-def _not_below(difference: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.bool_]:
-    below: NDArray[np.bool_] = difference < -_ERRORS * error - _ROUNDING
-    return ~below

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
     TailFit,
@@ -21,6 +22,7 @@ from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
+    Batch,
     Data,
     Draws,
     Pair,
@@ -66,8 +68,8 @@ def weights(
         Log weights in nats, dims `(draw, data)`.
 
     Raises:
-        Unsupported: if the pair's structure does not allow it, or weights are NaN; the message
-            says where.
+        Unsupported: if the pair's structure does not allow it, or all weights are NaN; the message
+            says where. A datapoint that the pair fails on alone is NaN, and a warning names it.
         ValueError: if a number is below 1, or the data are not valid.
 
     Example:
@@ -78,6 +80,12 @@ def weights(
         Frozen({'draw': 10, 'data': 5})
     """
     batch = as_batch(data, pair, split="test")
+    return by_row(pair, batch, lambda rows: _weights(pair, rows, draws, seed, memory, progress))
+
+
+def _weights(
+    pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
+) -> xr.DataArray:
     columns = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
@@ -113,7 +121,7 @@ def evidence(
     - `log_evidence` = log P(X) = log mean exp(l_k), by importance sampling (Burda, Grosse and
       Salakhutdinov, "Importance Weighted Autoencoders", 2016). Its expectation lies below
       log P(X), and it exceeds log P(X) by b nats with a probability of at most exp(-b). How far it
-      lies below, its standard error does not tell;
+      may lie below, `unseen` says;
     - `posterior_kl` = KL[Q(z|X) || P(z|X)] = log_evidence - elbo, never negative, its standard
       error from the same draws, their covariance included;
     - `effective_sample_size` = (sum w)^2 / sum w^2 of the weights w = exp(l_k), between 1 and K.
@@ -145,7 +153,8 @@ def evidence(
 
     Raises:
         Unsupported: if the pair's structure does not allow it, the pair is a pseudo-likelihood
-            and so has no log P(X), or a term is NaN; the message says where.
+            and so has no log P(X), or a term is NaN for all datapoints; the message says where. A
+            datapoint that the pair fails on alone is NaN, and a warning names it.
         ValueError: if a number is below 1, or the data are not valid.
 
     Example:
@@ -156,6 +165,22 @@ def evidence(
         True
     """
     batch = as_batch(data, pair, split="test")
+    return by_row(
+        pair,
+        batch,
+        lambda rows: _evidence(pair, rows, draws, seed, memory, compile, progress),
+    )
+
+
+def _evidence(
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    seed: int,
+    memory: int,
+    compile: bool,
+    progress: bool | None,
+) -> xr.Dataset:
     measured: list[dict[str, Tensor]] = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
@@ -224,6 +249,12 @@ def pareto_k(
     """
     tail_length(draws)
     batch = as_batch(data, pair, split="test")
+    return by_row(pair, batch, lambda rows: _pareto_k(pair, rows, draws, seed, memory, progress))
+
+
+def _pareto_k(
+    pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
+) -> xr.Dataset:
     fits, sizes = [], []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
@@ -249,6 +280,9 @@ def pareto_k(
 
 def summarize(evidence: xr.Dataset) -> xr.Dataset:
     """Average per-datapoint terms over the data, with two standard errors.
+
+    Datapoints that the pair fails on, which are NaN, are left out; the attribute `data` counts the
+    others.
 
     - `standard_error`: for new datapoints from the same source, the error from the draws
       included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
@@ -276,10 +310,12 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     terms = [str(name) for name in evidence if f"{name}_error" in evidence]
     values = np.stack([evidence[name].values for name in terms])
     errors = np.stack([evidence[f"{name}_error"].values for name in terms])
+    measured = ~np.isnan(values).any(0)
+    values, errors = values[:, measured], errors[:, measured]
     n = values.shape[1]
     common = np.zeros(len(terms))
     if "unseen" in evidence:
-        unseen = np.nan_to_num(evidence.unseen.values, posinf=math.inf)
+        unseen = np.nan_to_num(evidence.unseen.values[measured], posinf=math.inf)
         of_weights = np.isin(terms, _OF_WEIGHTS)
         common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
         finite = np.where(np.isfinite(unseen), unseen, 0)
@@ -358,10 +394,13 @@ def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
 
 def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
     # Errors of a single draw and tails of few are NaN by definition; other NaN come from the pair.
-    if not name.endswith(("_error", "_k", "unseen")) and bool(torch.isnan(values).any()):
-        raise Unsupported(
-            f"{name} is NaN for {int(torch.isnan(values).sum())} of {values.numel()} values; "
-            "the pair's parameters or distributions are not finite"
-        )
+    lost = values.isnan().reshape(-1, values.shape[-1]).any(0)
+    if not name.endswith(("_error", "_k", "unseen")) and bool(lost.any()):
+        reason = f"{name} is NaN; the pair's parameters or distributions are not finite"
+        # log P(X) = -inf is known, though its difference from the ELBO is not.
+        if bool(lost.all()) and name != "posterior_kl":
+            raise Unsupported(f"for all {len(lost)} datapoints {reason}")
+        if name in ("log_weight", "posterior_kl"):  # which is NaN wherever another term is
+            warn_of_rows(lost.nonzero()[:, 0].cpu().numpy(), len(lost), reason)
     array: NDArray[np.float64] = values.detach().cpu().numpy()
     return array

@@ -1,7 +1,7 @@
 """How heavy the tail of the importance weights of each datapoint is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -109,10 +109,10 @@ def tail_fit(log_weights: Tensor, *, memory: int = MEMORY) -> TailFit:
     """
     length = tail_length(len(log_weights))
     bad = _bad(log_weights)
-    parts = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
-    fitted = zip(*(_fitted(part, length) for part in parts), strict=True)
-    shape, *others = (torch.cat(columns) for columns in fitted)
-    return TailFit(shape.masked_fill(bad, math.nan), *others)
+    columns = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
+    parts = [_fitted(part, length) for part in columns]
+    fit = TailFit(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    return replace(fit, shape=fit.shape.masked_fill(bad, math.nan))
 
 
 def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.calibration import RankCounter
 from ppvae.diagnostics.export import result_group
+from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import holm, map_columns, site_dataset, uniform_p_values
 from ppvae.engine import (
@@ -18,22 +21,25 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
-    Site,
     Sites,
     Structure,
     Unsupported,
     as_batch,
     by_datapoint,
-    draw_latents,
+    draw_resampled,
     isolated,
     model_vectorizable,
     row_chunks,
     run_pair,
     simulated_sites,
     structure_of,
+    unmasked,
+    vectorizable,
 )
 
 _ROUNDING = 4  # units in the last place by which equal observations may differ
+_LOST = -2  # the rank of an observation among replicates that are NaN
+_SIZE = "effective_sample_size of the proposals"  # no name of a site
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,13 @@ class PIT:
         p_value: of the test that they are uniform over the data, for each feature.
         p_value_adjusted: p-values after Holm's correction for the number of features: reject where
             one is below alpha.
+        effective_sample_size: of the weights of the proposals of each datapoint, dims `(data,)`.
     """
 
     ranks: xr.Dataset
     p_value: xr.Dataset
     p_value_adjusted: xr.Dataset
+    effective_sample_size: xr.DataArray
 
     @property
     def values(self) -> xr.Dataset:
@@ -58,6 +66,31 @@ class PIT:
         ranks: xr.Dataset = self.ranks.where(self.ranks >= 0)
         values: xr.Dataset = (ranks + 0.5) / (self.ranks.attrs["draws"] + 1)
         return values
+
+    @property
+    def deviation(self) -> xr.Dataset:
+        """The largest distance of the ranks' distribution function from a uniform one, 0 to 1.
+
+        For each feature, the statistic of Kolmogorov and Smirnov.
+        """
+        draws = self.ranks.attrs["draws"]
+        uniform = np.arange(1, draws + 2) / (draws + 1)
+        return map_columns(
+            self.ranks, "data", lambda ranks: _distances(_shares(ranks, draws), uniform)
+        )
+
+    def distance(self, other: "PIT") -> xr.Dataset:
+        """Return the largest distance of the ranks' distribution functions from those of others.
+
+        Args:
+            other: of the same pair and number of draws, on other data.
+        """
+        draws = self.ranks.attrs["draws"]
+        columns = [array.values.reshape(len(array), -1) for array in other.ranks.values()]
+        shares = _shares(np.concatenate(columns, axis=1), draws)
+        return map_columns(
+            self.ranks, "data", lambda ranks: _distances(_shares(ranks, draws), shares)
+        )
 
     def to_arviz(self) -> Any:
         """Return the group `pit`: the transform; ArviZ's `draw` is the datapoint.
@@ -68,36 +101,65 @@ class PIT:
         return result_group("pit", self.values.assign_attrs(self.ranks.attrs), "data")
 
 
+def _shares(ranks: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
+    """Return the shares of ranks up to 0, ..., draws of each column, `(columns, draws + 1)`.
+
+    They are NaN for a column without ranks.
+    """
+    places = ranks + 1 + (draws + 2) * np.arange(ranks.shape[1])
+    numbers = np.bincount(places.reshape(-1), minlength=(draws + 2) * ranks.shape[1])
+    below = numbers.reshape(ranks.shape[1], draws + 2)[:, 1:].cumsum(1)
+    shares: NDArray[np.float64] = below / np.where(below[:, -1:] > 0, below[:, -1:], np.nan)
+    return shares
+
+
+def _distances(shares: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest distance of each column, 0 where it has no ranks."""
+    distances: NDArray[np.float64] = np.nan_to_num(abs(shares - expected)).max(1)
+    return distances
+
+
 def pit(
     pair: Pair,
     data: Data,
     *,
     draws: int = 99,
+    proposals: int = 100,
     seed: int = 0,
     memory: int = MEMORY,
     progress: bool | None = None,
 ) -> PIT:
     """Rank each feature of each real datapoint among replicates from the likelihood.
 
-        z_i ~ q(z|x_i),  x_ik ~ p(x|z_i),    rank_ij = #{k : x_ikj < x_ij}
+        z_i ~ p(z|x_i),  x_ik ~ p(x|z_i),    rank_ij = #{k : x_ikj < x_ij}
 
     This estimates the probability integral transform F(x_ij | z_i) from `draws` replicates. Equal
     values are ranked in random order, so that it is defined for discrete data too (Czado,
     Gneiting and Held, "Predictive model assessment for count data", 2009). z_i is one draw for all
-    replicates: if the model is right and the guide exact, (x_i, z_i) has the distribution p(x, z),
-    and the ranks of each feature are exactly uniform over the data (Johnson, "Bayesian model
-    assessment using pivotal quantities", 2007). An average over many z would use x_i twice and
-    not be uniform.
+    replicates: if the model is right, (x_i, z_i) has the distribution p(x, z), and the ranks of
+    each feature are exactly uniform over the data (Johnson, "Bayesian model assessment using
+    pivotal quantities", 2007). An average over many z would use x_i twice and not be uniform.
+
+    z_i is one of `proposals` draws z ~ q(z|x_i), taken with a probability proportional to its
+    weight p(x_i, z) / q(z|x_i), so that errors of the guide do not count as errors of the model
+    (Rubin, "Using the SIR algorithm to simulate posterior distributions", 1988). This holds where
+    the guide covers the posterior. Where `effective_sample_size` is a few draws, the ranks show
+    the guide's errors too, and `sbc` tells which of the two it is.
 
     Uniformity is tested exactly, by `uniform_p_values`; `p_value_adjusted` is corrected for the
-    number of features by `holm`. A U-shaped histogram of ranks means that the likelihood is too
-    narrow, a peak in the middle that it is too wide. A bad guide fails the test too: `sbc` tells
-    which of the two it is.
+    number of features by `holm`. With many data small deviations are detected too: `deviation`
+    says how large they are. A U-shaped histogram of ranks means that the likelihood is too
+    narrow, a peak in the middle that it is too wide.
+
+    A datapoint that the pair fails on, or whose replicates are NaN, has no ranks; a warning names
+    it.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: `(data, *event)`, held out from the training; of a dataset, the test split.
         draws: number of replicates for each datapoint.
+        proposals: number of draws of the guide for each datapoint; with 1, and for a guide
+            without a density, z_i is the guide's own draw.
         seed: of latents and replicates.
         memory: bound in bytes on the intermediate tensors.
         progress: show a progress bar after some seconds; only on a terminal, unless given.
@@ -105,7 +167,7 @@ def pit(
     Raises:
         Unsupported: if the pair's structure does not allow it, or an observed site has no
             distribution of the data (`pyro.factor`, a pseudo-likelihood).
-        ValueError: if `draws` or `memory` is below 1, or the data are not finite.
+        ValueError: if `draws`, `proposals` or `memory` is below 1, or the data are not finite.
 
     Example:
         >>> from ppvae import data, pairs
@@ -114,22 +176,50 @@ def pit(
         >>> result.ranks.x.dims, result.p_value.x.shape
         (('data', 'x_dim_0'), (64,))
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    for name, value in (("draws", draws), ("proposals", proposals)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
     batch = as_batch(data, pair, split="test")
-    parts = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
-    with bar, isolated(pair, seed):
-        for chunk, structure in _chunks(pair, batch, draws, memory):
-            parts.append(_ranks(pair, chunk, structure, draws, memory))
-            bar.update(len(chunk[0]))
-    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    attrs = {"tests": "likelihood and guide on real data", "draws": draws}
-    ranks = site_dataset(joined, "data", structure, attrs)
+
+    def measured(rows: Batch) -> xr.Dataset:
+        bar = tqdm(total=len(rows[0]), unit=" datapoints", **tqdm_options(progress))
+        with bar, isolated(pair, seed):
+            return _measured(pair, rows, draws, proposals, memory, bar)
+
+    found = by_row(pair, batch, measured)
+    size = found[_SIZE].drop_attrs()
+    ranks = found.drop_vars(_SIZE).fillna(-1).astype(int)
     p_value = map_columns(ranks, "data", lambda columns: uniform_p_values(columns, draws))
-    return PIT(ranks, p_value, holm(p_value))
+    return PIT(ranks, p_value, holm(p_value), size)
+
+
+def _measured(
+    pair: Pair, batch: Batch, draws: int, proposals: int, memory: int, bar: Any
+) -> xr.Dataset:
+    """Return ranks by observed site, and the effective sample sizes of the proposals."""
+    parts, sizes = [], []
+    for chunk, structure in _chunks(pair, batch, draws, memory):
+        ranks, size = _ranks(pair, chunk, structure, draws, proposals, memory)
+        parts.append(ranks)
+        sizes.append(size)
+        bar.update(len(chunk[0]))
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    lost = torch.stack(
+        [(ranks == _LOST).reshape(len(ranks), -1).any(1) for ranks in joined.values()]
+    ).any(0)
+    if bool(lost.all()):
+        raise Unsupported(
+            "replicates of all datapoints are NaN; the pair's weights or distributions are not "
+            "finite"
+        )
+    if bool(lost.any()):
+        warn_of_rows(lost.nonzero()[:, 0].numpy(), len(lost), "its replicates are NaN")
+    ranks_of = {name: ranks.clamp(min=-1) for name, ranks in joined.items()}
+    attrs = {"tests": "likelihood on real data", "draws": draws, "proposals": proposals}
+    measured = site_dataset(ranks_of, "data", structure, attrs)
+    return measured.assign({_SIZE: ("data", torch.cat(sizes).cpu().numpy())})
 
 
 def _chunks(
@@ -155,49 +245,58 @@ def _chunks(
 
 
 def _ranks(
-    pair: Pair, batch: Batch, structure: Structure, draws: int, memory: int
-) -> dict[str, Tensor]:
-    """Return the ranks of some of the data by observed site, `(data, *inner plates, *event)`."""
-    counters = {}
-    for name, truth in structure.observations.items():
+    pair: Pair, batch: Batch, structure: Structure, draws: int, proposals: int, memory: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the ranks of some of the data by observed site, `(data, *inner plates, *event)`.
+
+    They are -1 where masked and -2 where a replicate is NaN. Also return the effective sample
+    size of the proposals, `(data,)`.
+    """
+    _, model = run_pair(pair, batch)
+    kept = {
+        name: by_datapoint(unmasked(model[name]), model[name], None)
+        for name in structure.observations
+    }
+    counters, lost = {}, {}
+    for name, observed in structure.observations.items():
+        truth = torch.where(kept[name], observed, observed.nan_to_num())  # NaN has no rank
         tolerance = None
         if truth.is_floating_point():
             tolerance = _ROUNDING * torch.finfo(truth.dtype).eps * truth.abs()
         counters[name] = RankCounter(f"observed site {name!r}", truth, tolerance)
-    _, model = run_pair(pair, batch)
-    latents = draw_latents(pair, batch, structure)
-    for replicates in _replicates(pair, batch, structure, latents, draws, memory):
+        lost[name] = torch.zeros_like(kept[name])
+    at_once = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
+    # A guide without a density has no weights.
+    count = 1 if structure.degenerate else proposals
+    vectorized = count > 1 and vectorizable(pair, batch, structure)
+    latents, size = draw_resampled(pair, batch, structure, count, at_once if vectorized else None)
+    at_once = at_once if model_vectorizable(pair, batch, structure) else None
+    for replicates in _replicates(pair, batch, structure, latents, draws, at_once):
         for name, counter in counters.items():
-            counter.add(replicates[name])
-    return {
-        name: torch.where(_unmasked(model[name]), counter.ranks(), -1)
-        for name, counter in counters.items()
+            values = replicates[name]
+            lost[name] |= values.isnan().any(0)
+            counter.add(values.nan_to_num())
+    ranks = {
+        name: torch.where(kept[name], counter.ranks(), -1) for name, counter in counters.items()
     }
+    return {name: torch.where(lost[name], _LOST, value) for name, value in ranks.items()}, size
 
 
 def _replicates(
-    pair: Pair, batch: Batch, structure: Structure, latents: Sites, draws: int, memory: int
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    latents: Sites,
+    draws: int,
+    at_once: int | None,
 ) -> Iterator[dict[str, Tensor]]:
     """Draw x ~ p(x|z) at one z for each datapoint, in chunks of `(draw, data, ...)`."""
-    at_once = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
-    vectorized = model_vectorizable(pair, batch, structure)
-    for start in range(0, draws, at_once if vectorized else 1):
-        count = min(at_once, draws - start) if vectorized else None
-        dim = structure.draw_dim if vectorized else None
+    for start in range(0, draws, at_once or 1):
+        count = min(at_once, draws - start) if at_once else None
+        dim = structure.draw_dim if at_once else None
         sites = simulated_sites(pair, batch, structure, count, latents)
         arranged = {
             name: by_datapoint(sites[name]["value"], sites[name], dim)
             for name in structure.observations
         }
-        yield {
-            name: value if vectorized else value.unsqueeze(0) for name, value in arranged.items()
-        }
-
-
-def _unmasked(site: Site) -> Tensor:
-    """Return which numbers of an observation are not masked, `(data, *inner plates, *event)`."""
-    value = site["value"]
-    mask = torch.as_tensor(True if site["mask"] is None else site["mask"], device=value.device)
-    events = (1,) * site["fn"].event_dim
-    shape = torch.broadcast_shapes((*mask.shape, *events), value.shape)
-    return by_datapoint(mask.reshape((*mask.shape, *events)).expand(shape), site, None)
+        yield {name: value if at_once else value.unsqueeze(0) for name, value in arranged.items()}

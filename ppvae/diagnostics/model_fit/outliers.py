@@ -2,10 +2,21 @@
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from ppvae.diagnostics.failed_rows import warn_of_rows
 from ppvae.diagnostics.marginal_likelihood import evidence
-from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Data, Pair, as_batch
+from ppvae.diagnostics.rank_tests import highest_p_value
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    first_line,
+    sound_rows,
+)
 
 
 def outlier_score(
@@ -26,8 +37,13 @@ def outlier_score(
       Matsukawa, Teh and Lakshminarayanan, "Detecting Out-of-Distribution Inputs to Deep
       Generative Models Using Typicality", 2019, for a single datapoint).
 
-    Both are uniform on (0, 1), exactly, for a datapoint of the same source as the reference if
+        p = (1 + #{reference at least as unusual}) / (1 + reference)  >=  1 / (1 + reference)
+
+    For a datapoint of the same source as the reference p is uniform on these steps, exactly, if
     the pair was fitted to neither; if it was fitted to the reference, log P(x) there is too high.
+    The lowest p says that no reference datapoint is as unusual, not how unusual the datapoint is:
+    more reference datapoints allow lower ones. It is also the p of a datapoint whose log P(x) is
+    -inf, and of one that the pair fails on, whose `log_evidence` is NaN and which a warning names.
     A high log P(x) does not prove that a datapoint is of the same source: models of natural images
     give smoother images of another source a higher one than their own (Nalisnick, Matsukawa, Teh,
     Gorur and Lakshminarayanan, "Do Deep Generative Models Know What They Don't Know?", 2019).
@@ -40,12 +56,12 @@ def outlier_score(
         reference: datapoints of the usual source, `(reference, *event)`, better not used in the
             fit; of a dataset, the validation split.
         draws: number of draws per datapoint, the same for both, because few draws lower both.
-        seed: of the draws, and of how ties break.
+        seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
         progress: show progress bars; only on a terminal, unless given.
 
     Returns:
-        A dataset with dims `(data,)`.
+        A dataset with dims `(data,)`. Its attribute `smallest` is the lowest p there is.
 
     Raises:
         Unsupported, ValueError: as `evidence` does.
@@ -60,24 +76,40 @@ def outlier_score(
         >>> scores.p_value.shape
         (5,)
     """
+    batch = as_batch(data, pair, split="test")
     usual = as_batch(reference, pair, split="validation", argument="reference")
-    known, values = (
-        evidence(
-            pair, part, draws=draws, seed=its_seed, memory=memory, progress=progress
-        ).log_evidence.values
-        for part, its_seed in ((usual, seed), (data, seed + 1))
-    )
-    generator = np.random.default_rng(seed)
+
+    def log_evidence(part: Batch, its_seed: int) -> NDArray[np.float64]:
+        terms = evidence(pair, part, draws=draws, seed=its_seed, memory=memory, progress=progress)
+        array: NDArray[np.float64] = terms.log_evidence.values
+        return array
+
+    known = log_evidence(usual, seed)
+    try:
+        values = log_evidence(batch, seed + 1)
+    except Unsupported:
+        raise
+    except ValueError as error:
+        # On the reference the pair does not fail.
+        if len(sound_rows(pair, batch)):
+            raise
+        values = np.full(len(batch[0]), np.nan)
+        warn_of_rows(np.arange(len(values)), len(values), first_line(error))
     # The mean includes the datapoint itself, so that it is exchangeable with the reference ones.
-    mean = (known.sum() + values) / (len(known) + 1)
+    total = np.where(np.isfinite(values), values, 0.0) + known[np.isfinite(known)].sum()
+    mean = total / np.maximum(np.isfinite(values) + np.isfinite(known).sum(), 1)
+    score, others = _below_all(values), _below_all(known)[:, None]
+    smallest = 1 / (1 + len(known))
     return xr.Dataset(
         {
             "log_evidence": ("data", values),
-            "p_value": ("data", upper_p_value(-values, -known[:, None], generator)),
-            "typicality_p_value": (
-                "data",
-                upper_p_value(abs(values - mean), abs(known[:, None] - mean), generator),
-            ),
+            "p_value": ("data", highest_p_value(-score, -others)),
+            "typicality_p_value": ("data", highest_p_value(abs(score - mean), abs(others - mean))),
         },
-        attrs={"units": "nats", "draws": draws, "reference": len(known)},
+        attrs={"units": "nats", "draws": draws, "reference": len(known), "smallest": smallest},
     )
+
+
+def _below_all(log_evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log P(x), and -inf where the pair fails."""
+    return np.where(np.isnan(log_evidence), -np.inf, log_evidence)

@@ -9,10 +9,11 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Data, Pair, as_batch, isolated, seeds
+from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch, isolated, seeds
 
 Statistic: TypeAlias = Callable[..., Tensor]
 """Called with the values of the observed sites, `(data, *event)` each in the model's order."""
@@ -128,16 +129,21 @@ def _predictive_check(
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
     batch = as_batch(data, pair, split="test")
-    replicated: dict[str, list[Any]] = {name: [] for name in statistics}
-    with isolated(pair, seed), tqdm(total=draws, **tqdm_options(progress)) as bar:
-        values, _ = observations(pair, batch)
-        sites = values.values()
-        observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}
-        for block in replicate(pair, batch, draws, memory, seeds(seed)):
-            for data_set in zip(*chosen(block).values(), strict=True):
-                for name, function in statistics.items():
-                    replicated[name].append(_as_array(function(*data_set)))
-                bar.update()
+
+    def measured(rows: Batch) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+        replicated: dict[str, list[Any]] = {name: [] for name in statistics}
+        with isolated(pair, seed), tqdm(total=draws, **tqdm_options(progress)) as bar:
+            values, _ = observations(pair, rows)
+            sites = values.values()
+            observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}
+            for block in replicate(pair, rows, draws, memory, seeds(seed)):
+                for data_set in zip(*chosen(block).values(), strict=True):
+                    for name, function in statistics.items():
+                        replicated[name].append(_as_array(function(*data_set)))
+                    bar.update()
+        return observed, replicated
+
+    observed, replicated = of_the_others(pair, batch, measured)
     generator = np.random.default_rng(seed)
     variables = {}
     for name, value in observed.items():

@@ -7,7 +7,7 @@ import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, by_datapoint, draw_chunks, run_pair
+from ppvae.engine import Batch, Pair, by_datapoint, draw_chunks, run_pair, unmasked
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,17 @@ class Replicates:
 
 
 def observations(pair: Pair, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return values and masks of the observed sites, `(data, *inner plates, *event)` each."""
+    """Return values of the observed sites, and which are not masked, `(data, *plates, *event)`."""
     _, model = run_pair(pair, batch)
     values, masks = {}, {}
     for name, site in model.items():
         if not site["is_observed"] or site_is_factor(site):
             continue
-        value = site["value"]
-        mask = torch.as_tensor(True if site["mask"] is None else site["mask"]).to(value.device)
-        mask = mask[(..., *(None,) * site["fn"].event_dim)]
+        kept = unmasked(site)
+        # Hidden values can be NaN, with which nothing can be computed.
+        value = torch.where(kept, site["value"], site["value"].nan_to_num())
         values[name] = by_datapoint(value, site, None)
-        shape = torch.broadcast_shapes(mask.shape, value.shape)
-        masks[name] = by_datapoint(mask.expand(shape), site, None)
+        masks[name] = by_datapoint(kept, site, None)
     return values, masks
 
 

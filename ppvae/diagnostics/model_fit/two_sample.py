@@ -10,11 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import (
     MEMORY,
+    Batch,
     Data,
     Pair,
     Unsupported,
@@ -266,6 +268,10 @@ def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> floa
 def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Values]:
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
     batch = as_batch(data, pair, split="test")
+    return of_the_others(pair, batch, lambda rows: _samples_of(pair, rows, seed, memory))
+
+
+def _samples_of(pair: Pair, batch: Batch, seed: int, memory: int) -> tuple[Values, Values]:
     with isolated(pair, seed):
         for name, reason in structure_of(pair, batch).unnormalized.items():
             raise Unsupported(

@@ -39,3 +39,24 @@ def upper_p_value(
         1 + len(others)
     )
     return ranks
+
+
+def highest_p_value(value: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the p-value of how large `value` is among `others`, without a random part.
+
+        (1 + #{others >= value}) / (1 + S)
+
+    If the value and the S others are exchangeable, it is at most p with a probability of at most
+    p, and equal to it without ties and for p = k / (1 + S). It is 1 / (1 + S) at least (Phipson
+    and Smyth, "Permutation P-values Should Never Be Zero", 2010).
+
+    Args:
+        value: `(*)`.
+        others: `(S, *)`.
+
+    Example:
+        >>> float(highest_p_value(np.array(9.5), np.arange(9.0)))
+        0.1
+    """
+    p_values: NDArray[np.float64] = np.asarray((1 + (others >= value).sum(0)) / (1 + len(others)))
+    return p_values

@@ -1,7 +1,6 @@
 """Builds a module from its description: its classes, and the arguments of their constructors."""
 
 import functools
-import importlib
 import sys
 import warnings
 from collections import OrderedDict
@@ -12,9 +11,8 @@ import torch
 from torch import nn
 
 from ppvae.engine import first_line, seeded
-from ppvae.inference.persistence.names import present_name
+from ppvae.inference.persistence.closed_list import ClosedList
 
-_TRUSTED = ("ppvae", "torch.nn")
 DEPTH = 100  # far beyond any pair, and far below Python's limit on recursion
 # `describe` and `load` build under this seed, which nobody else uses: under the seed by which a
 # pair was made, a constructor would repeat its draws, and `describe` would not notice them.
@@ -31,7 +29,8 @@ def build(described: Any, dtype: torch.dtype, trust: Sequence[str]) -> nn.Module
     Args:
         described: the description, as JSON gave it.
         dtype: of the module's floating parameters and buffers.
-        trust: names of modules, besides `ppvae` and `torch.nn`, whose classes may be built.
+        trust: what may be built besides the classes of `ppvae` and `torch.nn`: `module.Name`, or a
+            module for all classes that are defined in it.
 
     Raises:
         StructureError: if this is no description, or one that may not or cannot be built.
@@ -40,7 +39,7 @@ def build(described: Any, dtype: torch.dtype, trust: Sequence[str]) -> nn.Module
         >>> build({"class": "torch.nn.LeakyReLU", "arguments": {}}, torch.float32, trust=())
         LeakyReLU(negative_slope=0.01)
     """
-    find = functools.partial(_import, trusted=(*_TRUSTED, *trust))
+    find = functools.partial(_listed, of=ClosedList(trust))
     with seeded(SEED):
         module = Builder(find)(described)
     if not isinstance(module, nn.Module):
@@ -138,24 +137,20 @@ def imported(name: str) -> type:
     return _module_class(name, found)
 
 
-def _import(name: object, trusted: Sequence[str]) -> type:
-    module, attribute = _split(present_name(name) if isinstance(name, str) else name)
-
-    def check(module: str) -> None:
-        if not any(module == root or module.startswith(f"{root}.") for root in trusted):
-            raise StructureError(
-                f"the class {name!r} is neither of ppvae nor of torch.nn; if you trust it, pass "
-                f"trust=[{module!r}]"
-            )
-
-    check(module)
+def _listed(name: object, of: ClosedList) -> type:
+    _split(name)
+    if name not in of:
+        roots = ("ppvae.", "torch.", "pyro.")
+        trusting = f"; if you trust it, pass trust=[{name!r}], or --trust on the command line"
+        hint = "" if str(name).startswith(roots) else trusting
+        raise StructureError(
+            f"the class {name!r:.100} is not among those of ppvae and torch.nn that a file may "
+            f"name{hint}"
+        )
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise StructureError(f"there is no class {name!r} ({error})") from error
-    found = _module_class(name, found)
-    check(found.__module__)
-    return found
+        return _module_class(name, of.find(str(name)))
+    except LookupError as error:
+        raise StructureError(f"{error}") from error
 
 
 def _split(name: object) -> tuple[str, str]:
@@ -166,7 +161,6 @@ def _split(name: object) -> tuple[str, str]:
 
 
 def _module_class(name: object, found: Any) -> type:
-    # A trusted module holds functions and foreign imports too: only its own modules are built.
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise StructureError(f"it names {name!r}, which is no nn.Module")
     return found

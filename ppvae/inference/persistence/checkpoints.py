@@ -72,7 +72,7 @@ class Checkpoints:
         # Files that a process left when it was killed while writing are removed too.
         for pattern in ("checkpoint-*.safetensors", ".checkpoint*"):
             for path in self.folder.glob(pattern):
-                if path.name != name:
+                if path.name != name and (path.is_symlink() or not path.is_dir()):
                     path.unlink(missing_ok=True)
         self._written = time.monotonic()
 
@@ -87,11 +87,13 @@ class Checkpoints:
         if not path.exists():
             raise FileNotFoundError(f"{self.folder} holds no {_STATE} to resume from")
         content = read_json(path)
+        tensors = read_tensors(self.folder / Path(str(content.get("tensors"))).name)
         try:
-            tensors = read_tensors(self.folder / Path(content["tensors"]).name)
             state = _unpack(content["state"], tensors)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path} is damaged: it lacks {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: it holds no state") from error
         if not isinstance(state, dict):
             raise ValueError(f"{path} is damaged: it holds no state")
         return state

@@ -1,8 +1,11 @@
 """Files that are written completely or not at all, and read without running code."""
 
+import errno
 import json
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+LARGEST = 2**26  # bytes of a JSON file: far beyond any training, and little memory
+_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{16}")  # the temporary files of `atomic_write`
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -22,8 +28,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     removed, and `path` is as it was.
 
     Raises:
-        OSError: if it cannot be written. It names `path` also where the disk is full, for which
-            the system names no file.
+        OSError: if it cannot be written, or `path` is a symbolic link or a folder. It names `path`
+            also where the disk is full, for which the system names no file.
 
     Example:
         >>> import tempfile
@@ -33,6 +39,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         ...     (Path(folder) / "note.txt").read_text()
         'all of it'
     """
+    refuse_other_than_file(path)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     # O_EXCL: never a file or link that is there. Mode 0o666 leaves permissions to the umask.
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
@@ -47,12 +54,71 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def refuse_other_than_file(path: Path) -> None:
+    """Refuse to write where something is that is no plain file.
+
+    Raises:
+        OSError: if `path` is a symbolic link, a folder, a pipe or a device.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(errno.EINVAL, f"{_kind(path)}, where a file is to be written", str(path))
+
+
+def plain_file(path: Path) -> Path:
+    """Return the path of a file that may be read.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        OSError: if it is a symbolic link that leaves its folder, or no plain file.
+    """
+    found = os.stat(path)
+    inside = os.path.realpath(path).startswith(os.path.join(os.path.realpath(path.parent), ""))
+    if not inside or not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, f"{_kind(path)}, where a file is to be read", str(path))
+    return path
+
+
+def read_text(path: Path, largest: int) -> str:
+    """Read a file of UTF-8.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it is a symbolic link that leaves its folder, or no plain file.
+        ValueError: if it has more than `largest` bytes or is not UTF-8; the message names it.
+    """
+    with open(plain_file(path), "rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"{path} is damaged: it has more than {largest} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _kind(path: Path) -> str:
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        return f"a symbolic link to {os.readlink(path):.200}"
+    return "a folder" if stat.S_ISDIR(mode) else "no plain file"
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the temporary files that a process left in a folder when it was killed."""
+    for path in folder.iterdir():
+        if _LEFT_OVER.fullmatch(path.name) and stat.S_ISREG(os.lstat(path).st_mode):
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
     """Write a folder's names to disk, so that what is written later finds the new one there."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # one may write into a folder whose names one may not read
+        return
     try:
         os.fsync(descriptor)
     finally:
@@ -80,11 +146,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged; the message names it.
+        OSError: if it is a symbolic link that leaves its folder, or no plain file.
+        ValueError: if the file is damaged or too large; the message names it.
     """
+    text = read_text(path, LARGEST)
     try:
-        content = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(text)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
@@ -98,10 +166,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged; the message names it.
+        OSError: if it is a symbolic link that leaves its folder, or no plain file.
+        ValueError: if the file is damaged or does not fit into memory; the message names it.
     """
     try:
-        tensors: dict[str, Tensor] = load_tensors(path.read_bytes())
+        tensors: dict[str, Tensor] = load_tensors(plain_file(path).read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    except MemoryError as error:
+        raise ValueError(f"{path} does not fit into memory") from error
     return tensors

@@ -90,18 +90,20 @@ def load(folder: str | Path, *, pair: AnyPair, trust: Sequence[str] = ()) -> Any
 def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> Any:
     """Read a pair from a folder that `save` wrote.
 
-    Only classes of `ppvae` and `torch.nn` are instantiated, unless the caller names further
-    modules to trust; nothing is unpickled. Parameters that were frozen and modules that were in
+    Only the public classes of `ppvae` and `torch.nn` are instantiated, unless the caller names
+    others to trust; nothing is unpickled. Parameters that were frozen and modules that were in
     evaluation mode are so again. What was saved of Pyro's parameter store is put back there and
     replaces parameters of the same names.
 
     Args:
         folder: the folder.
         pair: a pair of the right structure that gets the weights, instead of a new one.
-        trust: names of modules whose classes may be instantiated too, such as "mymodule".
+        trust: what may be instantiated too: "mymodule.MyPair", or "mymodule" for all classes that
+            are defined in it.
 
     Raises:
         FileNotFoundError: if the folder holds no pair.
+        OSError: if a file is a symbolic link that leaves the folder, or no plain file.
         ValueError: if a file is damaged, a class is not trusted, or weights and pair differ.
 
     Example:

@@ -1,5 +1,6 @@
 """Where a training's minibatches come from."""
 
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from ppvae.data import Dataset
-from ppvae.engine import Batch, Pair, as_batch
+from ppvae.engine import Batch, Pair, RandomState, as_batch, random_state
 
 _MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
 
@@ -55,7 +57,7 @@ class Minibatch:
     @property
     def exemplary(self) -> bool:
         """Tell whether `first` has as many rows as most minibatches."""
-        return self.index is not None or self.rows >= self.full
+        return self.index is not None or not self.full or self.rows == self.full
 
     def start(self, rows: int) -> "Minibatch":
         """Return the first `rows` rows of the whole."""
@@ -82,15 +84,38 @@ class Minibatches(Protocol):
     expected: int | None
     """Minibatches per epoch reported by the source, or None; may be wrong."""
 
+    began: RandomState | None
+    """The random state before the first epoch, if its first minibatch has been read."""
+
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch."""
 
     def first(self, rows: int) -> Batch:
         """Return some batch of at most `rows` rows, the same each time."""
 
+    def restart(self) -> None:
+        """Read the next epoch anew, even where its first minibatch has been read."""
+
+
+def division(rows: int, size: int) -> tuple[int, int]:
+    """Return how many minibatches of `size` rows an epoch has, and the rows of the last one.
+
+    Example:
+        >>> division(10, 4), division(9, 4), division(8, 4), division(3, 1)
+        ((3, 2), (2, 5), (2, 4), (3, 1))
+    """
+    steps = math.ceil(rows / size)
+    last = rows - (steps - 1) * size
+    return (steps - 1, size + 1) if last == 1 < size and steps > 1 else (steps, last)
+
 
 class InMemory:
-    """Tensors in memory, gathered in a new random order each epoch."""
+    """Tensors in memory, gathered in a new random order each epoch.
+
+    A single last row is joined to the minibatch before: normalization over a minibatch needs two.
+    """
+
+    began = None
 
     def __init__(self, batch: Batch, batch_size: int | None) -> None:
         self.rows: int | None = len(batch[0])
@@ -103,7 +128,7 @@ class InMemory:
             )
         self.batch = batch
         self.batch_size = batch_size or min(128, len(batch[0]))
-        self.steps: int | None = math.ceil(len(batch[0]) / self.batch_size)
+        self.steps: int | None = division(len(batch[0]), self.batch_size)[0]
         self.expected: int | None = self.steps
 
     def __iter__(self) -> Iterator[Minibatch]:
@@ -115,8 +140,12 @@ class InMemory:
             yield Minibatch(self.batch)
             return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
-        for index in order.split(self.batch_size):
+        steps, last = division(len(order), self.batch_size)
+        for index in order.split([self.batch_size] * (steps - 1) + [last]):
             yield Minibatch(self.batch, index, self.batch_size)
+
+    def restart(self) -> None:
+        """Do nothing: every epoch is read anew."""
 
     def first(self, rows: int) -> Batch:
         """Return the first rows."""
@@ -124,33 +153,75 @@ class InMemory:
 
 
 class Streamed:
-    """Batches that the caller makes, such as a `DataLoader`'s."""
+    """Batches that the caller makes, such as a `DataLoader`'s.
+
+    The first epoch goes on from the batch that `first` has read: a source that can be passed over
+    only once loses none. A single last row is joined to the batch before.
+    """
 
     def __init__(self, source: Iterable[Any], pair: Pair) -> None:
         self.rows: int | None = None
         self.steps: int | None = None
         # May be wrong, as that of a stream with several workers.
         self.expected: int | None = _length(source)
+        self.began: RandomState | None = None
         self._source = source
         self._pair = pair
         self._first: Batch | None = None
+        self._opened: Iterator[Batch] | None = None
         self._full = 0  # rows of the largest batch so far
 
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the caller's batches, checked and moved to the pair."""
-        for parts in self._source:
-            batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
-            self._full = max(self._full, len(batch[0]))
+        batches = self._batches() if self._opened is None else self._opened
+        self.restart()
+        for batch in self._joined(batches):
             yield Minibatch(batch, full=self._full)
 
     def first(self, rows: int) -> Batch:
         """Return rows of the first batch of the source, the same at each call."""
         if self._first is None:
-            minibatch = next(iter(self), None)
-            if minibatch is None:
+            self.began = random_state()
+            batches = self._batches()
+            batch = next(batches, None)
+            if batch is None:
                 raise ValueError("data yields no batch; expected at least one")
-            self._first = minibatch.tensors
+            self._first, self._opened = batch, itertools.chain([batch], batches)
         return tuple(tensor[:rows] for tensor in self._first)
+
+    def restart(self) -> None:
+        """Read the next epoch anew, even where its first minibatch has been read."""
+        self._opened = self.began = None
+
+    def _batches(self) -> Iterator[Batch]:
+        for parts in self._source:
+            batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
+            self._full = max(self._full, len(batch[0]))
+            yield batch
+
+    def _joined(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches; one of a single row, read in advance, is joined to the one before."""
+        before: Batch | None = None
+        for number in itertools.count(1):
+            try:
+                batch = next(batches, None)
+            except Exception:
+                if before is not None:  # it was read without an exception
+                    yield before
+                raise
+            if before is not None and batch is not None and len(batch[0]) == 1 < len(before[0]):
+                yield tuple(torch.cat(parts) for parts in zip(before, batch, strict=True))
+                before = None
+                continue
+            if before is not None:
+                yield before
+            if batch is None:
+                return
+            # Only the last batch is read in advance, where it is known which that is: a source
+            # may draw random numbers.
+            before = batch if self.expected in (None, number + 1) else None
+            if before is None:
+                yield batch
 
 
 def _length(source: Iterable[Any]) -> int | None:
@@ -168,14 +239,16 @@ def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches
         TypeError: if `data` is neither arrays nor an iterable of batches.
         ValueError: if the data or the batch size cannot be used.
     """
-    if isinstance(data, Tensor | tuple | Dataset) or hasattr(data, "__array__"):
+    if isinstance(data, Tensor | tuple | Dataset | TensorDataset) or hasattr(data, "__array__"):
         return InMemory(as_batch(data, pair, split="train"), batch_size)
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
-            f"batches, got {type(data).__name__}"
+            f"batches, such as a DataLoader, got {type(data).__name__}"
         )
-    if iter(data) is data:
+    if isinstance(data, list) and data and isinstance(data[0], list | int | float):
+        as_batch(data, pair, split="train")  # rows of numbers are refused, with what to write
+    if isinstance(data, Iterator):  # `iter(data)` may draw random numbers
         raise TypeError(
             "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
         )

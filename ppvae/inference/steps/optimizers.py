@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -13,6 +13,10 @@ from ppvae.engine.compilation import add_to_each, multiply_each, norm_of_each
 
 Constructor: TypeAlias = Callable[..., torch.optim.Optimizer]
 """Builds a torch optimizer from parameters: a class, a `functools.partial` of one, a function."""
+
+
+Options: TypeAlias = dict[str, Any]
+"""The options of a torch optimizer's parameter group by name, such as "lr"."""
 
 
 class JointOptim(PyroOptim):  # type: ignore[misc]
@@ -55,6 +59,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.clip_norm = clip_norm
         self.optimizer: torch.optim.Optimizer | None = None
+        self._given: list[Options] = []  # of each group, as constructed: before any schedule
         self.steps = 0  # taken so far, compiled ones included
         self._counted = 0  # of these, steps that the torch optimizer's own counters contain
         self._known: dict[Tensor, str | None] = {}
@@ -150,6 +155,7 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             self.optimizer = _build(self.pt_optim_constructor, list(parameters))
         else:
             self.optimizer.add_param_group({"params": list(parameters)})
+        self._given += [_options(group) for group in self.groups[len(self._given) :]]
 
     def get_state(self) -> dict[str, Any]:
         """Return a copy of the optimizer's state by parameter name, and its groups' options.
@@ -164,14 +170,16 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             "state": {
                 names[tensor]: copy.deepcopy(state) for tensor, state in optimizer.state.items()
             },
-            "groups": [
-                {option: value for option, value in group.items() if option != "params"}
-                for group in optimizer.param_groups
-            ],
+            "groups": [_options(group) for group in optimizer.param_groups],
+            "given": copy.deepcopy(self._given),
         }
 
     def set_state(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state that `get_state` returned, matched by parameter name.
+
+        The moments and counters are those of the state. An option such as the learning rate is
+        that of the state too, unless this optimizer was constructed with another value than the
+        one of the state: then it is this optimizer's.
 
         Raises:
             ValueError: if a parameter was not given, with its name, at construction, or the state
@@ -189,24 +197,55 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                         f"the state of {name!r} ({key}) does not belong to this optimizer's "
                         f"parameters, {shapes}"
                     )
-        if len(groups) != len(optimizer.param_groups):
-            raise ValueError(
-                f"the state has {len(groups)} parameter groups, this optimizer "
-                f"{len(optimizer.param_groups)}"
-            )
-        positions = {name: position for position, name in enumerate(names.values())}
-        members = iter(range(len(names)))
+        changes = [
+            {
+                option: value
+                for option, value in now.items()
+                if option not in given or not _equal(given[option], value)
+            }
+            for given, now in self._given_options(state_dict)
+        ]
+        # By the groups' own order: a constructor may divide the parameters among them at will.
+        ordered = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        positions = {names[tensor]: position for position, tensor in enumerate(ordered)}
+        members = iter(range(len(ordered)))
         optimizer.load_state_dict(
             {
                 "state": {positions[name]: copy.deepcopy(state) for name, state in states.items()},
                 "param_groups": [
-                    {**options, "params": [next(members) for _ in group["params"]]}
-                    for options, group in zip(groups, optimizer.param_groups, strict=True)
+                    {**options, **changed, "params": [next(members) for _ in group["params"]]}
+                    for options, changed, group in zip(
+                        groups, changes, optimizer.param_groups, strict=True
+                    )
                 ],
             }
         )
         counted = max((int(counter) for counter in self.counters()), default=0)
         self.reset_counters(state_dict.get("taken", counted))  # not every optimizer counts
+
+    def changed_options(self, state_dict: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+        """Return the options that were given otherwise than those of a state: name, its, ours."""
+        return [
+            (option, given.get(option), value)
+            for given, now in self._given_options(state_dict)
+            for option, value in now.items()
+            if option not in given or not _equal(given[option], value)
+        ]
+
+    def _given_options(self, state_dict: Mapping[str, Any]) -> Iterator[tuple[Options, Options]]:
+        """Yield the options that a group of a state was constructed with, and those of ours."""
+        if len(state_dict["groups"]) != len(self.groups):
+            raise ValueError(
+                f"the state has {len(state_dict['groups'])} parameter groups, this optimizer "
+                f"{len(self.groups)}"
+            )
+        # A state of an earlier version has the present options alone, which are the given ones
+        # where no schedule changed them.
+        before = state_dict.get("given") or [
+            self._given[place] if "initial_lr" in group else group
+            for place, group in enumerate(state_dict["groups"])
+        ]
+        return zip(before, self._given, strict=True)
 
     def _named(self) -> tuple[torch.optim.Optimizer, dict[Tensor, str]]:
         names = {tensor: name for tensor, name in self._known.items() if name is not None}
@@ -217,6 +256,17 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 "parameters=dict(pair.named_parameters())"
             )
         return self.optimizer, names
+
+
+def _options(group: Mapping[str, Any]) -> Options:
+    return {option: value for option, value in group.items() if option != "params"}
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Tell whether two options are equal: numbers, tensors of one number, or tuples of them."""
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    return bool(first == second)
 
 
 def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Optimizer:

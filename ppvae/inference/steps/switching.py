@@ -12,7 +12,7 @@ from torch import Tensor
 from ppvae.engine import isolated
 from ppvae.engine.compilation import CaptureError, Generator, Guard
 from ppvae.inference.steps.compiled_step import CompiledStep
-from ppvae.inference.steps.minibatches import Minibatch
+from ppvae.inference.steps.minibatches import Minibatch, division
 from ppvae.inference.steps.optimizers import JointOptim
 from ppvae.inference.steps.pyro_step import Steps
 
@@ -169,9 +169,9 @@ class CompiledSteps:
         """Capture the steps of this and perhaps of smaller batches; generate their code."""
         examples = [minibatch.first()]
         if minibatch.index is not None and self.epochs is not None:
-            rest = len(minibatch.whole[0]) % examples[0].rows
-            steps = -(-len(minibatch.whole[0]) // examples[0].rows)
-            if rest and steps <= _MAX_EPOCH_STEPS and self.epochs >= _MIN_EPOCHS:
+            full = examples[0].rows
+            steps, rest = division(len(minibatch.whole[0]), full)
+            if rest != full and steps <= _MAX_EPOCH_STEPS and self.epochs >= _MIN_EPOCHS:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
             self.eager.evaluate(examples[0].tensors)  # some objectives inspect their first batch

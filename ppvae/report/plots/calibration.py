@@ -1,10 +1,20 @@
 """Whether a guide is calibrated on data simulated from the model."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ppvae.report.plots.styles import line_style
+
+_NAMED = 14  # curves with a colour and a name: the furthest out
+
+Curve = tuple[str, NDArray[np.float64], float]
+"""The name of a curve, its values, and how far outside the band it goes, 0 if it does not."""
 
 
 def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
@@ -12,8 +22,8 @@ def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
 
     Args:
         ranks: `ranks` of `diagnostics.sbc` or `pit`: one curve for each element of its variables
-            along their first dim; -1 stands for a missing rank. Curves that leave the band get
-            a label.
+            along their first dim; -1 stands for a missing rank. Of the curves that leave the band
+            the 14 that go furthest have a colour and a name, the furthest first.
         band: what `diagnostics.uniform_band` returned for this number of ranks.
 
     Example:
@@ -25,29 +35,22 @@ def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     expected, cuts = band.expected.values, band.cut.values
-    x = [0, *expected, 1]
-    low, high = ([0, *(edge - expected), 0] for edge in (band.lower.values, band.upper.values))
+    lower, upper = band.lower.values, band.upper.values
+    x = np.array([0, *expected, 1])
+    low, high = ([0, *(edge - expected), 0] for edge in (lower, upper))
     inside = f"band of {band.attrs['probability']:.3g} for each"
     axes.fill_between(x, low, high, color="0.85", linewidth=0, label=inside)
-    outside = 0
-    for name, array in ranks.items():
-        columns = array.values.reshape(len(array), -1).T
-        for index, column in zip(np.ndindex(array.shape[1:]), columns, strict=True):
-            present = np.sort(column[column >= 0])
-            share = np.searchsorted(present, cuts) / max(len(present), 1)
-            out = bool(((share < band.lower - 1e-9) | (share > band.upper + 1e-9)).any())
-            look: dict[str, Any] = {"color": "0.45", "linewidth": 0.7}
-            if out:
-                label = f"{name}{list(index) if index else ''}" if outside < 8 else None
-                look = {"color": f"C{outside % 8}", "linewidth": 1.2, "label": label}
-                look["linestyle"] = ("-", "--", "-.", ":")[outside % 4]
-            outside += out
-            axes.plot(x, [0, *(share - expected), 0], **look)
+    curves: list[Curve] = []
+    for name, column in _columns(ranks):
+        present = np.sort(column[column >= 0])
+        share = np.searchsorted(present, cuts) / max(len(present), 1)
+        out = float(np.maximum(share - upper, lower - share).max())
+        curves.append((name, np.array([0, *(share - expected), 0]), out if out > 1e-9 else 0.0))
+    outside = _draw(axes, x, curves)
     axes.set_xlabel("rank, as a share of the draws")
     axes.set_ylabel("share of ranks below - expected")
-    quantities = sum(array[0].size for array in ranks.values())
-    axes.set_title(f"{outside} of {quantities} quantities leave the band of uniform ranks")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_title(f"{outside} of {len(curves)} quantities leave the band of uniform ranks")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -57,7 +60,8 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
 
     Args:
         coverage: `coverage` of `diagnostics.coverage`, a share of simulations for each level; the
-            line of `joint` is thick, those of single coordinates are thin.
+            line of `joint` is thick. Of the single coordinates that leave the band, the 14 that
+            go furthest have a colour and a name, the furthest first.
         standard_error: of the coverage of an exact guide, for each level; the band is three
             standard errors wide on both sides.
 
@@ -68,7 +72,7 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
         >>> len(coverage_curves(shares, error).axes[0].lines)
         2
     """
-    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     level = np.array([0, *coverage.level.values, 1])
     band = 3 * np.array([0, *standard_error.values, 0])
@@ -76,20 +80,46 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
         level, level - band, level + band, color="0.85", linewidth=0, label="of an exact guide"
     )
     axes.plot(level, level, color="0.5", linewidth=0.8, linestyle="--")
-    for name, array in coverage.items():
-        curves = array.transpose("level", ...).values.reshape(len(array.level), -1).T
-        joint = name == "joint"
-        for index, curve in enumerate(curves):
-            axes.plot(
-                level,
-                [0, *curve, 1],
-                color="black" if joint else "0.45",
-                linewidth=1.6 if joint else 0.7,
-                label=None if index else "all latents together" if joint else str(name),
-            )
+    joint, curves = None, list[Curve]()
+    for name, column in _columns(coverage.transpose("level", ...)):
+        values = np.array([0, *column, 1])
+        if name == "joint":
+            joint = values
+        else:
+            out = float((abs(values - level) - band).max())
+            curves.append((name, values, out if out > 1e-9 else 0.0))
+    _draw(axes, level, curves)
+    if joint is not None:
+        axes.plot(level, joint, color="black", linewidth=2.2, label="all latents together")
     axes.set_xlabel("level of the region")
     axes.set_ylabel("share of simulations whose truth is inside")
     axes.set_title("coverage of credible regions: overconfident below the diagonal")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _columns(values: xr.Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and the values, along the first dim, of each element of all variables."""
+    for name, array in values.items():
+        columns = array.values.reshape(len(array), -1).T
+        for index, column in zip(np.ndindex(array.shape[1:]), columns, strict=True):
+            yield f"{name}{list(index) if index else ''}", column
+
+
+def _draw(axes: Axes, x: NDArray[np.float64], curves: list[Curve]) -> int:
+    """Draw curves, those that leave the band in front; return how many do."""
+    ranked = sorted(curves, key=lambda curve: -curve[2])
+    outside = sum(out > 0 for *_, out in curves)
+    named, others, within = ranked[:_NAMED], ranked[_NAMED:outside], ranked[outside:]
+    for index, (name, values, _) in enumerate(named[:outside]):
+        look = line_style(index)
+        axes.plot(x, values, **look, linewidth=1.4, label=name, zorder=3 - index / _NAMED)
+    for kind, look in (
+        (others, {"color": "0.45", "linestyle": ":", "label": f"{len(others)} others outside"}),
+        (within, {"color": "0.6", "linestyle": "-", "label": f"{len(within)} inside"}),
+    ):
+        for index, (_, values, _) in enumerate(kind):
+            shown = look if index == 0 else look | {"label": None}
+            axes.plot(x, values, **shown, linewidth=0.7, zorder=1.5)
+    return outside

@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from ppvae.report.plots.styles import DISTINCT, point_style
 
 
 def kl_bars(kl: xr.DataArray) -> Figure:
@@ -34,15 +37,20 @@ def kl_bars(kl: xr.DataArray) -> Figure:
 
 
 def latent_scatter(
-    latents: ArrayLike, labels: ArrayLike | None = None, names: tuple[str, str] = ("z_0", "z_1")
+    latents: ArrayLike,
+    labels: ArrayLike | None = None,
+    names: tuple[str, str] = ("z_0", "z_1"),
+    factor: str = "factor",
 ) -> Figure:
     """Draw the posterior means of datapoints in two latent dimensions, colored by label.
 
     Args:
         latents: posterior means `(data, 2)`.
-        labels: the class of each datapoint, or a number such as a known factor; the name of a
-            class stands at its median.
+        labels: the class of each datapoint, each with a colour and marker of its own, and its
+            name at its median; or a number such as a known factor, on a scale of colours. Up to
+            28 classes can be told apart; the points of more have one colour.
         names: what the two dimensions are called.
+        factor: what a number in `labels` is called.
 
     Raises:
         ValueError: if there are not two dimensions.
@@ -54,23 +62,42 @@ def latent_scatter(
     points = np.asarray(latents)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"latent_scatter needs latents of shape (data, 2), got {points.shape}")
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    figure = Figure(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
     values = None if labels is None else np.asarray(labels)
-    classes = [] if values is None or values.dtype.kind == "f" else list(np.unique(values))
-    look: dict[str, Any] = {"color": "0.3"}
-    if values is not None:
-        look = {"c": values, "cmap": "viridis"}
-    size = min(12.0, 6000 / len(points))
-    drawn = axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, **look)
-    for name in classes if len(classes) <= 30 else []:
+    size = min(16.0, max(4.0, 12000 / max(len(points), 1)))
+    title = "datapoints in latent space"
+    if values is not None and values.dtype.kind == "f":
+        drawn = axes.scatter(*points.T, s=size, linewidths=0, c=values, cmap="viridis")
+        figure.colorbar(drawn, ax=axes, label=factor)
+        title += f", by {factor}"
+    elif values is not None and len(classes := np.unique(values)) <= DISTINCT:
+        _draw_classes(axes, points, values, classes, size)
+        title += ", by label"
+    else:
+        axes.scatter(*points.T, s=size, linewidths=0, color="0.3")
+    axes.set_xlabel(f"mean of {names[0]} under q(z|x)")
+    axes.set_ylabel(f"mean of {names[1]} under q(z|x)")
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_classes(
+    axes: Axes, points: NDArray[Any], values: NDArray[Any], classes: NDArray[Any], size: float
+) -> None:
+    looks = [point_style(index) for index in range(len(classes))]
+    for look in looks:
+        look["linewidths"] = 0.8 if look["marker"] == "x" else 0
+    # In several rounds: a class that is drawn after all others would hide them.
+    order = np.random.default_rng(0).permutation(len(points))
+    for part in np.array_split(order, 8):
+        for name, look in zip(classes, looks, strict=True):
+            here = part[values[part] == name]
+            axes.scatter(*points[here].T, s=size, **look)
+    for name, look in zip(classes, looks, strict=True):
+        axes.scatter([], [], s=30, **look, label=str(name))
         x, y = np.median(points[values == name], axis=0)
         text = axes.text(x, y, str(name), ha="center", va="center", fontweight="bold")
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-    if values is not None and not classes:
-        figure.colorbar(drawn, ax=axes, label="factor")
-    axes.set_xlabel(f"mean of {names[0]} under q(z|x)")
-    axes.set_ylabel(f"mean of {names[1]} under q(z|x)")
-    axes.set_title("datapoints in latent space" + (", by label" if classes else ""))
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    axes.legend(title="label", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

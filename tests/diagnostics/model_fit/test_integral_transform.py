@@ -43,7 +43,7 @@ def test_right_models_have_uniform_ranks():
 def test_ranks_of_a_wrong_noise_have_their_exact_distribution(factor):
     # x - W z under the exact posterior of the true noise is N(0, noise^2), whatever x.
     exact, pair = case(noise=0.7 * factor)
-    result = diagnostics.pit(pair, exact.draw(4000, seed=2), draws=9)
+    result = diagnostics.pit(pair, exact.draw(4000, seed=2), draws=9, proposals=1)
     assert smallest(result.p_value_adjusted) < 1e-6
     grid = (np.arange(20000) + 0.5) / 20000
     masses = rank_masses(norm.cdf(norm.ppf(grid) / factor), 1 / 20000, 9)

@@ -3,6 +3,8 @@
 import functools
 import json
 import random
+import shutil
+import uuid
 
 import numpy as np
 import pyro
@@ -234,6 +236,57 @@ def test_diverged_training_returns_to_good_weights_after_a_resume(tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in pair.state_dict().values())
 
 
+def moved(folder, **options):
+    """Train 6 steps beyond a checkpoint of 3; return the fit and the weights."""
+    pair, folder = vae(), shutil.copytree(folder, folder.parent / uuid.uuid4().hex)
+    chosen = {"batch_size": 16, "steps": 9, "seed": 4, "compile": False} | options
+    fit = ppvae.fit(pair, X, resume=folder, **chosen)
+    return fit, torch.cat([p.detach().flatten() for p in pair.parameters()])
+
+
+OPTIONS = {
+    "learning rate": dict(lr=1e-5),
+    "betas": dict(betas=(0.5, 0.9)),
+    "weight decay": dict(weight_decay=1.0),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_of_the_optimizer_are_those_of_the_call(options, folder):
+    """As torch's own optimizer does that takes the options over in its groups."""
+    fit, weights = moved(folder, optimizer=optimizer(torch.optim.Adam, **options))
+    assert float(fit.history.learning_rate[-1]) == options.get("lr", 1e-3)
+
+    class Changed(torch.optim.Adam):
+        def load_state_dict(self, state):
+            super().load_state_dict(state)
+            self.param_groups[0].update(options)
+
+    Changed.__name__ = "Adam"
+    _, expected = moved(folder, optimizer=optimizer(Changed, lr=1e-3))
+    assert torch.equal(weights, expected)
+    assert not torch.equal(weights, moved(folder)[1])
+
+
+def test_options_of_a_resumed_training_last(folder):
+    _, expected = moved(folder, optimizer=optimizer(torch.optim.Adam, lr=1e-5))
+    pair = vae()
+    for steps in (5, 9):
+        slower = optimizer(torch.optim.Adam, lr=1e-5)
+        ppvae.fit(pair, X, batch_size=16, steps=steps, seed=4, resume=folder, optimizer=slower)
+    assert torch.equal(torch.cat([p.detach().flatten() for p in pair.parameters()]), expected)
+
+
+def test_each_group_keeps_the_moments_of_its_own_parameters(tmp_path):
+    def divided(parameters):
+        parameters = [*parameters]
+        return torch.optim.Adam([{"params": parameters[1::2]}, {"params": parameters[::2]}])
+
+    whole = trained({"steps": 20, "optimizer": divided})
+    trained({"steps": 12, "optimizer": divided}, tmp_path)
+    assert_same(trained({"steps": 20, "optimizer": divided}, resume=tmp_path), whole)
+
+
 REFUSED = {
     "another seed": (dict(seed=5), "another training, with seed 4, not 5"),
     "another batch size": (dict(batch_size=30), "with steps an epoch 6, not 3"),
@@ -253,6 +306,23 @@ REFUSED = {
         "another training, with parameters",
     ),
 }  # fmt: skip
+
+
+STEPPED = {
+    "lr=0.001, not 0.01, and the StepLR goes on from it": dict(
+        optimizer=optimizer(torch.optim.Adam, lr=0.01)
+    ),
+    "step_size=2, not 3; continue": dict(schedule=optimizer(lr_scheduler.StepLR, step_size=3)),
+    "amsgrad=False, not True": dict(optimizer=optimizer(torch.optim.Adam, amsgrad=True)),
+}
+
+
+@pytest.mark.parametrize(("message", "change"), STEPPED.items())
+def test_changes_with_which_a_training_cannot_go_on_are_refused(message, change, tmp_path):
+    options = dict(batch_size=16, seed=4, schedule=optimizer(lr_scheduler.StepLR, step_size=2))
+    ppvae.fit(vae(), X, epochs=2, checkpoint=tmp_path, **options)
+    with pytest.raises(ValueError, match=message):
+        ppvae.fit(vae(), X, epochs=4, resume=tmp_path, **options | change)
 
 
 @pytest.fixture(scope="module")

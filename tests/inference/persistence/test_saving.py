@@ -89,10 +89,13 @@ def test_pair_that_cannot_be_rebuilt_is_loaded_into_mine(tmp_path):
 def test_foreign_class_is_built_only_if_trusted(tmp_path):
     pair = pair_with(nn.Linear(2, 6), Own(6))
     ppvae.save(pair, tmp_path)
-    with pytest.raises(ValueError, match=r"trust=\['tests.inference.persistence.test_saving'\]"):
+    module = "tests.inference.persistence.test_saving"
+    with pytest.raises(ValueError, match=rf"trust=\['{module}.Own'\]"):
         ppvae.load(tmp_path)
-    loaded = ppvae.load(tmp_path, trust=["tests.inference.persistence.test_saving"])
-    assert isinstance(loaded.posterior.network, Own)
+    for trust in (f"{module}.Own", module):
+        assert isinstance(ppvae.load(tmp_path, trust=[trust]).posterior.network, Own)
+    with pytest.raises(ValueError, match="is not among those of ppvae and torch.nn"):
+        ppvae.load(tmp_path, trust=[f"{module}.Ow", "test_saving", "Own"])
 
 
 class Own(Forgetful):
@@ -197,7 +200,7 @@ def test_frozen_parameters_and_modes_are_restored(tmp_path):
 
 
 DAMAGED = {
-    "nowhere": ({"class": "torch.nn.nowhere.X"}, "there is no class 'torch.nn.nowhere.X'"),
+    "nowhere": ({"class": "torch.nn.nowhere.X"}, "'torch.nn.nowhere.X' is not among"),
     "no name": ({"class": "torch.nn..Linear"}, "is no name of a class"),
     "a class that is a list": ({"class": ["torch.nn.Linear"]}, "is no name of a class"),
     "a null byte": ({"class": "torch.nn.\0.Linear"}, "is no name of a class"),
@@ -229,8 +232,13 @@ DAMAGED = {
         {"class": "torch.nn.Sequential", "children": {"0": {"same": "9"}}},
         "repeats '9'",
     ),
-    "a foreign class": ({"class": "os.path.X"}, r"trust=\['os.path'\]"),
-    "a function": ({"class": "torch.nn.functional.relu"}, "which is no nn.Module"),
+    "a foreign class": ({"class": "os.path.X"}, r"trust=\['os.path.X'\]"),
+    "a function": ({"class": "torch.nn.functional.relu"}, "is not among those of ppvae"),
+    "an optimizer": ({"class": "torch.optim.SGD"}, "which is no nn.Module"),
+    "an import of a module": ({"class": "torch.nn.modules.rnn.Module"}, "is not among those"),
+    "a private class": ({"class": "ppvae.pairs.vae._Program"}, "is not among those of ppvae"),
+    "letters of another alphabet": ({"class": "torch.ｎｎ.Linear"}, "is not among those"),
+    "a module alone": ({"class": "os"}, "is not among those"),
 }
 
 

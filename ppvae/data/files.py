@@ -1,0 +1,75 @@
+"""What is checked of a file before it is read, and how a damaged one is named."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # that of a container, where there is one
+REFLATION = 1032
+"""How many bytes the deflate format can make of one."""
+
+
+def check_plain(path: Path) -> None:
+    """Refuse what is no plain file, such as a folder or a pipe.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else than a file.
+    """
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a file .npy, .npz or .csv")
+    path.stat()  # the system says that there is none
+    raise ValueError(f"{path} is no plain file; copy its content into one")
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Refuse a file whose values need more memory than the machine has.
+
+    Raises:
+        ValueError: if they do.
+    """
+    if needed > _memory():
+        raise ValueError(
+            f"{path} asks for {needed / 2**30:,.1f} GiB, more than the memory of this machine; "
+            "take fewer rows, or save the values as .npy, which is not read whole"
+        )
+
+
+def _memory() -> float:
+    sizes = [float("inf")]
+    with contextlib.suppress(OSError, ValueError):
+        sizes.append(float(_LIMIT.read_text()))
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a system without sysconf
+        sizes.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    return min(sizes)
+
+
+class DamagedFile(ValueError):
+    """A file that cannot be read, with its name and the reason in one sentence."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {' '.join(reason.split()):.300}")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in whatever a library raises while it reads bytes that may be anything.
+
+    Only calls of libraries stand inside: on damaged bytes they raise nearly every exception that
+    there is. What the system says of a file, such as that it may not be read, is left alone.
+
+    Raises:
+        DamagedFile: in place of the library's exception.
+    """
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = str(error) if str(error).strip() else type(error).__name__
+        raise DamagedFile(path, reason) from error

@@ -1,0 +1,142 @@
+"""Reads NumPy's files; a size is checked before memory is taken for it."""
+
+import math
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppvae.data.files import REFLATION, DamagedFile, check_memory, reading
+
+_Array = NDArray[Any]
+_PIECE = 2**24  # bytes read at once
+_OF_SPARSE = {"indices", "indptr", "offsets", "row", "col"}  # what SciPy calls their parts
+
+
+def read_npy(path: Path) -> _Array:
+    """Map a file `.npy` into memory, copied where it is written to.
+
+    Raises:
+        ValueError: if the file is damaged, or holds no rows of numbers.
+    """
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(path, "it", file, "biuf")
+        offset = file.tell()
+    _check_size(path, "it", offset + _bytes(shape, dtype), path.stat().st_size)
+    with reading(path):
+        # Copy-on-write: torch can use the array, and the file is never changed.
+        return np.memmap(path, dtype, "c", offset, shape, "F" if fortran else "C")
+
+
+def read_npz(path: Path) -> tuple[_Array, _Array | None]:
+    """Return the data of an archive `.npz`, and the labels if it has them.
+
+    Raises:
+        ValueError: if the archive is damaged or holds other arrays.
+    """
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise DamagedFile(path, "it holds one array in the format .npy; rename it")
+        file.seek(0)
+        with reading(path):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            members = archive.infolist()
+            data = _named(path, [_array_name(path, member) for member in members])
+            found = dict(zip((_array_name(path, m) for m in members), members, strict=True))
+            values = _member(path, archive, found[data])
+            labels = _member(path, archive, found["labels"]) if "labels" in found else None
+    return values, labels
+
+
+def _array_name(path: Path, member: zipfile.ZipInfo) -> str:
+    if not member.filename.endswith(".npy"):
+        raise DamagedFile(path, f"{member.filename!r:.60} in it is no array")
+    return member.filename.removesuffix(".npy")
+
+
+def _named(path: Path, names: Sequence[str]) -> str:
+    """Return the name of the array that holds the data."""
+    if _OF_SPARSE & set(names):
+        raise ValueError(
+            f"{path} holds a sparse matrix; save a dense one: "
+            f"np.save('{path.stem}.npy', scipy.sparse.load_npz({path.name!r}).toarray())"
+        )
+    others = sorted(name for name in names if name != "labels")
+    if len(others) != 1 or len(set(names)) < len(names):
+        raise ValueError(
+            f"{path} holds the arrays {others!s:.200}; expected one, beside 'labels' if there "
+            "are any; save them alone: np.savez(path, data=x, labels=y)"
+        )
+    return others[0]
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Array:
+    name = repr(info.filename)
+    if info.flag_bits & 1:
+        raise DamagedFile(path, f"{name} in it is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DamagedFile(path, f"{name} in it is compressed as np.savez_compressed never does")
+    with reading(path):
+        file = archive.open(info)
+    with file:
+        # Labels may be text.
+        shape, fortran, dtype = _header(path, name, file, "biufSU")
+        with reading(path):
+            start = file.tell()
+        size = _bytes(shape, dtype)
+        _check_size(path, name, start + size, info.file_size)
+        if info.file_size > REFLATION * (info.compress_size + 1):
+            raise DamagedFile(path, f"{name} in it cannot have the size that it states")
+        check_memory(path, size)
+        content = np.empty(size, np.uint8)
+        for begin in range(0, size, _PIECE):
+            piece = content[begin : begin + _PIECE]
+            with reading(path):
+                if file.readinto(memoryview(piece)) != len(piece):
+                    raise EOFError(f"{name} in it is cut off")
+    values: _Array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return values
+
+
+def _header(
+    path: Path, name: str, file: IO[bytes], kinds: str
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, order and type of an array; refuse what holds no rows of these kinds of type."""
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old headers, which are read all the same
+        version = np.lib.format.read_magic(file)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        if version not in readers:
+            raise ValueError(f"the header of {name} has version {version}")
+        shape, fortran, dtype = readers[version](file)
+        shape = tuple(int(size) for size in shape)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"the header of {name} has the shape {shape}")
+    if dtype.hasobject:
+        raise DamagedFile(
+            path, f"{name} holds Python objects, which are not loaded; save an array of numbers"
+        )
+    if dtype.kind not in kinds:
+        raise ValueError(f"{path} holds values of type {dtype}; expected numbers")
+    if not shape or 0 in shape or not dtype.itemsize:
+        raise ValueError(f"{path} holds an array of shape {shape}; expected rows of numbers")
+    return shape, fortran, dtype
+
+
+def _bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def _check_size(path: Path, name: str, expected: int, found: int) -> None:
+    if expected != found:
+        raise DamagedFile(
+            path, f"{name} has {found} bytes where its header asks for {expected}; save it again"
+        )

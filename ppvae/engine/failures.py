@@ -1,0 +1,85 @@
+"""Which datapoints a pair fails on, so that the others are measured all the same."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ppvae.engine.batches import Batch
+from ppvae.engine.errors import Unsupported, first_line
+from ppvae.engine.execution import run_pair
+from ppvae.engine.isolation import isolated
+from ppvae.engine.pair import Pair
+
+_FAILURES = (ValueError, torch.linalg.LinAlgError)
+"""What distributions raise that get parameters outside their range, from a single row as well."""
+
+_ROWS = 1024  # rows that are run at once
+
+T = TypeVar("T")
+
+
+def on_sound_rows(
+    pair: Pair, batch: Batch, measure: Callable[[Batch], T]
+) -> tuple[T, Tensor, str | None]:
+    """Measure all datapoints, or those that the pair can be run on if it fails on some.
+
+    The others have the numbers that they would have without the failed ones.
+
+    Args:
+        pair: the model/guide pair.
+        batch: the datapoints.
+        measure: is called with them, or with some of them.
+
+    Returns:
+        What was measured, the row numbers of the datapoints measured, and what failed on the
+        others, or None.
+
+    Raises:
+        Exception: what `measure` raises, if the pair fails on all datapoints, or on none alone.
+    """
+    rows, failure = torch.arange(len(batch[0])), None
+    while True:
+        part = rows_at(batch, rows) if failure else batch
+        try:
+            return measure(part), rows, failure
+        except Unsupported:
+            raise
+        except _FAILURES as error:
+            sound = sound_rows(pair, part)
+            if len(sound) in (0, len(rows)):
+                raise
+            place = getattr(error, "__notes__", [""])[-1]  # which program, on what
+            rows, failure = rows[sound], f"{first_line(error)} {place}".strip()
+
+
+def sound_rows(pair: Pair, batch: Batch) -> Tensor:
+    """Return the numbers of the rows that the pair can be run on, by halving what fails.
+
+    Raises:
+        Unsupported: as `run_pair` does.
+    """
+    found: list[Tensor] = []
+
+    def search(rows: Tensor) -> None:
+        try:
+            run_pair(pair, rows_at(batch, rows))
+        except Unsupported:
+            raise
+        except _FAILURES:
+            if len(rows) > 1:
+                for half in rows.tensor_split(2):
+                    search(half)
+        else:
+            found.append(rows)
+
+    with isolated(pair, 0):
+        for rows in torch.arange(len(batch[0])).split(_ROWS):
+            search(rows)
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.long)
+
+
+def rows_at(batch: Batch, rows: Tensor) -> Batch:
+    """Return some rows of a batch."""
+    return tuple(tensor[rows.to(tensor.device)] for tensor in batch)
