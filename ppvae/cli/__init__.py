@@ -1,9 +1,11 @@
 """The command line: `ppvae fit`, `ppvae diagnose` and `ppvae sample`."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from ppvae.cli import errors
 from ppvae.cli.first_look import look
@@ -19,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupted before there was a result.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # A module of the user's own is found in the folder where the command is called.
-    if os.getcwd() not in sys.path:
+    # Only then: any library looks for optional modules, which a stranger's folder may hold.
+    if _name_a_module_here(words) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         seen = look(words)
@@ -34,3 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return errors.complain("interrupted", code=errors.INTERRUPTED)
     except Exception as error:
         return errors.report(error, traced="--traceback" in words)
+
+
+def _name_a_module_here(words: Sequence[str]) -> bool:
+    """Tell whether words name a module of the user's own in the present folder."""
+    if any(word.partition("=")[0].rstrip("+") == "--trust" for word in words):
+        return True
+    files = (".npy", ".npz", ".csv", ".yaml", ".yml")
+    text = " ".join(word for word in words if not word.endswith(files))
+    names = re.findall(r"(?<![\w.])([^\W\d]\w*)\.[^\W\d]", text)
+    return any(Path(f"{name}.py").exists() or Path(name).is_dir() for name in names)

@@ -68,10 +68,14 @@ def _annotation(parameter: inspect.Parameter) -> Any:
     return Any if simple else _UNKNOWN
 
 
+def _origin(hint: Any) -> Any:
+    return get_origin(hint)
+
+
 def _members(hint: Any) -> Types:
-    if get_origin(hint) in (Union, UnionType):
+    if _origin(hint) in (Union, UnionType):
         return tuple(member for inner in get_args(hint) for member in _members(inner))
-    if get_origin(hint) is Annotated:
+    if _origin(hint) is Annotated:
         return _members(get_args(hint)[0])
     if isinstance(hint, TypeVar):
         return _members(hint.__bound__) if hint.__bound__ else (_UNKNOWN,)
@@ -89,7 +93,7 @@ def takes_text(types: Types, text: str) -> bool:
     """Tell whether a text is a value by itself: of `str`, of a path, one of some words."""
     return any(
         text in get_args(hint)
-        if get_origin(hint) is Literal
+        if _origin(hint) is Literal
         else isinstance(hint, type) and issubclass(hint, (str, os.PathLike, enum.Enum))
         for hint in types
     )
@@ -101,13 +105,13 @@ def classes_in(types: Types) -> Types:
 
 
 def _wants_class(hint: Any) -> bool:
-    if hint is _UNKNOWN or get_origin(hint) in (type, Callable):
+    if hint is _UNKNOWN or _origin(hint) in (type, Callable):
         return True
-    if get_origin(hint) is Literal or hint is Any or hint is object or hint in _NUMBERS:
+    if _origin(hint) is Literal or hint is Any or hint is object or hint in _NUMBERS:
         return False
     if isinstance(hint, type) and issubclass(hint, (str, os.PathLike, enum.Enum)):
         return False
-    return not _is_container(get_origin(hint) or hint)
+    return not _is_container(_origin(hint) or hint)
 
 
 def _is_container(origin: Any) -> bool:
@@ -120,7 +124,7 @@ def items_of(types: Types, index: int = 0) -> Types:
     """Return the types that one item of a list may have; none if it may be no list."""
     found: list[Any] = [Any] if takes_anything(types) else []
     for hint in types:
-        origin, arguments = get_origin(hint) or hint, get_args(hint)
+        origin, arguments = _origin(hint) or hint, get_args(hint)
         if not _is_container(origin) or issubclass(origin, Mapping):
             continue
         if not arguments:
@@ -136,7 +140,7 @@ def values_of(types: Types) -> Types:
     """Return the types that a value of a mapping may have; none if it may be no mapping."""
     found: list[Any] = [Any] if takes_anything(types) else []
     for hint in types:
-        origin, arguments = get_origin(hint) or hint, get_args(hint)
+        origin, arguments = _origin(hint) or hint, get_args(hint)
         if _is_container(origin) and issubclass(origin, Mapping):
             found += _members(arguments[1]) if len(arguments) == 2 else [Any]
     return tuple(found)
@@ -155,7 +159,7 @@ def fits(found: Any, types: Types) -> bool:
 def _fits(found: Any, hint: Any) -> bool:
     if hint is _UNKNOWN:
         return True
-    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    origin, arguments = _origin(hint) or hint, get_args(hint)
     if origin is type:
         return inspect.isclass(found) and (not arguments or _is_subclass(found, arguments[0]))
     if not inspect.isclass(found):
@@ -170,7 +174,7 @@ def _fits(found: Any, hint: Any) -> bool:
 
 def _is_subclass(found: type, of: Any) -> bool:
     try:
-        return issubclass(found, get_origin(of) or of)
+        return issubclass(found, _origin(of) or of)
     except TypeError:  # it is no class, such as a protocol with attributes
         return True
 
@@ -182,14 +186,14 @@ def shown(types: Types) -> str:
         >>> shown((int, type(None))), shown((Literal["a", "b"],))
         ('int', "'a' or 'b'")
     """
-    names = []
+    names: list[str] = []
     for hint in types:
         arguments = get_args(hint)
-        if get_origin(hint) is Literal:
+        if _origin(hint) is Literal:
             names += map(repr, arguments)
-        elif get_origin(hint) in (type, Callable) and arguments and _wants_class(arguments[-1]):
+        elif _origin(hint) in (type, Callable) and arguments and _wants_class(arguments[-1]):
             names.append(f"a class of {getattr(arguments[-1], '__name__', arguments[-1])}")
-        elif get_origin(hint) is Callable:
+        elif _origin(hint) is Callable:
             names.append("a class whose objects are called")
         elif hint is _UNKNOWN or hint is Any:
             names.append("a value")

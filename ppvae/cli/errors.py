@@ -4,6 +4,8 @@ import sys
 import traceback
 from argparse import ArgumentError
 
+_LONGEST = 2000  # characters of a message
+
 INTERRUPTED = 130
 """The exit code of a program that was interrupted, as shells have it."""
 
@@ -17,8 +19,14 @@ _PLAIN = (
 
 
 def complain(message: str, code: int = 2) -> int:
-    """Print one line of complaint and return the exit code."""
-    print(f"ppvae: error: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line of complaint and return the exit code.
+
+    What a terminal would not print but obey, as a file may hold it, is shown as its code.
+    """
+    line = " ".join(message.split())
+    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    print(f"ppvae: error: {shown}", file=sys.stderr)
     return code
 
 

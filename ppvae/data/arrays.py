@@ -15,6 +15,7 @@ from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import check_memory, check_plain
 from ppvae.data.numpy_files import read_npy, read_npz
 from ppvae.data.pieces import pieces_of
+from ppvae.data.standardization import Standardization
 from ppvae.data.supports import LEVELS, support_of
 from ppvae.data.tables import Table, read_csv
 
@@ -92,8 +93,10 @@ def array(
     else:
         values = read_npy(path)
     tensor, image_shape = _vectors(path, values)
-    if table is not None:
-        tensor = _single_precision(path, tensor, table.columns)
+    if tensor.dtype is torch.float64:
+        _check_digits(path, tensor, () if table is None else table.columns)
+        if values.dtype != np.float64 or table is not None:
+            tensor = tensor.float()
     dataset = split(
         path.stem,
         tensor,
@@ -125,9 +128,11 @@ def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None
     if values.ndim == 3:
         image_shape = (int(values.shape[1]), int(values.shape[2]))
     if values.dtype not in (np.float32, np.float64):
-        check_memory(path, 4 * values.size)
+        # Small types fit into 32 bits; for the others it is checked.
+        kept = np.float32 if values.itemsize < 4 else np.float64
+        check_memory(path, values.size * np.dtype(kept).itemsize)
         with np.errstate(over="ignore"):  # what is infinite then is refused below
-            values = values.astype(np.float32)
+            values = values.astype(kept)
     tensor = torch.as_tensor(values)
     tensor = tensor.reshape(len(tensor), -1)
     bad = sum(int((~torch.isfinite(rows)).sum()) for rows in pieces_of(tensor))
@@ -139,19 +144,20 @@ def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None
     return tensor, image_shape
 
 
-def _single_precision(path: Path, values: Tensor, columns: tuple[str, ...]) -> Tensor:
-    """Return 32-bit values; refuse columns whose differences they lose."""
-    single = values.float()
-    lost = (single.double() - values).abs().amax(0)
-    spread = values.std(0, correction=0)
-    bad = (lost > _LOST * spread) & (spread > torch.finfo(values.dtype).eps * values.abs().amax(0))
+def _check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:
+    """Refuse features whose differences 32-bit values lose; a pair computes with these."""
+    spread = Standardization.of(values).scale
+    lost = torch.zeros_like(spread)
+    for rows in pieces_of(values):
+        lost = torch.maximum(lost, (rows.float().double() - rows).abs().amax(0))
+    bad = lost > _LOST * spread
     if bool(bad.any()):
-        name = columns[int(bad.nonzero()[0])]
+        column = int(bad.nonzero()[0])
+        name = columns[column] if columns else str(column)
         raise ValueError(
             f"{path}: the values of column {name!r} differ by too little, or are too large, for "
             "32-bit numbers; subtract a constant from it, or divide it by one"
         )
-    return single
 
 
 def _constant(path: Path, dataset: Dataset, table: Table | None) -> tuple[str, ...]:

@@ -97,8 +97,10 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Arr
         for begin in range(0, size, _PIECE):
             piece = content[begin : begin + _PIECE]
             with reading(path):
-                if file.readinto(memoryview(piece)) != len(piece):
+                found = file.read(len(piece))
+                if len(found) != len(piece):
                     raise EOFError(f"{name} in it is cut off")
+            piece[:] = np.frombuffer(found, np.uint8)
     values: _Array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
     return values
 

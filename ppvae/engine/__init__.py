@@ -1,6 +1,13 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
-from ppvae.engine.batches import Batch, Data, as_batch, reference, row_chunks
+from ppvae.engine.batches import (
+    Batch,
+    Data,
+    as_batch,
+    reference,
+    refuse_unless_taken,
+    row_chunks,
+)
 from ppvae.engine.chunks import MEMORY, collected, draw_chunks
 from ppvae.engine.densities import (
     Weight,
@@ -141,6 +148,7 @@ __all__ = [
     "random_state_from_json",
     "reference",
     "refuse_degenerate",
+    "refuse_unless_taken",
     "refuse_unnormalized",
     "row_chunks",
     "rows_at",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ppvae.engine import announce, modules_of
 from ppvae.likelihoods import Likelihood
+from ppvae.pairs.arguments import check_conditions, floating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -106,14 +107,15 @@ class VAE(nn.Module):
     def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`."""
         _check_tensors((x, *conditions))
+        check_conditions(self.posterior, len(conditions))
         with _evaluating(self):
-            return self.posterior(x, *conditions)
+            return self.posterior(*floating(self, (x, *conditions)))
 
     def decode(self, z: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`."""
         _check_tensors((z, *conditions))
         with _evaluating(self):
-            return self.likelihood(z, *conditions)
+            return self.likelihood(*floating(self, (z, *conditions)))
 
     @torch.no_grad()
     def sample(self, n: int, *conditions: Tensor) -> Tensor:
@@ -127,9 +129,10 @@ class VAE(nn.Module):
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}")
         _check_rows(conditions)
+        _, *given = floating(self, (torch.empty(0), *conditions))
         with _evaluating(self):
-            prior = self.prior(*conditions).expand([len(rows) for rows in conditions[:1]])
-            x: Tensor = self.decode(prior.sample((int(n),)), *conditions).sample()
+            prior = self.prior(*given).expand([len(rows) for rows in given[:1]])
+            x: Tensor = self.decode(prior.sample((int(n),)), *given).sample()
         return x
 
     @torch.no_grad()
@@ -192,8 +195,8 @@ class _Program(nn.Module):
         super().__init__()
         self.pair = pair
 
-    def rows(self, x: Tensor, *conditions: Tensor) -> int:
-        """Return the number of datapoints of a batch; check its shapes."""
+    def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return a batch of floating values; check its shapes and the number of its tensors."""
         event_dim = self.pair.likelihood.event_dim
         if x.dim() != 1 + event_dim:
             raise ValueError(
@@ -201,15 +204,17 @@ class _Program(nn.Module):
                 f"got shape {tuple(x.shape)}"
             )
         _check_rows((x, *conditions))
-        return len(x)
+        check_conditions(self.pair.posterior, len(conditions))
+        return floating(self.pair, (x, *conditions))
 
 
 class _Model(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         announce(self.pair)
-        with pyro.plate("data", self.rows(x, *conditions)):
-            z = pyro.sample("z", self.pair.prior(*conditions))
-            likelihood = self.pair.likelihood(z, *conditions)
+        x, *given = self.batch(x, *conditions)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.pair.prior(*given))
+            likelihood = self.pair.likelihood(z, *given)
             observed: Tensor = pyro.sample("x", likelihood, obs=x)
         return observed
 
@@ -217,6 +222,7 @@ class _Model(_Program):
 class _Guide(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         announce(self.pair)
-        with pyro.plate("data", self.rows(x, *conditions)):
-            z: Tensor = pyro.sample("z", self.pair.posterior(x, *conditions))
+        x, *given = self.batch(x, *conditions)
+        with pyro.plate("data", len(x)):
+            z: Tensor = pyro.sample("z", self.pair.posterior(x, *given))
         return z

@@ -138,7 +138,7 @@ def place(tmp_path, monkeypatch):
     path, here = list(sys.path), os.getcwd()
     os.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    code = "from pathlib import Path\nPath('ran').mkdir()\nclass Net: pass\n"
+    code = "import torch, pathlib\npathlib.Path('ran').mkdir()\nclass Net: pass\n"
     for name in ("evil.py", "évil.py", "x.py"):
         Path(name).write_text(code)
     Path("run").mkdir()
@@ -186,13 +186,13 @@ TEXTS = {
         "an alias",
     ),
     "merging": ("a: &a {folder: x}\n<<: *a", "an alias"),
-    "deep nesting": ("network: " + "[" * 20_000, "nested too deeply"),
+    "deep nesting": ("network: " + "[" * 1_000, "nested too deeply"),
     "a large file": ("data: digits\n" + "# \n" * 200_000, "more than 262144 bytes"),
     "a large number": ("seed: " + "9" * 10_000, "config.yaml is damaged: Exceeds"),
     "a null byte": ("data: dig\0its", "config.yaml is damaged"),
     "a list for a key": ("? [a]\n: 1", "config.yaml is damaged"),
     "two documents": ("data: digits\n---\nfolder: x", "config.yaml is damaged"),
-    "interpolation": ("latent: ${oc.env:HOME}", "latent: expected int"),
+    "interpolation": ("data: digits\nlatent: ${oc.env:HOME}", "latent: expected int"),
     "a number for a key": ("data: digits\n1: 2", "no option '1'"),
 }
 
@@ -213,7 +213,6 @@ def test_standard_input_is_not_read(capsys):
 
 
 def test_a_text_is_a_text_and_a_number_a_number(capsys):
-    torch.save(torch.zeros(1), "x.npy")
     text = (
         "data: {class_path: ppvae.data.array, init_args: {path: 'a: b.csv', label: '{a: 1}'}}\n"
         "optimizer: {class_path: AdamW, init_args: {lr: 1e-2, betas: [0.5, 1E-1]}}\n"
@@ -221,7 +220,9 @@ def test_a_text_is_a_text_and_a_number_a_number(capsys):
         "network: {class_path: MLP, init_args: {hidden: [4], activation: torch.nn.Tanh}}\n"
     )
     Path("mine.yaml").write_text(text)
-    Path("a: b.csv").write_text("a,{a: 1}\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    Path("a: b.csv").write_text(
+        "a,b,{a: 1}\n" + "".join(f"{n},{n / 7},{n % 2}\n" for n in range(40))
+    )
     assert main(["fit", "--config", "mine.yaml", "--print_config"]) == 0
     options = yaml.safe_load(capsys.readouterr().out)
     assert options["data"]["init_args"]["path"] == "a: b.csv"
@@ -241,10 +242,12 @@ def test_only_words_name_the_users_own_classes(capsys):
     sys.modules.pop("evil")
     os.rmdir("ran")
     written({"network": "x.torch.load"})
-    for trust in ("evil.Net", "evil", "x.torch", "[evil.Net, x.Net]"):
-        assert main(["fit", "--config", "run/config.yaml", "--trust", trust]) == 2
     Path("names.txt").write_text("x")
-    refused("fit --config run/config.yaml --trust names.txt", "names 'x.torch.load'", capsys)
+    for trust in ("evil.Net", "evil", "[evil.Net, x.Net]", "x.torc", "names.txt", "''"):
+        refused([*COMMANDS["config"].split(), "--trust", trust], "names 'x.torch.load'", capsys)
+    for trust in ("x", "x.torch"):  # what a trusted module imports is not what it defines
+        assert main([*COMMANDS["config"].split(), "--trust", trust]) == 2
+        assert "there is no class 'x.torch.load'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -355,9 +358,9 @@ def test_large_and_deep_files_of_a_run_are_one_sentence(run, capsys):
         refused(COMMANDS[command], f"{name} is damaged", capsys)
         (run / name).write_bytes(kept)
     content = json.loads((run / "checkpoint.json").read_text())
-    for name in ("../elsewhere/x.safetensors", "..", "/etc/passwd", 3, None):
+    save_file({"x": torch.zeros(1)}, "elsewhere/x.safetensors")
+    for name in ("../elsewhere/x.safetensors", "..", 3):
         content["tensors"] = name
-        save_file({"x": torch.zeros(1)}, "elsewhere/x.safetensors")
         (run / "checkpoint.json").write_text(json.dumps(content))
         assert main(COMMANDS["resume"].split()) == 2
 

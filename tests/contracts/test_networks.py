@@ -257,7 +257,7 @@ class Between(nn.Module):
         return self.last(self.flatten(self.network(*(layer(x) for layer in self.first))))
 
 
-@pytest.mark.parametrize("network", one_of_each_class(NETWORKS))
+@pytest.mark.parametrize("network", one_of_each_class(NETWORKS, costly=("Residual", "GRU")))
 def test_graph_of_a_training_is_the_training(network, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
 

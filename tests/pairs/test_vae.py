@@ -19,6 +19,7 @@ from pyro.infer import (
 )
 from pyro.optim import Adam
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import ppvae
 from ppvae import diagnostics, likelihoods, networks, posteriors, priors
@@ -201,3 +202,37 @@ def test_programs_are_made_once_and_leave_no_trace_in_the_pair():
     kept = weakref.ref(pair)
     del pair, model, guide, state, modules, other
     assert kept() is None  # without the garbage collector
+
+
+def conditional(encoder):
+    return ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.Joined(nn.Linear(2 + 3, 6))),
+        posteriors.DiagonalNormal(encoder),
+    )
+
+
+def test_whole_numbers_are_taken_as_floating_ones():
+    pair, x = small(), torch.randint(0, 2, (5, 6))
+    for given in (x, x.bool(), x.to(torch.uint8)):
+        assert torch.equal(pair.encode(given).mean, pair.encode(x.float()).mean)
+        assert pair.reconstruct(given).shape == (5, 6)
+        assert ppvae.diagnostics.evidence(pair, given, draws=3).sizes["data"] == 5
+    pyro.poutine.trace(pair.model).get_trace(x)
+
+
+def test_labels_are_told_apart_from_conditions():
+    x, labels = torch.zeros(6, 6), torch.tensor([0, 1, 2, 0, 1, 2])
+    for call in (
+        lambda: ppvae.fit(small(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1),
+        lambda: small().encode(x, labels),
+        lambda: small().model(x, labels),
+    ):
+        with pytest.raises(TypeError, match=r"2 tensor.s., but the encoder, MLP, takes 1 "):
+            call()
+    pair = conditional(networks.Joined(nn.Linear(6 + 3, 4)))
+    with pytest.raises(TypeError, match=r"condition 1 holds whole numbers .*one_hot"):
+        pair.encode(x, labels)
+    one_hot = nn.functional.one_hot(labels)
+    assert torch.equal(pair.encode(x, one_hot).mean, pair.encode(x, one_hot.float()).mean)
+    assert pair.sample(2, one_hot).shape == (2, 6, 6)

@@ -57,6 +57,9 @@ class ClosedList:
     Args:
         trust: what may be named besides: `module.Name`, or a module for all that is defined in it.
 
+    Raises:
+        TypeError: if `trust` is no list.
+
     Example:
         >>> ClosedList().find("torch.nn.modules.activation.SiLU")
         <class 'torch.nn.modules.activation.SiLU'>
@@ -65,6 +68,8 @@ class ClosedList:
     """
 
     def __init__(self, trust: Sequence[str] = ()) -> None:
+        if isinstance(trust, str):
+            raise TypeError(f"trust must be a list of names, got the text {trust!r}")
         self._trust = tuple(trust)
         self._public: dict[str, Any] = {}
         self._own: dict[str, Any] = {}

@@ -100,8 +100,15 @@ def test_each_datapoint_is_covered():
         assert count in range(179, 199), (name, count)
 
 
-@pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "memory"),
+    [
+        pytest.param(torch.float32, 2_000_000, id="single, chunked"),
+        pytest.param(torch.float32, 2**25, id="single, whole", marks=pytest.mark.slow),
+        pytest.param(torch.float64, 2_000_000, id="double, chunked", marks=pytest.mark.slow),
+        pytest.param(torch.float64, 2**25, id="double, whole", marks=pytest.mark.slow),
+    ],
+)
 def test_an_exact_guide_leaves_no_gap(dtype, memory):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
     x = case.draw(30, seed=2)

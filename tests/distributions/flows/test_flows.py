@@ -69,8 +69,16 @@ def pair_of(posterior, prior=None):
     )
 
 
-@pytest.mark.parametrize("draws", [(), (6,), (2, 3)])
-@pytest.mark.parametrize("leading", [(), (5,), (2, 1, 5)])
+SHAPES = [(leading, draws) for leading in ((), (5,), (2, 1, 5)) for draws in ((), (6,), (2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("leading", "draws"),
+    [
+        pytest.param(*shapes, marks=[] if shapes in (SHAPES[0], SHAPES[7]) else [pytest.mark.slow])
+        for shapes in SHAPES
+    ],
+)
 @pytest.mark.parametrize(("name", "context"), CASES)
 def test_log_prob_is_that_of_the_jacobian(name, context, leading, draws):
     posterior = posterior_of(name, context).double()
@@ -300,7 +308,13 @@ def test_what_no_graph_can_do_trains_uncompiled(name):
     assert all(map(torch.any, (p != b for p, b in zip(prior.parameters(), before, strict=True))))
 
 
-@pytest.mark.parametrize(("name", "context"), CASES)
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        pytest.param(*case, marks=[] if case in CASES[::5] else [pytest.mark.slow])
+        for case in CASES
+    ],
+)
 def test_diagnostics_of_a_flow(name, context):
     """Draws at once or one by one, all know the sum of formula (2)."""
     x = (torch.rand(6, 5) < 0.5).float()

@@ -137,7 +137,12 @@ def assert_same(first, second):
     assert (result.steps, result.reason) == (other.steps, other.reason)
 
 
-@pytest.mark.parametrize("name", CASES)
+FAST = {"Adam", "plateau", "early stopping", "in Pyro's store"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in CASES]
+)
 def test_resumed_training_equals_the_uninterrupted_one(name, tmp_path):
     case = CASES[name]
     whole = trained(case)

@@ -87,12 +87,16 @@ OPTIMIZERS = {
         weight_decay=0.01,
     ),
 }
+FAST = {"Adam", "AdamW", "SGD", "groups"}
 
 
 @pytest.mark.parametrize(
     ("optimizer", "clip_norm"),
     [
-        *(pytest.param(value, None, id=name) for name, value in OPTIMIZERS.items()),
+        *(
+            pytest.param(value, None, id=name, marks=[] if name in FAST else [pytest.mark.slow])
+            for name, value in OPTIMIZERS.items()
+        ),
         pytest.param(OPTIMIZERS["Adam"], 5.0, id="Adam, clipped"),
         *(
             pytest.param(value, 5.0, id=f"{name}, clipped", marks=pytest.mark.slow)
