@@ -5,15 +5,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ppvae.diagnostics.comparison.dominating_measures import check_comparable, measure_of
+from ppvae.diagnostics.comparison.dominating_measures import (
+    DominatingMeasure,
+    check_comparable,
+    measure_of,
+)
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Batch, Data, Pair, Unsupported, as_batch, parameters_in_store
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    parameters_in_store,
+    rows_at,
+    sound_rows,
+)
 
 _SIMULATIONS = 4000
 _MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
@@ -57,7 +72,8 @@ def compare(
       exceeds `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's
       log P(X) is likely too low.
 
-    `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
+    Datapoints that some pair fails on are left out; a warning names them. `log_evidence` has dims
+    `(model, data)` and is the mean over fits, NaN for these. `fit_mean`,
     `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in
     order; the coordinate `fit_model` names their model.
 
@@ -78,7 +94,7 @@ def compare(
 
     Raises:
         Unsupported: if the pairs' log P(X) are not densities of the same numbers, if two pairs
-            share parameters in Pyro's store, or as `evidence` does.
+            share parameters in Pyro's store, if no datapoint is left, or as `evidence` does.
         ValueError: without pairs, or if a number, the data or what `log_evidence` returns is not
             valid.
 
@@ -97,13 +113,20 @@ def compare(
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
-    _check_store(owners, every, batches)
-    check_comparable(
-        {
-            f"{name} (fit {index})": measure_of(pair, batch, seed)
-            for index, (name, pair, batch) in enumerate(zip(owners, every, batches, strict=True))
-        }
-    )
+    names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
+
+    def measures_of(batches: Sequence[Batch]) -> dict[str, DominatingMeasure]:
+        _check_store(owners, every, batches)
+        found = (measure_of(*fit, seed) for fit in zip(every, batches, strict=True))
+        return dict(zip(names, found, strict=True))
+
+    try:
+        measures = measures_of(batches)
+    except Unsupported:
+        raise
+    except Exception:  # of datapoints that a pair fails on, if it runs on the others
+        measures = measures_of(_sound(every, batches))
+    check_comparable(measures)
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
@@ -123,10 +146,27 @@ def compare(
 
     bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
-    return _summary(owners, *(np.stack(column) for column in columns), draws=draws)
+    values, errors, tails = (np.stack(column) for column in columns)
+    sound = ~np.isnan(values).any(0)
+    if not sound.any():
+        raise Unsupported("each datapoint is one that some pair fails on, so none is compared")
+    parts = (part[:, sound] for part in (values, errors, tails))
+    table = _summary(owners, *parts, draws=draws)
+    every = np.full((len(fits), len(sound)), math.nan)
+    every[:, sound] = table.log_evidence.values
+    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), every))
 
 
-def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
+def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
+    """Return the datapoints that all pairs can be run on; all, if there are none."""
+    rows = np.arange(len(batches[0][0]))
+    for pair, batch in zip(pairs, batches, strict=True):
+        rows = np.intersect1d(rows, sound_rows(pair, batch).numpy())
+    kept = torch.as_tensor(rows)
+    return [rows_at(batch, kept) for batch in batches] if len(rows) else list(batches)
+
+
+def _check_store(owners: list[str], pairs: list[Pair], batches: Sequence[Batch]) -> None:
     """Refuse different pairs that have parameters of Pyro's store in common."""
     seen: dict[int, tuple[str, Pair]] = {}
     for owner, pair, batch in zip(owners, pairs, batches, strict=True):
