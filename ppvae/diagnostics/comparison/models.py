@@ -152,9 +152,9 @@ def compare(
         raise Unsupported("each datapoint is one that some pair fails on, so none is compared")
     parts = (part[:, sound] for part in (values, errors, tails))
     table = _summary(owners, *parts, draws=draws)
-    every = np.full((len(fits), len(sound)), math.nan)
-    every[:, sound] = table.log_evidence.values
-    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), every))
+    of_all = np.full((len(fits), len(sound)), math.nan)
+    of_all[:, sound] = table.log_evidence.values
+    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), of_all))
 
 
 def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
