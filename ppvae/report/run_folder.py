@@ -184,8 +184,14 @@ class Run:
                 f"{tuple(by.loc.shape)}, a datapoint has {tuple(dataset.event_shape)}"
             )
         by = Standardization(by.loc.to(dataset.train), by.scale.to(dataset.train))
-        parts = {part: by(getattr(dataset, part)) for part in ("train", "validation", "test")}
-        return replace(dataset, support=constraints.real, standardization=None, **parts)
+        return replace(
+            dataset,
+            train=by(dataset.train),
+            validation=by(dataset.validation),
+            test=by(dataset.test),
+            support=constraints.real,
+            standardization=None,
+        )
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""
