@@ -1,5 +1,6 @@
 """Weighs the rows of a minibatch against latents that all rows of the data share."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,11 @@ class RowScale:
     def concerns(self, site: Site) -> bool:
         """Tell whether a site belongs to the rows."""
         return site["name"] in self.sites or not self.plates.isdisjoint(_sizes(site))
+
+    def rows_of(self, site: Site, rows: int) -> int:
+        """Return how many rows a site has, of a run on `rows` rows."""
+        sizes = [size for name, (size, _) in _sizes(site).items() if name in self.plates]
+        return math.prod(sizes) if sizes else rows
 
 
 class _Scale(Messenger):  # type: ignore[misc]
@@ -112,26 +118,30 @@ def row_scale_of(
     of_rows = [name for name, site in first.items() if scale.concerns(site) and name in second]
     if not shared:
         return None
-    ratios = {
-        name: [_scale(run[name]) / _scale(run[shared[0]]) for run in (first, second)]
+    # How many rows each site of the rows stands for, in the units of a shared latent.
+    counts = {
+        name: [
+            scale.rows_of(run[name], rows - place) * _scale(run[name]) / _scale(run[shared[0]])
+            for place, run in enumerate((first, second))
+        ]
         for name in of_rows
         if shared[0] in second
     }
-    unscaled = [name for name, ratio in ratios.items() if not _is_scaled(ratio, rows, total, size)]
-    if ratios and not unscaled:
+    unscaled = [name for name, count in counts.items() if not _is_scaled(count, rows, total, size)]
+    if counts and not unscaled:
         return None
     latents = (
         f"latent sites {names_of(shared)} are"
         if len(shared) > 1
         else f"latent site {names_of(shared)} is"
     )
-    if 0 < len(unscaled) < len(ratios):
+    if 0 < len(unscaled) < len(counts):
         raise Unsupported(
             f"{latents} shared by all rows, and of the sites of the rows {names_of(unscaled)} "
             "counts a minibatch as if it were all data, the others do not; put all of them into "
             f"`pyro.plate({PLATE!r}, N, subsample_size=len(x))`, N the number of all rows"
         )
-    if total is None or not ratios:
+    if total is None or not counts:
         plate = next(iter(plates), PLATE)
         raise Unsupported(
             f"{latents} shared by all rows, and the model counts a minibatch as if it were all "
@@ -141,16 +151,16 @@ def row_scale_of(
     return scale
 
 
-def _is_scaled(ratios: list[float], rows: int, total: int | None, size: int | None) -> bool:
-    """Tell whether a site of the rows stands for all rows, given its scale on two batches."""
-    first, second = ratios
+def _is_scaled(counts: list[float], rows: int, total: int | None, size: int | None) -> bool:
+    """Tell whether a site stands for all rows, by the rows it stands for on two batches."""
+    first, second = counts
     if rows == 1:
         return not _equal(first, 1.0)
-    if not _equal(first, second):
+    if not _equal(first * (rows - 1), second * rows):
         return True  # a plate of a fixed size, or a scale that the model computes from the rows
     if total is None or size is None:
-        return not _equal(first, 1.0)
-    return size < total and _equal(first, total / size)
+        return not _equal(first, rows)
+    return size < total and _equal(first * size, rows * total)
 
 
 def _equal(first: float, second: float) -> bool:

@@ -13,6 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import ppvae
+from ppvae.engine import run_pair
+from ppvae.inference.row_scale import row_scale_of
 
 N = 50
 X = 3 + torch.randn(N, generator=torch.Generator().manual_seed(0))
@@ -29,7 +31,7 @@ class Town(nn.Module):
         self.slope = nn.Parameter(torch.zeros(()))
 
     def plate(self, x):
-        return pyro.plate("data", N, subsample_size=len(x))
+        return pyro.plate("data", N, subsample=torch.arange(len(x)))  # draws no random numbers
 
     def model(self, x):
         m = pyro.sample("m", dist.Normal(0.0, 1.0))
@@ -106,6 +108,27 @@ def test_a_loader_that_knows_its_rows_weighs_them_too():
     batches = [*X.split(20)]
     expected, _ = trained(Town(), batches)
     assert torch.allclose(trained(Unscaled(), batches)[0], expected, rtol=1e-5, atol=1e-7)
+
+
+class Subsampled(Town):
+    """Takes some of the rows that it is given, and counts those it is given."""
+
+    def model(self, x):
+        m = pyro.sample("m", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x), subsample_size=3) as rows:
+            pyro.sample("x", dist.Normal(m, 1.0), obs=x[rows])
+
+    def guide(self, x):
+        pyro.sample("m", dist.Normal(self.loc, self.log_scale.exp()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "total"), [(Subsampled, 20, 2.5), (Unscaled, 20, 2.5), (Town, 20, None)]
+)
+def test_the_factor_is_that_of_all_rows_to_those_of_the_minibatch(kind, size, total):
+    pair, batch = kind(), (X[:size],)
+    scale = row_scale_of(pair, batch, run_pair(pair, batch), N, size)
+    assert (None if scale is None else scale.factor(size)) == total
 
 
 class Stream(IterableDataset):
