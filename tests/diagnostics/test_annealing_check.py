@@ -34,7 +34,7 @@ def test_a_missed_mode_is_found_from_the_prior():
     assert "within -" not in sides.answer
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_a_guide_without_fault_is_reported_and_bounded():
     exact = LinearGaussian.random(0, orthogonal=True, perturbation=0)
     level, sides = found(exact.pair(), exact.draw(10, 1))
