@@ -92,10 +92,12 @@ def fit(
         posterior: class of q(z|x).
         objective: what to maximize, any pyro.infer.ELBO; Trace_ELBO unless given.
         optimizer: class of the torch optimizer; Adam with lr 0.001 unless given.
-        schedule: class of a torch learning-rate schedule, stepped once an epoch.
+        schedule: class of a torch learning-rate schedule, stepped once an epoch, or at every step
+            if its length is the number of steps.
         kl_weight: weight of the KL term: a number, or the class of a schedule such as
             ppvae.inference.LinearWarmup.
-        epochs: passes over the training data; 100 unless steps are given.
+        epochs: passes over the training data; 100 unless steps are given, and more of them as long
+            as the validation ELBO rises, up to 10,000 steps, if there is no schedule.
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm.
@@ -224,6 +226,7 @@ def _save(
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
     print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
+    print(result.convergence)
 
 
 def diagnose(

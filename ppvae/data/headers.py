@@ -14,6 +14,7 @@ MISSING = frozenset(
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _MANY = 5  # names counted from 0 or 1 that are no chance
+_CHANCE = 0.1  # share of rows below that are equally spaced by chance
 Rows = Sequence[Sequence[str]]
 
 
@@ -84,7 +85,7 @@ class _Look:
     Args:
         count: how many there are.
         distinct: no two are equal.
-        spaced: three or more, equally spaced, and no row below is so.
+        spaced: three or more, equally spaced, and few rows below are so.
         counted: they count from 0, or from 1 if there are many.
         whole: whole, where below every number of every column has a decimal point.
         outside: outside the range of every column.
@@ -114,7 +115,8 @@ class _Look:
         return cls(
             count=len(first),
             distinct=len(set(first)) == len(first),
-            spaced=steps is not None and all(_steps_of(row) != steps for row in rows[1:]),
+            spaced=steps is not None
+            and sum(_steps_of(row) == steps for row in rows[1:]) <= _CHANCE * (len(rows) - 1),
             counted=any(first == [start + n for n in range(len(first))] for start in starts),
             whole=all(map(_is_whole, rows[0]))
             and not any(_is_whole(field) for column in columns for field in column),

@@ -58,8 +58,11 @@ def _read(path: Path, file: IO[bytes], dimensions: int, most: int) -> Tensor:
     if shape and not expected:
         raise ValueError(f"{path} holds nothing: its header states the sizes {shape}")
     if not shape or start + expected > most:
-        asked = f"asks for {start + expected} bytes, more than it can hold" if shape else "ends"
-        raise ValueError(f"{path} is damaged: its header {asked}; get the file again")
+        asked = f"asks for {start + expected}" if shape else "is cut off"
+        raise ValueError(
+            f"{path} is damaged: it has at most {most} bytes where its header {asked}; get the "
+            "file again"
+        )
     check_memory(path, expected)
     content = _bytes(path, file, expected)
     found = len(content) + len(_bytes(path, file, 1))

@@ -83,7 +83,7 @@ def read_csv(path: Path, header: bool | None, label: str | int | None) -> Table:
         raise ValueError(f"{path} holds an array of shape ({len(table)}, 0); expected numbers")
     for column in kept:
         _check_column(path, table[column], names[column])
-    values = table[kept].to_numpy(np.float64)
+    values = table[kept].to_numpy(np.float64, copy=True)  # pandas may give what is read only
     return Table(values, tuple(names[column] for column in kept), classes, tuple(notes))
 
 

@@ -2,13 +2,16 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ppvae.engine import Batch, Pair, on_sound_rows
+from ppvae.engine import Batch, Pair, on_sound_rows, rows_at, sound_rows
 
 _NAMED = 10  # rows in a warning
 
@@ -31,14 +34,9 @@ def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
     measured, rows, failure = on_sound_rows(pair, batch, measure)
     if failure is None:
         return measured
-    every = np.arange(len(batch[0]))
-    warn_of_rows(np.setdiff1d(every, rows.numpy()), len(every), failure)
-    spread = measured.assign_coords(data=rows.numpy()).reindex(data=every).drop_vars("data")
-    if isinstance(measured, xr.Dataset):
-        for name, value in measured.items():
-            if value.dtype == bool:
-                spread[name] = spread[name].fillna(False).astype(bool)
-    return spread
+    count = len(batch[0])
+    warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure)
+    return _spread(measured, rows.numpy(), count)
 
 
 def of_the_others(pair: Pair, batch: Batch, measure: Callable[[Batch], Result]) -> Result:
@@ -60,3 +58,60 @@ def warn_of_rows(failed: NDArray[np.int64], count: int, reason: str) -> None:
         f"{len(failed)} of {count} datapoints could not be measured, row {names}: {reason}",
         stacklevel=4,
     )
+
+
+@dataclass(frozen=True)
+class SoundRows:
+    """The datapoints that a pair can be run on.
+
+    Args:
+        batch: those datapoints.
+        rows: their row numbers.
+        count: number of all datapoints.
+    """
+
+    batch: Batch
+    rows: NDArray[np.int64]
+    count: int
+
+    def spread(self, measured: T) -> T:
+        """Return what was measured of them, dim `data`, with NaN for the others."""
+        return (
+            measured if self.count == len(self.rows) else _spread(measured, self.rows, self.count)
+        )
+
+    def filled(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Return numbers of them, along `axis`, with NaN for the others."""
+        if len(self.rows) == self.count:
+            return values
+        moved = np.moveaxis(values, axis, 0)
+        whole = np.full((self.count, *moved.shape[1:]), np.nan, np.result_type(values, np.float32))
+        whole[self.rows] = moved
+        return np.moveaxis(whole, 0, axis)
+
+
+def sound(pair: Pair, batch: Batch) -> SoundRows:
+    """Find the datapoints that the pair can be run on, by a run; a warning names the others.
+
+    For what takes long, or measures all datapoints together. Where the pair fails on all of them
+    they are all returned, so that its error comes up.
+    """
+    count = len(batch[0])
+    rows = torch.arange(count)
+    with suppress(Exception):  # it comes up again when the pair is measured
+        found = sound_rows(pair, batch)
+        rows = found if len(found) else rows
+    if len(rows) == count:
+        return SoundRows(batch, rows.numpy(), count)
+    failed = np.setdiff1d(np.arange(count), rows.numpy())
+    warn_of_rows(failed, count, "the parameters of the pair's distributions are not valid there")
+    return SoundRows(rows_at(batch, rows), rows.numpy(), count)
+
+
+def _spread(measured: T, rows: NDArray[np.int64], count: int) -> T:
+    spread = measured.assign_coords(data=rows).reindex(data=np.arange(count)).drop_vars("data")
+    if isinstance(measured, xr.Dataset):
+        for name, value in measured.items():
+            if value.dtype == bool:
+                spread[name] = spread[name].fillna(False).astype(bool)
+    return spread

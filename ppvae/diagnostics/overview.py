@@ -119,7 +119,7 @@ def diagnose(
 
 def _sound(pair: Pair, batch: Batch) -> torch.Tensor:
     """Return the rows that the pair can be run on; all of them if it is none, or refused."""
-    with suppress(Unsupported):  # each check says why
+    with suppress(Exception):  # it comes up again in the checks
         sound = sound_rows(pair, batch)
         if len(sound):
             return sound

@@ -97,7 +97,8 @@ def _check_finite(tensor: Tensor, argument: str) -> None:
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(
             f"{argument} holds {bad} NaN or infinite value(s) among {tensor.numel()}; remove "
-            "or impute them"
+            "or impute them, or fill them in and hide them by a mask, such as `.mask(seen)`, in "
+            "place of a likelihood such as NanMaskedNormal"
         )
 
 

@@ -12,10 +12,11 @@ from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
 from ppvae.engine.pair import Pair
 
-_FAILURES = (ValueError, torch.linalg.LinAlgError)
+_FAILURES = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 """What distributions raise that get parameters outside their range, from a single row as well."""
 
 _ROWS = 1024  # rows that are run at once
+_TRIES = 200  # runs that fail before one succeeds: then it is not single rows that fail
 
 T = TypeVar("T")
 
@@ -57,18 +58,23 @@ def on_sound_rows(
 def sound_rows(pair: Pair, batch: Batch) -> Tensor:
     """Return the numbers of the rows that the pair can be run on, by halving what fails.
 
+    There are none of a pair that runs on no part of the data, as with a plate of fixed size.
+
     Raises:
         Unsupported: as `run_pair` does.
     """
     found: list[Tensor] = []
+    failed = 0
 
     def search(rows: Tensor) -> None:
+        nonlocal failed
         try:
             run_pair(pair, rows_at(batch, rows))
         except Unsupported:
             raise
         except _FAILURES:
-            if len(rows) > 1:
+            failed += 1
+            if len(rows) > 1 and (found or failed < _TRIES):
                 for half in rows.tensor_split(2):
                     search(half)
         else:

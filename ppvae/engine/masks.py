@@ -35,7 +35,7 @@ def misplaced_mask(distribution: Any) -> str | None:
     if isinstance(base, dist.MaskedMixture):
         return misplaced_mask(base.component0) or misplaced_mask(base.component1)
     if isinstance(base, torch.distributions.MixtureSameFamily):
-        component = base.component_distribution
+        component: Any = base.component_distribution
         kept = _within(component, torch.zeros(component.batch_shape + component.event_shape))
         along = -1 - component.event_dim
         if kept.dim() >= -along and bool((kept != kept.narrow(along, 0, 1)).any()):
@@ -76,20 +76,21 @@ def _within(distribution: Any, value: Tensor) -> Tensor:
     if isinstance(distribution, _NAN_MASKED):
         return value.isfinite()
     if isinstance(distribution, torch.distributions.MixtureSameFamily):
-        along = -1 - distribution.event_dim
-        component = _within(distribution.component_distribution, value.unsqueeze(along))
+        mixture: Any = distribution
+        along = -1 - mixture.event_dim
+        component = _within(mixture.component_distribution, value.unsqueeze(along))
         return component.all(along) if component.dim() >= -along else component
     if isinstance(distribution, dist.MaskedMixture):
         chosen = _aligned(distribution.mask, distribution.event_dim, value)
-        components = (distribution.component1, distribution.component0)
-        return torch.where(chosen, *(_within(component, value) for component in components))
+        first, second = distribution.component1, distribution.component0
+        return torch.where(chosen, _within(first, value), _within(second, value))
     return torch.ones((), dtype=torch.bool, device=value.device)
 
 
 def _aligned(mask: Any, event_dim: int, value: Tensor) -> Tensor:
     """Return a mask of batches as one of numbers, to be broadcast over the event dimensions."""
-    mask = torch.as_tensor(True if mask is None else mask, device=value.device).bool()
-    return mask.reshape(*mask.shape, *(1,) * event_dim) if mask.dim() else mask
+    kept = torch.as_tensor(True if mask is None else mask, device=value.device).bool()
+    return kept.reshape(*kept.shape, *(1,) * event_dim) if kept.dim() else kept
 
 
 def _holds_mask(distribution: Any) -> bool:

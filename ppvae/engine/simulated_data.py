@@ -1,5 +1,6 @@
 """Datapoints simulated from the model of any pair, with the latents that they came from."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_prob
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_model
+from ppvae.engine.failures import rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, score
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import Site, Sites
+from ppvae.engine.sites import PLATE, Site, Sites, plates
 from ppvae.engine.structure import Structure, structure_of
 
 
@@ -90,9 +92,33 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
                 "simulate it; leave the mask to observed sites"
             )
     batch = observing(pair, template, sites, structure)
-    structure = structure_of(pair, batch)
-    truth = score(pair, batch, structure, {name: sites[name] for name in structure.latents})
-    return Simulated(batch, truth, structure)
+    latents = {name: sites[name] for name in structure.latents}
+    try:
+        structure = structure_of(pair, batch)
+    except Unsupported:
+        raise
+    except ValueError:
+        # The guide fails on some of what the model simulates, most often far-away datapoints.
+        rows = sound_rows(pair, batch)
+        if len(rows) in (0, len(batch[0])):
+            raise
+        warnings.warn(
+            f"the pair fails on {len(batch[0]) - len(rows)} of {len(batch[0])} simulated "
+            "datapoints, which are left out",
+            stacklevel=2,
+        )
+        batch = rows_at(batch, rows)
+        latents = {name: _rows(site, rows) for name, site in latents.items()}
+        structure = structure_of(pair, batch)
+    return Simulated(batch, score(pair, batch, structure, latents), structure)
+
+
+def _rows(site: Site, rows: Tensor) -> Site:
+    """Return a site with the values of some datapoints."""
+    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
+    value = site["value"]
+    axis = value.dim() - site["fn"].event_dim + data_dim
+    return {**site, "value": value.index_select(axis, rows.to(value.device))}
 
 
 def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:

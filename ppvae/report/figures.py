@@ -66,10 +66,10 @@ def image_layout(dataset: Dataset) -> tuple[Shape, Limits]:
     assert dataset.image_shape is not None
     height, width = dataset.image_shape
     channels = dataset.event_shape.numel() // (height * width)
-    bounds = [getattr(dataset.support, name, None) for name in ("lower_bound", "upper_bound")]
+    low, high = (getattr(dataset.support, name, None) for name in ("lower_bound", "upper_bound"))
     if dataset.support is constraints.boolean:
-        bounds = [0, 1]
-    limits = None if None in bounds else (float(bounds[0]), float(bounds[1]))
+        low, high = 0, 1
+    limits = None if low is None or high is None else (float(low), float(high))
     return (height, width) if channels == 1 else (channels, height, width), limits
 
 

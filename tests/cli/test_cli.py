@@ -406,9 +406,14 @@ def test_figures_are_left_out(capsys):
     assert main([*diagnose, *PLAIN]) == 0
     assert not Path("runs/digits-1/figures").exists()
     assert main(diagnose) == 0
-    drawn = {path.stem for path in Path("runs/digits-1/figures").iterdir()}
-    assert {"evidence", "pareto-k", "kl", "samples"} <= drawn
+    drawn = {path.stem: path.read_bytes() for path in Path("runs/digits-1/figures").iterdir()}
+    names = ("evidence", "pareto-k", "kl", "samples")
+    assert {f"{name}-test" for name in names} <= drawn.keys()
     assert capsys.readouterr().out.splitlines() == [*first[1:], *first[1:]]
+    assert main([*diagnose, "--split", "validation"]) == 0
+    now = {path.stem: path.read_bytes() for path in Path("runs/digits-1/figures").iterdir()}
+    assert {f"{name}-validation" for name in names} <= now.keys()
+    assert drawn.items() <= now.items()
 
 
 FAILING = """

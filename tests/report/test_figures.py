@@ -33,5 +33,7 @@ def test_images_have_their_channels_and_the_bounds_of_their_support():
     unit = torch.distributions.constraints.unit_interval
     colored = data.split("photos", torch.rand(20, 12), unit, image_shape=(2, 2))
     assert image_layout(colored) == ((3, 2, 2), (0, 1))
-    assert image_layout(data.segments(50)) == ((16, 16), None)
     assert image_layout(data.digits()) == ((8, 8), (0, 16))
+    real = torch.distributions.constraints.real
+    signed = data.split("signed", torch.randn(20, 4), real, image_shape=(2, 2))
+    assert image_layout(signed) == ((2, 2), None)

@@ -14,7 +14,17 @@ from ppvae.diagnostics.comparison.dominating_measures import check_comparable, m
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Batch, Data, Pair, Unsupported, as_batch, rows_at, sound_rows
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    parameters_in_store,
+    rows_at,
+    sound_rows,
+)
 
 _SIMULATIONS = 4000
 _MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
@@ -79,8 +89,8 @@ def compare(
         A dataset of the variables above, with dims `(model,)` where no others are named.
 
     Raises:
-        Unsupported: if the pairs' log P(X) are not densities of the same numbers, no datapoint is
-            left, or as `evidence` does.
+        Unsupported: if the pairs' log P(X) are not densities of the same numbers, if two pairs
+            share parameters in Pyro's store, if no datapoint is left, or as `evidence` does.
         ValueError: without pairs, or if a number, the data or what `log_evidence` returns is not
             valid.
 
@@ -100,14 +110,16 @@ def compare(
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
     names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
+    sound = batches
     try:
         measures = [measure_of(*fit, seed) for fit in zip(every, batches, strict=True)]
     except Unsupported:
         raise
     except Exception:  # of datapoints that a pair fails on, if it runs on the others
-        batches_of_all = _sound(every, batches)
-        measures = [measure_of(*fit, seed) for fit in zip(every, batches_of_all, strict=True)]
+        sound = _sound(every, batches)
+        measures = [measure_of(*fit, seed) for fit in zip(every, sound, strict=True)]
     check_comparable(dict(zip(names, measures, strict=True)))
+    _check_store(owners, every, sound)
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
@@ -128,14 +140,14 @@ def compare(
     bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     values, errors, tails = (np.stack(column) for column in columns)
-    sound = ~np.isnan(values).any(0)
-    if not sound.any():
+    known = ~np.isnan(values).any(0)
+    if not known.any():
         raise Unsupported("each datapoint is one that some pair fails on, so none is compared")
-    parts = (part[:, sound] for part in (values, errors, tails))
+    parts = (part[:, known] for part in (values, errors, tails))
     table = _summary(owners, *parts, draws=draws)
-    every = np.full((len(fits), len(sound)), math.nan)
-    every[:, sound] = table.log_evidence.values
-    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), every))
+    scores = np.full((len(fits), len(known)), math.nan)
+    scores[:, known] = table.log_evidence.values
+    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), scores))
 
 
 def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
@@ -145,6 +157,20 @@ def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
         rows = np.intersect1d(rows, sound_rows(pair, batch).numpy())
     kept = torch.as_tensor(rows)
     return [rows_at(batch, kept) for batch in batches] if len(rows) else list(batches)
+
+
+def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
+    """Refuse different pairs that have parameters of Pyro's store in common."""
+    seen: dict[int, tuple[str, Pair]] = {}
+    for owner, pair, batch in zip(owners, pairs, batches, strict=True):
+        for name, tensor in parameters_in_store(pair, batch).items():
+            other, first = seen.setdefault(id(tensor), (owner, pair))
+            if first is not pair:
+                raise Unsupported(
+                    f"the pairs {other!r} and {owner!r} share the parameter {name!r} in Pyro's "
+                    "store, so that each is what the last training of either left; give their "
+                    "parameters different names, or make the pairs nn.Modules that hold them"
+                )
 
 
 def _fits(name: str, value: Pair | Sequence[Pair]) -> list[Pair]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
+from ppvae.diagnostics.failed_rows import SoundRows, sound
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Data, Draws, Pair, Structure, as_batch, draw_chunks, isolated
 
@@ -40,7 +41,8 @@ def to_arviz(
     summed out of all densities, separately for each observed site, and drawn from p(k | x, z) for
     `posterior_predictive`. Where a site has no density of the data (`pyro.factor`, a
     pseudo-likelihood), the attribute `pseudo_likelihood` of its log likelihood says why.
-    `pyro.deterministic` sites are left out.
+    `pyro.deterministic` sites are left out. A datapoint that the pair fails on is NaN in every
+    group, and a warning names it.
 
     `memory` bounds the intermediate tensors, not the result: `posterior_predictive` holds
     draws x data values for each number in a datapoint.
@@ -70,7 +72,8 @@ def to_arviz(
         >>> results["posterior"]["z"].dims
         ('chain', 'draw', 'data', 'z_dim_0')
     """
-    batch = as_batch(data, pair, split="test")
+    kept = sound(pair, as_batch(data, pair, split="test"))
+    batch = kept.batch
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
@@ -82,7 +85,7 @@ def to_arviz(
             parts.append(_tensors(structure, list(drawn)))
             reasons |= structure.unnormalized
             bar.update(len(chunk[0]))
-    return arviz_data(_variables(parts, structure, reasons), {})
+    return arviz_data(_variables(parts, structure, reasons, kept), {})
 
 
 def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:
@@ -106,7 +109,10 @@ def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[s
 
 
 def _variables(
-    parts: list[Mapping[str, Mapping[str, Tensor]]], structure: Structure, reasons: dict[str, str]
+    parts: list[Mapping[str, Mapping[str, Tensor]]],
+    structure: Structure,
+    reasons: dict[str, str],
+    kept: SoundRows,
 ) -> Groups:
     """Join the chunks of the data and name the axes."""
     groups: dict[str, dict[str, Variable]] = {}
@@ -115,7 +121,9 @@ def _variables(
         leading = ("data",) if group == "observed_data" else ("draw", "data")
         groups[group] = {}
         for name in names:
-            values = to_numpy(torch.cat([part[group][name] for part in parts], len(leading) - 1))
+            axis = len(leading) - 1
+            values = to_numpy(torch.cat([part[group][name] for part in parts], axis))
+            values = kept.filled(values, axis)
             plates = () if densities else structure.inner_plates[name]
             events = range(values.ndim - len(leading) - len(plates))
             dims = (*leading, *plates, *(f"{name}_dim_{axis}" for axis in events))

@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_shape, threshold
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Data, Pair, Unsupported, as_batch, isolated, mean_error, seeds
@@ -113,8 +114,11 @@ def gaps(
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
     batch = as_batch(data, pair, split="test")
-    rows, done = len(batch[0]), 0
     given = None if log_evidence is None else _given(log_evidence, batch[0])
+    kept = sound(pair, batch)
+    batch = kept.batch
+    given = None if given is None else given[:, kept.rows]
+    rows, done = len(batch[0]), 0
     found: list[dict[str, Tensor]] = []
     with (
         isolated(pair, seed),
@@ -137,7 +141,7 @@ def gaps(
             if name in values
         ]
     ).all(0)
-    return xr.Dataset(
+    table = xr.Dataset(
         {name: ("data", value.cpu().numpy()) for name, value in values.items()},
         attrs={
             "units": "nats",
@@ -147,6 +151,7 @@ def gaps(
             "threshold": threshold(max((2 + normal) * draws, FEWEST_DRAWS)),
         },
     )
+    return kept.spread(table)
 
 
 def _terms(

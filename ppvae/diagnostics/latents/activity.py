@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.dimensions import flagged
 from ppvae.diagnostics.latents.posterior_means import means_with_variances
 from ppvae.diagnostics.latents.prior_variances import prior_variances
@@ -111,6 +112,7 @@ def active_units(
         raise ValueError(f"active_units needs draws >= 2, got {draws}")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
+    batch = sound(pair, batch).batch
     with isolated(pair, seed):
         means, noises = means_with_variances(pair, batch, draws, memory, progress)
         prior = prior_variances(pair, batch, memory)
@@ -175,7 +177,7 @@ def kl_per_dimension(
         >>> kl_per_dimension(pairs.assemble(digits, latent=2), digits).dims
         ('z_dim_0',)
     """
-    batch = as_batch(data, pair, split="test")
+    batch = sound(pair, as_batch(data, pair, split="test")).batch
     kls = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):

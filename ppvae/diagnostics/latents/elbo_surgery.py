@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
 from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
@@ -143,6 +144,7 @@ def surgery(
         raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
+    batch = sound(pair, batch).batch
     others = tuple(tensor.roll(1, 0) for tensor in batch)
     measured: list[tuple[Tensor, Tensor]] = []
     drawn: list[tuple[Tensor, dict[str, Tensor]]] = []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -117,9 +118,10 @@ def ais(
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
     schedule = sigmoid_schedule(temperatures)
+    kept = sound(pair, batch)
     weights, rates = [], []
     with isolated(pair, seed):
-        for group in _chains(pair, batch, annealing, 1, memory, progress):
+        for group in _chains(pair, kept.batch, annealing, 1, memory, progress):
             sizes, path = group.step_sizes(), group.path(chains)
             log_weights, rate = group.run(path, path.draw(), schedule, sizes)
             weights.append(log_weights)
@@ -131,7 +133,7 @@ def ais(
     effective = 1 / log_weights.softmax(0).square().sum(0)
     acceptance = torch.cat(rates).cpu().numpy()
     converged = accepted(acceptance) & (effective >= max(2, chains / _AGREEING)).cpu().numpy()
-    return xr.Dataset(
+    table = xr.Dataset(
         {
             "log_evidence": ("data", log_evidence.cpu().numpy()),
             "log_evidence_error": ("data", error.cpu().numpy()),
@@ -142,6 +144,7 @@ def ais(
         },
         attrs={"units": "nats", "temperatures": temperatures, "chains": chains},
     )
+    return kept.spread(table)
 
 
 def bdmc(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood.annealing import accepted, ais
 from ppvae.diagnostics.marginal_likelihood.pareto import smoothed, tail_length
 from ppvae.diagnostics.progress import tqdm_options
@@ -102,9 +103,10 @@ def bound_table(
         Frozen({'data': 3})
     """
     tail_length(draws)
+    kept = sound(pair, as_batch(data, pair, split="test"))
     annealed = ais(
         pair,
-        data,
+        kept.batch,
         temperatures=temperatures,
         chains=chains,
         from_guide=from_guide,
@@ -113,12 +115,13 @@ def bound_table(
         memory=memory,
         progress=progress,
     )
-    batch = as_batch(data, pair, split="test")
-    weighted = _weighted(pair, batch, draws, seed, memory, progress)
+    weighted = _weighted(pair, kept.batch, draws, seed, memory, progress)
     ended = np.stack([annealed.log_evidence.values, annealed.log_evidence_error.values])
     values, errors = np.concatenate([weighted, ended[:, None]], axis=1)
-    precision = torch.finfo(batch[0].dtype if batch[0].is_floating_point() else torch.float32).eps
-    return _table(values, errors, annealed.acceptance.values, precision).assign_attrs(
+    first = kept.batch[0]
+    precision = torch.finfo(first.dtype if first.is_floating_point() else torch.float32).eps
+    table = _table(values, errors, annealed.acceptance.values, precision)
+    return kept.spread(table).assign_attrs(
         units="nats", draws=draws, temperatures=temperatures, chains=chains
     )
 

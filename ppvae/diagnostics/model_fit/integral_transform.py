@@ -270,8 +270,8 @@ def _ranks(
     count = 1 if structure.degenerate else proposals
     vectorized = count > 1 and vectorizable(pair, batch, structure)
     latents, size = draw_resampled(pair, batch, structure, count, at_once if vectorized else None)
-    at_once = at_once if model_vectorizable(pair, batch, structure) else None
-    for replicates in _replicates(pair, batch, structure, latents, draws, at_once):
+    together = at_once if model_vectorizable(pair, batch, structure) else None
+    for replicates in _replicates(pair, batch, structure, latents, draws, together):
         for name, counter in counters.items():
             values = replicates[name]
             lost[name] |= values.isnan().any(0)

@@ -66,16 +66,16 @@ def latent_scatter(
     axes = figure.subplots()
     values = None if labels is None else np.asarray(labels)
     size = min(16.0, max(4.0, 12000 / max(len(points), 1)))
-    title = "datapoints in latent space"
+    title, (x, y) = "datapoints in latent space", points.T
     if values is not None and values.dtype.kind == "f":
-        drawn = axes.scatter(*points.T, s=size, linewidths=0, c=values, cmap="viridis")
+        drawn = axes.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis")
         figure.colorbar(drawn, ax=axes, label=factor)
         title += f", by {factor}"
     elif values is not None and len(classes := np.unique(values)) <= DISTINCT:
         _draw_classes(axes, points, values, classes, size)
         title += ", by label"
     else:
-        axes.scatter(*points.T, s=size, linewidths=0, color="0.3")
+        axes.scatter(x, y, s=size, linewidths=0, color="0.3")
     axes.set_xlabel(f"mean of {names[0]} under q(z|x)")
     axes.set_ylabel(f"mean of {names[1]} under q(z|x)")
     axes.set_title(title)
@@ -94,7 +94,7 @@ def _draw_classes(
     for part in np.array_split(order, 8):
         for name, look in zip(classes, looks, strict=True):
             here = part[values[part] == name]
-            axes.scatter(*points[here].T, s=size, **look)
+            axes.scatter(points[here, 0], points[here, 1], s=size, **look)
     for name, look in zip(classes, looks, strict=True):
         axes.scatter([], [], s=30, **look, label=str(name))
         x, y = np.median(points[values == name], axis=0)
