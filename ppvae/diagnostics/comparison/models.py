@@ -10,11 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ppvae.diagnostics.comparison.dominating_measures import (
-    DominatingMeasure,
-    check_comparable,
-    measure_of,
-)
+from ppvae.diagnostics.comparison.dominating_measures import check_comparable, measure_of
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
@@ -114,19 +110,16 @@ def compare(
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
     names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
-
-    def measures_of(batches: Sequence[Batch]) -> dict[str, DominatingMeasure]:
-        _check_store(owners, every, batches)
-        found = (measure_of(*fit, seed) for fit in zip(every, batches, strict=True))
-        return dict(zip(names, found, strict=True))
-
+    sound = batches
     try:
-        measures = measures_of(batches)
+        measures = [measure_of(*fit, seed) for fit in zip(every, batches, strict=True)]
     except Unsupported:
         raise
     except Exception:  # of datapoints that a pair fails on, if it runs on the others
-        measures = measures_of(_sound(every, batches))
-    check_comparable(measures)
+        sound = _sound(every, batches)
+        measures = [measure_of(*fit, seed) for fit in zip(every, sound, strict=True)]
+    check_comparable(dict(zip(names, measures, strict=True)))
+    _check_store(owners, every, sound)
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
@@ -147,14 +140,14 @@ def compare(
     bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     values, errors, tails = (np.stack(column) for column in columns)
-    sound = ~np.isnan(values).any(0)
-    if not sound.any():
+    known = ~np.isnan(values).any(0)
+    if not known.any():
         raise Unsupported("each datapoint is one that some pair fails on, so none is compared")
-    parts = (part[:, sound] for part in (values, errors, tails))
+    parts = (part[:, known] for part in (values, errors, tails))
     table = _summary(owners, *parts, draws=draws)
-    of_all = np.full((len(fits), len(sound)), math.nan)
-    of_all[:, sound] = table.log_evidence.values
-    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), of_all))
+    scores = np.full((len(fits), len(known)), math.nan)
+    scores[:, known] = table.log_evidence.values
+    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), scores))
 
 
 def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
@@ -166,7 +159,7 @@ def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
     return [rows_at(batch, kept) for batch in batches] if len(rows) else list(batches)
 
 
-def _check_store(owners: list[str], pairs: list[Pair], batches: Sequence[Batch]) -> None:
+def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
     """Refuse different pairs that have parameters of Pyro's store in common."""
     seen: dict[int, tuple[str, Pair]] = {}
     for owner, pair, batch in zip(owners, pairs, batches, strict=True):
