@@ -3,7 +3,6 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,20 +127,20 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
+    run = ppvae.report.Run.resume(resume) if resume else None
+    dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
     pair, reason = chosen.pair, ""
     if pair is None:
-        pair = _assembled(chosen.dataset, latent, seed, parts)
-        reason = "" if likelihood else ppvae.pairs.explained(chosen.dataset)
-    elif chosen.dataset.standardization is not None:
+        pair = _assembled(dataset, latent, seed, parts)
+        reason = "" if likelihood else ppvae.pairs.explained(dataset)
+    elif dataset.standardization is not None:
         raise ValueError(
             "--data.standardize is built into the VAE that ppvae makes; a pair of your own gets "
             "the values as they are: scale them in its networks"
         )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
-    run = ppvae.report.Run.resume(resume) if resume else None
     if run is None:
-        run = ppvae.report.Run.create(chosen.dataset.name, folder, overwrite)
-    dataset = run.standardized(chosen.dataset) if resume else chosen.dataset
+        run = ppvae.report.Run.create(dataset.name, folder, overwrite)
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
     if resume and not checkpoints.exists:
         print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
@@ -165,7 +164,7 @@ def fit(
     new = resume is None
 
     if reason:
-        print(reason, file=sys.stderr)
+        print(reason, flush=True)  # before the training, which takes long
 
     def train() -> "Fit":
         if new:

@@ -32,7 +32,15 @@ _DATA = "data.json"
 _STANDARDIZATION = "standardization.json"
 _FIGURES = "figures"
 _WRITTEN = (  # what a run writes: nothing else is removed with a run that is overwritten
-    *(_CONFIG, _STANDARDIZATION, "metrics.jsonl", "pair.json", "pair.safetensors", "samples.npy"),
+    *(
+        _CONFIG,
+        _DATA,
+        _STANDARDIZATION,
+        "metrics.jsonl",
+        "pair.json",
+        "pair.safetensors",
+        "samples.npy",
+    ),
     *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )

@@ -213,7 +213,10 @@ def _means(
     belongs: NDArray[np.bool_], average: Values, values: Values, errors: Values
 ) -> dict[str, Any]:
     pointwise, fit_means = average @ values, values.mean(1)
-    monte_carlo = np.sqrt(np.square(average) @ np.square(errors).sum(1)) / values.shape[1]
+    # Errors may be infinite, and those of other models do not count.
+    squares = np.zeros_like(average)
+    np.multiply(np.square(average), np.square(errors).sum(1), out=squares, where=belongs)
+    monte_carlo = np.sqrt(squares.sum(1)) / values.shape[1]
     return {
         "mean": ("model", average @ fit_means),
         "data_error": ("model", _error(pointwise)),
