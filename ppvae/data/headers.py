@@ -90,6 +90,7 @@ class _Look:
         whole: whole, where below every number of every column has a decimal point.
         outside: outside the range of every column.
         far: outside by more than that range.
+        repeated: a row below is the same.
     """
 
     count: int
@@ -99,6 +100,7 @@ class _Look:
     whole: bool
     outside: bool
     far: bool
+    repeated: bool
 
     @classmethod
     def of(cls, rows: Rows) -> "_Look":
@@ -122,6 +124,7 @@ class _Look:
             and not any(_is_whole(field) for column in columns for field in column),
             outside=all(gap > 0 for gap, _ in gaps),
             far=all(gap > width > 0 for gap, width in gaps),
+            repeated=any(_numbers(row) == first for row in rows[1:]),
         )
 
     @property
@@ -144,7 +147,8 @@ class _Look:
     def doubtful(self) -> bool:
         if not self.distinct:
             return False
-        return self.spaced or self.far or (self.whole and self.count > 1)
+        alone = self.counted and not self.repeated
+        return self.spaced or self.far or alone or (self.whole and self.count > 1)
 
 
 def _missing(field: str) -> bool:
@@ -165,8 +169,13 @@ def _steps(values: Sequence[float]) -> float | None:
     return steps[0] if equal else None
 
 
+def _numbers(row: Sequence[str]) -> list[float] | None:
+    return [float(field) for field in row] if all(map(is_number, row)) else None
+
+
 def _steps_of(row: Sequence[str]) -> float | None:
-    return _steps([float(field) for field in row]) if all(map(is_number, row)) else None
+    numbers = _numbers(row)
+    return None if numbers is None else _steps(numbers)
 
 
 def _new_label(field: str, below: Sequence[str]) -> bool:

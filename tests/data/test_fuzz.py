@@ -128,7 +128,9 @@ WORST = {
     "spaces": ("x.csv", b"5.1 3.5\n" * 20, "its columns by spaces; expected commas"),
     "decimal commas": ("x.csv", b'a,b\n"5,1","3,5"\n' * 20, "write decimal points"),
     "names or a datapoint": ("x.csv", b"1,2,3\n" + b"4,1,2\n2,0,3\n" * 20, "may be names of col"),
-    "a pipe of one byte": ("x.csv", b"\xff", "x.csv"),
+    "two names or a datapoint": ("x.csv", b"0,1\n" + b"4,1\n2,0\n" * 20, "may be names of col"),
+    "a year or a datapoint": ("x.csv", b"2020\n" + b"4\n2\n" * 20, "may be names of col"),
+    "one byte": ("x.csv", b"\xff", "x.csv"),
     "two columns of one name": ("x.csv", b"a,a\n" + b"1,2\n" * 20, "2 columns 'a'; give each"),
     "IDX of 2^96 bytes": (
         "x.idx",
