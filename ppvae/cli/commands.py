@@ -3,7 +3,6 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,10 +91,12 @@ def fit(
         posterior: class of q(z|x).
         objective: what to maximize, any pyro.infer.ELBO; Trace_ELBO unless given.
         optimizer: class of the torch optimizer; Adam with lr 0.001 unless given.
-        schedule: class of a torch learning-rate schedule, stepped once an epoch.
+        schedule: class of a torch learning-rate schedule, stepped once an epoch, or at every step
+            if its length is the number of steps.
         kl_weight: weight of the KL term: a number, or the class of a schedule such as
             ppvae.inference.LinearWarmup.
-        epochs: passes over the training data; 100 unless steps are given.
+        epochs: passes over the training data; 100 unless steps are given, and more of them as long
+            as the validation ELBO rises, up to 10,000 steps, if there is no schedule.
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm.
@@ -126,20 +127,20 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
+    run = ppvae.report.Run.resume(resume) if resume else None
+    dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
     pair, reason = chosen.pair, ""
     if pair is None:
-        pair = _assembled(chosen.dataset, latent, seed, parts)
-        reason = "" if likelihood else ppvae.pairs.explained(chosen.dataset)
-    elif chosen.dataset.standardization is not None:
+        pair = _assembled(dataset, latent, seed, parts)
+        reason = "" if likelihood else ppvae.pairs.explained(dataset)
+    elif dataset.standardization is not None:
         raise ValueError(
             "--data.standardize is built into the VAE that ppvae makes; a pair of your own gets "
             "the values as they are: scale them in its networks"
         )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
-    run = ppvae.report.Run.resume(resume) if resume else None
     if run is None:
-        run = ppvae.report.Run.create(chosen.dataset.name, folder, overwrite)
-    dataset = run.standardized(chosen.dataset) if resume else chosen.dataset
+        run = ppvae.report.Run.create(dataset.name, folder, overwrite)
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
     if resume and not checkpoints.exists:
         print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
@@ -163,7 +164,7 @@ def fit(
     new = resume is None
 
     if reason:
-        print(reason, file=sys.stderr)
+        print(reason, flush=True)  # before the training, which takes long
 
     def train() -> "Fit":
         if new:
@@ -224,6 +225,7 @@ def _save(
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
     passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
     print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
+    print(result.convergence)
 
 
 def diagnose(

@@ -111,7 +111,7 @@ def array(
     dataset = replace(
         dataset,
         columns=() if table is None else table.columns,
-        notes=(() if table is None else table.notes) + _constant(path, dataset, table),
+        notes=() if table is None else table.notes + _cautions(path, dataset, table),
     )
     for note in dataset.notes:
         _LOG.warning(note)
@@ -160,21 +160,37 @@ def _check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:
         )
 
 
-def _constant(path: Path, dataset: Dataset, table: Table | None) -> tuple[str, ...]:
-    """Say which columns of a table do not vary in the training data."""
-    if table is None:
-        return ()
+def _cautions(path: Path, dataset: Dataset, table: Table) -> tuple[str, ...]:
+    """Say what makes log P(X) of a table larger than it is of unseen data."""
+    cautions = []
     value = dataset.train[0]
     level = (value == value.floor()) & (value >= 0) & (value <= LEVELS)  # these have probabilities
     same = (dataset.train == value).all(0) & ~level
     names = [name for name, constant in zip(table.columns, same, strict=True) if constant]
-    if not names:
-        return ()
-    shown = ", ".join(names)
-    return (
-        f"{path}: {len(names)} column(s) have one value in all training data: {shown:.100}; a "
-        "density can grow without bound there, remove them",
-    )
+    if names:
+        shown = ", ".join(names)
+        cautions.append(
+            f"{path}: {len(names)} column(s) have one value in all training data: {shown:.100}; "
+            "a density can grow without bound there, remove them"
+        )
+    if not bool((dataset.train == dataset.train.floor()).all()):  # whole numbers repeat themselves
+        known = set(_hashes(dataset.train))
+        copies = sum(code in known for code in _hashes(dataset.test))
+        if copies:
+            cautions.append(
+                f"{path}: {copies} of {len(dataset.test)} test rows are copies of training rows, "
+                "so that log P(X) is not that of unseen data; remove copies"
+            )
+    return tuple(cautions)
+
+
+def _hashes(rows: Tensor) -> list[int]:
+    import pandas
+
+    codes: list[int] = pandas.util.hash_pandas_object(
+        pandas.DataFrame(rows.numpy()), index=False
+    ).tolist()
+    return codes
 
 
 def _codes(path: Path, labels: _Array) -> Tensor:

@@ -21,7 +21,8 @@ class Dataset:
         train: the datapoints to train on, `(data, *event)`.
         validation: the datapoints that decide when to stop.
         test: the datapoints that nothing is fitted to.
-        support: the values that one feature may take.
+        support: the values that one feature may take; of a table with columns of different kinds
+            `constraints.cat` of theirs.
         labels: the class of each datapoint: for "train", "validation" and "test" a tensor
             `(data,)`; empty where classes are not known.
         factors: the hidden factors that made each datapoint: for each split a tensor
@@ -105,7 +106,8 @@ def split(
     Args:
         name: the dataset's name.
         values: all datapoints, `(data, *event)`.
-        support: the values that one feature may take.
+        support: the values that one feature may take; of a table with columns of different kinds
+            `constraints.cat` of theirs.
         labels: the class of each datapoint, `(data,)`.
         factors: hidden factors by name, `(data,)` each.
         image_shape: height and width if a datapoint is an image.

@@ -14,6 +14,7 @@ MISSING = frozenset(
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _MANY = 5  # names counted from 0 or 1 that are no chance
+_CHANCE = 0.1  # share of rows below that are equally spaced by chance
 Rows = Sequence[Sequence[str]]
 
 
@@ -84,11 +85,12 @@ class _Look:
     Args:
         count: how many there are.
         distinct: no two are equal.
-        spaced: three or more, equally spaced, and no row below is so.
+        spaced: three or more, equally spaced, and few rows below are so.
         counted: they count from 0, or from 1 if there are many.
         whole: whole, where below every number of every column has a decimal point.
         outside: outside the range of every column.
         far: outside by more than that range.
+        repeated: a row below is the same.
     """
 
     count: int
@@ -98,6 +100,7 @@ class _Look:
     whole: bool
     outside: bool
     far: bool
+    repeated: bool
 
     @classmethod
     def of(cls, rows: Rows) -> "_Look":
@@ -114,12 +117,14 @@ class _Look:
         return cls(
             count=len(first),
             distinct=len(set(first)) == len(first),
-            spaced=steps is not None and all(_steps_of(row) != steps for row in rows[1:]),
+            spaced=steps is not None
+            and sum(_steps_of(row) == steps for row in rows[1:]) <= _CHANCE * (len(rows) - 1),
             counted=any(first == [start + n for n in range(len(first))] for start in starts),
             whole=all(map(_is_whole, rows[0]))
             and not any(_is_whole(field) for column in columns for field in column),
             outside=all(gap > 0 for gap, _ in gaps),
             far=all(gap > width > 0 for gap, width in gaps),
+            repeated=any(_numbers(row) == first for row in rows[1:]),
         )
 
     @property
@@ -142,7 +147,8 @@ class _Look:
     def doubtful(self) -> bool:
         if not self.distinct:
             return False
-        return self.spaced or self.far or (self.whole and self.count > 1)
+        alone = self.counted and not self.repeated
+        return self.spaced or self.far or alone or (self.whole and self.count > 1)
 
 
 def _missing(field: str) -> bool:
@@ -163,8 +169,13 @@ def _steps(values: Sequence[float]) -> float | None:
     return steps[0] if equal else None
 
 
+def _numbers(row: Sequence[str]) -> list[float] | None:
+    return [float(field) for field in row] if all(map(is_number, row)) else None
+
+
 def _steps_of(row: Sequence[str]) -> float | None:
-    return _steps([float(field) for field in row]) if all(map(is_number, row)) else None
+    numbers = _numbers(row)
+    return None if numbers is None else _steps(numbers)
 
 
 def _new_label(field: str, below: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ import gzip
 import math
 import struct
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppvae.data.files import REFLATION, DamagedFile, check_memory, check_plain, reading
 
+_File: TypeAlias = IO[bytes] | gzip.GzipFile
 _BYTES = 0x08  # the only type of value that MNIST's files have
 
 
@@ -44,7 +45,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             return _read(path, content, dimensions, REFLATION * size)
 
 
-def _read(path: Path, file: IO[bytes], dimensions: int, most: int) -> Tensor:
+def _read(path: Path, file: _File, dimensions: int, most: int) -> Tensor:
     """Read the content of a file that holds at most so many bytes."""
     start = 4 + 4 * dimensions
     header = _bytes(path, file, start)
@@ -58,8 +59,11 @@ def _read(path: Path, file: IO[bytes], dimensions: int, most: int) -> Tensor:
     if shape and not expected:
         raise ValueError(f"{path} holds nothing: its header states the sizes {shape}")
     if not shape or start + expected > most:
-        asked = f"asks for {start + expected} bytes, more than it can hold" if shape else "ends"
-        raise ValueError(f"{path} is damaged: its header {asked}; get the file again")
+        asked = f"asks for {start + expected}" if shape else "is cut off"
+        raise ValueError(
+            f"{path} is damaged: it has at most {most} bytes where its header {asked}; get the "
+            "file again"
+        )
     check_memory(path, expected)
     content = _bytes(path, file, expected)
     found = len(content) + len(_bytes(path, file, 1))
@@ -72,7 +76,7 @@ def _read(path: Path, file: IO[bytes], dimensions: int, most: int) -> Tensor:
     return torch.from_numpy(values).reshape(shape)
 
 
-def _bytes(path: Path, file: IO[bytes], count: int) -> bytes:
+def _bytes(path: Path, file: _File, count: int) -> bytes:
     """Read so many bytes, or what there is."""
     try:
         with reading(path):

@@ -14,6 +14,7 @@ LEVELS = 255
 """The highest level of what has levels and is not counted."""
 
 _PILED, _AT_LEAST = 0.01, 5  # the share and the number of values at the highest of true levels
+_SMALL = 20  # the highest of whole numbers that are never taken as real ones
 _GROUPS = 20  # groups of neighboring columns of one kind
 
 
@@ -98,9 +99,9 @@ def _by_column(
         & (at_highest >= max(_AT_LEAST, 5 * _PILED * len(train)))
     )
     # Counts vary at least as much as those of a Poisson distribution of the same mean; the
-    # variance of few rows has an error.
+    # variance of few rows has an error. Of small numbers a density could grow without bound.
     least = seen.mean * max(0.3, 1 - 4 * math.sqrt(2 / len(train)))
-    counts = whole & (seen.variance >= least)
+    counts = whole & ((seen.variance >= least) | (seen.high <= _SMALL))
     kinds: list[constraints.Constraint] = []
     for column in range(train.shape[1]):
         if whole[column] and highs[column] <= 1:

@@ -83,7 +83,7 @@ def read_csv(path: Path, header: bool | None, label: str | int | None) -> Table:
         raise ValueError(f"{path} holds an array of shape ({len(table)}, 0); expected numbers")
     for column in kept:
         _check_column(path, table[column], names[column])
-    values = table[kept].to_numpy(np.float64)
+    values = table[kept].to_numpy(np.float64, copy=True)  # pandas may give what is read only
     return Table(values, tuple(names[column] for column in kept), classes, tuple(notes))
 
 
@@ -117,7 +117,7 @@ def _first_rows(path: Path) -> list[list[str]]:
         n, row = others[0]
         raise DamagedFile(
             path, f"its row {n} has {len(row)} field(s) where the first has {width}; give each "
-            "row as many, and each column a name if the first row has names"
+            "row as many, with decimal points, and each column a name if the first row has names"
         )  # fmt: skip
     return looked_at
 
@@ -125,11 +125,12 @@ def _first_rows(path: Path) -> list[list[str]]:
 def _refuse_separators(path: Path, rows: Sequence[Sequence[str]]) -> None:
     """Refuse a table whose fields are separated by something else than commas."""
     lines = [",".join(row) for row in rows]
+    decimal = ", decimal=','" if any(len(row) > 1 for row in rows) else ""
     for separator, shown in _SEPARATORS.items():
         if all(separator in line for line in lines):
             raise ValueError(
                 f"{path} separates its columns by {shown}; expected commas, and decimal points: "
-                f"pandas.read_csv({path.name!r}, sep={separator!r}, decimal=',')"
+                f"pandas.read_csv({path.name!r}, sep={separator!r}{decimal})"
                 ".to_csv('new.csv', index=False)"
             )
     if all(len(row) == 1 and len(row[0].split()) > 1 for row in rows[1:] or rows):

@@ -65,11 +65,12 @@ def diagnose(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Diagnosis:
-    """Run every diagnostic that applies, and give each the verdict fine, look or bad.
+    """Run every diagnostic that applies, and give each the verdict fine, look, bad or "?".
 
     A diagnostic that does not apply to the pair or the data (it raises `Unsupported`), such as
     annealing of discrete latents or the evidence of a pseudo-likelihood, has a finding that says
-    why. Any other exception is raised. Calibration and bounds from both sides are measured on data
+    why. Any other exception is raised. The verdict is "?" too, with the reason, where the data or
+    draws are too few to tell. Calibration and bounds from both sides are measured on data
     simulated from the model, all else on `data`.
 
     Args:

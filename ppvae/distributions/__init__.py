@@ -2,11 +2,23 @@
 
 import ppvae.distributions.divergences  # noqa: F401, registers with torch
 from ppvae.distributions.diagonal_normal_mixture import DiagonalNormalMixture
+from ppvae.distributions.negative_binomial import NegativeBinomial
+from ppvae.distributions.poisson import LARGEST_COUNT, Poisson
 from ppvae.distributions.power_spherical import PowerSpherical
+from ppvae.distributions.ranges import exponential, held, positive, steady
+from ppvae.distributions.student_t import StudentT
 from ppvae.distributions.uniform_sphere import UniformSphere
 
 __all__ = [
+    "LARGEST_COUNT",
     "DiagonalNormalMixture",
+    "NegativeBinomial",
+    "Poisson",
     "PowerSpherical",
+    "StudentT",
     "UniformSphere",
+    "exponential",
+    "held",
+    "positive",
+    "steady",
 ]

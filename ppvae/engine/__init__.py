@@ -66,6 +66,7 @@ from ppvae.engine.sites import (
     support_text,
     unnormalized,
 )
+from ppvae.engine.stored_parameters import parameters_in_store, taken_over
 from ppvae.engine.structure import (
     Allocations,
     Structure,
@@ -141,6 +142,7 @@ __all__ = [
     "observing",
     "on_sound_rows",
     "one_draw",
+    "parameters_in_store",
     "per_datapoint",
     "plates",
     "random_state",
@@ -173,6 +175,7 @@ __all__ = [
     "structure_of",
     "subsampling",
     "support_text",
+    "taken_over",
     "traced",
     "training_structure_of",
     "unmasked",

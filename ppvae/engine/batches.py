@@ -125,21 +125,20 @@ def refuse_unless_taken(function: Any, count: int, name: str, argument: str = "t
     try:
         signature.bind(*range(count))
     except TypeError:
-        takes = f"takes {_described(signature)}"
+        taken = [p for p in signature.parameters.values() if p.kind in _POSITIONAL]
+        shown = f"{len(taken)} ({', '.join(p.name for p in taken)})"
+        advice = (
+            "pass the datapoints alone, without labels, such as fit(pair, x); labels belong to a "
+            "batch only if the pair's networks take them as conditions, one-hot (networks.Joined)"
+        )
+        if count < sum(p.default is p.empty for p in taken):
+            advice = "pass a tuple of that many"
         raise TypeError(
-            f"{argument} holds {count} tensor(s), but {name} {takes}: pass the datapoints alone, "
-            "without labels, such as fit(pair, x); labels belong to a batch only if the pair's "
-            "networks take them as conditions, one-hot (networks.Joined)"
+            f"{argument} holds {count} tensor(s), but {name} takes {shown}: {advice}"
         ) from None
 
 
-def _described(signature: inspect.Signature) -> str:
-    taken = [
-        parameter.name
-        for parameter in signature.parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return f"{len(taken)} ({', '.join(taken)})"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _looks_up(pair: object) -> bool:
@@ -178,14 +177,14 @@ def _as_tensor(part: object, argument: str) -> Tensor:
     if hasattr(part, "toarray"):  # a sparse matrix of SciPy
         raise _unlike(argument, f"a sparse {type(part).__name__}", "pass x.toarray()")
     if isinstance(part, np.ma.MaskedArray):
-        hidden = int(np.ma.count_masked(part))
+        hidden = int(np.sum(part.mask))
         if hidden:
             raise ValueError(
                 f"{argument} is a masked array with {hidden} hidden value(s) among {part.size}; "
                 "fill them, x.filled(value), or remove their rows"
             )
         part = part.data
-    named = {str: "text", bytes: "bytes", dict: "a dict"}.get(type(part))
+    named = _NAMED.get(type(part))
     if named or not (isinstance(part, np.ndarray) or hasattr(part, "__array__")):
         raise _unlike(argument, named or _kind(part), _ADVICE.get(_kind(part), _TENSOR))
     array = np.asarray(part)
@@ -201,6 +200,7 @@ def _as_tensor(part: object, argument: str) -> Tensor:
     return torch.as_tensor(array if shared else array.copy())
 
 
+_NAMED: dict[type, str] = {str: "text", bytes: "bytes", dict: "a dict"}
 _TENSOR = "write torch.tensor(x)"
 _ADVICE = {
     "DataLoader": "only fit takes batches; pass one tensor with all rows",

@@ -58,7 +58,8 @@ def on_sound_rows(
 def sound_rows(pair: Pair, batch: Batch) -> Tensor:
     """Return the numbers of the rows that the pair can be run on, by halving what fails.
 
-    There are none of a pair that runs on no part of the data, as with a plate of fixed size.
+    There are none of a pair that runs on no part of the data, as with a plate of fixed size, or
+    that fails on data of this shape whatever their values.
 
     Raises:
         Unsupported: as `run_pair` does.
@@ -82,8 +83,22 @@ def sound_rows(pair: Pair, batch: Batch) -> Tensor:
 
     with isolated(pair, 0):
         for rows in torch.arange(len(batch[0])).split(_ROWS):
+            before = len(found)
             search(rows)
+            kept = torch.cat(found[before:]) if found[before:] else rows[:0]
+            if 0 < len(kept) < len(rows) and not _runs(pair, batch, rows, kept):
+                return rows[:0]
     return torch.cat(found) if found else torch.empty(0, dtype=torch.long)
+
+
+def _runs(pair: Pair, batch: Batch, rows: Tensor, kept: Tensor) -> bool:
+    """Tell whether as many datapoints as before run, a sound one in place of each that failed."""
+    replaced = torch.where(torch.isin(rows, kept), rows, kept[0])
+    try:
+        run_pair(pair, rows_at(batch, replaced))
+    except _FAILURES:
+        return False
+    return True
 
 
 def rows_at(batch: Batch, rows: Tensor) -> Batch:

@@ -60,7 +60,8 @@ class Collector(Messenger):  # type: ignore[misc]
         if self.parameters.setdefault(name, parameter) is not parameter:
             raise ValueError(
                 f"parameter {name!r} is announced by two different modules; hold both in one "
-                "module, so that their names differ"
+                "module, so that their names differ, or call pyro.clear_param_store() if one is "
+                "that of another pair"
             )
 
     def unique(self) -> dict[str, Tensor]:

@@ -68,7 +68,8 @@ class Evaluation:
         return f"in the evaluation after step {self.training.step}"
 
     def _terms(self, split: str, batch: Batch) -> Record:
-        measured = self._chunks(batch, lambda chunk: terms(self.training.pair, chunk))
+        pair, row_scale = self.training.pair, self.steps.eager.row_scale
+        measured = self._chunks(batch, lambda chunk: terms(pair, chunk, row_scale))
         return {
             f"{split}_{name}": mean([(rows, record[name]) for rows, record in measured])
             for name in measured[0][1]

@@ -16,17 +16,20 @@ from ppvae.engine import (
     scaled_kl,
     scaled_log_prob,
 )
+from ppvae.inference.row_scale import RowScale
 
 Record = dict[str, float]
 """One evaluation: numbers by name."""
 
 
-def datapoints(sites: Sites, rows: int) -> float:
+def datapoints(sites: Sites, rows: int, row_scale: RowScale | None = None) -> float:
     """Return how many datapoints a batch's loss stands for: its rows times the sites' scale.
 
     A plate of `size` with `subsample_size` rows scales the loss of its rows to that of `size`; so
-    does a `poutine.scale` around all sites.
+    does a `poutine.scale` around all sites, and a `row_scale`.
     """
+    if row_scale is not None:
+        return datapoints(sites, rows) * row_scale.factor(rows)
     scales = {float(torch.as_tensor(site["scale"]).double().mean()) for site in sites.values()}
     if len(scales) == 1:
         return rows * scales.pop()
@@ -35,7 +38,7 @@ def datapoints(sites: Sites, rows: int) -> float:
     return rows * (frames[0].full_size or rows) / frames[0].size if frames else float(rows)
 
 
-def terms(pair: Pair, batch: Batch) -> Record:
+def terms(pair: Pair, batch: Batch, row_scale: RowScale | None = None) -> Record:
     """Return one draw's estimate of ELBO, reconstruction and KL, in nats per datapoint.
 
     As in `diagnostics.evidence`, elbo = log p(x, z) - log q(z|x) and reconstruction = elbo + kl,
@@ -48,11 +51,14 @@ def terms(pair: Pair, batch: Batch) -> Record:
     latents = [name for name, site in model.items() if not site["is_observed"]]
     if set(latents) - set(guide):
         return {}
+    count = datapoints(model, len(batch[0]), row_scale)
+    if row_scale is not None:
+        row_scale.apply(guide, len(batch[0]))
+        row_scale.apply(model, len(batch[0]))
     likelihood = scaled_log_prob(site for site in model.values() if site["is_observed"])
     log_ratio = scaled_log_prob(guide.values()) - scaled_log_prob(model[name] for name in latents)
     closed_form = scaled_kl(guide, model, latents) if same_order(guide, latents) else None
     elbo, kl = likelihood - log_ratio, log_ratio if closed_form is None else closed_form
-    count = datapoints(model, len(batch[0]))
     return {"elbo": elbo / count, "reconstruction": (elbo + kl) / count, "kl": kl / count}
 
 

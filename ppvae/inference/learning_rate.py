@@ -68,12 +68,12 @@ class _Length(NamedTuple):
     whole: bool
 
 
-_WHOLE = {
+_WHOLE: dict[type, str] = {
     lr_scheduler.OneCycleLR: "total_steps",
     lr_scheduler.CosineAnnealingLR: "T_max",
     lr_scheduler.PolynomialLR: "total_iters",
 }
-_PART = {
+_PART: dict[type, str] = {
     lr_scheduler.LinearLR: "total_iters",
     lr_scheduler.ConstantLR: "total_iters",
     lr_scheduler.StepLR: "step_size",
@@ -107,7 +107,7 @@ class LearningRate:
         epochs: int | None,
         steps: int | None,
     ) -> None:
-        self.schedule = None
+        self.schedule: LRScheduler | None = None
         if make is not None:
             assert optimizer is not None
             self.schedule = make(optimizer)
@@ -116,7 +116,7 @@ class LearningRate:
         longest = max((length.steps for length in lengths), default=None)
         by_step = longest is not None and _fits(longest, steps) and not _fits(longest, epochs)
         self.each_step = isinstance(make, EachStep) or by_step
-        self.given = None if self.schedule is None else _plain(self.schedule.state_dict())
+        self.given = _plain(self.schedule.state_dict()) if self.schedule is not None else None
 
     @property
     def on_evaluations(self) -> bool:
@@ -142,9 +142,9 @@ class LearningRate:
         schedule = self.schedule
         if schedule is None:
             return
-        one_cycle = isinstance(schedule, lr_scheduler.OneCycleLR)
-        if one_cycle and schedule.last_epoch >= schedule.total_steps - 1:
-            return  # its last rate; torch raises at further steps
+        if isinstance(schedule, lr_scheduler.OneCycleLR):
+            if schedule.last_epoch >= schedule.total_steps - 1:
+                return  # its last rate; torch raises at further steps
         schedule.step()
 
     def check(self) -> None:

@@ -18,7 +18,9 @@ from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
 from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches
 from ppvae.inference.training_state import TrainingState, name_of
+from ppvae.inference.trend import Trend, trend_of
 
+_MOST_STEPS = 10_000  # of a training whose length was not asked for and whose ELBO still rises
 _EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
 
 
@@ -53,8 +55,21 @@ class Loop:
         self.state = TrainingState(training, steps, batches, rate, callbacks, seed)
         self.batch = Minibatch(batches.first(2))  # of the last step, to explain its failure
 
-    def run(self, epochs: int | None, steps: int | None, progress: bool | None) -> Fit:
+    def run(
+        self,
+        epochs: int | None,
+        steps: int | None,
+        progress: bool | None,
+        *,
+        open_ended: bool = False,
+    ) -> Fit:
         """Train up to a number of epochs or steps.
+
+        Args:
+            epochs: passes over the data.
+            steps: steps, instead of passes.
+            progress: show a progress bar.
+            open_ended: go on as long as the ELBO rises, up to a total of 10,000 steps.
 
         Raises:
             Diverged: on a NaN or infinite loss or gradient.
@@ -67,6 +82,7 @@ class Loop:
                 self._train(
                     last_epoch=math.inf if epochs is None else epochs,
                     last_step=math.inf if steps is None else steps,
+                    open_ended=open_ended,
                     bar=bar,
                 )
         except KeyboardInterrupt:
@@ -89,17 +105,24 @@ class Loop:
         self._end()
         return self._result()
 
-    def _train(self, last_epoch: float, last_step: float, bar: Any) -> None:
+    def _train(self, last_epoch: float, last_step: float, open_ended: bool, bar: Any) -> None:
         """Take epochs with their evaluations, until enough or until a callback stops it."""
         training, state = self.training, self.state
-        over = state.reason == "stopped"  # before the checkpoint that was resumed from
-        while not over and training.step < last_step and training.epoch < last_epoch:
+
+        def enough() -> bool:
+            if training.step < last_step and training.epoch < last_epoch:
+                return False
+            more = open_ended and training.step < _MOST_STEPS
+            return not (more and trend_of(training.records).rising)
+
+        over = state.reason == "stopped" or enough()  # before the checkpoint resumed from
+        while not over:
             self._epoch(last_step, bar)
-            over = training.step >= last_step or training.epoch >= last_epoch
-            if training.step - state.evaluated >= _EVALUATED or over:
+            if training.step - state.evaluated >= _EVALUATED or enough():
                 self._evaluate()
                 if self._call_callbacks():
                     state.reason, over = "stopped", True
+            over = over or enough()
         self._write_checkpoint()
 
     def _epoch(self, last_step: float, bar: Any) -> None:
@@ -234,6 +257,11 @@ class Loop:
     def _result(self) -> Fit:
         training, steps = self.training, self.steps
         history = as_dataset(training.records)
+        trend = Trend(None, False, f"convergence not judged: the training {self.state.reason}")
+        if self.state.reason in ("finished", "interrupted"):
+            trend = trend_of(training.records)
+        elif self.state.reason == "stopped":
+            trend = Trend(None, False, "convergence not judged: a callback ended the training")
         return Fit(
             pair=training.pair,
             history=history,
@@ -241,6 +269,8 @@ class Loop:
             reason=self.state.reason,
             compiled_from=steps.compiled_from,
             compilation=steps.report,
+            converged=trend.converged,
+            convergence=trend.sentence,
         )
 
     def _progress_bar(self, epochs: int | None, steps: int | None, progress: bool | None) -> Any:

@@ -103,6 +103,10 @@ class Fit:
         compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
             `compile_from`, it repeats the training bit for bit.
         compilation: what was compiled, or why nothing was.
+        converged: whether the ELBO (of validation data, if there are any) neither rose nor fell
+            over the last fifth of the evaluations, by more than 0.05 nats per datapoint and two
+            standard errors; None where that is not known.
+        convergence: what was found of that, as a sentence.
     """
 
     pair: Pair
@@ -111,6 +115,8 @@ class Fit:
     reason: str
     compiled_from: int | None = None
     compilation: str = ""
+    converged: bool | None = None
+    convergence: str = ""
 
 
 class Diverged(FloatingPointError):

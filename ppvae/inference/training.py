@@ -18,6 +18,7 @@ from ppvae.engine.compilation import generate
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
 from ppvae.inference.persistence import Checkpoints
+from ppvae.inference.row_scale import row_scale_of
 from ppvae.inference.state import Callback, Fit, Training
 from ppvae.inference.steps import (
     Choice,
@@ -27,6 +28,7 @@ from ppvae.inference.steps import (
     Steps,
     announced_programs,
     minibatches_of,
+    monitored,
 )
 
 _ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
@@ -67,6 +69,10 @@ def fit(
     or `compile_from` is given. The caller's random state does not change. Ctrl-C ends training and
     keeps the weights.
 
+    A latent outside the plate over rows is shared by all of them and has one prior. The terms of
+    a minibatch's rows are then multiplied by the number of all rows over that of its own, unless
+    the model does so, by `pyro.plate("data", N, subsample_size=len(x))`.
+
     An exception of the model, the guide, a callback, the data source or the schedule ends training
     as it is; a note (`__notes__`) says at which step and on which data. The weights are then the
     present ones or, where these are not finite, the last finite ones.
@@ -76,7 +82,9 @@ def fit(
         data: a tensor or array `(data, *event)`, a tuple of such, a dataset (its training split
             is fitted, its validation split validates), or an iterable of batches such as a
             `DataLoader`. Floating values are cast to the pair's dtype.
-        epochs: number of passes over the data; 100 unless `steps` is given.
+        epochs: number of passes over the data. If neither these nor `steps` are given, there are
+            100, and without a schedule as many more as the ELBO (that of the validation data, if
+            there are any) still rises by what `Fit.converged` says, up to 10,000 steps.
         steps: number of optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128, or all rows if there are fewer.
         validation: held-out data, evaluated together with training data: after each epoch, after
@@ -134,6 +142,7 @@ def fit(
         >>> result.steps, result.history.sizes["step"]
         (24, 2)
     """
+    open_ended = epochs is None and steps is None and schedule is None
     epochs, steps = _length(epochs, steps)
     if device is not None:
         _move(pair, device)
@@ -149,7 +158,7 @@ def fit(
         warnings.filterwarnings("ignore", message="Encountered")
         with noted("while reading the first batch"):
             example = batches.first(128)
-        model, guide, parameters = announced_programs(pair, example, objective)
+        model, guide, parameters, sites = announced_programs(pair, example, objective)
         if held_out is not None:
             rows = tuple(part[:128] for part in held_out)
             announced_programs(pair, rows, objective, "validation: ")
@@ -158,7 +167,13 @@ def fit(
         if expected is not None:
             planned = steps if epochs is None else epochs * expected
             passes = steps // expected if epochs is None and steps is not None else epochs
-        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight)
+        row_scale = None
+        at_once = batches.steps == 1 or (batches.total is None and expected == 1)
+        if not at_once or len(monitored(batches)[0]) < (batches.total or 0):
+            row_scale = row_scale_of(pair, example, sites, batches.total, batches.batch_size)
+        if row_scale is not None:
+            model, guide = row_scale.scaled(model), row_scale.scaled(guide)
+        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
         rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
             training=Training(pair, parameters, check_warmup(kl_weight, planned)),
@@ -177,7 +192,7 @@ def fit(
             loop.state.restore(source)
         rate.check()
         with _training_mode(pair):
-            return loop.run(epochs, steps, progress)
+            return loop.run(epochs, steps, progress, open_ended=open_ended)
 
 
 def _move(pair: Pair, device: str | torch.device) -> None:

@@ -4,9 +4,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
+from ppvae.distributions import exponential, positive
 from ppvae.likelihoods.likelihood import Likelihood
+
+_MOST = 1e10  # concentration; above, double precision loses digits of the log density too
 
 
 class _Inside(constraints.Constraint):
@@ -20,6 +23,15 @@ class _Inside(constraints.Constraint):
 
 class _Beta(dist.Beta):  # type: ignore[misc]
     support = _Inside()  # at 0 and 1 the density is 0 or infinite
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return torch's, in double precision: its terms cancel at large concentrations."""
+        if self._validate_args:
+            self._validate_sample(value)
+        x, a, b = value.double(), self.concentration1.double(), self.concentration0.double()
+        log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+        exact = (a - 1) * x.log() + (b - 1) * torch.log1p(-x) - log_norm
+        return exact.to(self.concentration1.dtype)
 
 
 class Beta(Likelihood):
@@ -55,5 +67,6 @@ class Beta(Likelihood):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
         logit, raw = self.outputs(*conditions)
-        mean, concentration = torch.sigmoid(logit), softplus(raw)
-        return _Beta(mean * concentration, (1 - mean) * concentration).to_event(self.event_dim)
+        log_concentration = positive(raw, most=_MOST).log()
+        a, b = (exponential(logsigmoid(side) + log_concentration) for side in (logit, -logit))
+        return _Beta(a, b).to_event(self.event_dim)

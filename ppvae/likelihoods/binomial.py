@@ -1,10 +1,26 @@
 """Integer gray levels."""
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.nn.functional import logsigmoid
 
 from ppvae.likelihoods.likelihood import Likelihood
+
+_MANY = 255  # levels up to which single precision is exact enough, and faster
+
+
+class _Binomial(dist.Binomial):  # type: ignore[misc]
+    """torch's, in double precision: its terms cancel where there are many levels."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        x, n, logits = value.double(), self.total_count.double(), self.logits.double()
+        log_choices = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+        exact = log_choices + x * logsigmoid(logits) + (n - x) * logsigmoid(-logits)
+        return exact.to(self.logits.dtype)
 
 
 class Binomial(Likelihood):
@@ -42,5 +58,6 @@ class Binomial(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
+        family = dist.Binomial if self.total_count <= _MANY else _Binomial
         logits = self.network(*conditions)
-        return dist.Binomial(self.total_count, logits=logits).to_event(self.event_dim)
+        return family(self.total_count, logits=logits).to_event(self.event_dim)

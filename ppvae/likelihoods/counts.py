@@ -1,8 +1,11 @@
 """The role of likelihoods of counts, whose means are multiplied by a size."""
 
-from torch import nn
+import math
+
+from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppvae.distributions import LARGEST_COUNT, held
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.size_factors import SizeFactor, UnitSize
 
@@ -26,3 +29,7 @@ class Counts(Likelihood):
     def support(self) -> constraints.Constraint:
         """The integers from 0 on."""
         return constraints.nonnegative_integer
+
+    def held_log_mean(self, log_mean: Tensor) -> Tensor:
+        """Return log means, at most that of the largest count: their exponentials are finite."""
+        return held(log_mean, most=math.log(LARGEST_COUNT))

@@ -7,8 +7,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
+from ppvae.distributions import positive
 from ppvae.likelihoods.likelihood import Likelihood
 
 _ONE = torch.Size()
@@ -120,7 +121,7 @@ class DiscretizedLogisticMixture(Likelihood):
         logits, raw_loc, raw_scale = outputs.chunk(3, -1)
         places = torch.arange(self.components, dtype=outputs.dtype, device=outputs.device) + 0.5
         loc = self.highest * (places / self.components + raw_loc)
-        scale = 0.1 * self.highest * softplus(raw_scale) / math.log(2)
+        scale = 0.1 * self.highest * positive(raw_scale) / math.log(2)
         mixture = dist.MixtureSameFamily(
             dist.Categorical(logits=logits), _DiscretizedLogistic(loc, scale, self.highest)
         )

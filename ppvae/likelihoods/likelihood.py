@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppvae.distributions import steady
+
 
 class Likelihood(nn.Module, ABC):
     """A likelihood p(x|z): `forward(*conditions)` returns the distribution of x given z.
@@ -44,7 +46,7 @@ class Likelihood(nn.Module, ABC):
         Raises:
             ValueError: if the network's output cannot be split so.
         """
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         parts, size = self.outputs_per_feature, output.shape[-self.event_dim]
         if size % parts:
             raise ValueError(

@@ -3,8 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive
 from ppvae.likelihoods.likelihood import Likelihood
 
 
@@ -38,4 +38,4 @@ class LogNormal(Likelihood):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
         loc, raw_scale = self.outputs(*conditions)
-        return dist.LogNormal(loc, softplus(raw_scale)).to_event(self.event_dim)
+        return dist.LogNormal(loc, positive(raw_scale)).to_event(self.event_dim)

@@ -1,6 +1,9 @@
 """Documents: how often each word occurs."""
 
+from typing import Any
+
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -8,9 +11,30 @@ from ppvae.likelihoods.likelihood import Likelihood
 
 
 class _Multinomial(dist.Multinomial):  # type: ignore[misc]
-    """torch's multinomial for any total: `log_prob` takes it from the counts."""
+    """torch's multinomial for any total: `log_prob` takes it from the counts.
+
+    It is computed in double precision, logarithms of the shares included: its terms cancel in
+    documents of many words.
+    """
 
     support = constraints.independent(constraints.nonnegative_integer, 1)
+
+    def __init__(self, total_count: int, logits: Tensor) -> None:
+        self.given = logits
+        super().__init__(total_count, logits=logits)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Multinomial":
+        new = self._get_checked_instance(_Multinomial, _instance)
+        new.given = self.given.expand(*batch_shape, -1)
+        super().expand(batch_shape, _instance=new)
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        x, log_shares = value.double(), self.given.double().log_softmax(-1)
+        exact = torch.lgamma(x.sum(-1) + 1) + (x * log_shares - torch.lgamma(x + 1)).sum(-1)
+        return exact.to(self.given.dtype)
 
 
 class Multinomial(Likelihood):
@@ -49,4 +73,4 @@ class Multinomial(Likelihood):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
-        return _Multinomial(self.total_count, logits=self.network(*conditions))
+        return _Multinomial(self.total_count, self.network(*conditions))

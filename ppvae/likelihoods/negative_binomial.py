@@ -2,8 +2,8 @@
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from ppvae import distributions
 from ppvae.likelihoods.counts import Counts
 
 
@@ -38,6 +38,7 @@ class NegativeBinomial(Counts):
         """Return p(x|z) over one datapoint."""
         conditions, log_size = self.size(conditions, self.event_dim)
         log_mean, raw = self.outputs(*conditions)
-        r = softplus(raw)
-        logits = log_mean + log_size - r.log()
-        return dist.NegativeBinomial(r, logits=logits).to_event(self.event_dim)
+        counts = distributions.NegativeBinomial(
+            self.held_log_mean(log_mean + log_size), distributions.positive(raw)
+        )
+        return counts.to_event(self.event_dim)

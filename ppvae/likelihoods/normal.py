@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from ppvae.distributions import exponential, positive
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.units import Units
 
@@ -39,7 +39,7 @@ class LearnedScale(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the scale, of shape `(features,)`."""
-        return self.log_scale.exp()
+        return exponential(self.log_scale)
 
 
 class Normal(Likelihood):
@@ -92,7 +92,7 @@ class Normal(Likelihood):
         """Return p(x|z) over one datapoint."""
         if self.scale is None:
             loc, raw_scale = self.outputs(*conditions)
-            return self._normal(loc, softplus(raw_scale))
+            return self._normal(loc, positive(raw_scale))
         (loc,) = self.outputs(*conditions)
         return self._normal(loc, self.scale() if isinstance(self.scale, nn.Module) else self.scale)
 

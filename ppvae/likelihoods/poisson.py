@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor
 
+from ppvae import distributions
 from ppvae.likelihoods.counts import Counts
 
 
@@ -28,5 +29,5 @@ class Poisson(Counts):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
         conditions, log_size = self.size(conditions, self.event_dim)
-        log_rate = self.network(*conditions) + log_size
-        return dist.Poisson(log_rate.exp()).to_event(self.event_dim)
+        log_rate = self.held_log_mean(self.network(*conditions) + log_size)
+        return distributions.Poisson(log_rate).to_event(self.event_dim)

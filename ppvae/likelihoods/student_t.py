@@ -3,8 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 from torch.distributions import constraints
-from torch.nn.functional import softplus
 
+from ppvae import distributions
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.normal import LearnedScale
 from ppvae.likelihoods.units import Units
@@ -62,7 +62,7 @@ class StudentT(Likelihood):
         """Return p(x|z) over one datapoint."""
         loc, raw_scale = self.outputs(*conditions)
         df = self.df() if isinstance(self.df, nn.Module) else self.df
-        scale: Tensor | float = softplus(raw_scale)
+        scale: Tensor | float = distributions.positive(raw_scale)
         if self.units is not None:
             loc, scale = self.units(loc, scale)
-        return dist.StudentT(df, loc, scale).to_event(self.event_dim)
+        return distributions.StudentT(df, loc, scale).to_event(self.event_dim)

@@ -1,23 +1,26 @@
 """Counts with extra zeros."""
 
-from typing import ClassVar
-
 import pyro.distributions as dist
+import torch
 from torch import Tensor
-from torch.distributions import constraints
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
+from ppvae import distributions
 from ppvae.likelihoods.counts import Counts
 
 
-class _ZeroInflatedNegativeBinomial(dist.ZeroInflatedNegativeBinomial):  # type: ignore[misc]
-    """Pyro's, without the check of `probs`, which round to 1 for large means and small r."""
+class _ZeroInflated(dist.ZeroInflatedDistribution):  # type: ignore[misc]
+    """Pyro's, whose log density adds the logit of the gate and subtracts it again.
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        name: constraint
-        for name, constraint in dist.ZeroInflatedNegativeBinomial.arg_constraints.items()
-        if name != "probs"
-    }
+    So it loses the digits of the counts' own log density where the logit is large.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        counted = logsigmoid(-self.gate_logits) + self.base_dist.log_prob(value)
+        zero = torch.logaddexp(logsigmoid(self.gate_logits), counted)
+        return torch.where(value == 0, zero, counted)
 
 
 class ZeroInflatedNegativeBinomial(Counts):
@@ -52,7 +55,7 @@ class ZeroInflatedNegativeBinomial(Counts):
         """Return p(x|z) over one datapoint."""
         conditions, log_size = self.size(conditions, self.event_dim)
         log_mean, raw, gate = self.outputs(*conditions)
-        r = softplus(raw)
-        logits = log_mean + log_size - r.log()
-        counts = _ZeroInflatedNegativeBinomial(r, logits=logits, gate_logits=gate)
-        return counts.to_event(self.event_dim)
+        counts = distributions.NegativeBinomial(
+            self.held_log_mean(log_mean + log_size), distributions.positive(raw)
+        )
+        return _ZeroInflated(counts, gate_logits=gate).to_event(self.event_dim)

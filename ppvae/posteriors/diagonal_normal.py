@@ -2,8 +2,8 @@
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -36,4 +36,4 @@ class DiagonalNormal(Posterior):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
         loc, raw_scale = self.outputs(*conditions)
-        return dist.Normal(loc, softplus(raw_scale)).to_event(1)
+        return dist.Normal(loc, positive(raw_scale)).to_event(1)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pyro.distributions as dist
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive, steady
 from ppvae.distributions.flows import Chain, Constructor, InverseAutoregressive, Reversal
 from ppvae.posteriors.posterior import Posterior
 
@@ -82,11 +82,11 @@ class FlowPosterior(Posterior):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         if output.shape[-1] != self.outputs_for(self.latent):
             raise ValueError(
                 "FlowPosterior needs a network of 2 * latent + context outputs, here "
                 f"{self.outputs_for(self.latent)}, got output of shape {tuple(output.shape)}"
             )
         loc, raw, context = output.split([self.latent, self.latent, self.context], -1)
-        return self.chain(dist.Normal(loc, softplus(raw)).to_event(1), context)
+        return self.chain(dist.Normal(loc, positive(raw)).to_event(1), context)

@@ -5,8 +5,8 @@ import math
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive, steady
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -37,7 +37,7 @@ class FullRankNormal(Posterior):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         latent = (math.isqrt(9 + 8 * output.shape[-1]) - 3) // 2
         if output.shape[-1] != self.outputs_for(latent):
             raise ValueError(
@@ -48,5 +48,10 @@ class FullRankNormal(Posterior):
         rows, columns = torch.tril_indices(latent, latent, -1, device=output.device)
         flat = output.new_zeros(*output.shape[:-1], latent * latent)
         flat = flat.index_copy(-1, rows * latent + columns, below)
-        scale = torch.diag_embed(softplus(raw)) + flat.unflatten(-1, (latent, latent))
-        return dist.MultivariateNormal(loc, scale_tril=scale)
+        strict = flat.unflatten(-1, (latent, latent))
+        # With a smaller diagonal, rounding of the draws would decide on their density.
+        eps = torch.finfo(output.dtype).eps
+        farthest = loc.abs().amax(-1, keepdim=True)
+        least = eps**0.5 * strict.abs().sum(-1) + 4 * eps * farthest
+        diagonal = torch.maximum(positive(raw), least)
+        return dist.MultivariateNormal(loc, scale_tril=torch.diag_embed(diagonal) + strict)

@@ -2,8 +2,8 @@
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -34,4 +34,4 @@ class Laplace(Posterior):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
         loc, raw = self.outputs(*conditions)
-        return dist.Laplace(loc, softplus(raw)).to_event(1)
+        return dist.Laplace(loc, positive(raw)).to_event(1)

@@ -3,8 +3,8 @@
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -45,5 +45,10 @@ class LowRankNormal(Posterior):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
         loc, raw, *columns = self.outputs(*conditions)
-        factor = torch.stack(columns, -1)
-        return dist.LowRankMultivariateNormal(loc, factor, softplus(raw).square())
+        factor, eps = torch.stack(columns, -1), torch.finfo(raw.dtype).eps
+        # With smaller scales, rounding of the draws would decide on their density.
+        diagonal = torch.maximum(positive(raw), 4 * eps * loc.abs()).square()
+        # Beyond that share of W W^T, rounding would make I + W^T diag(scale)^-2 W singular.
+        largest = 1 / (4 * self.rank * eps)
+        share = (factor.square().sum(-1) / diagonal).sum(-1, keepdim=True) / largest
+        return dist.LowRankMultivariateNormal(loc, factor, diagonal * share.clamp(min=1))

@@ -2,9 +2,8 @@
 
 import pyro.distributions as dist
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from ppvae.distributions import DiagonalNormalMixture
+from ppvae.distributions import DiagonalNormalMixture, positive, steady
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -44,7 +43,7 @@ class NormalMixture(Posterior):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         latent = (output.shape[-1] // self.components - 1) // 2
         if latent < 1 or output.shape[-1] != self.outputs_for(latent):
             raise ValueError(
@@ -54,4 +53,4 @@ class NormalMixture(Posterior):
         size = self.components * latent
         logits, *flat = output.split([self.components, size, size], -1)
         loc, raw = (part.unflatten(-1, (self.components, latent)) for part in flat)
-        return DiagonalNormalMixture(logits, loc, softplus(raw))
+        return DiagonalNormalMixture(logits, loc, positive(raw))

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppvae.distributions import steady
+
 
 class Posterior(nn.Module, ABC):
     """An amortized posterior q(z|x): `forward(*conditions)` returns its distribution."""
@@ -35,7 +37,7 @@ class Posterior(nn.Module, ABC):
         Raises:
             ValueError: if the network's output cannot be split so.
         """
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         parts, size = self.outputs_per_feature, output.shape[-1]
         if size % parts:
             raise ValueError(

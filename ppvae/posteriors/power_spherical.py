@@ -4,10 +4,11 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from ppvae import distributions
 from ppvae.posteriors.posterior import Posterior
+
+_MOST = 1e9  # concentration up to which the density is accurate in single precision
 
 
 class PowerSpherical(Posterior):
@@ -59,7 +60,7 @@ class PowerSpherical(Posterior):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
-        output = self.network(*conditions)
+        output = distributions.steady(self.network(*conditions))
         if output.shape[-1] < 3:
             raise ValueError(
                 "PowerSpherical needs a network of latent + 1 outputs, latent >= 2, got output of "
@@ -67,4 +68,6 @@ class PowerSpherical(Posterior):
             )
         direction, raw = output[..., :-1], output[..., -1]
         loc = direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
-        return distributions.PowerSpherical(loc, self.least + softplus(raw))
+        return distributions.PowerSpherical(
+            loc, self.least + distributions.positive(raw, most=_MOST)
+        )

@@ -3,8 +3,8 @@
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive, steady
 from ppvae.priors.prior import Prior
 
 
@@ -48,11 +48,11 @@ class ConditionalNormal(Prior):
                 "ConditionalNormal needs at least one condition, got none; pass the pair batches "
                 "(x, *conditions)"
             )
-        output = self.network(*conditions)
+        output = steady(self.network(*conditions))
         if output.shape[-1] % 2:
             raise ValueError(
                 "ConditionalNormal needs a network that gives loc and raw scale side by side, got "
                 f"output of shape {tuple(output.shape)}"
             )
         loc, raw = torch.chunk(output, 2, -1)
-        return dist.Normal(loc, softplus(raw)).to_event(1)
+        return dist.Normal(loc, positive(raw)).to_event(1)

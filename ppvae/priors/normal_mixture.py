@@ -5,8 +5,8 @@ import math
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from ppvae.distributions import positive
 from ppvae.priors.prior import Prior
 
 
@@ -44,5 +44,5 @@ class NormalMixture(Prior):
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(z) over `(features,)`."""
-        normals = dist.Normal(self.loc, softplus(self.raw_scale)).to_event(1)
+        normals = dist.Normal(self.loc, positive(self.raw_scale)).to_event(1)
         return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), normals)

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ppvae import distributions
 from ppvae.priors.prior import Prior
 
 
@@ -34,4 +35,4 @@ class StudentT(Prior):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(z) over `(features,)`."""
         ones = torch.ones_like(self.zero)
-        return dist.StudentT(self.df * ones, self.zero, ones).to_event(1)
+        return distributions.StudentT(self.df * ones, self.zero, ones).to_event(1)

@@ -85,7 +85,8 @@ class Ensemble:
             axis = values.dim() - event_dim + self.structure.draw_dim
             return values.nanmean(axis, keepdim=True)
         axis = _data_axis(values, site, event_dim)
-        return values.unflatten(axis, (self.copies, self.rows)).nanmean(axis)
+        mean: Tensor = values.unflatten(axis, (self.copies, self.rows)).nanmean(axis)
+        return mean
 
     def for_all_chains(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
         """Shape what `mean_over_chains` returned so that it broadcasts against a site's values."""

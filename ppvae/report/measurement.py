@@ -94,7 +94,7 @@ def _evidence_lines(
     if figures:
         run.figure(f"evidence-{split}", plots.evidence_bars(summary))
     if summary.attrs["draws"] >= _TAIL:
-        k, threshold = evidence.pareto_k, float(evidence.threshold)
+        k, threshold = evidence.pooled_k, float(evidence.threshold)
         above = int((k > threshold).sum())
         lines.append(row(f"Pareto k above {threshold:.2f}", f"{above} of {len(k)}"))
         if figures:

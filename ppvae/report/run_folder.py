@@ -32,7 +32,15 @@ _DATA = "data.json"
 _STANDARDIZATION = "standardization.json"
 _FIGURES = "figures"
 _WRITTEN = (  # what a run writes: nothing else is removed with a run that is overwritten
-    *(_CONFIG, _STANDARDIZATION, "metrics.jsonl", "pair.json", "pair.safetensors", "samples.npy"),
+    *(
+        _CONFIG,
+        _DATA,
+        _STANDARDIZATION,
+        "metrics.jsonl",
+        "pair.json",
+        "pair.safetensors",
+        "samples.npy",
+    ),
     *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )
@@ -184,8 +192,14 @@ class Run:
                 f"{tuple(by.loc.shape)}, a datapoint has {tuple(dataset.event_shape)}"
             )
         by = Standardization(by.loc.to(dataset.train), by.scale.to(dataset.train))
-        parts = {part: by(getattr(dataset, part)) for part in ("train", "validation", "test")}
-        return replace(dataset, support=constraints.real, standardization=None, **parts)
+        return replace(
+            dataset,
+            train=by(dataset.train),
+            validation=by(dataset.validation),
+            test=by(dataset.test),
+            support=constraints.real,
+            standardization=None,
+        )
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""

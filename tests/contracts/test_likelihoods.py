@@ -151,6 +151,23 @@ def test_gradient_reaches_every_parameter(family):
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
 
 
+EXTREMES = (-1e4, -300.0, -104.0, -40.0, -17.0, 0.0, 17.0, 40.0, 104.0, 300.0, 1e4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_any_output_of_a_network_has_a_density_and_a_gradient(family, dtype):
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randint(len(EXTREMES), (2000, family.outputs), generator=generator)
+    outputs = torch.tensor(EXTREMES, dtype=dtype)[chosen].requires_grad_()
+    likelihood = family.build(features=1, dtype=dtype)
+    likelihood.network = nn.Identity()
+    distribution = likelihood(outputs[:, None])
+    log_prob = distribution.log_prob(family.inside.to(dtype)[:, None])
+    (gradient,) = torch.autograd.grad(log_prob.sum(), outputs)
+    assert bool(log_prob.isfinite().all()) and bool(gradient.isfinite().all())
+    assert not bool(distribution.sample().isnan().any())
+
+
 def test_support(family):
     likelihood = family.build(features=1)
     distribution = likelihood(torch.zeros(2).double())

@@ -136,6 +136,23 @@ def test_draws_are_reparameterized_in_every_parameter(posterior):
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_any_output_of_a_network_has_a_density_and_a_gradient(entry, dtype):
+    posterior = entry.build(nn.Identity()).to(dtype)
+    extremes = torch.tensor([-1e4, -300.0, -104.0, -17.0, 1.0, 17.0, 104.0, 1e4], dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randint(len(extremes), (2000, posterior.outputs_for(3)), generator=generator)
+    outputs = extremes[chosen].requires_grad_()
+    distribution = posterior(outputs)
+    z = distribution.rsample()
+    terms = [z.sum(-1), distribution.log_prob(z)]
+    if entry.known_kl:
+        terms.append(kl_divergence(distribution, entry.known_kl()))
+    for term in terms:
+        (gradient,) = torch.autograd.grad(term.sum(), outputs, retain_graph=True)
+        assert bool(term.isfinite().all()) and bool(gradient.isfinite().all())
+
+
 @torch.no_grad()
 def test_draws_follow_the_density(entry, posterior):
     """Weights q / wide of wider draws tell how many lie near the center, and where."""

@@ -81,6 +81,10 @@ SUPPORTS = {
     ),
     "counts": (np.arange(40, dtype=np.uint8), "IntegerGreaterThan(lower_bound=0)"),
     "less varied than counts": (np.arange(40) + 2000, "Real()"),
+    "small and less varied than counts": (
+        np.append(np.arange(38) % 2, [5, 7]) + 6,
+        "IntegerGreaterThan(lower_bound=0)",
+    ),
     "unit": (np.linspace(0, 1, 40), "Interval(lower_bound=0.0, upper_bound=1.0)"),
     "small": (np.linspace(0, 1, 40) * 1e-3, "Real()"),
     "signed": (np.arange(40.0) - 5, "Real()"),

@@ -12,7 +12,7 @@ from torch import nn
 
 import ppvae
 from ppvae import data, diagnostics, likelihoods, pairs
-from ppvae.diagnostics import Effort, Verdict, diagnose
+from ppvae.diagnostics import Effort, Verdict, diagnose, overview
 from ppvae.diagnostics.findings import graded
 from ppvae.diagnostics.latents import aggregate, elbo_surgery
 from tests import strangers
@@ -266,3 +266,19 @@ def test_nothing_is_changed():
 
 def test_verdicts():
     assert [graded(v, 1, 2) for v in (0.5, 1, 2)] == [Verdict.FINE, Verdict.LOOK, Verdict.BAD]
+
+
+def test_rows_have_the_numbers_of_the_file(monkeypatch):
+    seen = []
+
+    def check(subject):
+        seen.append(subject)
+        return []
+
+    monkeypatch.setattr(overview, "selected_checks", lambda *_: ({"rows": check}, {}))
+    values = torch.arange(40.0)[:, None].expand(40, 64) + 0.5
+    dataset = data.split("numbers", values, torch.distributions.constraints.real)
+    pair = pairs.assemble(dataset, latent=2)
+    for split in ("train", "test"):
+        diagnostics.diagnose(pair, dataset, split=split)
+        assert seen[-1].batch[0][:, 0].tolist() == [row + 0.5 for row in seen[-1].rows]

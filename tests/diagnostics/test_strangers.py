@@ -253,12 +253,12 @@ BAD_DATA = {
     "scalar": (torch.tensor(1.0), ValueError, "at least one datapoint"),
     "no tensors": ((), ValueError, "empty tuple"),
     "different rows": ((torch.zeros(3), torch.zeros(4)), ValueError, r"\[3, 4\] rows"),
-    "text": ("digits", TypeError, "got str"),
+    "text": ("digits", TypeError, "got text"),
     "objects": (np.array([None, 1]), TypeError, "array of dtype object"),
     "too many tensors": (
         (torch.zeros(3), torch.zeros(3)),
         TypeError,
-        "while the guide ran on data of shape .3,., .3,.",
+        r"2 tensor\(s\), but the pair's model takes 1 \(x\)",
     ),
     "columns": (torch.zeros(3, 2), ValueError, "on data of shape .3, 2.|log density|"),
 }

@@ -138,6 +138,12 @@ def test_the_search_of_one_datapoint_has_no_verdict():
     assert "nan" not in str(gaps)
 
 
+def test_a_likelihood_that_is_clearly_wrong_is_bad():
+    pair = exact_pairs.LinearGaussian(2, 5)
+    found = diagnose(pair, 2 * pair.simulate(300, 0), effort=Effort(300, 100))
+    assert verdicts(found)["likelihood (PIT)"] is Verdict.BAD
+
+
 class TwoModes:
     """The guide of a latent known up to its sign: two modes, with the same mean everywhere."""
 

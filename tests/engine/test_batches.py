@@ -93,6 +93,21 @@ def test_labels_beside_the_data_are_told_apart():
         ppvae.fit(OfOne(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1)
 
 
+class OfTwo:
+    """A pair in plain Pyro whose model takes conditions too."""
+
+    def model(self, x, y, weight=1.0):
+        raise AssertionError("never called")
+
+    guide = model
+
+
+def test_fewer_tensors_than_a_pair_takes_are_told():
+    with pytest.raises(TypeError, match=r"1 tensor.s., .* takes 3 \(x, y, weight\): pass a tuple"):
+        as_batch(torch.zeros(6, 3), OfTwo(), split="test")
+    assert len(as_batch((torch.zeros(6, 3), torch.zeros(6, 1)), OfTwo(), split="test")) == 2
+
+
 def test_rows_of_numbers_are_no_batches():
     with pytest.raises(TypeError, match="got list; write torch.tensor"):
         ppvae.fit(OfOne(), ROWS.tolist(), epochs=1)

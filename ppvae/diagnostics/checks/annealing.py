@@ -91,8 +91,8 @@ def _both_sides(subject: Subject, batch: Batch, from_guide: bool) -> Finding:
     if sides is None:
         try:
             sides = _sides(subject, batch, False)
-        except Unsupported as error:
-            return does_not_apply("bounds (BDMC)", error)
+        except Unsupported as refusal:
+            return does_not_apply("bounds (BDMC)", refusal)
     gap, error = float(sides.gap), float(sides.gap_error)
     verdict = Verdict.FINE if bool(sides.converged) else graded(gap - 2 * error, -math.inf, _BAD)
     return Finding(

@@ -49,7 +49,7 @@ def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Find
     elif not count and _information(subject, parts) < _IGNORED:
         verdict = Verdict.BAD
     elif not count:
-        advice = "No single latent varies with the data, but together they do."
+        advice = "No mean of a latent varies with the data, but their distributions do."
     return Finding(
         "latents in use",
         verdict,

@@ -12,6 +12,7 @@ from ppvae.engine import MEMORY, Unsupported, isolated, simulations
 _NEIGHBORS = 10
 _FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from fewer
 _SMALL, _LARGE = 0.02, 0.07  # a normal whose scale is off by 10 %, and by 35 %
+_CERTAIN = 1e-5  # the p-value below which a large deviation is bad: an alarm of few data is large
 _EVEN = 0.5  # effective draws, as a share, from which on weights correct the guide
 _SIMULATED = 1000  # datapoints to compare with at least
 
@@ -36,7 +37,8 @@ def predictions(subject: Subject) -> list[Finding]:
             else:
                 if deviation.max() == 0:
                     answer += ", as on data of the model itself: the guide is off there"
-    large = float((deviation >= _LARGE).mean())
+    certain = all_values(ranked.p_value_adjusted) < _CERTAIN
+    large = float(((deviation >= _LARGE) & certain).mean())
     small = Verdict.LOOK if deviation.max() >= _SMALL else Verdict.FINE
     verdict = Verdict.BAD if large > 0.1 else small
     return [Finding("likelihood (PIT)", verdict, answer, advice, {"pit": ranked.p_value})]

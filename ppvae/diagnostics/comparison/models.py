@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -13,7 +14,17 @@ from ppvae.diagnostics.comparison.dominating_measures import check_comparable, m
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    parameters_in_store,
+    rows_at,
+    sound_rows,
+)
 
 _SIMULATIONS = 4000
 _MANY = 0.05  # the share of datapoints with a heavy tail above which a model is flagged
@@ -57,7 +68,8 @@ def compare(
       exceeds `threshold`, an attribute; `unreliable`, whether it is above 0.05: that model's
       log P(X) is likely too low.
 
-    `log_evidence` has dims `(model, data)` and is the mean over fits. `fit_mean`,
+    Datapoints that some pair fails on are left out; a warning names them. `log_evidence` has dims
+    `(model, data)` and is the mean over fits, NaN for these. `fit_mean`,
     `fit_stacking_weight` and `fit_unreliable_share` have the dim `fit`, all fits of all models in
     order; the coordinate `fit_model` names their model.
 
@@ -77,8 +89,8 @@ def compare(
         A dataset of the variables above, with dims `(model,)` where no others are named.
 
     Raises:
-        Unsupported: if the pairs' log P(X) are not densities of the same numbers, or as
-            `evidence` does.
+        Unsupported: if the pairs' log P(X) are not densities of the same numbers, if two pairs
+            share parameters in Pyro's store, if no datapoint is left, or as `evidence` does.
         ValueError: without pairs, or if a number, the data or what `log_evidence` returns is not
             valid.
 
@@ -97,12 +109,17 @@ def compare(
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
     batches = [as_batch(data, pair, split="test") for pair in every]
-    check_comparable(
-        {
-            f"{name} (fit {index})": measure_of(pair, batch, seed)
-            for index, (name, pair, batch) in enumerate(zip(owners, every, batches, strict=True))
-        }
-    )
+    names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
+    sound = batches
+    try:
+        measures = [measure_of(*fit, seed) for fit in zip(every, batches, strict=True)]
+    except Unsupported:
+        raise
+    except Exception:  # of datapoints that a pair fails on, if it runs on the others
+        sound = _sound(every, batches)
+        measures = [measure_of(*fit, seed) for fit in zip(every, sound, strict=True)]
+    check_comparable(dict(zip(names, measures, strict=True)))
+    _check_store(owners, every, sound)
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
@@ -122,7 +139,38 @@ def compare(
 
     bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
-    return _summary(owners, *(np.stack(column) for column in columns), draws=draws)
+    values, errors, tails = (np.stack(column) for column in columns)
+    known = ~np.isnan(values).any(0)
+    if not known.any():
+        raise Unsupported("each datapoint is one that some pair fails on, so none is compared")
+    parts = (part[:, known] for part in (values, errors, tails))
+    table = _summary(owners, *parts, draws=draws)
+    scores = np.full((len(fits), len(known)), math.nan)
+    scores[:, known] = table.log_evidence.values
+    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), scores))
+
+
+def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
+    """Return the datapoints that all pairs can be run on; all, if there are none."""
+    rows = np.arange(len(batches[0][0]))
+    for pair, batch in zip(pairs, batches, strict=True):
+        rows = np.intersect1d(rows, sound_rows(pair, batch).numpy())
+    kept = torch.as_tensor(rows)
+    return [rows_at(batch, kept) for batch in batches] if len(rows) else list(batches)
+
+
+def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
+    """Refuse different pairs that have parameters of Pyro's store in common."""
+    seen: dict[int, tuple[str, Pair]] = {}
+    for owner, pair, batch in zip(owners, pairs, batches, strict=True):
+        for name, tensor in parameters_in_store(pair, batch).items():
+            other, first = seen.setdefault(id(tensor), (owner, pair))
+            if first is not pair:
+                raise Unsupported(
+                    f"the pairs {other!r} and {owner!r} share the parameter {name!r} in Pyro's "
+                    "store, so that each is what the last training of either left; give their "
+                    "parameters different names, or make the pairs nn.Modules that hold them"
+                )
 
 
 def _fits(name: str, value: Pair | Sequence[Pair]) -> list[Pair]:
@@ -165,7 +213,10 @@ def _means(
     belongs: NDArray[np.bool_], average: Values, values: Values, errors: Values
 ) -> dict[str, Any]:
     pointwise, fit_means = average @ values, values.mean(1)
-    monte_carlo = np.sqrt(np.square(average) @ np.square(errors).sum(1)) / values.shape[1]
+    # Errors may be infinite, and those of other models do not count.
+    squares = np.zeros_like(average)
+    np.multiply(np.square(average), np.square(errors).sum(1), out=squares, where=belongs)
+    monte_carlo = np.sqrt(squares.sum(1)) / values.shape[1]
     return {
         "mean": ("model", average @ fit_means),
         "data_error": ("model", _error(pointwise)),

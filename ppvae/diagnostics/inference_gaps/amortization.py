@@ -198,7 +198,8 @@ def _given(log_evidence: xr.Dataset, like: Tensor) -> Tensor:
                 f"log_evidence must have one value for each of {len(like)} datapoints, got "
                 f"{name!r} of sizes {dict(log_evidence[name].sizes)}"
             )
-        if not bool(np.isfinite(log_evidence[name]).all()):
+        # Where no number of draws is enough, the error is infinite.
+        if np.isnan(log_evidence[name]).any() or np.isinf(log_evidence["log_evidence"]).any():
             raise ValueError(f"log_evidence holds a {name!r} that is NaN or infinite")
     values = np.stack([log_evidence[name].values for name in names])
     return torch.as_tensor(values, device=like.device).double()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -12,6 +13,9 @@ from ppvae.engine import MEMORY, Pair, Unsupported, isolated
 
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
 _Part = tuple[Numbers, Numbers]
+# A gap between values is wide if it is so many times the median of so many gaps on each side. In
+# a smooth distribution one is so by chance, seldom, and then adds a bin.
+_WIDE, _AROUND = 30, 16
 
 
 def disentanglement(
@@ -29,7 +33,7 @@ def disentanglement(
     """Measure how well single posterior means match the known factors of a dataset.
 
     - `mig`, the mutual information gap of Chen, Li, Grosse and Duvenaud, 2018: see
-      `information_gap`, with bins of equally many datapoints;
+      `information_gap`;
     - `sap`, the separated attribute predictability of Kumar, Sattigeri and Balakrishnan, 2018: see
       `predictability_gap`, by squared correlation;
     - `disentanglement`, `completeness`, `informativeness` of Eastwood and Williams, 2018: see
@@ -140,37 +144,61 @@ def information_gap(features: Numbers, factors: Numbers, bins: int) -> float:
 
     with j1 and j2 the two dimensions of largest mutual information with factor k (Chen, Li, Grosse
     and Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", 2018). Values
-    are counted in `bins` bins of equally many datapoints each; values that take at most so many
-    distinct values are not binned. The entropies are corrected for the first-order bias of counts,
-    (occupied cells - 1) / 2N (Miller, "Note on the bias of information estimates", 1955).
+    are counted in bins, see `binned`. The entropies are corrected for the first-order bias of
+    counts, (occupied cells - 1) / 2N (Miller, "Note on the bias of information estimates", 1955).
 
     Args:
         features: `(data, latent)`.
         factors: `(data, factor)`.
         bins: number of bins.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> factors = generator.integers(5, size=(2000, 2)).astype(float)
+        >>> codes = factors + 0.01 * generator.normal(size=factors.shape)
+        >>> round(information_gap(codes, factors, 20), 3)
+        1.0
     """
     latents = [binned(column, bins) for column in features.T]
     gaps = []
     for factor in (binned(column, bins) for column in factors.T):
-        entropy = _entropy(factor)
-        known = [entropy + _entropy(z) - _entropy(z * bins + factor) for z in latents]
+        entropy, cells = _entropy(factor), factor.max() + 1
+        known = [entropy + _entropy(z) - _entropy(z * cells + factor) for z in latents]
         second, first = sorted([0.0, 0.0, *known])[-2:]
         gaps.append((first - second) / entropy)
     return float(np.mean(gaps))
 
 
 def binned(values: Numbers, bins: int) -> NDArray[np.int64]:
-    """Return the bin of each value, from 0 to `bins` - 1; equal values share a bin.
+    """Return the bin of each value, counted from 0; equal values share a bin.
+
+    Bins hold equally many values, except where values stand in groups with gaps between them, as a
+    code of a factor of a few levels does. There the bins end in the gaps: a bin of two levels
+    would lose what the code knows of them. So there may be up to 3 `bins` bins.
 
     Example:
         >>> binned(np.array([0.1, 5.0, 0.2, 9.0]), 2)
         array([0, 1, 0, 1])
     """
-    distinct, index = np.unique(values, return_inverse=True)
+    distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(distinct) <= bins:
         return index.astype(np.int64)
-    edges = np.quantile(values, np.arange(1, bins) / bins)
-    return np.searchsorted(edges, values, side="right").astype(np.int64)
+    # Of bins that hold equally many, each ends after a share of the values; here, how far it is
+    # from there to each place between two values.
+    distances = abs(np.cumsum(counts)[:-1] / len(values) - np.arange(1, bins)[:, None] / bins)
+    wide = _wide_gaps(distinct)
+    if len(wide) >= 2 * bins:
+        wide = wide[distances[:, wide].argmin(1)]
+    alone = (distances[:, wide] > 0.5 / bins).all(1)
+    ends = np.unique(np.concatenate([wide, distances[alone].argmin(1)]))
+    return np.searchsorted(ends, index).astype(np.int64)
+
+
+def _wide_gaps(ascending: Numbers) -> NDArray[np.int64]:
+    """Return the values, by their index, after which there is a much wider gap than around it."""
+    gaps = np.diff(ascending)
+    around = sliding_window_view(np.pad(gaps, _AROUND, mode="reflect"), 2 * _AROUND + 1)
+    return np.flatnonzero(gaps > _WIDE * np.median(around, -1))
 
 
 def _entropy(index: NDArray[np.int64]) -> float:

@@ -121,7 +121,7 @@ def evidence(
     - `log_evidence` = log P(X) = log mean exp(l_k), by importance sampling (Burda, Grosse and
       Salakhutdinov, "Importance Weighted Autoencoders", 2016). Its expectation lies below
       log P(X), and it exceeds log P(X) by b nats with a probability of at most exp(-b). How far it
-      lies below, its standard error does not tell;
+      may lie below, `unseen` says;
     - `posterior_kl` = KL[Q(z|X) || P(z|X)] = log_evidence - elbo, never negative, its standard
       error from the same draws, their covariance included;
     - `effective_sample_size` = (sum w)^2 / sum w^2 of the weights w = exp(l_k), between 1 and K.

@@ -38,39 +38,48 @@ class Guard:
     def __init__(self, *programs: Any) -> None:
         model, guide = programs
         modules = modules_of(SimpleNamespace(model=model, guide=guide))
-        holders: list[dict[str, Any]] = [vars(module) for module in modules]
+        holders: list[Any] = [*modules]
         for program in programs:
             owner = getattr(program, "__self__", program)
             if not isinstance(owner, nn.Module) and hasattr(owner, "__dict__"):
-                holders.append(vars(owner))
+                holders.append(owner)
         self._plain = [
-            (holder, name)
+            (vars(holder), name)
             for holder in holders
-            for name, value in holder.items()
+            for name, value in vars(holder).items()
             if type(value) in _PLAIN and not name.startswith("_")
         ]
         tensors: list[tuple[dict[str, Any], str]] = [
             (group, name) for module in modules for group in slots(module) for name in group
         ]
         tensors += [
-            (holder, name)
+            (vars(holder), name)
             for holder in holders
-            for name, value in holder.items()
+            for name, value in vars(holder).items()
             if isinstance(value, Tensor)
         ]
         self._tensors = tensors
+        groups = [(group, module) for module in modules for group in slots(module)]
+        owners = [*groups, *((vars(holder), holder) for holder in holders)]
+        self._owners = {id(held): type(holder).__name__ for held, holder in owners}
         # State -> its number, and the tensors of that state: kept alive, no other gets their ids.
         self._versions: OrderedDict[Hashable, tuple[int, list[Any]]] = OrderedDict()
         self._last: tuple[list[Any], list[Any], list[Any]] | None = None
         self._version = 0
+        self._changed: list[str] = []
         self._next = itertools.count()
+
+    @property
+    def changed(self) -> str:
+        """The numbers and tensors that the last call of `version` found changed, by name."""
+        return ", ".join(self._changed) or "something that its modules hold"
 
     def version(self) -> int:
         """Return a number for the present state: the same for the same state, and quickly.
 
         Of the 16 latest states; one from before gets a new number.
         """
-        plain = [holder.get(name) for holder, name in self._plain]
+        plain = [_hashable(holder.get(name)) for holder, name in self._plain]
         tensors = [holder.get(name) for holder, name in self._tensors]
         details = [(t.requires_grad, t.dtype, t.shape) for t in tensors if t is not None]
         last = self._last
@@ -80,8 +89,10 @@ class Guard:
             or details != last[2]
             or any(now is not before for now, before in zip(tensors, last[1], strict=True))
         ):
+            if last is not None:
+                self._changed = self._differences(last, plain, tensors)
             self._last = plain, tensors, details
-            state = (*map(_hashable, plain), *map(id, tensors), *details)
+            state = (*plain, *map(id, tensors), *details)
             if state not in self._versions:
                 self._versions[state] = next(self._next), tensors
             self._versions.move_to_end(state)
@@ -89,6 +100,21 @@ class Guard:
                 self._versions.popitem(last=False)
             self._version = self._versions[state][0]
         return self._version
+
+    def _differences(
+        self, last: tuple[list[Any], list[Any], list[Any]], plain: list[Any], tensors: list[Any]
+    ) -> list[str]:
+        places = [
+            place
+            for place, before, now in zip(self._plain, last[0], plain, strict=True)
+            if before != now
+        ]
+        places += [
+            place
+            for place, before, now in zip(self._tensors, last[1], tensors, strict=True)
+            if before is not now
+        ]
+        return [f"{self._owners.get(id(holder), '?')}.{name}" for holder, name in places]
 
 
 def _hashable(value: Any) -> Hashable:

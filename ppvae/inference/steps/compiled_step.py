@@ -22,6 +22,8 @@ from ppvae.inference.steps.minibatches import Minibatch
 from ppvae.inference.steps.optimizers import JointOptim
 from ppvae.inference.steps.updates import update_of
 
+_ROUNDED = 10  # units of rounding of the largest gradient, up to which one counts as none
+
 
 class CompiledStep:
     """A step for one kind of minibatch, captured when it is made.
@@ -93,8 +95,15 @@ class CompiledStep:
         for place, tensor in enumerate(written):
             kinds.setdefault(self._kind(place, tensor), []).append(place)
 
+        idle = self._idle()
+
         def measured(loss: float) -> tuple[float, Sequence[Quantity]]:
-            now = [tensor.detach().clone() for tensor in written]
+            now = [
+                torch.where(idle[id(tensor)], old, tensor.detach())
+                if id(tensor) in idle
+                else tensor.detach().clone()
+                for tensor, old in zip(written, before, strict=True)
+            ]
             value = torch.tensor(loss, dtype=torch.float64)
             return loss, [
                 Quantity("loss", [value], tolerance=LOSS_TOLERANCE),
@@ -115,6 +124,23 @@ class CompiledStep:
             undo=lambda: self.optim.reset_counters(steps),
             tensors=self.optim.counters(),
         )
+
+    def _idle(self) -> dict[int, Tensor]:
+        """Tell where the gradients of a parameter have been rounding errors alone, by its id.
+
+        Adam makes a whole step of such a gradient, in a direction that rounding decides. A bias
+        before a normalization has none but these.
+        """
+        means = [
+            (parameter, state["exp_avg"].abs())
+            for parameter, _, state in self.stepped
+            if "exp_avg" in state and len(parameter.flatten()) > 0
+        ]
+        largest = max((float(mean.max()) for _, mean in means), default=0.0)
+        return {
+            id(parameter): mean <= _ROUNDED * torch.finfo(mean.dtype).eps * largest
+            for parameter, mean in means
+        }
 
     def _kind(self, place: int, tensor: Tensor) -> str:
         if any(tensor is parameter for parameter in self.parameters):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from ppvae.data import Dataset
 from ppvae.engine import Batch, Pair, RandomState, as_batch, random_state
@@ -78,6 +78,12 @@ class Minibatches(Protocol):
     rows: int | None
     """Rows of an epoch, if known."""
 
+    total: int | None
+    """Rows of the whole data, if the source says so."""
+
+    batch_size: int | None
+    """Rows of most minibatches, if known."""
+
     steps: int | None
     """Minibatches of an epoch, if known."""
 
@@ -126,9 +132,12 @@ class InMemory:
                 f"batch_size must lie between 1 and the {len(batch[0])} rows of the data, "
                 f"got {batch_size}"
             )
+        size = batch_size or min(128, len(batch[0]))
         self.batch = batch
-        self.batch_size = batch_size or min(128, len(batch[0]))
-        self.steps: int | None = division(len(batch[0]), self.batch_size)[0]
+        self.total: int | None = len(batch[0])
+        self.batch_size: int | None = size
+        self._size = size
+        self.steps: int | None = division(len(batch[0]), size)[0]
         self.expected: int | None = self.steps
 
     def __iter__(self) -> Iterator[Minibatch]:
@@ -140,9 +149,9 @@ class InMemory:
             yield Minibatch(self.batch)
             return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
-        steps, last = division(len(order), self.batch_size)
-        for index in order.split([self.batch_size] * (steps - 1) + [last]):
-            yield Minibatch(self.batch, index, self.batch_size)
+        steps, last = division(len(order), self._size)
+        for index in order.split([self._size] * (steps - 1) + [last]):
+            yield Minibatch(self.batch, index, self._size)
 
     def restart(self) -> None:
         """Do nothing: every epoch is read anew."""
@@ -164,6 +173,8 @@ class Streamed:
         self.steps: int | None = None
         # May be wrong, as that of a stream with several workers.
         self.expected: int | None = _length(source)
+        self.total: int | None = _total(source)
+        self.batch_size: int | None = None
         self.began: RandomState | None = None
         self._source = source
         self._pair = pair
@@ -230,6 +241,17 @@ def _length(source: Iterable[Any]) -> int | None:
         return len(source)  # type: ignore[arg-type]  # `source` may be of any type
     except (TypeError, NotImplementedError):  # such as a DataLoader of an endless stream
         return None
+
+
+def _total(source: Iterable[Any]) -> int | None:
+    """Return how many rows the data of a source have, if it says so."""
+    if isinstance(source, list):
+        parts = [batch[0] if isinstance(batch, tuple | list) else batch for batch in source]
+        return sum(len(part) for part in parts if hasattr(part, "__len__"))
+    if isinstance(source, DataLoader) and source.batch_size is not None:
+        whole = isinstance(source.sampler, SequentialSampler | RandomSampler)
+        return len(source.dataset) if whole else None  # type: ignore[arg-type]  # they need it
+    return None
 
 
 def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches:

@@ -1,20 +1,32 @@
 """What Pyro is given to train: a pair's programs, and the parameters they announce."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
-from ppvae.engine import Batch, Pair, Sites, Unsupported, announce, collect, isolated, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Sites,
+    Unsupported,
+    announce,
+    collect,
+    isolated,
+    names_of,
+    run_pair,
+    taken_over,
+)
 from ppvae.inference.failure import explain
 
 
 def announced_programs(
     pair: Pair, example: Batch, objective: ELBO | None, what: str = ""
-) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor]]:
-    """Return model, guide and their parameters by name, every one of them announced to Pyro.
+) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor], tuple[Sites, Sites]]:
+    """Return model, guide, their parameters by name, each announced to Pyro, and their sites.
 
     Args:
         pair: the pair.
@@ -40,6 +52,7 @@ def announced_programs(
             raise
         raise ValueError(f"{what}before training, {cause}") from error
     _check_objective(*sites[0], objective)
+    _check_store(pair, parameters.values())
     known = {id(parameter) for parameter in parameters.values()}
     silent = {
         name: parameter
@@ -52,9 +65,14 @@ def announced_programs(
             "pyro.module in its model and guide"
         )
     if not silent:
-        return pair.model, pair.guide, parameters
+        return pair.model, pair.guide, parameters, sites[0]
     # A user's own nn.Module need not announce what it trains: it is done here.
-    return _announcing(pair, pair.model), _announcing(pair, pair.guide), parameters | silent
+    return (
+        _announcing(pair, pair.model),
+        _announcing(pair, pair.guide),
+        parameters | silent,
+        sites[0],
+    )
 
 
 def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,6 +81,32 @@ def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:
         return program(*batch)
 
     return announced
+
+
+def _check_store(pair: Any, parameters: Iterable[Tensor]) -> None:
+    """Warn where a pair goes on from parameters of Pyro's store that another pair has trained.
+
+    Raises:
+        Unsupported: if the store holds another pair's module under the name of this pair's, which
+            then would not be trained.
+    """
+    shared, elsewhere = taken_over(pair, parameters)
+    if elsewhere and not isinstance(pair, nn.Module):
+        modules = {name.split("$$$")[0] for name in elsewhere}
+        raise Unsupported(
+            f"pyro.module {names_of(sorted(modules))} in Pyro's store is the module of another "
+            "pair, and that of this pair would not be trained; call pyro.clear_param_store() "
+            "before, or make the pair an nn.Module"
+        )
+    if shared:
+        warnings.warn(
+            f"this pair takes the parameters {names_of(shared)} of Pyro's store over from another "
+            "pair: it starts from their present values, and the other pair changes with it; call "
+            "pyro.clear_param_store() before, give them other names, or make the pair an "
+            "nn.Module that holds its parameters",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppvae.engine import Batch, Pair, isolated, run_pair
 from ppvae.inference.history import datapoints
+from ppvae.inference.row_scale import RowScale
 from ppvae.inference.steps.kl_weight import KLWeight
 from ppvae.inference.steps.minibatches import Minibatch
 
@@ -26,6 +27,7 @@ class Steps:
         objective: what is maximized.
         optim: changes the parameters.
         kl_weight: weight of the latent sites, a number or a function of the step.
+        row_scale: how model and guide multiply the rows, if they do.
 
     Raises:
         ValueError: if a constant `kl_weight` is negative or not finite, or one other than 1 meets
@@ -40,8 +42,10 @@ class Steps:
         objective: ELBO,
         optim: PyroOptim,
         kl_weight: float | Callable[[int], float],
+        row_scale: RowScale | None = None,
     ) -> None:
         self.pair = pair
+        self.row_scale = row_scale
         self.objective = objective
         self.optim = optim
         self.kl_weight = KLWeight()
@@ -90,7 +94,7 @@ class Steps:
         if rows not in self._datapoints:
             with isolated(self.pair, seed=0):
                 sites = run_pair(self.pair, minibatch.tensors)[1]
-                self._datapoints[rows] = datapoints(sites, rows)
+                self._datapoints[rows] = datapoints(sites, rows, self.row_scale)
         return self._datapoints[rows]
 
     def _finite_loss_and_grads(self, model: Any, guide: Any, *batch: Tensor) -> Any:

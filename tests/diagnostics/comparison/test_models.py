@@ -182,3 +182,19 @@ def test_a_single_datapoint_has_no_p_value():
     pairs = {"true": exact(0).pair(), "far": exact(1.0).pair()}
     result = diagnostics.compare(pairs, SOURCE.draw(1, seed=2), draws=25)
     assert np.isnan(result.difference_p_value).all()
+
+
+class FailsFarAway(OneBatchDimension):
+    def guide(self, x):
+        super().guide(torch.where(x > 100, math.nan, x))
+
+
+def test_a_datapoint_that_one_pair_fails_on_is_left_out():
+    x = torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
+    pairs = {"sound": OneBatchDimension(), "fails": FailsFarAway()}
+    expected = diagnostics.compare(pairs, x, draws=30)
+    with pytest.warns(UserWarning, match="1 of 21 datapoints could not be measured, row 20"):
+        result = diagnostics.compare(pairs, torch.cat([x, torch.full((1, 1), 1e3)]), draws=30)
+    assert np.isnan(result.log_evidence[:, 20]).all()
+    assert np.allclose(result["mean"], expected["mean"], atol=1e-4)
+    assert np.isfinite(result.difference_p_value).all()

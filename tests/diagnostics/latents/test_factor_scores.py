@@ -99,6 +99,30 @@ def test_information_gap_of_a_known_table():
     assert gap == pytest.approx(exact, abs=0.01)
 
 
+@pytest.mark.parametrize("levels", [(2, 2, 2), (5, 8, 3), (10, 10, 10), (20, 20, 20), (30, 45, 9)])
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.1])
+def test_codes_that_are_the_factors_score_one(levels, noise):
+    generator = np.random.default_rng(0)
+    v = np.stack([generator.integers(count, size=2000) for count in levels], 1).astype(float)
+    codes = np.hstack([v, v[:, :1]]) + noise * generator.normal(size=(2000, 4))
+    # The second best code of a factor knows nothing of it, but for the noise of its estimate.
+    assert information_gap(codes[:, :3], v, 20) == pytest.approx(1, abs=0.015)
+    # One factor of the three has two codes: its gap is 0.
+    assert information_gap(codes, v, 20) == pytest.approx(2 / 3, abs=0.015)
+    assert information_gap(-np.exp(codes / 8), v, 20) == pytest.approx(2 / 3, abs=0.015)
+
+
+def test_codes_that_are_rare_levels_and_codes_of_noise():
+    generator = np.random.default_rng(0)
+    v = generator.choice(5, p=[0.6, 0.3, 0.07, 0.02, 0.01], size=(2000, 2)).astype(float)
+    codes = v + 0.02 * generator.normal(size=v.shape)
+    assert information_gap(codes, v, 20) == pytest.approx(1, abs=0.015)
+    independent = [
+        information_gap(generator.normal(size=(2000, 1)), v[:, :1], 20) for _ in range(20)
+    ]
+    assert np.mean(independent) < 0.01  # counts alone would say 0.02
+
+
 def test_bias_of_counts_is_taken_off():
     generator = np.random.default_rng(0)
     gaps = [

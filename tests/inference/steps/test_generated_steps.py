@@ -5,9 +5,10 @@ import functools
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import ppvae
-from ppvae import data, pairs
+from ppvae import data, likelihoods, pairs, posteriors, priors
 from ppvae.inference import LinearWarmup
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,7 @@ OPTIONS = {
         *(pytest.param(OPTIONS[name], id=name) for name in ("clipped, warmed up", "RMSprop")),
     ],
 )
+@pytest.mark.filterwarnings("ignore:kl_weight is a LinearWarmup of 100 steps")
 def test_some_steps_agree_to_rounding(options):
     (plain, _), (compiled, fit) = (
         trained(steps=20, **options, **choice)
@@ -76,3 +78,16 @@ def test_background_code_is_used_and_draws_on():
     _pair, fit = trained(compile=True, steps=10_000)
     assert 2 <= fit.compiled_from < 10_000
     assert fit.history.train_loss.values.argmin() > 0
+
+
+def test_a_bias_without_a_gradient_does_not_speak_against_the_code():
+    """Before a normalization its gradient is rounding, of which Adam makes a whole step."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+    pair = ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(nn.Linear(2, 4), scale=1.0),
+        posteriors.DiagonalNormal(encoder),
+    )
+    fit = ppvae.fit(pair, torch.randn(256, 4), steps=10, batch_size=64, compile_from=2)
+    assert fit.compiled_from == 2

@@ -192,6 +192,7 @@ def test_strangers_are_trained_alike(build, objective, draw):
         *(pytest.param(step, [2, 7, 13], marks=pytest.mark.slow) for step in (None, 3, 9)),
     ],
 )
+@pytest.mark.filterwarnings("ignore:kl_weight is a LinearWarmup of 12 steps")
 def test_resumed_training_is_bit_for_bit_the_whole_one(switched, stops, tmp_path):
     choice = {"compile": True, "compile_from": switched}
     options = {"epochs": 5, "batch_size": 25, "kl_weight": LinearWarmup(12)}
@@ -418,6 +419,16 @@ class Counting(Plain):
             pyro.sample("z", self.posterior(x))
 
 
+class Keeping(Plain):
+    """Keeps a tensor of every run, as one that was nothing at first."""
+
+    last = None
+
+    def guide(self, x):
+        self.last = self.posterior(x).mean
+        super().guide(x)
+
+
 class Numpy(Plain):
     def guide(self, x):
         self.announce()
@@ -448,7 +459,8 @@ REFUSED = {
     "site 'angle': Python reads a tensor's value by `bool`": Rejecting,
     "draws random numbers from Python or NumPy": Numpy,
     "returns a number or shape that depends on values in Selecting.guide": Selecting,
-    "a number that its modules hold changes at every run": Counting,
+    "Counting.runs changes at every run of the pair": Counting,
+    "Keeping.last changes at every run of the pair": Keeping,
 }
 
 
@@ -468,8 +480,26 @@ def test_what_no_graph_can_do_is_trained_without(message, build):
             else:
                 ppvae.fit(pair, x, epochs=3, batch_size=20, compile=False)
             reached.append(weights(pair))
-    if build is not Counting:  # to look at it is to change it
+    if build not in (Counting, Keeping):  # to look at it is to change it
         assert all(torch.equal(reached[0][name], reached[1][name]) for name in reached[0])
+
+
+def test_a_number_that_changes_from_epoch_to_epoch_is_not_compiled_for_ever():
+    class Aging(Plain):
+        def __init__(self):
+            super().__init__()
+            self.age = 0
+
+    torch.manual_seed(0)
+    pair = Aging()
+
+    def older(training):
+        pair.age += 1
+
+    options = {"batch_size": 6, "callbacks": [older], "compile": True}
+    with pytest.warns(RuntimeWarning, match="Aging.age changes from epoch to epoch"):
+        fit = ppvae.fit(pair, bits(60), epochs=9, **options)
+    assert fit.reason == "finished" and "then no longer" in fit.compilation
 
 
 def test_optimizer_without_a_formula_is_used_as_it_is():
