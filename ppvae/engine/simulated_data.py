@@ -98,9 +98,10 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
     except Unsupported:
         raise
     except ValueError:
-        # The guide fails on some of what the model simulates, most often far-away datapoints.
+        # The guide fails on some of what the model simulates, most often far-away datapoints. Of
+        # those left after most have failed, nothing follows for the model's data.
         rows = sound_rows(pair, batch)
-        if len(rows) in (0, len(batch[0])):
+        if len(rows) == len(batch[0]) or 2 * len(rows) < len(batch[0]):
             raise
         warnings.warn(
             f"the pair fails on {len(batch[0]) - len(rows)} of {len(batch[0])} simulated "

@@ -69,7 +69,10 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in ("ais", "bound_table") else ()) for n in LONG],
+)
 def test_long_measurements_leave_them_out_too(name):
     x = rows(BAD, 40)[25:35]  # of which one fails
 

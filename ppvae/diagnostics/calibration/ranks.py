@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Batch,
@@ -115,7 +114,6 @@ def simulated_ranks(
         Unsupported: if the pair cannot be simulated, or a draw or density is NaN.
         ValueError: if `count`, `draws` or `memory` is below 1.
     """
-    template = sound(pair, template).batch
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
     bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
     with bar, isolated(pair, seed):
