@@ -130,7 +130,9 @@ def fit(
     run = ppvae.report.Run.resume(resume) if resume else None
     dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
     pair, reason = chosen.pair, ""
-    if pair is None:
+    if pair is None and run is not None and run.is_old:
+        pair = ppvae.load(run.folder, trust=chosen.trust)  # a new one would scale its input
+    elif pair is None:
         pair = _assembled(dataset, latent, seed, parts)
         reason = "" if likelihood else ppvae.pairs.explained(dataset)
     elif dataset.standardization is not None:
@@ -163,9 +165,6 @@ def fit(
     }
     new = resume is None
 
-    if reason:
-        print(reason, flush=True)  # before the training, which takes long
-
     def train() -> "Fit":
         if new:
             run.write_data(dataset, reason)
@@ -173,6 +172,8 @@ def fit(
         return ppvae.inference.fit(pair, dataset, **options)
 
     result, code = _trained(train, run, checkpoints, new)
+    if reason:
+        print(reason)
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     measured = _measure(

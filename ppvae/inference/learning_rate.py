@@ -32,7 +32,7 @@ class EachStep:
         >>> warmup = functools.partial(torch.optim.lr_scheduler.LinearLR, total_iters=6)
         >>> pair, digits = pairs.assemble(data.digits(), latent=2), data.digits()
         >>> fit = ppvae.fit(pair, digits, epochs=1, schedule=EachStep(warmup))
-        >>> float(fit.history.learning_rate)
+        >>> float(fit.history.learning_rate[-1])
         0.001
     """
 

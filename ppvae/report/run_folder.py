@@ -150,6 +150,12 @@ class Run:
         """The file of the configuration that repeats the run."""
         return self.folder / _CONFIG
 
+    @property
+    def is_old(self) -> bool:
+        """Whether version 0.1 wrote the run's pair, which takes values as that version did."""
+        saved = (self.folder / "pair.json").exists()
+        return saved and not (self.folder / _DATA).exists()
+
     def write_config(self, options: Mapping[str, Any]) -> None:
         """Write the configuration that repeats the run: options of the command line by name."""
         text = yaml.dump(dict(options), Dumper=_WithoutAliases, sort_keys=False)

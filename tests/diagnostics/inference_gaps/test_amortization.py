@@ -414,6 +414,7 @@ def test_a_pseudo_likelihood_is_refused():
         diagnostics.gaps(pair, torch.rand(4, 5))
 
 
+@pytest.mark.slow
 def test_evidence_from_elsewhere():
     case = correlated(0.2)
     x = case.draw(6, seed=1)
