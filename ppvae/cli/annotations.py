@@ -48,18 +48,23 @@ def expected(
 
 def _parameters(function: Callable[..., Any], names: Mapping[str, Any]) -> list[inspect.Parameter]:
     try:
-        signature = inspect.signature(function, eval_str=True, locals=dict(names))
-    except Exception:  # an annotation may name what is not imported; a built-in function has none
-        try:
-            signature = inspect.signature(function)
-        except ValueError:
-            return []
-    return list(signature.parameters.values())
+        signature = inspect.signature(function)
+    except ValueError:  # a built-in function has none
+        return []
+    known = {**getattr(inspect.unwrap(function), "__globals__", {}), **names}
+    return [_evaluated(parameter, known) for parameter in signature.parameters.values()]
+
+
+def _evaluated(parameter: inspect.Parameter, known: dict[str, Any]) -> inspect.Parameter:
+    if not isinstance(parameter.annotation, str):
+        return parameter
+    try:
+        return parameter.replace(annotation=eval(parameter.annotation, known))
+    except Exception:  # it may name what is imported for the type checker alone
+        return parameter.replace(annotation=_UNKNOWN)
 
 
 def _annotation(parameter: inspect.Parameter) -> Any:
-    if isinstance(parameter.annotation, str):
-        return _UNKNOWN
     if parameter.annotation is not parameter.empty:
         return parameter.annotation
     given = parameter.default
@@ -122,7 +127,7 @@ def _is_container(origin: Any) -> bool:
 
 def items_of(types: Types, index: int = 0) -> Types:
     """Return the types that one item of a list may have; none if it may be no list."""
-    found: list[Any] = [Any] if takes_anything(types) else []
+    found: list[Any] = [hint for hint in types if hint in (Any, object, _UNKNOWN)]
     for hint in types:
         origin, arguments = _origin(hint) or hint, get_args(hint)
         if not _is_container(origin) or issubclass(origin, Mapping):
@@ -138,7 +143,7 @@ def items_of(types: Types, index: int = 0) -> Types:
 
 def values_of(types: Types) -> Types:
     """Return the types that a value of a mapping may have; none if it may be no mapping."""
-    found: list[Any] = [Any] if takes_anything(types) else []
+    found: list[Any] = [hint for hint in types if hint in (Any, object, _UNKNOWN)]
     for hint in types:
         origin, arguments = _origin(hint) or hint, get_args(hint)
         if _is_container(origin) and issubclass(origin, Mapping):

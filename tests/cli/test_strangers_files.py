@@ -1,7 +1,9 @@
 """Files that a stranger sent: nothing that they name is imported, run, written or removed."""
 
+import importlib
 import json
 import os
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import ppvae
 from ppvae import data, pairs
 from ppvae.cli import main
+from ppvae.inference.persistence import ClosedList
 
 UNSAFE_LOAD = {
     "class_path": "ppvae.cli.configuration.yaml.unsafe_load",
@@ -234,6 +237,45 @@ def test_a_text_is_a_text_and_a_number_a_number(capsys):
     assert options["network"]["init_args"]["activation"] == "torch.nn.Tanh"
 
 
+WRITTEN = """
+--network MLP --network.hidden [8,8] --network.activation torch.nn.Tanh --posterior LowRankNormal
+--posterior.rank 2 --prior NormalMixture --prior.components 3 --likelihood Normal
+--likelihood.scale ppvae.likelihoods.LearnedScale --optimizer SGD --optimizer.lr 1e-3
+--schedule OneCycleLR --schedule.max_lr 0.1 --schedule.total_steps 9 --objective RenyiELBO
+--kl_weight ppvae.inference.CyclicWarmup --kl_weight.steps 7 --device cpu --compile_from 3
+---
+--posterior NormalMixture --posterior.components 3 --likelihood Binomial
+--likelihood.total_count 16 --optimizer Muon --objective ppvae.inference.Compiled
+--objective.elbo TraceMeanField_ELBO --schedule ReduceLROnPlateau --schedule.mode max
+--kl_weight 0.25 --patience 3 --clip_norm 2 --compile true --figures false
+---
+--objective ppvae.inference.MaximumMeanDiscrepancy_ELBO --objective.weight 3 --pseudo_inputs 9
+--schedule MultiStepLR --schedule.milestones [1,2] --likelihood DiscretizedLogisticMixture
+--likelihood.highest 16 --batch_size 3 --steps 4 --optimizer RMSprop
+"""
+
+
+@pytest.mark.parametrize("words", WRITTEN.split("---\n"))
+def test_what_the_program_writes_it_reads(words, capsys):
+    assert main(["fit", "digits", *words.split(), "--print_config"]) == 0
+    first = capsys.readouterr().out
+    Path("mine.yaml").write_text(first)
+    assert main(["fit", "--config", "mine.yaml", "--print_config"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_every_module_of_ours_can_be_named():
+    """A part that no face shows would be saved, and not be loaded."""
+    internal = {"_Fixed", "_Autoregressive", "_Aggregate", "_Program", "_Model", "_Guide"}
+    listed, missing = ClosedList(), set()
+    for module in pkgutil.walk_packages(ppvae.__path__, "ppvae."):
+        for name, found in vars(importlib.import_module(module.name)).items():
+            ours = isinstance(found, type) and found.__module__ == module.name
+            if ours and issubclass(found, torch.nn.Module):
+                missing |= {name} - internal if f"{module.name}.{name}" not in listed else set()
+    assert missing == set()
+
+
 def test_only_words_name_the_users_own_classes(capsys):
     written({"network": "evil.Net"})
     assert main(["fit", "--config", "run/config.yaml", "--trust", "evil.Net"]) == 2
@@ -357,6 +399,9 @@ def test_large_and_deep_files_of_a_run_are_one_sentence(run, capsys):
         (run / name).write_bytes(b'{"a": ' + b"9" * 10_000 + b"}")
         refused(COMMANDS[command], f"{name} is damaged", capsys)
         (run / name).write_bytes(kept)
+    with open(run / "pair.safetensors", "r+b") as file:
+        file.truncate(2**40)
+    refused(COMMANDS["diagnose"], "pair.safetensors is damaged", capsys)
     content = json.loads((run / "checkpoint.json").read_text())
     save_file({"x": torch.zeros(1)}, "elsewhere/x.safetensors")
     for name in ("../elsewhere/x.safetensors", "..", 3):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -170,7 +170,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: if the file is damaged or does not fit into memory; the message names it.
     """
     try:
-        tensors: dict[str, Tensor] = load_tensors(plain_file(path).read_bytes())
+        with safe_open(plain_file(path), "pt"):
+            pass  # the header, and whether it fits the file, before all of it is read
+        tensors: dict[str, Tensor] = load_tensors(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except MemoryError as error:
