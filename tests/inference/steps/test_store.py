@@ -97,9 +97,7 @@ def test_a_pair_that_takes_anothers_parameters_over_is_said():
 
 def test_two_automatic_guides_of_one_name_are_refused():
     fit(Auto())
-    with pytest.raises(
-        ValueError, match=r"AutoNormal.*two different.* pyro.clear_param_store"
-    ):
+    with pytest.raises(ValueError, match=r"AutoNormal.*two different.* pyro.clear_param_store"):
         fit(Auto())
     pyro.clear_param_store()
     fit(Auto())
