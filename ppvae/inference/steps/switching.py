@@ -109,7 +109,7 @@ class CompiledSteps:
                     "here or some steps before, the gradient is NaN or infinite"
                 )
 
-    def renew(self) -> None:
+    def check_changes(self) -> None:
         """Go on without code if modules or optimizer have changed, as they may between epochs."""
         if not self._compiled or self._given_up:
             return
