@@ -130,7 +130,7 @@ class Loop:
         training, state = self.training, self.state
         self._check_gradients()
         start: Snapshot | None = training.snapshot()
-        self.steps.renew()
+        self.steps.check_changes()
         for batch in self._read():
             self._step(batch)
             if start is not None:  # the first loss is that of these weights, and it was finite

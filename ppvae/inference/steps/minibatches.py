@@ -121,7 +121,7 @@ class InMemory:
     A single last row is joined to the minibatch before: normalization over a minibatch needs two.
     """
 
-    began = None
+    began: RandomState | None = None
 
     def __init__(self, batch: Batch, batch_size: int | None) -> None:
         self.rows: int | None = len(batch[0])

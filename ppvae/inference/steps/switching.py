@@ -21,7 +21,6 @@ Choice: TypeAlias = bool | Literal["auto"]
 
 _TIMED_STEPS = 20  # that are timed before "auto" decides
 _MIN_SECONDS_LEFT = 30.0  # of training, for the code to save more time than it takes
-_MOST_RENEWALS = 5  # of the code, after changes of what it assumes
 # A smaller last batch of each epoch gets code of its own if it comes often enough:
 _MAX_EPOCH_STEPS = 20  # the most steps of an epoch
 _MIN_EPOCHS = 500  # the fewest epochs
@@ -69,7 +68,6 @@ class CompiledSteps:
         self._version = -1
         self._compiled: dict[Hashable, CompiledStep] = {}
         self._seconds: list[float] = []
-        self._renewals = 0
         self._given_up = False
         if choice is False:
             self._give_up("as asked", warn=False)
@@ -111,23 +109,14 @@ class CompiledSteps:
                     "here or some steps before, the gradient is NaN or infinite"
                 )
 
-    def renew(self) -> None:
-        """Capture anew if modules or optimizer have changed, as they may between epochs."""
+    def check_changes(self) -> None:
+        """Go on without code if modules or optimizer have changed, as they may between epochs."""
         if not self._compiled or self._given_up:
             return
-        valid = all(step.valid() for step in self._compiled.values())
-        if not valid or self._guard.version() != self._version:
-            self._renewals += 1
-            if self._renewals > _MOST_RENEWALS:
-                what = "the optimizer" if not valid else self._guard.changed
-                self._give_up(
-                    f"{what} changes from epoch to epoch, and every change needs new code",
-                    warn=self.choice is True,
-                )
-                return
-            self._compiled.clear()
-            if self.compiled_from is not None:
-                self.compile_from = self.compiled_from
+        if not all(step.valid() for step in self._compiled.values()):
+            self._give_up("the optimizer has changed", warn=False)
+        elif self._guard.version() != self._version:
+            self._give_up(f"{self._guard.changed} has changed", warn=False)
 
     def _take(self, number: int, minibatch: Minibatch) -> float:
         step = self._compiled.get(minibatch.kind)
