@@ -85,9 +85,9 @@ def sound_rows(pair: Pair, batch: Batch) -> Tensor:
         for rows in torch.arange(len(batch[0])).split(_ROWS):
             before = len(found)
             search(rows)
-            kept = torch.cat(found[before:]) if found[before:] else rows[:0]
+            kept = torch.cat([rows[:0], *found[before:]])
             if 0 < len(kept) < len(rows) and not _runs(pair, batch, rows, kept):
-                return rows[:0]
+                return torch.empty(0, dtype=torch.long)
     return torch.cat(found) if found else torch.empty(0, dtype=torch.long)
 
 

@@ -178,12 +178,14 @@ class TrainingState:
                     f"{began}{option}={before}, not {now}, and has kept another state for it; "
                     f"{advice}"
                 )
-        before, now = state.get("schedule given"), self._rate.given
-        for key in {} if before is None or now is None else now:
-            if before.get(key) != now[key]:
+        then, here = state.get("schedule given"), self._rate.given
+        if then is None or here is None:
+            return
+        for key, value in here.items():
+            if then.get(key) != value:
                 raise ValueError(
                     f"the {type(schedule).__name__} of the checkpoint in {checkpoints.folder} was "
-                    f"made with {key}={before.get(key)}, not {now[key]}; {advice}"
+                    f"made with {key}={then.get(key)}, not {value}; {advice}"
                 )
 
 
