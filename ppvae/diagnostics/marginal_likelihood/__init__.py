@@ -1,9 +1,10 @@
 """What is log P(X), and how much of it does the guide miss?"""
 
 from ppvae.diagnostics.marginal_likelihood.annealing import ais, bdmc
+from ppvae.diagnostics.marginal_likelihood.averages import summarize
 from ppvae.diagnostics.marginal_likelihood.bits import bits_per_dimension
 from ppvae.diagnostics.marginal_likelihood.bounds import bound_table
-from ppvae.diagnostics.marginal_likelihood.importance import evidence, pareto_k, summarize, weights
+from ppvae.diagnostics.marginal_likelihood.importance import evidence, pareto_k, weights
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
     tail_length,

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
+from ppvae.diagnostics.marginal_likelihood.averages import OF_WEIGHTS
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
     TailFit,
@@ -38,7 +39,6 @@ from ppvae.engine import (
 )
 
 _FIT = ("pareto_k", "log_cutoff", "log_median", "count")  # the fields of a `TailFit`
-_OF_WEIGHTS = ("log_evidence", "posterior_kl")  # the terms that the largest weights decide
 
 
 def weights(
@@ -278,61 +278,6 @@ def _pareto_k(
     )
 
 
-def summarize(evidence: xr.Dataset) -> xr.Dataset:
-    """Average per-datapoint terms over the data, with two standard errors.
-
-    Datapoints that the pair fails on, which are NaN, are left out; the attribute `data` counts the
-    others.
-
-    - `standard_error`: for new datapoints from the same source, the error from the draws
-      included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
-      for statements about unseen data.
-    - `monte_carlo_error`: for just these datapoints, from the draws alone. More draws reduce it.
-      Where weights are heavy, log P(X) of every datapoint is too low, and averages over the data
-      are too. The size of it, the smaller of `unseen` and twice its square, is averaged over the
-      data and added.
-
-    Args:
-        evidence: what `evidence` or `gaps` returned; each variable for which there is another of
-            the same name with the suffix `_error` is a term.
-
-    Returns:
-        `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`.
-        `standard_error` is NaN for one datapoint, `monte_carlo_error` for one draw.
-
-    Example:
-        >>> from ppvae import data, pairs
-        >>> digits = data.digits()
-        >>> terms = evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
-        >>> summarize(terms).sel(term="elbo")["mean"].shape
-        ()
-    """
-    terms = [str(name) for name in evidence if f"{name}_error" in evidence]
-    values = np.stack([evidence[name].values for name in terms])
-    errors = np.stack([evidence[f"{name}_error"].values for name in terms])
-    measured = ~np.isnan(values).any(0)
-    values, errors = values[:, measured], errors[:, measured]
-    n = values.shape[1]
-    common = np.zeros(len(terms))
-    if "unseen" in evidence:
-        unseen = np.nan_to_num(evidence.unseen.values[measured], posinf=math.inf)
-        of_weights = np.isin(terms, _OF_WEIGHTS)
-        common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
-        finite = np.where(np.isfinite(unseen), unseen, 0)
-        drawn = np.sqrt(np.maximum(np.square(errors) - np.square(finite), 0))
-        errors = np.where(of_weights[:, None] & (unseen > 0), drawn, errors)
-    spread = values.std(1, ddof=1) if n > 1 else np.full(len(terms), math.nan)
-    return xr.Dataset(
-        {
-            "mean": ("term", values.mean(1)),
-            "standard_error": ("term", spread / math.sqrt(n)),
-            "monte_carlo_error": ("term", np.hypot(np.sqrt(np.square(errors).sum(1)) / n, common)),
-        },
-        coords={"term": terms},
-        attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
-    )
-
-
 def _terms(parts: Iterable[Draws], draws: int, memory: int) -> dict[str, Tensor]:
     """Reduce the draws of some datapoints to the terms of formula (2), `(data,)` each."""
     rounded_weights, rounded_kl = collected(
@@ -381,7 +326,7 @@ def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
     shapes = fit.shape.cpu().numpy()
     pooled = torch.as_tensor(pooled_shapes(shapes, tail_length(draws)), device=fit.shape.device)
     unseen = fit.unseen(pooled, draws)
-    for name in _OF_WEIGHTS:
+    for name in OF_WEIGHTS:
         columns[f"{name}_error"] = columns[f"{name}_error"].hypot(unseen)
     tails = {
         "pareto_k": fit.shape,

@@ -1,0 +1,64 @@
+"""Averages of per-datapoint terms over the data, with two standard errors."""
+
+import math
+
+import numpy as np
+import xarray as xr
+
+OF_WEIGHTS = ("log_evidence", "posterior_kl")
+"""The terms that the largest weights decide."""
+
+
+def summarize(evidence: xr.Dataset) -> xr.Dataset:
+    """Average per-datapoint terms over the data, with two standard errors.
+
+    Datapoints that the pair fails on, which are NaN, are left out; the attribute `data` counts the
+    others.
+
+    - `standard_error`: for new datapoints from the same source, the error from the draws
+      included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
+      for statements about unseen data.
+    - `monte_carlo_error`: for just these datapoints, from the draws alone. More draws reduce it.
+      Where weights are heavy, log P(X) of every datapoint is too low, and averages over the data
+      are too. The size of it, the smaller of `unseen` and twice its square, is averaged over the
+      data and added.
+
+    Args:
+        evidence: what `evidence` or `gaps` returned; each variable for which there is another of
+            the same name with the suffix `_error` is a term.
+
+    Returns:
+        `mean`, `standard_error` and `monte_carlo_error` in nats per datapoint, dims `(term,)`.
+        `standard_error` is NaN for one datapoint, `monte_carlo_error` for one draw.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> terms = evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> summarize(terms).sel(term="elbo")["mean"].shape
+        ()
+    """
+    terms = [str(name) for name in evidence if f"{name}_error" in evidence]
+    values = np.stack([evidence[name].values for name in terms])
+    errors = np.stack([evidence[f"{name}_error"].values for name in terms])
+    measured = ~np.isnan(values).any(0)
+    values, errors = values[:, measured], errors[:, measured]
+    n = values.shape[1]
+    common = np.zeros(len(terms))
+    if "unseen" in evidence:
+        unseen = np.nan_to_num(evidence.unseen.values[measured], posinf=math.inf)
+        of_weights = np.isin(terms, OF_WEIGHTS)
+        common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
+        finite = np.where(np.isfinite(unseen), unseen, 0)
+        drawn = np.sqrt(np.maximum(np.square(errors) - np.square(finite), 0))
+        errors = np.where(of_weights[:, None] & (unseen > 0), drawn, errors)
+    spread = values.std(1, ddof=1) if n > 1 else np.full(len(terms), math.nan)
+    return xr.Dataset(
+        {
+            "mean": ("term", values.mean(1)),
+            "standard_error": ("term", spread / math.sqrt(n)),
+            "monte_carlo_error": ("term", np.hypot(np.sqrt(np.square(errors).sum(1)) / n, common)),
+        },
+        coords={"term": terms},
+        attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
+    )
