@@ -32,9 +32,9 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
         `standard_error` is NaN for one datapoint, `monte_carlo_error` for one draw.
 
     Example:
-        >>> from ppvae import data, pairs
+        >>> from ppvae import data, diagnostics, pairs
         >>> digits = data.digits()
-        >>> terms = evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> terms = diagnostics.evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
         >>> summarize(terms).sel(term="elbo")["mean"].shape
         ()
     """
