@@ -34,7 +34,8 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     Example:
         >>> from ppvae import data, diagnostics, pairs
         >>> digits = data.digits()
-        >>> terms = diagnostics.evidence(pairs.assemble(digits, latent=2), digits.test[:5], draws=10)
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> terms = diagnostics.evidence(pair, digits.test[:5], draws=10)
         >>> summarize(terms).sel(term="elbo")["mean"].shape
         ()
     """
