@@ -109,6 +109,12 @@ def classes_in(types: Types) -> Types:
     return tuple(hint for hint in types if _wants_class(hint))
 
 
+def want_any_callable(types: Types) -> bool:
+    """Tell whether only a callable is wanted, whatever it returns, such as a class itself."""
+    returned = [get_args(hint)[-1:] for hint in types if _origin(hint) is Callable]
+    return bool(types) and len(returned) == len(types) and all(r == (Any,) for r in returned)
+
+
 def _wants_class(hint: Any) -> bool:
     if hint is _UNKNOWN or _origin(hint) in (type, Callable):
         return True

@@ -151,12 +151,15 @@ class Checker:
             raise self._wrong(where, annotations.shown(types), value)
         return {key: self._value(part, inner, f"{where}.{key}") for key, part in value.items()}
 
-    def _text(self, value: str, types: Types, where: str) -> str:
+    def _text(self, value: str, types: Types, where: str) -> Any:
         classes, anything = annotations.classes_in(types), annotations.takes_anything(types)
         if classes or anything:
             name = self._whole_name(value, classes)
             if name in self.listed:
-                return self._of_kind(name, classes, where)
+                public = self._of_kind(name, classes, where)
+                # Of a name the parser would make an object, with all arguments.
+                itself = annotations.want_any_callable(classes)
+                return self.listed.find(public) if itself else public
         text = annotations.takes_text(types, value)
         if text and not classes:
             return value

@@ -244,7 +244,7 @@ WRITTEN = """
 --schedule OneCycleLR --schedule.max_lr 0.1 --schedule.total_steps 9 --objective RenyiELBO
 --kl_weight ppvae.inference.CyclicWarmup --kl_weight.steps 7 --device cpu --compile_from 3
 ---
---posterior NormalMixture --posterior.components 3 --likelihood Binomial
+--prior FlowPrior --posterior NormalMixture --posterior.components 3 --likelihood Binomial
 --likelihood.total_count 16 --optimizer Muon --objective ppvae.inference.Compiled
 --objective.elbo TraceMeanField_ELBO --schedule ReduceLROnPlateau --schedule.mode max
 --kl_weight 0.25 --patience 3 --clip_norm 2 --compile true --figures false
