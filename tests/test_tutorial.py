@@ -140,7 +140,7 @@ def test_formula_two_in_closed_form():
     left = closed["log_evidence"] - closed["posterior_kl"]
     assert closed["reconstruction"] - closed["kl"] == pytest.approx(left, abs=1e-4)
     assert closed["posterior_kl"] > 0.1
-    # Importance sampling is low by half its squared error a datapoint.
+    # Of light weights as these, importance sampling is low by half the squared error a datapoint.
     for exact, measured in terms.values():
         bias = 200 * measured.error**2
         assert near(measured, exact, rounding=1e-4 + bias)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.verify
 
 @pytest.mark.parametrize("from_guide", [True, False], ids=["guide", "prior"])
 def test_intervals_of_the_mean_cover(from_guide):
-    # The bias of a datapoint is half its squared error, and adds up over 5 of them while the
+    # Of light weights, the bias of a datapoint is half its squared error, and adds up over 5 while
     # errors cancel: the mean's is below a tenth of its error where a datapoint's error is below
     # 0.2 / sqrt(5).
     case = LinearGaussian.random(3, perturbation=0.1, noise=1.5)
