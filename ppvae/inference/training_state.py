@@ -178,12 +178,12 @@ class TrainingState:
                     f"{began}{option}={before}, not {now}, and has kept another state for it; "
                     f"{advice}"
                 )
-        before, now = state.get("schedule given"), self._rate.given
-        for key in {} if before is None or now is None else now:
-            if before.get(key) != now[key]:
+        made, given = state.get("schedule given") or {}, self._rate.given or {}
+        for key in made.keys() & given.keys():
+            if made[key] != given[key]:
                 raise ValueError(
                     f"the {type(schedule).__name__} of the checkpoint in {checkpoints.folder} was "
-                    f"made with {key}={before.get(key)}, not {now[key]}; {advice}"
+                    f"made with {key}={made[key]}, not {given[key]}; {advice}"
                 )
 
 
