@@ -30,7 +30,7 @@ class _Beta(dist.Beta):  # type: ignore[misc]
             self._validate_sample(value)
         x, a, b = value.double(), self.concentration1.double(), self.concentration0.double()
         log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-        exact = (a - 1) * x.log() + (b - 1) * torch.log1p(-x) - log_norm
+        exact: Tensor = (a - 1) * x.log() + (b - 1) * torch.log1p(-x) - log_norm
         return exact.to(self.concentration1.dtype)
 
 

@@ -19,7 +19,7 @@ class _Binomial(dist.Binomial):  # type: ignore[misc]
             self._validate_sample(value)
         x, n, logits = value.double(), self.total_count.double(), self.logits.double()
         log_choices = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
-        exact = log_choices + x * logsigmoid(logits) + (n - x) * logsigmoid(-logits)
+        exact: Tensor = log_choices + x * logsigmoid(logits) + (n - x) * logsigmoid(-logits)
         return exact.to(self.logits.dtype)
 
 

@@ -24,7 +24,7 @@ class _Multinomial(dist.Multinomial):  # type: ignore[misc]
         super().__init__(total_count, logits=logits)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "_Multinomial":
-        new = self._get_checked_instance(_Multinomial, _instance)
+        new: _Multinomial = self._get_checked_instance(_Multinomial, _instance)
         new.given = self.given.expand(*batch_shape, -1)
         super().expand(batch_shape, _instance=new)
         return new

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppvae.engine import (
+    CANNOT_SCORE,
     Batch,
     Pair,
     Site,
@@ -154,7 +155,7 @@ def _family(name: str, site: Site, again: Site) -> Parametrization:
             f"while the distribution of latent site {name!r} was built from its parameters"
         ):
             first, second = parametrize(distribution), parametrize(again["fn"])
-            rebuilt = first.build(first.raw).log_prob(value)
+            rebuilt = _scored(first, value)
     except Unsupported as refusal:
         reason = f"its distribution {first_line(refusal)}"
         raise Unsupported(_refusal(name, reason)) from refusal
@@ -173,6 +174,19 @@ def _family(name: str, site: Site, again: Site) -> Parametrization:
             _refusal(name, f"its distribution {family} is not that of its parameters")
         )
     return first
+
+
+def _scored(family: Parametrization, value: Tensor) -> Tensor:
+    rebuilt = family.build(family.raw)
+    try:
+        log_prob: Tensor = rebuilt.log_prob(value)
+    except CANNOT_SCORE as error:
+        raise Unsupported(
+            f"{type(rebuilt).__name__} can score its own draws alone, because a transform has no "
+            "inverse, but draws of each posterior are scored by the others; choose transforms "
+            "that have one, such as flows.InverseAutoregressive or flows.AffineCoupling"
+        ) from error
+    return log_prob
 
 
 def _refusal(name: str, reason: str) -> str:

@@ -17,6 +17,7 @@ from torch.distributions import (
     transform_to,
 )
 
+from ppvae.distributions.flows import Flow
 from ppvae.engine import Unsupported
 
 
@@ -42,8 +43,9 @@ def parametrize(distribution: Any) -> Parametrization:
     Each parameter that `arg_constraints` names is an independent tensor mapped by `transform_to`
     of its constraint. Where one parameter replaces another, such as a covariance and its Cholesky
     factor, the constructor's last is taken; other arguments of the constructor keep their values.
-    Of `to_event`, and of a `TransformedDistribution` whose transforms hold numbers only, the
-    parameters are those of the base.
+    Of `to_event`, the parameters are those of the base; so too of a transformed distribution,
+    whose transforms may hold numbers, or parameters that all datapoints share. Of a `Flow`, they
+    are those of the base and the context that its transforms depend on.
 
     Raises:
         Unsupported: if it cannot be built from such parameters; the message continues "its
@@ -122,7 +124,8 @@ def _transformed(distribution: TransformedDistribution) -> Parametrization:
     if distribution.arg_constraints:  # a family of its own, such as LogNormal
         return parametrize.dispatch(object)(distribution)
     for transform in distribution.transforms:
-        if not _only_numbers(transform):
+        # A module's parameters are learned, and the same for all datapoints.
+        if not isinstance(transform, torch.nn.Module) and not _only_numbers(transform):
             raise Unsupported(
                 f"{type(distribution).__name__} has the transform {type(transform).__name__}, "
                 "which has parameters of its own"
@@ -134,6 +137,25 @@ def _transformed(distribution: TransformedDistribution) -> Parametrization:
         inner.unbounded,
         lambda values: family(inner.build(values), transforms, validate_args=False),
     )
+
+
+@parametrize.register(Flow)
+def _flow(distribution: Flow) -> Parametrization:
+    remake, context = distribution.remake, distribution.context
+    if remake is None or context is None:
+        raise Unsupported(
+            "Flow keeps no function that makes it anew; make it by a Chain, as FlowPosterior does"
+        )
+    inner, count = parametrize(distribution.base_dist), context.shape[-1]
+    free = context.expand(*distribution.batch_shape, count).clone()
+
+    def build(values: Sequence[Tensor]) -> Any:
+        *base, given = values if count else (*values, free)
+        return remake(inner.build(base), given)
+
+    own = (free,) if count else ()
+    unbounded = tuple(torch.ones_like(part).bool() for part in own)
+    return Parametrization((*inner.raw, *own), (*inner.unbounded, *unbounded), build)
 
 
 def _arguments(distribution: Any) -> tuple[dict[str, Any], list[str]]:
@@ -161,7 +183,7 @@ def _required(family: Any) -> set[str]:
 
 
 def _only_numbers(transform: Transform) -> bool:
-    """Tell whether a transform holds nothing but numbers and other such transforms."""
+    """Tell whether a transform holds nothing but numbers, indices and other such transforms."""
     held = [
         value for name, value in vars(transform).items() if name not in ("_inv", "_cached_x_y")
     ]
@@ -169,6 +191,8 @@ def _only_numbers(transform: Transform) -> bool:
     return all(
         _only_numbers(item)
         if isinstance(item, Transform) and not isinstance(item, torch.nn.Module)
-        else item is None or isinstance(item, int | float)
+        else item is None
+        or isinstance(item, int | float)
+        or (isinstance(item, Tensor) and not item.is_floating_point())
         for item in flat
     )

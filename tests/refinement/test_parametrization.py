@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ppvae import Unsupported, diagnostics
+from ppvae.distributions import flows
 from ppvae.refinement.parametrization import parametrize
 
 POSITIVE = torch.tensor([[0.3, 1.0, 4.0], [2.0, 0.5, 0.1]])
@@ -27,6 +28,16 @@ FAMILIES = {
     "low rank": dist.LowRankMultivariateNormal(LOC, LOC[..., None], POSITIVE),
     "relaxed": dist.RelaxedBernoulliStraightThrough(torch.tensor(0.5), logits=LOC),
     "Kumaraswamy": dist.Kumaraswamy(POSITIVE, POSITIVE),
+    "flow": flows.Chain([flows.InverseAutoregressive, flows.Reversal], 3)(
+        dist.Normal(LOC, POSITIVE).to_event(1), torch.zeros(0)
+    ),
+    "flow with context": flows.Chain([flows.AffineCoupling], 3, 2)(
+        dist.Normal(LOC, POSITIVE).to_event(1), 9 * torch.ones(2, 2)
+    ),
+    "Pyro's flow": dist.TransformedDistribution(
+        dist.Normal(LOC, POSITIVE),
+        [dist.transforms.affine_coupling(3), dist.transforms.permute(3)],
+    ),
     "transformed": dist.TransformedDistribution(dist.Normal(LOC, POSITIVE), [*PLAIN]).to_event(1),
 }
 

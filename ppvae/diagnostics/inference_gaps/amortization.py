@@ -51,6 +51,9 @@ def gaps(
     the guide is normal and factorized, it is the loss from ignoring correlations. For another
     family, such as Laplace, it combines the gains of both changes, and may be negative.
 
+    Of a flow, the base's parameters are free for each datapoint, and of `FlowPosterior` the
+    context too; its transforms, learned for all datapoints together, stay. They need inverses.
+
     Compute it for training and for held-out data. A model that overfits has a larger total on
     held-out data; an encoder that overfits has a larger amortization gap on held-out data.
 

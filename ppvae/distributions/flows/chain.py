@@ -54,7 +54,7 @@ class Chain(nn.Module):
         """
         parts: list[Any] = list(self.parts)
         transforms = [part.condition(context) for part in parts]
-        return Flow(base, transforms) if transforms else base
+        return Flow(base, transforms, remake=self, context=context) if transforms else base
 
 
 class _Fixed(nn.Module):

@@ -1,7 +1,7 @@
 """The distribution of transformed noise."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -23,6 +23,9 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         base_dist: a distribution over `(features,)`.
         transforms: invertible, in order of application, and not shared with other
             distributions, because they cache their last input.
+        remake: given another base and context, makes the flow with the same learned transforms;
+            None if that is not known.
+        context: what the transforms depend on, `(*batch, context)`.
 
     Example:
         >>> base = dist.Normal(torch.zeros(2), torch.ones(2)).to_event(1)
@@ -40,8 +43,12 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         base_dist: dist.Distribution,
         transforms: Sequence[Transform],
         validate_args: bool | None = None,
+        *,
+        remake: Callable[[dist.Distribution, Tensor], Any] | None = None,
+        context: Tensor | None = None,
     ) -> None:
         self.base_dist, self.transforms = base_dist, tuple(transforms)
+        self.remake, self.context = remake, context
         self._drawn: tuple[Tensor, Tensor, bool] | None = None
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
@@ -54,7 +61,13 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Flow":
         """Return the flow expanded to a batch shape."""
-        return Flow(self.base_dist.expand(batch_shape), self.transforms, self._validate_args)
+        return Flow(
+            self.base_dist.expand(batch_shape),
+            self.transforms,
+            self._validate_args,
+            remake=self.remake,
+            context=self.context,
+        )
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw, with gradients: `(*sample_shape, *batch, features)`."""

@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
+from ppvae.distributions import flows
 from tests import strangers
 from tests.linear_gaussian import LinearGaussian
 
@@ -134,6 +135,36 @@ def test_a_correlated_family_leaves_nothing():
         exact = kl_divergence(pair.encode(x), case.posterior(x))
     assert float(exact.mean()) > 1
     agrees(found, "amortization", exact)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transforms", "context"),
+    [
+        ((flows.Reversal,), 0),
+        ((flows.InverseAutoregressive, flows.Reversal), 0),
+        ((flows.AffineCoupling, flows.Reversal), 2),
+    ],
+)
+def test_gaps_of_a_flow(transforms, context):
+    case = correlated(0.0)
+    x, base = case.draw(20, seed=1), case.pair()
+    torch.manual_seed(0)
+    posterior = posteriors.FlowPosterior(
+        nn.Linear(6, 6 + context), latent=3, transforms=transforms, context=context
+    )
+    for parameter in posterior.chain.parameters():
+        parameter.data *= 5  # far from the identity
+    found = diagnostics.gaps(ppvae.VAE(base.prior, base.likelihood, posterior.double()), x)
+    agrees(found, "log_evidence", case.terms(x)["log_evidence"])
+    assert bool((found.amortization > 1).all())
+    known = left_by_diagonal(case.posterior(x).precision_matrix[0])
+    if transforms == (flows.Reversal,):  # the family of all diagonal normals
+        agrees(found, "approximation", np.full(20, known))
+        agrees(found, "correlation", np.full(20, known))
+    else:
+        agrees(found, "approximation", found.correlation)  # the best normal leaves nothing
+        assert float(found.approximation.mean()) > 0.01
 
 
 def far_away(case):
@@ -402,6 +433,16 @@ def test_what_cannot_be_optimized_is_refused_by_name(pair, message):
     x = torch.randn(64, 3) if isinstance(pair, OddPlates) else torch.randn(64)
     with pytest.raises(ValueError, match=message):
         diagnostics.gaps(pair, x)
+
+
+def test_a_flow_without_an_inverse_is_refused_by_name():
+    pair = ppvae.VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(nn.Linear(2, 5), scale=1.0),
+        posteriors.FlowPosterior(nn.Linear(5, 4), latent=2, transforms=(dist.transforms.planar,)),
+    )
+    with pytest.raises(ppvae.Unsupported, match="'z' its distribution Flow can score its own"):
+        diagnostics.gaps(pair, torch.randn(4, 5))
 
 
 def test_a_pseudo_likelihood_is_refused():
