@@ -14,7 +14,7 @@ _FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from few
 _SMALL, _LARGE = 0.02, 0.07  # a normal whose scale is off by 10 %, and by 35 %
 _CERTAIN = 1e-5  # the p-value below which a large deviation is bad: an alarm of few data is large
 _EVEN = 0.5  # effective draws, as a share, from which on weights correct the guide
-_SIMULATED = 1000  # datapoints to compare with at least
+_MORE, _SIMULATED = 10, 1000  # datapoints to compare with: so many times more, up to so many
 
 
 def predictions(subject: Subject) -> list[Finding]:
@@ -49,7 +49,8 @@ def _as_simulated(subject: Subject, ranked: PIT) -> NDArray[np.bool_]:
 
     Their deviation from uniform is then the guide's, whose weights do not correct it.
     """
-    count = max(len(ranked.effective_sample_size), _SIMULATED)
+    count = len(ranked.effective_sample_size)
+    count = max(count, min(_MORE * count, _SIMULATED))
     with isolated(subject.pair, subject.seed):
         drawn = simulations(subject.pair, subject.batch, count, MEMORY)
         columns = zip(*(part.batch for part in drawn), strict=True)

@@ -200,8 +200,12 @@ def _measured(
 ) -> xr.Dataset:
     """Return ranks by observed site, and the effective sample sizes of the proposals."""
     parts, sizes = [], []
+    at_once: tuple[bool, ...] = ()
     for chunk, structure in _chunks(pair, batch, draws, memory):
-        ranks, size = _ranks(pair, chunk, structure, draws, proposals, memory)
+        if not at_once:
+            looks = (vectorizable, model_vectorizable)
+            at_once = tuple(look(pair, chunk, structure) for look in looks)
+        ranks, size = _ranks(pair, chunk, structure, draws, proposals, memory, at_once)
         parts.append(ranks)
         sizes.append(size)
         bar.update(len(chunk[0]))
@@ -245,12 +249,19 @@ def _chunks(
 
 
 def _ranks(
-    pair: Pair, batch: Batch, structure: Structure, draws: int, proposals: int, memory: int
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    draws: int,
+    proposals: int,
+    memory: int,
+    vectorized: tuple[bool, ...],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the ranks of some of the data by observed site, `(data, *inner plates, *event)`.
 
     They are -1 where masked and -2 where a replicate is NaN. Also return the effective sample
-    size of the proposals, `(data,)`.
+    size of the proposals, `(data,)`. `vectorized` says whether draws of guide and of model may be
+    run at once.
     """
     _, model = run_pair(pair, batch)
     kept = {
@@ -265,13 +276,12 @@ def _ranks(
             tolerance = _ROUNDING * torch.finfo(truth.dtype).eps * truth.abs()
         counters[name] = RankCounter(f"observed site {name!r}", truth, tolerance)
         lost[name] = torch.zeros_like(kept[name])
-    at_once = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
+    most = max(1, int(memory / (structure.bytes_per_draw * len(batch[0]))))
+    proposed, replicated = (most if at_once else None for at_once in vectorized)
     # A guide without a density has no weights.
     count = 1 if structure.degenerate else proposals
-    vectorized = count > 1 and vectorizable(pair, batch, structure)
-    latents, size = draw_resampled(pair, batch, structure, count, at_once if vectorized else None)
-    together = at_once if model_vectorizable(pair, batch, structure) else None
-    for replicates in _replicates(pair, batch, structure, latents, draws, together):
+    latents, size = draw_resampled(pair, batch, structure, count, proposed)
+    for replicates in _replicates(pair, batch, structure, latents, draws, replicated):
         for name, counter in counters.items():
             values = replicates[name]
             lost[name] |= values.isnan().any(0)
