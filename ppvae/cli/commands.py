@@ -57,7 +57,7 @@ def fit(
     objective: "ELBO | None" = None,
     optimizer: "Callable[[Iterable[Any]], torch.optim.Optimizer] | None" = None,
     schedule: "Callable[[torch.optim.Optimizer], LRScheduler] | None" = None,
-    kl_weight: "float | Callable[[int], float]" = 1.0,
+    kl_weight: "Callable[[int], float] | float" = 1.0,
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,

@@ -217,6 +217,9 @@ def _configuration(
     for name in _SAID_ONCE:
         kept.pop(name, None)
     options = yaml.safe_load(parser.dump(kept, skip_validation=True))
+    # The parser does not write a number where a class could stand.
+    numbers = {name: kept[name] for name in vars(kept) if isinstance(kept[name], int | float)}
+    options |= numbers
     chosen: dict[str, Any] = {"class_path": data.path}
     if arguments := options.pop("data", None):
         chosen["init_args"] = arguments
