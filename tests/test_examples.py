@@ -107,7 +107,7 @@ def test_tutorial_runs(tmp_path, capsys):
 @pytest.mark.parametrize(
     "left_out",
     [
-        pytest.param(("FlowPosterior",), marks=pytest.mark.slow, id="two posteriors"),
+        pytest.param(("FlowPosterior",), marks=pytest.mark.verify, id="two posteriors"),
         pytest.param((), marks=pytest.mark.verify, id="all posteriors"),
     ],
 )

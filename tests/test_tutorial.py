@@ -180,7 +180,7 @@ def test_gradients_have_one_mean_and_ordered_variances():
         assert gradients[:, -1].var().item() == pytest.approx(expected[-1].item(), rel=0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_one_mode_misses_log_two_and_its_own_draws_do_not_see_it():
     pair, x = step10_red_screen.fit_guide(4000)
     one = step10_red_screen.missing(pair, x, 500)
@@ -195,7 +195,7 @@ def test_one_mode_misses_log_two_and_its_own_draws_do_not_see_it():
     assert (two["true_log_evidence"] - two["log_evidence"]).abs().mean() < 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_six_of_ten_latents_collapse():
     x = step11_unused_latents.generate(1000)
     pair = step11_unused_latents.fit_linear(x, 1500)

@@ -200,9 +200,30 @@ def test_divergence_names_step_and_site_and_keeps_good_weights():
     assert math.isfinite(loss)
 
 
+class ScaleOfZero(nn.Module):
+    """A guide whose scale underflows to 0, unlike those of this library."""
+
+    def __init__(self):
+        super().__init__()
+        self.raw = nn.Parameter(torch.tensor(-200.0))
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x[:, 0], nn.functional.softplus(self.raw)))
+
+
 def test_start_that_is_not_finite_is_refused_by_site():
-    with pytest.raises(ValueError, match="scale of Normal at site 'z' lies between 0 .* outside"):
-        ppvae.fit(small(), 1e4 * rows(), epochs=1)
+    with pytest.raises(ValueError, match="scale of Normal at site 'z' .* outside"):
+        ppvae.fit(ScaleOfZero(), rows(), epochs=1)
+
+
+def test_data_of_another_unit_can_be_started_with():
+    assert ppvae.fit(small(), 1e4 * rows(), epochs=1).steps == 1
 
 
 class NaNGradient(nn.Module):

@@ -23,6 +23,7 @@ CASES = {
     "iris, 2 components": (lambda: load_iris().data, 2, 6000),
     "digits / 16, 2 components": (lambda: load_digits().data / 16, 2, 1000),
 }
+FAST = "iris, 1 component"
 
 
 def posterior_kl(pair, x):
@@ -65,7 +66,13 @@ def fitted(x, components, steps, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("load", "components", "steps"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    ("load", "components", "steps"),
+    [
+        pytest.param(*case, id=name, marks=[] if name == FAST else [pytest.mark.verify])
+        for name, case in CASES.items()
+    ],
+)
 def test_maximum_likelihood_is_reached(load, components, steps):
     maximum, pair, x = fitted(load(), components, steps, seed=0)
     evidence = diagnostics.evidence(pair, x, draws=1000)

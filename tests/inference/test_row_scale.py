@@ -178,9 +178,10 @@ def test_a_shared_mean_has_its_conjugate_posterior():
             pyro.sample("m", dist.Normal(self.loc, self.log_scale.exp()))
 
     x, pair = 3 + 5 * torch.randn(1000), Mean()
-    decay = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.97)
-    adam = functools.partial(torch.optim.Adam, lr=0.05)
-    fit = ppvae.fit(pair, x, epochs=150, optimizer=adam, schedule=decay, compile=False)
+    # The gradient is noisy: larger steps, or a faster decay, end beside the optimum.
+    decay = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.996)
+    adam = functools.partial(torch.optim.Adam, lr=0.03)
+    fit = ppvae.fit(pair, x, epochs=400, optimizer=adam, schedule=decay, compile=False)
     precision = 1 / 100 + 1000 / 25
     assert pair.log_scale.exp().item() == pytest.approx(precision**-0.5, rel=0.1)
     assert pair.loc.item() == pytest.approx(x.sum().item() / 25 / precision, abs=0.08)

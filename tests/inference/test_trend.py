@@ -73,7 +73,7 @@ def test_a_length_that_was_asked_for_is_kept():
     assert fit.converged is None
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_the_default_goes_on_until_a_probabilistic_pca_is_there(tmp_path):
     torch.manual_seed(0)
     x = torch.randn(300, 2) @ torch.randn(2, 6) + 0.5 * torch.randn(300, 6) + 2

@@ -41,7 +41,10 @@ def announced_programs(
     """
     sites: list[tuple[Sites, Sites]] = []
     try:
-        # Parameters that the programs make here are initialized by the caller's seed.
+        # Parameters that the programs make here are initialized by the caller's seed. An automatic
+        # guide makes them at its first call, and Pyro's store has others from the next call on.
+        with isolated(pair, seed=torch.initial_seed(), keep=True):
+            run_pair(pair, example)
         with isolated(pair, seed=torch.initial_seed(), keep=True):
             parameters = collect(lambda: sites.append(run_pair(pair, example)))
     except (ArithmeticError, ValueError, RuntimeError) as error:

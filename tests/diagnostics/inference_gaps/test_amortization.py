@@ -173,7 +173,7 @@ def far_away(case):
     return LinearGaussian(case.loadings, case.offset, 1.0, case.slope, intercept, case.scale / 100)
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_an_overconfident_guide_far_away_is_led_home():
     case = correlated(0.0)
     x = case.draw(20, seed=1)
@@ -234,7 +234,13 @@ def double_precision():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("memory", [2**25, 2_000_000], ids=["whole", "chunked"])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        pytest.param(2**25, id="whole"),
+        pytest.param(2_000_000, id="chunked", marks=pytest.mark.verify),
+    ],
+)
 def test_two_latents_and_a_plate(memory):
     x = 2 * torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
     total, known, evidence = OddPlates().exact(x)

@@ -38,7 +38,7 @@ def standardized(result, exact):
     "memory",
     [
         pytest.param(2**27, id="whole"),
-        pytest.param(1, id="one by one", marks=pytest.mark.slow),
+        pytest.param(1, id="one by one", marks=pytest.mark.verify),
     ],
 )
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_each_datapoint_is_covered(from_guide):
     assert 0.65 < float(result.acceptance.min()) < 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 @START
 def test_more_temperatures_give_better_weights(from_guide):
     case = LinearGaussian.random(5, perturbation=0.3)
@@ -294,7 +294,7 @@ def test_one_simulation_and_one_chain_have_no_error():
     assert bool(np.isfinite(result.log_evidence).all())
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_same_seed_same_result():
     case = LinearGaussian.random(3)
     x, settings = case.draw(2, seed=1), {"temperatures": 3, "chains": 2}

@@ -212,7 +212,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_memory_does_not_grow_with_the_number_of_draws():
     """The C library takes large tensors from the system, lest holes in its heap be measured."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
