@@ -254,6 +254,7 @@ def test_levels_ask_more_and_more():
         assert all(small <= large for small, large in amounts)
 
 
+@pytest.mark.slow
 def test_nothing_is_changed():
     digits = data.digits()
     pair = pairs.assemble(digits, latent=2)

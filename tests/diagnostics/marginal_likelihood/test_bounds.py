@@ -84,6 +84,7 @@ def test_terms_agree_with_those_of_the_other_diagnostics():
     assert np.array_equal(table.sel(bound="ais").log_evidence, annealed.log_evidence)
 
 
+@pytest.mark.slow
 def test_annealing_that_fell_short_is_told():
     # From the prior in two jumps, on a posterior of a hundredth of its width: far too low.
     case = LinearGaussian.random(3, noise=0.01, orthogonal=True, perturbation=1e-3)
