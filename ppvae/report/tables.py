@@ -26,13 +26,18 @@ def evidence_table(summary: xr.Dataset, evidence: xr.Dataset) -> list[str]:
     for term, label in _ROWS:
         values = summary.sel(term=term)
         cells = [values[name] for name in ("mean", "standard_error", "monte_carlo_error")]
-        lines.append(row(label, *(f"{float(cell):.3f}" for cell in cells)))
+        lines.append(row(label, *(_shown(float(cell)) for cell in cells)))
     size = float(np.median(evidence.effective_sample_size))
     draws = summary.attrs["draws"]
     lines.append(row("effective draws, median", f"{size:.0f} of {draws}"))
     if size < 0.05 * draws:
         lines.append("  few effective draws: log P(X) and the last KL are likely too low")
     return lines
+
+
+def _shown(value: float) -> str:
+    """Return a number as text; an infinite error says that draws do not tell it."""
+    return "unknown" if np.isinf(value) else f"{value:.3f}"
 
 
 def row(label: str, *cells: str) -> str:
