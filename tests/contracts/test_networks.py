@@ -13,7 +13,7 @@ from torch import nn
 
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
-from tests.contracts.graphs import one_of_each_class, trained_both_ways
+from tests.contracts.graphs import of_two_classes, trained_both_ways
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ class Between(nn.Module):
         return self.last(self.flatten(self.network(*(layer(x) for layer in self.first))))
 
 
-@pytest.mark.parametrize("network", one_of_each_class(NETWORKS, costly=("Residual", "GRU")))
+@pytest.mark.parametrize("network", of_two_classes(NETWORKS))
 def test_graph_of_a_training_is_the_training(network, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
 

@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 import ppvae
 from ppvae import distributions, posteriors, priors
 from ppvae.distributions import flows
-from tests.contracts.graphs import one_of_each_class, trained_both_ways
+from tests.contracts.graphs import of_two_classes, trained_both_ways
 
 
 def wider_normal(z):
@@ -195,7 +195,7 @@ def test_known_kl_is_the_mean_of_its_draws(name):
     assert errors.abs().max() < FALSE_ALARM_ERRORS
 
 
-@pytest.mark.parametrize("entry", one_of_each_class(POSTERIORS))
+@pytest.mark.parametrize("entry", of_two_classes(POSTERIORS))
 def test_graph_of_a_training_is_the_training(entry, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
     pair = trained_both_ways(entry.pair, x, monkeypatch)

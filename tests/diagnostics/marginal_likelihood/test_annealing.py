@@ -401,7 +401,13 @@ def test_what_cannot_be_annealed_is_refused(pair, message):
         diagnostics.ais(pair(), torch.linspace(0.1, 0.9, 6), temperatures=2, chains=2)
 
 
-@pytest.mark.parametrize("pair", [NarrowGuide, PointGuide, NoSampler])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        NarrowGuide,
+        *(pytest.param(pair, marks=pytest.mark.slow) for pair in (PointGuide, NoSampler)),
+    ],
+)
 def test_from_the_prior_the_guide_does_not_matter(pair):
     x = torch.linspace(-2, 2, 6)
     result = diagnostics.ais(pair(), x, temperatures=10, chains=400, from_guide=False)

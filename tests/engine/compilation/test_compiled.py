@@ -64,6 +64,17 @@ FACTORS = {
     "recurrent",
     "convolutional",
 }
+# Pairs whose graphs take a second to capture.
+COSTLY = {
+    "sticking the landing, layers",
+    "particles in a loop",
+    "summed out in the guide",
+    "doubly reparameterized",
+    "hierarchical",
+    "importance weighted, one by one",
+    "maximum mean discrepancy",
+    "score function, graph",
+}
 
 # Between them, these have every operation of torch that any of the graphs has.
 COVERING = {
@@ -122,7 +133,7 @@ def graphs(mark, names):
     )
 
 
-@graphs(pytest.mark.slow, FACTORS)
+@graphs(pytest.mark.slow, FACTORS | COSTLY)
 def test_replayed_graph_is_the_objective_exactly(build, objective, draw):
     pair, compiled = build(), Compiled(objective(), generator=replay)
     warm(compiled, pair, draw)
