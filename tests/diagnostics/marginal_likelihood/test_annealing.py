@@ -211,13 +211,20 @@ KNOWN = {
     "one batch dimension": (strangers.OneBatchDimension(), (torch.linspace(-3, 3, 5)[:, None],)),
     "fixed plate": (strangers.FixedPlate(), (torch.linspace(-3, 3, 64)[:, None],)),
 }
+FAST = {"masked", "inner plate", "summed out", "mixture"}
 
 
 @pytest.mark.parametrize(
     "from_guide",
     [pytest.param(True, id="guide"), pytest.param(False, id="prior", marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize(("pair", "batch"), KNOWN.values(), ids=KNOWN)
+@pytest.mark.parametrize(
+    ("pair", "batch"),
+    [
+        pytest.param(*case, id=name, marks=[] if name in FAST else [pytest.mark.slow])
+        for name, case in KNOWN.items()
+    ],
+)
 def test_evidence_of_strangers_is_exact(pair, batch, from_guide, double_precision):
     batch = tuple(x.double() if x.is_floating_point() else x for x in batch)
     result = diagnostics.ais(
