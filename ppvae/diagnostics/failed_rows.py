@@ -96,16 +96,21 @@ def sound(pair: Pair, batch: Batch) -> SoundRows:
     For what takes long, or measures all datapoints together. Where the pair fails on all of them
     they are all returned, so that its error comes up.
     """
-    count = len(batch[0])
-    rows = torch.arange(count)
-    with suppress(Exception):  # it comes up again when the pair is measured
-        found = sound_rows(pair, batch)
-        rows = found if len(found) else rows
+    count, rows = len(batch[0]), sound_or_all(pair, batch)
     if len(rows) == count:
         return SoundRows(batch, rows.numpy(), count)
     failed = np.setdiff1d(np.arange(count), rows.numpy())
     warn_of_rows(failed, count, "the parameters of the pair's distributions are not valid there")
     return SoundRows(rows_at(batch, rows), rows.numpy(), count)
+
+
+def sound_or_all(pair: Pair, batch: Batch) -> torch.Tensor:
+    """Return the rows that the pair can be run on; all of them if it is none, or refused."""
+    with suppress(Exception):  # it comes up again when the pair is measured
+        found = sound_rows(pair, batch)
+        if len(found):
+            return found
+    return torch.arange(len(batch[0]))
 
 
 def _spread(measured: T, rows: NDArray[np.int64], count: int) -> T:

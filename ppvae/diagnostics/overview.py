@@ -1,6 +1,5 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,9 @@ from ppvae.data import Dataset
 from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz, with_groups
+from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch, rows_at, sound_rows
+from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch, rows_at
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
@@ -99,11 +99,11 @@ def diagnose(
     batch = as_batch(data, pair, split=split)
     random = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
-    rows = tuple(tensor[chosen.to(tensor.device)] for tensor in batch)
+    rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
     found: list[Finding] = []
-    sound = _sound(pair, rows)
+    sound = sound_or_all(pair, rows)
     if len(sound) < len(chosen):
         found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
         rows, numbers = rows_at(rows, sound), numbers[sound]
@@ -115,15 +115,6 @@ def diagnose(
         except Unsupported as error:
             found.append(does_not_apply(name, error))
     return Diagnosis(tuple(found), left, pair, rows, seed)
-
-
-def _sound(pair: Pair, batch: Batch) -> torch.Tensor:
-    """Return the rows that the pair can be run on; all of them if it is none, or refused."""
-    with suppress(Exception):  # it comes up again in the checks
-        sound = sound_rows(pair, batch)
-        if len(sound):
-            return sound
-    return torch.arange(len(batch[0]))
 
 
 def _failed(rows: NDArray[np.int64], count: int) -> Finding:

@@ -54,12 +54,12 @@ class NegativeBinomial(Expandable):
 
     @property
     def mean(self) -> Tensor:
-        """M."""
+        """The mean m."""
         return self.log_mean.exp()
 
     @property
     def variance(self) -> Tensor:
-        """M + m^2 / r."""
+        """The variance m + m^2 / r."""
         return self.mean * (1 + (self.log_mean - self.total_count.log()).exp())
 
     def sample(self, sample_shape: Any = _ONE) -> Tensor:

@@ -16,7 +16,7 @@ _BAD = 1.0  # nats between the bounds from both sides
 
 def annealed(subject: Subject) -> list[Finding]:
     """Anneal from the guide and from the prior, and bound the error of the better start."""
-    batch = tuple(tensor[: subject.effort.annealed] for tensor in subject.batch)
+    batch = subject.first(subject.effort.annealed)
     guide = _bounds(subject, batch, from_guide=True)
     try:
         prior = _bounds(subject, batch, from_guide=False)

@@ -117,7 +117,7 @@ def _too_low(terms: xr.Dataset) -> str:
 
 def search(subject: Subject) -> list[Finding]:
     """Split what the guide misses into the losses from its family and from its encoder."""
-    batch = tuple(tensor[: subject.effort.searched] for tensor in subject.batch)
+    batch = subject.first(subject.effort.searched)
     table = gaps(subject.pair, batch, seed=subject.seed, progress=subject.progress)
     rows = table.sizes["data"]
     table = table.assign_coords(data=subject.rows[:rows])

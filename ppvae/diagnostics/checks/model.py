@@ -72,7 +72,7 @@ def samples(subject: Subject) -> list[Finding]:
     # Imported here because importing scikit-learn takes a second.
     from sklearn.neighbors import KNeighborsClassifier
 
-    batch = tuple(tensor[: subject.effort.samples] for tensor in subject.batch)
+    batch = subject.first(subject.effort.samples)
     if len(batch[0]) < _FEWEST:
         raise Unsupported(
             f"samples are told from data with at least {_FEWEST} datapoints, got {len(batch[0])}"

@@ -38,6 +38,10 @@ class Subject:
     seed: int
     progress: bool | None
 
+    def first(self, count: int) -> Batch:
+        """Return the first datapoints."""
+        return tuple(tensor[:count] for tensor in self.batch)
+
 
 Check = Callable[[Subject], list[Finding]]
 
