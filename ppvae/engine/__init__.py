@@ -15,15 +15,14 @@ from ppvae.engine.densities import (
     log_density,
     log_mean_exp,
     log_prob,
-    marginal,
     mean_error,
-    model_densities,
     per_datapoint,
     same_order,
     scaled,
     scaled_kl,
     scaled_log_prob,
 )
+from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.errors import Unsupported, first_line, noted
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
@@ -44,6 +43,7 @@ from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair, Program
+from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
 from ppvae.engine.simulated_data import observing, simulations
@@ -116,6 +116,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "depends_on_enumerated",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -126,8 +127,11 @@ __all__ = [
     "family_of",
     "first_line",
     "given_scale",
+    "guide_density",
+    "is_enumerated",
     "is_masked",
     "isolated",
+    "joint_density",
     "log_density",
     "log_mean_exp",
     "log_prob",

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
-from ppvae.engine.densities import guide_density, model_densities, site_kl
-from ppvae.engine.enumeration import one_valued
+from ppvae.engine.densities import site_kl
+from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
 from ppvae.engine.isolation import seeded
 from ppvae.engine.pair import Pair
+from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
 
@@ -198,7 +199,9 @@ def score_sites(
     return Draws(
         log_prior=log_prior,
         log_likelihood=log_joint - log_prior,
-        log_posterior=guide_density(guide, structure, rows, draws),
+        log_posterior=(
+            guide_density(guide, structure, rows, draws) if guide else torch.zeros_like(log_joint)
+        ),
         log_likelihoods=log_likelihoods,
         kl=kl,
         latents={

@@ -4,7 +4,7 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ppvae.engine.enumeration import is_enumerated
+from ppvae.engine.enumerated_sites import is_enumerated
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates
 
@@ -56,9 +56,7 @@ def places_of(guide: Sites, model: Sites, rows: int | None) -> Places:
         for name, site in sites.items():
             _check_plates(program, name, site, rows)
     sites_of_both = [*guide.values(), *model.values()]
-    enumerated = tuple(
-        name for name, site in (guide | model).items() if is_enumerated(site)
-    )
+    enumerated = tuple(name for name, site in (guide | model).items() if is_enumerated(site))
     return {
         "latents": tuple(name for name in model if name in guide and name not in enumerated),
         "marginalized": tuple(

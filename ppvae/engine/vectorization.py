@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_density
-from ppvae.engine.enumeration import one_valued
+from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import execute
 from ppvae.engine.guide_draws import score_sites
@@ -88,8 +88,11 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
 def model_vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     """Tell whether two simulations x, z ~ p(x, z) at once have the densities of each alone.
 
-    A model that reads its own observations meets them with a dimension of draws only here.
+    A model that reads its own observations meets them with a dimension of draws only here. A
+    model whose sites are enumerated in every run is simulated draw by draw.
     """
+    if structure.enumerated:
+        return False
 
     def run(draws: int | None, given: poutine.Trace | None) -> tuple[Sites, Tensor]:
         values = {} if given is None else given.nodes

@@ -26,6 +26,7 @@ from ppvae.engine import (
     Structure,
     Unsupported,
     as_batch,
+    depends_on_enumerated,
     draw_chunks,
     execute,
     is_masked,
@@ -211,6 +212,11 @@ def _undefined_terms(
             raise Unsupported(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
+            )
+        if depends_on_enumerated(guide[name]):
+            raise Unsupported(
+                f"the guide's distribution of latent site {name!r} is a mixture over a site that "
+                "is summed out; surgery needs a guide whose sites are independent given the data"
             )
     for name in changed_by_draws(guide, again, structure.latents):
         raise Unsupported(
