@@ -1,6 +1,15 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
-from ppvae.engine.adaptation import PLAIN, Adapted, Form, adapted, arguments_of, batch_of, trained
+from ppvae.engine.adaptation import (
+    PLAIN,
+    Adapted,
+    Form,
+    adapted,
+    arguments_of,
+    batch_of,
+    redrawn,
+    trained,
+)
 from ppvae.engine.batches import (
     Batch,
     Data,
@@ -74,6 +83,7 @@ from ppvae.engine.structure import (
     TrainingStructure,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     structure_of,
     training_structure_of,
 )
@@ -155,10 +165,12 @@ __all__ = [
     "random_state",
     "random_state_as_json",
     "random_state_from_json",
+    "redrawn",
     "reference",
     "refuse_degenerate",
     "refuse_unless_taken",
     "refuse_unnormalized",
+    "refuse_without_latents",
     "row_chunks",
     "rows_at",
     "rows_of",

@@ -87,7 +87,7 @@ def log_density(
         terms.append(per_datapoint(values, site, layout.draw_dim, rows, draws))
     if draws is not None and not layout.marginalized and any(term.dim() > 2 for term in terms):
         raise Unsupported("a log density has dimensions left of the draws")
-    return sum(terms[1:], start=terms[0])
+    return sum(terms[1:], start=terms[0]) if terms else torch.zeros(draws or 1, rows)
 
 
 def joint_densities(

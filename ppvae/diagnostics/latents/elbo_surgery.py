@@ -31,6 +31,7 @@ from ppvae.engine import (
     is_masked,
     isolated,
     plates,
+    refuse_without_latents,
     seeded,
 )
 
@@ -202,6 +203,7 @@ def _undefined_terms(
     Raises:
         Unsupported: if the pair has no aggregate posterior.
     """
+    refuse_without_latents(structure)
     for name, reason in structure.degenerate.items():
         raise Unsupported(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
     guide, model = execute(pair, batch, structure)

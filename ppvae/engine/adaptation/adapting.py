@@ -92,6 +92,24 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
     return None
 
 
+def redrawn(pair: Pair, batch: Batch, seed: int, *, prior: bool = False) -> Pair:
+    """Return a pair with another draw of the latents that all datapoints share.
+
+    Args:
+        pair: what `adapted` returned.
+        batch: all datapoints.
+        seed: of the draw.
+        prior: draw from the model, instead of the guide.
+    """
+    if not isinstance(pair, Adapted) or not pair.shared.given:
+        return pair
+    free = replace(pair, shared=replace(pair.shared, given={}))
+    with isolated(pair, seed):
+        trace = traced(free.model, batch, "the model ran") if prior else run_guide(free, batch)
+    drawn = {name: trace.nodes[name]["value"] for name in pair.shared.given if name in trace.nodes}
+    return replace(pair, shared=replace(pair.shared, given={**pair.shared.given, **drawn}))
+
+
 def trained(pair: Pair, form: Form, example: Batch) -> Pair:
     """Return a pair as training takes it: the pair itself where it already is so.
 
