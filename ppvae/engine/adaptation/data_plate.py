@@ -88,6 +88,13 @@ def sizes_of_plates(guide: poutine.Trace, model: poutine.Trace) -> dict[str, int
     }
 
 
+def loops(guide: poutine.Trace, model: poutine.Trace, rows: int) -> list[str]:
+    """Return the plates of so many rows over which a program loops, for a message."""
+    stacks = [site["cond_indep_stack"] for t in (guide, model) for site in _sites(t)]
+    sequential = [frame for stack in stacks for frame in stack if not frame.vectorized]
+    return list(dict.fromkeys(frame.name for frame in sequential if _full(frame) == rows))
+
+
 def _alone(found: list[_Plate], model: poutine.Trace) -> DataPlate:
     """Return the outermost of several plates.
 

@@ -374,7 +374,6 @@ class NamedDraw(strangers.TwoLatents):
 
 
 REFUSED = {
-    GlobalLatent: "'shared' of the guide stands outside the plate 'data'.*from_pyro_svi",
     NoSampler: r"cannot be drawn from .*no sampler.*predictive=False",
     NamedDraw: "site 'draw' has the name of a dim",
 }
@@ -384,6 +383,13 @@ REFUSED = {
 def test_what_cannot_be_exported_is_refused(pair, message):
     with pytest.raises(ValueError, match=message):
         diagnostics.to_arviz(pair(), torch.linspace(-1, 1, 5), draws=3)
+
+
+def test_latents_of_all_datapoints_are_drawn_anew_for_each_draw():
+    found = groups(diagnostics.to_arviz(GlobalLatent(), torch.linspace(-1, 1, 5), draws=30))
+    shared = found["posterior"].shared
+    assert shared.dims == ("chain", "draw")
+    assert len(np.unique(shared)) == 30
 
 
 def test_without_prediction_a_sampler_is_not_needed():
