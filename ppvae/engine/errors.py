@@ -1,6 +1,7 @@
 """Refusals and reports of errors."""
 
 import ast
+import itertools
 import linecache
 import re
 import traceback
@@ -12,6 +13,7 @@ _SCORED = re.compile(r"Error while .+ at site '(?P<site>.*)':")
 """What Pyro puts in front of an error of a site's distribution."""
 
 _TRACEBACK = re.compile(r"Traceback.*\(most recent call last\):$")
+_INDENTED = ("  ", "\t")
 _TABLES = ("Trace Shapes:", "tensor(", "Parameter containing:")  # no part of a sentence
 _SHAPES = re.compile(
     r"(?:Value is not broadcastable with batch_shape\+event_shape|"
@@ -24,8 +26,8 @@ class Unsupported(ValueError):
     """A diagnostic, an objective or a method does not apply to the given pair or data.
 
     The message says what was found, where (site, argument), and what to do. `diagnose` and the
-    command line catch this type alone to report "does not apply"; every other exception is an
-    error of the program and is raised.
+    command line catch this type alone to report "does not apply". Every other exception is an
+    error: `diagnose` reports one of the pair's own code, and raises any other.
 
     Example:
         >>> import ppvae, torch
@@ -44,9 +46,9 @@ def first_line(error: BaseException | None) -> str:
 
     It is the first line of the message, and what belongs to it: a line that ends in a colon goes
     on in the next ones, and so does Pyro's "Error while computing log_prob at site 'x':"; of a
-    message that holds a traceback, as of a `DataLoader`'s worker, it is what that one ends in. An
-    assertion without a message is shown as it stands in its file, any other such error by its
-    type. The site that `at_site` has noted comes first.
+    message that holds a traceback, as of a `DataLoader`'s worker, it is what that one ends in.
+    Without a message it is that of the error's cause; else an assertion is shown as it stands in
+    its file, and any other error by its type. The site that `at_site` has noted comes first.
 
     Example:
         >>> first_line(ValueError("one\ntwo")), first_line(NotImplementedError())
@@ -56,10 +58,11 @@ def first_line(error: BaseException | None) -> str:
     """
     if error is None:
         return "unknown error"
-    text = _summary(str(error).strip().splitlines())
-    if not text or text.endswith(":"):
-        hidden = error.__cause__ or (error.__context__ if text else None)
-        text = f"{text} {first_line(hidden)}".strip() if hidden else text
+    lines = str(error).strip().splitlines()
+    text = _summary(lines)
+    hidden = error.__cause__ or (error.__context__ if text else None)
+    if hidden and (not text or (len(lines) == 1 and text.endswith(":"))):
+        text = f"{text} {first_line(hidden)}".strip()
     if not text and isinstance(error, AssertionError):
         text = statement_of(error)
     text = text or type(error).__name__
@@ -80,12 +83,10 @@ def _summary(lines: list[str]) -> str:
     scored = _SCORED.fullmatch(head)
     if scored:
         return f"{_AT_SITE}{scored['site']!r}: {_summary(rest)}".strip()
-    goes_on = head.endswith(":")
-    more = rest[: 2 if goes_on else 1] if goes_on or (rest and rest[0][:1].isspace()) else []
-    for line in more:
-        if not line.strip() or line.strip().startswith(_TABLES):
-            break
-        head += f"{'' if head.endswith(':') else ';' if goes_on else ':'} {line.strip()}"
+    below = rest[:2] if head.endswith(":") else [r for r in rest[:1] if r.startswith(_INDENTED)]
+    more = itertools.takewhile(lambda line: not line.startswith(_TABLES), map(str.strip, below))
+    if said := "; ".join(filter(None, more)):
+        head = f"{head.removesuffix(':')}: {said}"
     return _SHAPES.sub(r"shape mismatch of value and distribution, \1 vs \2", head)
 
 
