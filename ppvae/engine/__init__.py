@@ -34,7 +34,7 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
-from ppvae.engine.errors import Unsupported, first_line, noted
+from ppvae.engine.errors import Unsupported, first_line, noted, statement_of
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
@@ -53,6 +53,7 @@ from ppvae.engine.layout import Layout
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
+from ppvae.engine.origin import raised_in_pair
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
@@ -162,6 +163,7 @@ __all__ = [
     "parameters_in_store",
     "per_datapoint",
     "plates",
+    "raised_in_pair",
     "random_state",
     "random_state_as_json",
     "random_state_from_json",
@@ -191,6 +193,7 @@ __all__ = [
     "simulations",
     "sound_rows",
     "split_rhat",
+    "statement_of",
     "structure_of",
     "subsampling",
     "support_text",

@@ -86,9 +86,16 @@ def to_arviz(
     pair, whole = adapted(pair, data, split="test", seed=seed)
     if isinstance(pair, Adapted) and pair.shared.given:  # which are drawn anew for each draw
         arguments, keywords = pair.form.filled(whole)
-        options = {"draws": draws, "predictive": predictive, "seed": seed, "progress": progress}
-        own = pair.pair
-        return from_pyro_svi(own.model, own.guide, *arguments, **options, **keywords)
+        return from_pyro_svi(
+            pair.pair.model,
+            pair.pair.guide,
+            *arguments,
+            draws=draws,
+            predictive=predictive,
+            seed=seed,
+            progress=progress,
+            **keywords,
+        )
     kept = sound(pair, whole)
     batch = kept.batch
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []

@@ -64,9 +64,10 @@ def _check_taken(pair: Any, arguments: Arguments, argument: str) -> None:
     """Refuse arguments that a pair's model or guide does not take."""
     for name in ("model", "guide"):
         program = getattr(pair, name, None)
+        if program is None:
+            continue
         if not arguments[1]:
-            if program is not None:
-                refuse_unless_taken(program, len(arguments[0]), f"the pair's {name}", argument)
+            refuse_unless_taken(program, len(arguments[0]), f"the pair's {name}", argument)
             continue
         if isinstance(program, nn.Module):
             program = program.forward

@@ -133,7 +133,7 @@ def _plates_of(trace: poutine.Trace, rows: int) -> list[_Plate]:
         for site in trace.nodes.values()
         if site["type"] == "sample" and site_is_subsample(site)
     }
-    found = {}
+    found: dict[str, _Plate] = {}
     for site in _sites(trace):
         for frame in _frames(site):
             size, full = _size(frame, site), _full(frame)

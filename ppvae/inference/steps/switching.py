@@ -80,9 +80,9 @@ class CompiledSteps:
         if compiled_from is not None and not self._given_up:
             self.compile_from = compiled_from
 
-    def evaluate(self, batch: tuple[Tensor, ...]) -> float:
+    def evaluate(self, minibatch: Minibatch) -> float:
         """Return the loss with the KL term's full weight; no parameter changes."""
-        return self.eager.evaluate(batch)
+        return self.eager.evaluate(minibatch)
 
     def step(self, number: int, minibatch: Minibatch) -> float:
         """Take step `number` (from 0) and return the loss before it."""

@@ -272,7 +272,7 @@ def planar():
     ("build", "message"),
     [
         (Choice, "latent site 'k' have none: OneHotCategorical is not reparameterized"),
-        (planar, "needs log q.z.x. of given draws: ConditionedPlanar has no inverse"),
+        (planar, "needs log q.z.x. of given draws: at site 'z': ConditionedPlanar has no inverse"),
     ],
 )
 @pytest.mark.parametrize(
