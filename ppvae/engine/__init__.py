@@ -43,6 +43,7 @@ from ppvae.engine.layout import Layout
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
+from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
@@ -77,11 +78,13 @@ from ppvae.engine.structure import (
     training_structure_of,
 )
 from ppvae.engine.vectorization import (
-    CANNOT_SCORE,
     check_vectorized,
+    foldable,
     model_vectorizable,
     vectorizable,
+    way_of,
 )
+from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",
@@ -105,6 +108,7 @@ __all__ = [
     "Structure",
     "TrainingStructure",
     "Unsupported",
+    "Way",
     "Weight",
     "announce",
     "announcement",
@@ -125,6 +129,7 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "foldable",
     "given_scale",
     "is_masked",
     "isolated",
@@ -142,6 +147,7 @@ __all__ = [
     "observing",
     "on_sound_rows",
     "one_draw",
+    "own_draws_alone",
     "parameters_in_store",
     "per_datapoint",
     "plates",
@@ -181,4 +187,5 @@ __all__ = [
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "way_of",
 ]

@@ -61,7 +61,7 @@ def _parts_of(data: object) -> tuple[object, ...]:
 
 
 def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
-    """Check values and numbers of rows, then move tensors to a pair's device and dtype."""
+    """Check values and numbers of rows; make contiguous and move to a pair's device and dtype."""
     if not batch:
         raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
     for tensor in batch:
@@ -77,6 +77,8 @@ def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
             f"{argument} holds tensors of {rows} rows; expected the same number in each"
         )
     _check_number(batch, pair, argument)
+    # Networks may take views of their input, as they can of the rows of a minibatch.
+    batch = tuple(tensor.contiguous() for tensor in batch)
     like = reference(pair)
     if like is None:
         return batch
