@@ -1,5 +1,6 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,17 @@ from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch, rows_at
+from ppvae.engine import (
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    as_batch,
+    depends_on_place,
+    first_rows,
+    isolated,
+    rows_at,
+)
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
@@ -97,8 +108,7 @@ def diagnose(
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
     batch = as_batch(data, pair, split=split)
-    random = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
+    chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
@@ -115,6 +125,16 @@ def diagnose(
         except Unsupported as error:
             found.append(does_not_apply(name, error))
     return Diagnosis(tuple(found), left, pair, rows, seed)
+
+
+def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
+    """Choose datapoints at random, or the first ones where their place among the rows matters."""
+    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up in a check
+        first, structure = first_rows(pair, batch, count)
+        if depends_on_place(pair, first, structure):
+            return torch.arange(len(first[0]))
+    random = torch.Generator().manual_seed(seed)
+    return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
 def _failed(rows: NDArray[np.int64], count: int) -> Finding:

@@ -8,7 +8,7 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -47,6 +47,7 @@ from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
+from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -120,6 +121,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "depends_on_place",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -129,6 +131,7 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "first_rows",
     "foldable",
     "given_scale",
     "is_masked",

@@ -1,10 +1,11 @@
 """What training measures between its steps: the objective and the terms of formula (2)."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import Batch, isolated, row_chunks
+from ppvae.engine import Batch, isolated, row_chunks, run_pair
 from ppvae.inference.errors import run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
@@ -38,6 +39,14 @@ class Evaluation:
         self.validation = validation
         self.seed = seed
         self._chunk = row_chunk(batches)
+        self._monitored = monitored(batches)
+        if batches.steps == 1 and len(self._monitored[0]) < (batches.total or 0):
+            try:
+                with isolated(training.pair, seed):
+                    run_pair(training.pair, self._monitored)
+            except Exception:  # parameters for each row; an error of the pair's comes up again
+                self._monitored = batches.first(sys.maxsize)
+                self._chunk = len(self._monitored[0])
 
     def measure(self) -> Record:
         """Return losses and terms under the present weights, in nats per datapoint.
@@ -45,7 +54,7 @@ class Evaluation:
         Raises:
             NotFinite: if the pair fails numerically on these data.
         """
-        record = self._terms("train", monitored(self.batches))
+        record = self._terms("train", self._monitored)
         if self.validation is not None:
             record["validation_loss"] = mean(self._chunks(self.validation, self.steps.evaluate))
             record |= self._terms("validation", self.validation)
@@ -59,7 +68,7 @@ class Evaluation:
         Raises:
             NotFinite: if one is not, with the site if it can be found.
         """
-        data = monitored(self.batches) if self.validation is None else self.validation
+        data = self._monitored if self.validation is None else self.validation
         *_, last = row_chunks(data, self._chunk)
         run_explained(self.training, Minibatch(last), self._place, _check_finite, record)
 

@@ -14,6 +14,7 @@ from ppvae.engine import (
     Pair,
     Structure,
     Unsupported,
+    depends_on_place,
     draw_chunks,
     isolated,
     simulations,
@@ -114,13 +115,19 @@ def simulated_ranks(
         progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        Unsupported: if the pair cannot be simulated, or a draw or density is NaN.
+        Unsupported: if the pair cannot be simulated or has parameters for each row, or a draw or
+            density is NaN.
         ValueError: if `count`, `draws` or `memory` is below 1.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
     bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for simulated in simulations(pair, template, count, memory):
+            if not parts and depends_on_place(pair, simulated.batch, simulated.structure):
+                raise Unsupported(
+                    "the pair has parameters for each row of its data, so that q(z|x) of "
+                    "simulated datapoints is not known"
+                )
             start = 0
             for chunk, _, drawn in draw_chunks(pair, simulated.batch, draws, memory):
                 rows = slice(start, start + len(chunk[0]))
@@ -140,7 +147,10 @@ def simulated_ranks(
 def _rank(
     truth: Draws, rows: slice, drawn: Iterable[Draws], scored: bool
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x), 0 unless scored."""
+    """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x).
+
+    The last ranks are 0 unless the truth is scored.
+    """
     latents, densities = _counters(truth, rows)
     for part in drawn:
         for name, counter in latents.items():
