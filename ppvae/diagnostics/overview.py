@@ -1,6 +1,7 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,10 @@ from ppvae.engine import (
     Pair,
     Unsupported,
     adapted,
+    depends_on_place,
     first_line,
+    first_rows,
+    isolated,
     raised_in_pair,
     rows_at,
     statement_of,
@@ -120,8 +124,7 @@ def diagnose(
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
     pair, batch = adapted(pair, data, split=split, seed=seed)
-    random = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
+    chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
@@ -157,6 +160,16 @@ def _raised(name: str, error: Exception, place: str) -> Finding:
         f"The pair's own code raised it {', '.join(notes)}".strip()
         + ". diagnose(..., strict=True) raises it with its traceback.",
     )
+
+
+def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
+    """Choose datapoints at random, or the first ones where their place among the rows matters."""
+    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up in a check
+        first, structure = first_rows(pair, batch, count)
+        if depends_on_place(pair, first, structure):
+            return torch.arange(len(first[0]))
+    random = torch.Generator().manual_seed(seed)
+    return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
 def _failed(rows: NDArray[np.int64], count: int) -> Finding:

@@ -18,7 +18,7 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -54,9 +54,11 @@ from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.origin import raised_in_pair
+from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
+from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -89,11 +91,13 @@ from ppvae.engine.structure import (
     training_structure_of,
 )
 from ppvae.engine.vectorization import (
-    CANNOT_SCORE,
     check_vectorized,
+    foldable,
     model_vectorizable,
     vectorizable,
+    way_of,
 )
+from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",
@@ -120,6 +124,7 @@ __all__ = [
     "Structure",
     "TrainingStructure",
     "Unsupported",
+    "Way",
     "Weight",
     "adapted",
     "announce",
@@ -134,6 +139,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "depends_on_place",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -143,6 +149,8 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "first_rows",
+    "foldable",
     "given_scale",
     "is_masked",
     "isolated",
@@ -160,6 +168,7 @@ __all__ = [
     "observing",
     "on_sound_rows",
     "one_draw",
+    "own_draws_alone",
     "parameters_in_store",
     "per_datapoint",
     "plates",
@@ -204,4 +213,5 @@ __all__ = [
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "way_of",
 ]

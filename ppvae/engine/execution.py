@@ -13,6 +13,7 @@ from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported, noted
 from ppvae.engine.layout import Layout
 from ppvae.engine.pair import Pair, Program
+from ppvae.engine.row_parameters import other_rows
 from ppvae.engine.sites import Site, Sites, names_of, sample_sites
 
 
@@ -115,6 +116,7 @@ def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
         event: what happened, for the note of an exception, such as "the guide ran".
 
     Raises:
+        Unsupported: if a parameter seems to have a row for each of other datapoints.
         Exception: what the program raises, with a note of the data's shape and the last site.
     """
     recorder = TraceMessenger()
@@ -128,8 +130,14 @@ def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
         after = f", after site {seen[-1]!r}" if seen else ""
         return f"while {event} on data of shape {shapes}{after}"
 
-    with noted(place), recorder:
-        program(*batch)
+    try:
+        with noted(place), recorder:
+            program(*batch)
+    except (ValueError, RuntimeError, IndexError) as error:
+        reason = other_rows(program, recorder.trace, batch, error)
+        if reason is None:
+            raise
+        raise Unsupported(f"{reason}, {place()}") from error
     trace: poutine.Trace = recorder.trace
     return trace
 
