@@ -287,7 +287,12 @@ STRANGERS = (
     ),
     Stranger("ss_vae_m2_sampled", SemiSupervised, unlabelled, log_evidence=semi_supervised),
     Stranger("ss_vae_m2_labelled", SemiSupervised, labelled, log_evidence=semi_supervised),
-    Stranger("ss_vae_m2_classify", lambda: classifying(SemiSupervised()), labelled),
+    Stranger(
+        "ss_vae_m2_classify",
+        lambda: classifying(SemiSupervised()),
+        labelled,
+        rows=lambda batch: 5.0 * len(batch[0]),  # the scale around all its sites
+    ),
     Stranger(
         "cvae",
         CVAE,

@@ -105,5 +105,6 @@ STRANGERS = (
         lambda: [(reals(10, PIXELS, seed=seed),) for seed in range(2)],
         objective=TraceGraph_ELBO,
         log_evidence=of_objects,
+        draws=200,
     ),
 )

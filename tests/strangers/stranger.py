@@ -33,6 +33,7 @@ class Stranger:
             and the values of the latents that all rows share.
         joint: log P(X) of a batch as a whole, where rows share latents.
         rows: the datapoints that the loss of a batch is a sum over.
+        draws: of the evidence.
         adapted: arguments of `ppvae.adapt`.
         shared: whether rows share latents.
         alike: whether `fit` and SVI's own loop draw the same numbers.
@@ -48,6 +49,7 @@ class Stranger:
     log_evidence: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None
     joint: Callable[..., float] | None = None
     rows: Callable[[Any], float] = lambda batch: len(first(batch))
+    draws: int = 500
     adapted: Mapping[str, Any] = field(default_factory=dict)
     shared: bool = False
     alike: bool = True

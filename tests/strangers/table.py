@@ -170,7 +170,9 @@ def compiled(stranger: Stranger, trained: Trained) -> str:
 
 
 def evidence(stranger: Stranger, trained: Trained) -> str:
-    found = diagnostics.evidence(trained.adapted, trained.batch, draws=1000, progress=False)
+    found = diagnostics.evidence(
+        trained.adapted, trained.batch, draws=stranger.draws, progress=False
+    )
     if found.sizes["data"] != trained.rows:
         raise Wrong(f"{found.sizes['data']} datapoints, {trained.rows} expected")
     if stranger.log_evidence is None:
@@ -221,9 +223,9 @@ def to_arviz(stranger: Stranger, trained: Trained) -> str:
 
 
 def checked_groups(found: Any) -> str:
+    if "posterior" not in found:
+        return "no latents"
     posterior = found["posterior"]
-    if not len(posterior.data_vars):
-        raise Wrong("no draws of the posterior")
     for name, values in posterior.data_vars.items():
         if not np.isfinite(values.values.astype(float)).all():
             raise Wrong(f"draws of {name} are not finite")
@@ -288,8 +290,7 @@ def outcome(stranger: Stranger, column: str, trained: Trained | None) -> Outcome
         try:
             remark = COLUMNS[column](stranger, trained)
         except Exception as error:
-            line = (str(error).strip().splitlines() or [""])[0]
-            return Outcome(False, f"{type(error).__name__}: {line}")
+            return Outcome(False, f"{type(error).__name__}: {' '.join(str(error).split())}")
     texts = {str(w.message).splitlines()[0][:100] for w in caught}
     return Outcome(True, "".join([remark, *(f" (warns: {text})" for text in sorted(texts))]))
 
