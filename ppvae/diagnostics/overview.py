@@ -13,7 +13,7 @@ from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Data, Pair, Unsupported, as_batch, rows_at
+from ppvae.engine import Batch, Data, Pair, Unsupported, adapted, rows_at
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
@@ -96,7 +96,7 @@ def diagnose(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
-    batch = as_batch(data, pair, split=split)
+    pair, batch = adapted(pair, data, split=split, seed=seed)
     random = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
     rows = rows_at(batch, chosen)

@@ -32,11 +32,8 @@ def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
                 f"{names_of(guide)}; sample it there under the same name"
             )
     for name, site in guide.items():
-        if site["is_observed"]:
-            raise Unsupported(
-                f"site {name!r} of the guide is observed; a guide may only draw latents"
-            )
-        if name not in latents and not site["infer"].get("is_auxiliary"):
+        known = site["is_observed"] or site["infer"].get("is_auxiliary")
+        if name not in latents and not known:
             raise Unsupported(
                 f"latent site {name!r} of the guide is missing from the model, which has "
                 f"{names_of(latents)}; sample it there under the same name, or mark it "

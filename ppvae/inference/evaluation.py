@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import Batch, isolated, row_chunks
+from ppvae.engine import isolated
 from ppvae.inference.errors import run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
@@ -29,7 +29,7 @@ class Evaluation:
         training: Training,
         steps: CompiledSteps,
         batches: Minibatches,
-        validation: Batch | None,
+        validation: Minibatch | None,
         seed: int,
     ) -> None:
         self.training = training
@@ -60,30 +60,28 @@ class Evaluation:
             NotFinite: if one is not, with the site if it can be found.
         """
         data = monitored(self.batches) if self.validation is None else self.validation
-        *_, last = row_chunks(data, self._chunk)
-        run_explained(self.training, Minibatch(last), self._place, _check_finite, record)
+        *_, last = data.chunks(self._chunk)
+        run_explained(self.training, last, self._place, _check_finite, record)
 
     @property
     def _place(self) -> str:
         return f"in the evaluation after step {self.training.step}"
 
-    def _terms(self, split: str, batch: Batch) -> Record:
-        pair, row_scale = self.training.pair, self.steps.eager.row_scale
-        measured = self._chunks(batch, lambda chunk: terms(pair, chunk, row_scale))
+    def _terms(self, split: str, data: Minibatch) -> Record:
+        pair, row_scale = self.steps.eager.pair, self.steps.eager.row_scale
+        measured = self._chunks(data, lambda chunk: terms(pair, chunk.tensors, row_scale))
         return {
             f"{split}_{name}": mean([(rows, record[name]) for rows, record in measured])
             for name in measured[0][1]
         }
 
-    def _chunks(self, batch: Batch, compute: Callable[[Batch], T]) -> list[tuple[int, T]]:
+    def _chunks(self, data: Minibatch, compute: Callable[[Minibatch], T]) -> list[tuple[int, T]]:
         """Return the rows of each chunk and what `compute` returns for it."""
+        self.steps.eager.take_form(data)
         with isolated(self.training.pair, self.seed):
             return [
-                (
-                    len(chunk[0]),
-                    run_explained(self.training, Minibatch(chunk), self._place, compute, chunk),
-                )
-                for chunk in row_chunks(batch, self._chunk)
+                (chunk.rows, run_explained(self.training, chunk, self._place, compute, chunk))
+                for chunk in data.chunks(self._chunk)
             ]
 
 

@@ -12,7 +12,7 @@ from ppvae.diagnostics.calibration.ranks import SimulatedRanks, simulated_ranks
 from ppvae.diagnostics.calibration.simulation_based import ON_SIMULATED_DATA, with_joint_quantity
 from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.rank_tests import binomial_p_values, holm, site_dataset
-from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def coverage(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     _sizes(levels, draws)
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_shape, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Data, Pair, Unsupported, as_batch, isolated, mean_error, seeds
+from ppvae.engine import Data, Pair, Unsupported, adapted, isolated, mean_error, seeds
 from ppvae.refinement import Mixture, Search, search_chunk, search_chunks
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
@@ -116,7 +116,7 @@ def gaps(
     search = Search(normal, draws, steps, particles, learning_rate, memory)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     given = None if log_evidence is None else _given(log_evidence, batch[0])
     kept = sound(pair, batch)
     batch = kept.batch

@@ -20,7 +20,7 @@ from ppvae.engine import (
     Pair,
     Site,
     Unsupported,
-    as_batch,
+    adapted,
     draw_chunks,
     factors_of,
     is_masked,
@@ -105,7 +105,7 @@ def active_units(
         >>> active_units(pairs.assemble(digits, latent=2), digits).variance.z.shape
         (2,)
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("active_units needs at least 2 datapoints, got 1")
     if draws < 2:
@@ -177,7 +177,8 @@ def kl_per_dimension(
         >>> kl_per_dimension(pairs.assemble(digits, latent=2), digits).dims
         ('z_dim_0',)
     """
-    batch = sound(pair, as_batch(data, pair, split="test")).batch
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    batch = sound(pair, whole).batch
     kls = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):

@@ -25,7 +25,7 @@ from ppvae.engine import (
     Sites,
     Structure,
     Unsupported,
-    as_batch,
+    adapted,
     draw_chunks,
     execute,
     is_masked,
@@ -139,7 +139,7 @@ def surgery(
         >>> bool(abs(mean.sel(term="kl") - information - mean.sel(term="marginal_kl")) < 1e-4)
         True
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:

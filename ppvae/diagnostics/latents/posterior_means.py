@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Batch, Pair, as_batch, by_datapoint, draw_chunks, run_pair
+from ppvae.engine import Batch, Pair, adapted, by_datapoint, draw_chunks, run_pair
 
 Numbers = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def mean_features(
     pair: Pair, data: Dataset, split: str, draws: int, memory: int, progress: bool | None
 ) -> Numbers:
     """Return E[z|x] of every datapoint of a split, all sites side by side, `(data, latent)`."""
-    batch = as_batch(data, pair, split=split)
+    pair, batch = adapted(pair, data, split=split)
     means, _ = means_with_variances(pair, batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()

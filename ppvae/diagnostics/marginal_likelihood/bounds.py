@@ -18,7 +18,7 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
-    as_batch,
+    adapted,
     collected,
     draw_chunks,
     isolated,
@@ -103,7 +103,8 @@ def bound_table(
         Frozen({'data': 3})
     """
     tail_length(draws)
-    kept = sound(pair, as_batch(data, pair, split="test"))
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    kept = sound(pair, whole)
     annealed = ais(
         pair,
         kept.batch,

@@ -28,7 +28,7 @@ from ppvae.engine import (
     Draws,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     collected,
     draw_chunks,
     isolated,
@@ -79,7 +79,7 @@ def weights(
         >>> weights(pair, digits.test[:5], draws=10).sizes
         Frozen({'draw': 10, 'data': 5})
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(pair, batch, lambda rows: _weights(pair, rows, draws, seed, memory, progress))
 
 
@@ -164,7 +164,7 @@ def evidence(
         >>> bool((terms.log_evidence >= terms.elbo).all())
         True
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(
         pair,
         batch,
@@ -248,7 +248,7 @@ def pareto_k(
         (Frozen({'data': 5}), 0.5)
     """
     tail_length(draws)
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(pair, batch, lambda rows: _pareto_k(pair, rows, draws, seed, memory, progress))
 
 

@@ -24,7 +24,7 @@ from ppvae.engine import (
     Sites,
     Structure,
     Unsupported,
-    as_batch,
+    adapted,
     by_datapoint,
     draw_resampled,
     isolated,
@@ -181,7 +181,7 @@ def pit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> xr.Dataset:
         bar = tqdm(total=len(rows[0]), unit=" datapoints", **tqdm_options(progress))

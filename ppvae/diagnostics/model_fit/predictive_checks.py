@@ -13,7 +13,7 @@ from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch, isolated, seeds
+from ppvae.engine import MEMORY, Batch, Data, Pair, adapted, isolated, seeds
 
 Statistic: TypeAlias = Callable[..., Tensor]
 """Called with the values of the observed sites, `(data, *event)` each in the model's order."""
@@ -128,7 +128,7 @@ def _predictive_check(
     """Compute statistics and p-values for the replicates that `chosen` picks."""
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         replicated: dict[str, list[Any]] = {name: [] for name in statistics}

@@ -173,7 +173,7 @@ class CompiledSteps:
             if rest != full and steps <= _MAX_EPOCH_STEPS and self.epochs >= _MIN_EPOCHS:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
-            self.eager.evaluate(examples[0].tensors)  # some objectives inspect their first batch
+            self.eager.evaluate(examples[0])  # some objectives inspect their first batch
         self._guard = Guard(self.eager.pair.model, self.eager.pair.guide)
         self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
