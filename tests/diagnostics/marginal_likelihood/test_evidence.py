@@ -68,7 +68,9 @@ def covered(estimate, error, exact):
     ],
 )
 @pytest.mark.parametrize("kind", ["VAE", "subsampled"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 def test_exact_guide_has_constant_weights(draws, kind, memory, dtype):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
     x = case.draw(7, seed=2)
