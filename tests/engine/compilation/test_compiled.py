@@ -176,8 +176,19 @@ def test_replayed_graph_is_the_objective_exactly(build, objective, draw):
         assert torch.equal(buffer, value)
 
 
+# Of the covering ones, a few of different kinds; `make verify` takes the others.
+GENERATED = {
+    "sphere",
+    "full rank, closed-form KL",
+    "recurrent",
+    "summed out in the model",
+    "importance weighted, of a part",
+    "free bits",
+}
+
+
 @pytest.mark.slow
-@graphs(pytest.mark.verify, GRAPHS.keys() - COVERING)
+@graphs(pytest.mark.verify, GRAPHS.keys() - GENERATED)
 def test_generated_code_is_the_objective_to_rounding(build, objective, draw):
     pair, compiled = build(), Compiled(objective())
     warm(compiled, pair, draw)

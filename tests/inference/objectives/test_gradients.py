@@ -352,7 +352,10 @@ class Weighted(nn.Module):
     ("name", "beta"),
     [
         pytest.param(
-            name, beta, marks=[] if (name, beta) == (NAMES[0], 0.4) else [pytest.mark.slow]
+            name,
+            beta,
+            marks=[pytest.mark.slow] * ((name, beta) != (NAMES[0], 0.4))
+            + [pytest.mark.verify] * (beta != 0.4),
         )
         for name in NAMES
         for beta in (0.4, 0.0, 2.5)

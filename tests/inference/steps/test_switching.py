@@ -100,7 +100,7 @@ FAST = {"AdamW", "groups"}
         ),
         pytest.param(OPTIMIZERS["Adam"], 5.0, id="Adam, clipped"),
         *(
-            pytest.param(value, 5.0, id=f"{name}, clipped", marks=pytest.mark.slow)
+            pytest.param(value, 5.0, id=f"{name}, clipped", marks=pytest.mark.verify)
             for name, value in OPTIMIZERS.items()
             if name != "Adam"
         ),
@@ -193,7 +193,8 @@ def test_strangers_are_trained_alike(build, objective, draw):
     ("switched", "stops"),
     [
         (None, [7]),
-        *(pytest.param(step, [2, 7, 13], marks=pytest.mark.slow) for step in (None, 3, 9)),
+        pytest.param(9, [2, 7, 13], marks=pytest.mark.slow),
+        *(pytest.param(step, [2, 7, 13], marks=pytest.mark.verify) for step in (None, 3)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:kl_weight is a LinearWarmup of 12 steps")
