@@ -15,6 +15,7 @@ import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
 from tests import strangers
 from tests.linear_gaussian import LinearGaussian
+from tests.marks import each_once
 
 SIGMA = 5.0  # a false alarm in 2 million for each number that is compared
 GROUPS = {
@@ -197,8 +198,10 @@ MODELS = {
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("memory", [2**27, 100_000], ids=["whole", "chunked"])
-@pytest.mark.parametrize("stranger", MODELS)
+@pytest.mark.parametrize(
+    ("stranger", "memory"),
+    each_once({one.__name__: one for one in MODELS}, {"whole": 2**27, "chunked": 100_000}),
+)
 def test_strangers_are_exported(stranger, memory):
     pair, x = stranger(), stranger_data(stranger)
     draws = 20 if issubclass(stranger, strangers.OneBatchDimension) else 60
