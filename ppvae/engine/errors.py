@@ -1,5 +1,7 @@
 """Refusals and reports of errors."""
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -34,6 +36,26 @@ def first_line(error: BaseException | None) -> str:
         return "unknown error"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def warn_caller(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Give a warning at the line that called this package, or Pyro in between.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     warn_caller("not compiled")
+        >>> [str(warning.message) for warning in told]
+        ['not compiled']
+    """
+    depth, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)
+
+
+def _inside(module: str) -> bool:
+    return module.partition(".")[0] in ("ppvae", "pyro", "torch", "contextlib")
 
 
 @contextmanager
