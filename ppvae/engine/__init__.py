@@ -34,7 +34,7 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
-from ppvae.engine.errors import Unsupported, first_line, noted, statement_of
+from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
@@ -213,5 +213,6 @@ __all__ = [
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "warn_caller",
     "way_of",
 ]
