@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
-from ppvae.engine.densities import joint_densities, log_density, model_densities, site_kl
+from ppvae.engine.densities import guide_density, model_densities, site_kl
+from ppvae.engine.enumeration import one_valued
 from ppvae.engine.execution import execute
 from ppvae.engine.folding import folded, of_draws, one_folded, unfolded
 from ppvae.engine.isolation import seeded
@@ -194,9 +195,8 @@ def latent_sites(
     """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""
     if not structure.marginalized:
         return dict(guide)
-    log_prior, log_likelihoods = joint_densities(model, structure, rows, draws)
-    log_joint = sum(log_likelihoods.values(), start=log_prior)
-    return guide | model_draws.draw_marginalized(model, structure, log_joint, draws)
+    drawn = model_draws.draw_marginalized(model, structure, rows, draws)
+    return one_valued(guide) | drawn
 
 
 def score_sites(
@@ -233,7 +233,7 @@ def score_sites(
         log_prior=log_prior,
         log_likelihood=log_joint - log_prior,
         log_posterior=(
-            log_density(guide.values(), structure, rows, draws)
+            guide_density(guide, structure, rows, draws)
             if posterior
             else torch.full_like(log_joint, math.nan)
         ),

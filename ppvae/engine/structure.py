@@ -17,7 +17,7 @@ from ppvae.engine.densities import same_order, site_kl
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
-from ppvae.engine.layout import Layout, places_of
+from ppvae.engine.layout import Layout, drawn, places_of
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import (
     PLATE,
@@ -64,8 +64,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
 
     Raises:
         Unsupported: if guide and model name different latents, a site stands outside the plate
-            "data", a plate is sequential, a summed-out site stands in a plate of its own, or
-            nothing is latent or observed.
+            "data", a plate is sequential, or nothing is latent or observed.
         ValueError: if data lie outside the support of a likelihood.
         Exception: what guide and model raise, with a note of the data's shape.
     """
@@ -108,7 +107,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         kl=None if kl is None else kl[0],
         ordered=ordered,
         unnormalized={name: reason for name, reason in reasons.items() if reason},
-        degenerate=_degenerate(guide, model, latents),
+        degenerate=_degenerate(guide, model, latents, places["enumerated"]),
         bytes_per_draw=allocations.bytes / rows,
     )
 
@@ -129,9 +128,11 @@ class Allocations(TorchDispatchMode):
         return output
 
 
-def _degenerate(guide: Sites, model: Sites, latents: tuple[str, ...]) -> dict[str, str]:
+def _degenerate(
+    guide: Sites, model: Sites, latents: tuple[str, ...], enumerated: tuple[str, ...]
+) -> dict[str, str]:
     """Find latents whose log q(z|x) or log p(z) is no log density."""
-    auxiliary = any(name not in latents for name in guide)
+    auxiliary = any(name not in latents and name not in enumerated for name in guide)
     reasons = {}
     for name in latents:
         point = isinstance(base_of(guide[name]["fn"]), dist.Delta)
@@ -207,7 +208,7 @@ def training_structure_of(
     # Parameters that the programs make here start at random, by the seed of the moment.
     with isolated(pair, seed=torch.initial_seed(), keep=True), torch.enable_grad():
         guide_sites, model_sites = run_pair(pair, args)
-    places = places_of(guide_sites, model_sites, None)
+    places = drawn(places_of(guide_sites, model_sites, None), guide_sites, model_sites)
     if not places["observed"]:
         raise Unsupported("the model observes nothing; pass its data to a site as obs=")
     observed = [model_sites[name] for name in places["observed"]]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_density
+from ppvae.engine.enumeration import one_valued
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import execute
 from ppvae.engine.folding import folded, of_draws, one_folded
@@ -103,7 +104,8 @@ def vectorizable(pair: Pair, batch: Batch, structure: Structure) -> bool:
     def run(draws: int | None, given: poutine.Trace | None) -> tuple[Sites, Tensor]:
         with _plate(draws, structure):
             guide, model = execute(pair, batch, structure, given)
-        return guide, score_sites(guide, model, structure, len(batch[0]), draws).log_weights
+        scored = score_sites(guide, model, structure, len(batch[0]), draws)
+        return one_valued(guide), scored.log_weights
 
     return _agrees(run, lambda sites, index: one_draw(sites, structure.draw_dim, index))
 
