@@ -1,5 +1,15 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
+from ppvae.engine.adaptation import (
+    PLAIN,
+    Adapted,
+    Form,
+    adapted,
+    arguments_of,
+    batch_of,
+    redrawn,
+    trained,
+)
 from ppvae.engine.batches import (
     Batch,
     Data,
@@ -8,7 +18,7 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -23,8 +33,8 @@ from ppvae.engine.densities import (
     scaled_log_prob,
 )
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
-from ppvae.engine.errors import Unsupported, first_line, noted
-from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
+from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
 from ppvae.engine.isolation import (
@@ -42,10 +52,13 @@ from ppvae.engine.layout import Layout
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
+from ppvae.engine.origin import raised_in_pair
+from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
+from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -73,27 +86,34 @@ from ppvae.engine.structure import (
     TrainingStructure,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     structure_of,
     training_structure_of,
 )
+from ppvae.engine.tracing import SiteReached, traced
 from ppvae.engine.vectorization import (
-    CANNOT_SCORE,
     check_vectorized,
+    foldable,
     model_vectorizable,
     vectorizable,
+    way_of,
 )
+from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",
     "DRAWS",
     "FEWEST",
     "MEMORY",
+    "PLAIN",
     "PLATE",
+    "Adapted",
     "Allocations",
     "Batch",
     "Collector",
     "Data",
     "Draws",
+    "Form",
     "Layout",
     "Pair",
     "Program",
@@ -105,18 +125,23 @@ __all__ = [
     "Structure",
     "TrainingStructure",
     "Unsupported",
+    "Way",
     "Weight",
+    "adapted",
     "announce",
     "announcement",
+    "arguments_of",
     "as_batch",
     "as_module",
     "base_of",
+    "batch_of",
     "by_datapoint",
     "check_vectorized",
     "closed_form_kl",
     "collect",
     "collected",
     "depends_on_enumerated",
+    "depends_on_place",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -126,6 +151,8 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "first_rows",
+    "foldable",
     "given_scale",
     "guide_density",
     "is_enumerated",
@@ -146,16 +173,20 @@ __all__ = [
     "observing",
     "on_sound_rows",
     "one_draw",
+    "own_draws_alone",
     "parameters_in_store",
     "per_datapoint",
     "plates",
+    "raised_in_pair",
     "random_state",
     "random_state_as_json",
     "random_state_from_json",
+    "redrawn",
     "reference",
     "refuse_degenerate",
     "refuse_unless_taken",
     "refuse_unnormalized",
+    "refuse_without_latents",
     "row_chunks",
     "rows_at",
     "rows_of",
@@ -176,13 +207,17 @@ __all__ = [
     "simulations",
     "sound_rows",
     "split_rhat",
+    "statement_of",
     "structure_of",
     "subsampling",
     "support_text",
     "taken_over",
     "traced",
+    "trained",
     "training_structure_of",
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "warn_caller",
+    "way_of",
 ]

@@ -14,7 +14,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppvae.engine.errors import Unsupported
+from ppvae.engine.errors import Unsupported, at_site
 from ppvae.engine.layout import Layout
 from ppvae.engine.masks import masked_alike
 from ppvae.engine.sites import PLATE, Site, Sites, plates, same_mask
@@ -32,7 +32,8 @@ def log_prob(site: Site) -> Tensor:
     Where an enumerated site is masked its log density is that of a uniform choice, so that
     summing it out changes nothing.
     """
-    values = site["fn"].log_prob(site["value"])
+    with at_site(site["name"]):
+        values = site["fn"].log_prob(site["value"])
     if site["infer"].get("_enumerate_dim") is None:
         return _masked(values, site)
     uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
@@ -87,7 +88,7 @@ def log_density(
         terms.append(per_datapoint(values, site, layout.draw_dim, rows, draws))
     if draws is not None and not layout.marginalized and any(term.dim() > 2 for term in terms):
         raise Unsupported("a log density has dimensions left of the draws")
-    return sum(terms[1:], start=terms[0])
+    return sum(terms[1:], start=terms[0]) if terms else torch.zeros(draws or 1, rows)
 
 
 def site_kl(

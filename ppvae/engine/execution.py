@@ -5,10 +5,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import pyro.poutine as poutine
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.trace_messenger import TraceMessenger
-from pyro.poutine.util import site_is_subsample
-from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.enumerated_runs import (
@@ -23,10 +19,11 @@ from ppvae.engine.enumerated_runs import (
     one_value_each,
 )
 from ppvae.engine.enumerated_sites import copied_dims, is_enumerated, without_copies
-from ppvae.engine.errors import Unsupported, noted
+from ppvae.engine.errors import Unsupported
 from ppvae.engine.layout import Layout
-from ppvae.engine.pair import Pair, Program
+from ppvae.engine.pair import Pair
 from ppvae.engine.sites import Site, Sites, names_of, sample_sites
+from ppvae.engine.tracing import traced
 
 
 def run_pair(pair: Pair, batch: Batch, *, drawn: bool = False) -> tuple[Sites, Sites]:
@@ -53,11 +50,8 @@ def run_pair(pair: Pair, batch: Batch, *, drawn: bool = False) -> tuple[Sites, S
                 f"{names_of(guide)}; sample it there under the same name"
             )
     for name, site in guide.items():
-        if site["is_observed"]:
-            raise Unsupported(
-                f"site {name!r} of the guide is observed; a guide may only draw latents"
-            )
-        if name not in latents and not (site["infer"].get("is_auxiliary") or is_enumerated(site)):
+        known = site["is_observed"] or site["infer"].get("is_auxiliary") or is_enumerated(site)
+        if name not in latents and not known:
             raise Unsupported(
                 f"latent site {name!r} of the guide is missing from the model, which has "
                 f"{names_of(latents)}; sample it there under the same name, or mark it "
@@ -227,62 +221,6 @@ def _run_once(pair: Pair, batch: Batch, drawn: bool) -> tuple[Sites, Sites]:
         return without_copies(sample_sites(trace)), without_copies(model)
 
     return by_trying(run, names, depth_of(guide), failure)
-
-
-def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
-    """Run a program once and return its trace.
-
-    An exception of the program keeps its type, message and traceback. `poutine.trace(program)`
-    would replace it by one of its own, with a table of shapes as message.
-
-    Args:
-        program: the model or the guide.
-        batch: what it is called with.
-        event: what happened, for the note of an exception, such as "the guide ran".
-
-    Raises:
-        Exception: what the program raises, with a note of the data's shape and the last site.
-    """
-    recorder = TraceMessenger()
-
-    def place() -> str:
-        tensors = (value for value in batch if isinstance(value, Tensor))
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "()"
-        nodes = recorder.trace.nodes.items()
-        sampled = [(name, site) for name, site in nodes if site["type"] == "sample"]
-        seen = [name for name, site in sampled if not site_is_subsample(site)]
-        after = f", after site {seen[-1]!r}" if seen else ""
-        return f"while {event} on data of shape {shapes}{after}"
-
-    with noted(place), recorder:
-        program(*batch)
-    trace: poutine.Trace = recorder.trace
-    return trace
-
-
-class SiteReached(Messenger):  # type: ignore[misc]
-    """Remembers the last sample site that a program has reached.
-
-    Attributes:
-        site: the site, whether or not its draw succeeded; None before the first.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.site: Site | None = None
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.site = msg
-
-    def has_no_sampler(self) -> bool:
-        """Tell whether the site's distribution cannot be drawn from; draws from it to find out."""
-        if self.site is None:
-            return False
-        try:
-            self.site["fn"].sample()
-        except NotImplementedError:
-            return True
-        return False
 
 
 def _enumerable(site: Site) -> bool:

@@ -107,5 +107,6 @@ def _check_plates(program: str, name: str, site: Site, rows: int | None) -> None
     if rows is not None and size != rows:
         raise Unsupported(
             f"site {name!r} of the {program}: the plate {PLATE!r} has {size} rows, the data "
-            f"{rows}; the first dimension of the data must be the plate's"
+            f"{rows}; the first dimension of the data must be the plate's, so pass all "
+            f"{size} datapoints if the {program} was made for them, as automatic guides are"
         )

@@ -22,11 +22,12 @@ from ppvae.engine.enumerated_runs import (
     valued,
 )
 from ppvae.engine.errors import Unsupported, first_line
-from ppvae.engine.execution import SiteReached, traced, with_enumerated
+from ppvae.engine.execution import with_enumerated
 from ppvae.engine.pair import Pair
 from ppvae.engine.pair_densities import at_once, factors, joint_densities
 from ppvae.engine.sites import PLATE, Site, Sites, by_datapoint, plates, sample_sites
 from ppvae.engine.structure import Structure
+from ppvae.engine.tracing import SiteReached, traced
 
 DRAWS = "ppvae draws"
 """The name of the plate over draws: one that no pair has."""

@@ -10,6 +10,7 @@ import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
+from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch
 from ppvae.engine.compilation.torch_internals import TorchDispatchMode, returns_views
 from ppvae.engine.densities import same_order, site_kl
@@ -80,12 +81,14 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
                 f"site {name!r} has the plate {PLATE!r} at dimension {dims[0]} in the guide and "
                 f"{dims[1]} in the model; give both the same `dim`"
             )
-    if not (latents or places["marginalized"]) or not observed:
+    # Given the latents that all datapoints share, a datapoint need not have any of its own.
+    alone = isinstance(pair, Adapted) and bool(pair.shared.given)
+    if not (latents or places["marginalized"] or alone) or not observed:
         raise Unsupported(
             "a pair needs a latent site in model and guide and an observed site in the model; "
             f"got latents {names_of(latents)} and observed {names_of(observed)}"
         )
-    ordered = not places["marginalized"] and same_order(guide, latents)
+    ordered = bool(latents) and not places["marginalized"] and same_order(guide, latents)
     kl = None
     if ordered and len(latents) == 1:
         kl = site_kl(guide[latents[0]], model[latents[0]], None, None, rows)
@@ -149,6 +152,15 @@ def refuse_degenerate(structure: Structure) -> None:
     """Refuse a latent site whose log weights are no log densities, by name."""
     for name, reason in structure.degenerate.items():
         raise Unsupported(f"importance weights are not defined: at latent site {name!r} {reason}")
+
+
+def refuse_without_latents(structure: Structure) -> None:
+    """Refuse a pair whose guide draws no latent of a single datapoint."""
+    if not structure.latents:
+        raise Unsupported(
+            "the guide draws no latent of a single datapoint: all latents are shared by all "
+            "datapoints, or summed out"
+        )
 
 
 def refuse_unnormalized(structure: Structure) -> None:

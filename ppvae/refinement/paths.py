@@ -13,6 +13,7 @@ from ppvae.engine import (
     Unsupported,
     execute,
     log_prob,
+    own_draws_alone,
     run_model,
     simulated_sites,
     support_text,
@@ -58,7 +59,8 @@ class GuideStart:
         """Draw z ~ q(z|x).
 
         Raises:
-            Unsupported: if the guide has no density, or another support than the prior.
+            Unsupported: if the guide has no density, one of its own draws alone, or another
+                support than the prior.
         """
         for name, reason in ensemble.structure.degenerate.items():
             raise Unsupported(
@@ -68,6 +70,12 @@ class GuideStart:
         with ensemble.plate():
             whole = ensemble.structure if ensemble.structure.enumerated else None
             guide, model = execute(ensemble.pair, ensemble.batch, whole)
+        for name, reason in own_draws_alone(guide).items():
+            raise Unsupported(
+                "annealing cannot start from the guide, whose density it needs at other draws "
+                f"than the guide's own: at latent site {name!r} {reason}; start from the prior by "
+                "from_guide=False"
+            )
         for name in ensemble.structure.latents:
             if not same_support(model[name], guide[name]):
                 raise Unsupported(

@@ -17,7 +17,7 @@ from ppvae.diagnostics.rank_tests import (
     uniform_band,
     uniform_p_values,
 )
-from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted
 
 ON_SIMULATED_DATA = {"tests": "the guide on data simulated from the model, not on real data"}
 
@@ -132,7 +132,7 @@ def sbc(
         >>> result.p_value_adjusted.z.shape
         (2,)
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
@@ -192,7 +192,7 @@ def vsbc(
         >>> result.probability.z.dims, result.p_value.z.shape
         (('simulation', 'z_dim_0'), (2,))
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )

@@ -8,7 +8,15 @@ from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Batch, Pair, as_batch, by_datapoint, draw_chunks, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    adapted,
+    by_datapoint,
+    draw_chunks,
+    refuse_without_latents,
+    run_pair,
+)
 
 Numbers = NDArray[np.float64]
 
@@ -38,7 +46,7 @@ def mean_features(
     pair: Pair, data: Dataset, split: str, draws: int, memory: int, progress: bool | None
 ) -> Numbers:
     """Return E[z|x] of every datapoint of a split, all sites side by side, `(data, latent)`."""
-    batch = as_batch(data, pair, split=split)
+    pair, batch = adapted(pair, data, split=split)
     means, _ = means_with_variances(pair, batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()
@@ -64,6 +72,7 @@ def _exact(pair: Pair, batch: Batch, memory: int, progress: bool | None) -> dict
     means: list[Tensor] = []
     with _bar(batch, progress) as bar:
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            refuse_without_latents(structure)
             if len(structure.latents) != 1 or not structure.ordered:
                 return {}
             (name,) = structure.latents

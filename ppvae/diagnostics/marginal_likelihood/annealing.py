@@ -19,7 +19,7 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     draw_chunks,
     isolated,
     log_mean_exp,
@@ -110,10 +110,10 @@ def ais(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> ais(pair, digits.test[:2], temperatures=5, chains=4, leapfrogs=2).log_weight.sizes
+        >>> ais(pair, digits.test[:2], temperatures=2, chains=4, leapfrogs=1).log_weight.sizes
         Frozen({'chain': 4, 'data': 2})
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     _check(temperatures=temperatures, chains=chains, leapfrogs=leapfrogs, memory=memory)
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
@@ -212,10 +212,10 @@ def bdmc(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> rows = digits.test[:2]
-        >>> bdmc(pair, rows, simulations=3, temperatures=5, chains=2, leapfrogs=2).lower.sizes
+        >>> bdmc(pair, rows, simulations=3, temperatures=2, chains=2, leapfrogs=1).lower.sizes
         Frozen({'simulation': 3})
     """
-    template = as_batch(data, pair, split="test")
+    pair, template = adapted(pair, data, split="test", seed=seed)
     _check(
         simulations=simulations,
         temperatures=temperatures,

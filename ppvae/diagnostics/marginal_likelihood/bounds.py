@@ -18,7 +18,7 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
-    as_batch,
+    adapted,
     collected,
     draw_chunks,
     isolated,
@@ -98,12 +98,13 @@ def bound_table(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> x = digits.test[:3]
-        >>> table = bound_table(pair, x, draws=50, temperatures=5, chains=4, leapfrogs=2)
+        >>> table = bound_table(pair, x, draws=50, temperatures=2, chains=4, leapfrogs=1)
         >>> table.log_evidence.sel(bound="elbo").sizes
         Frozen({'data': 3})
     """
     tail_length(draws)
-    kept = sound(pair, as_batch(data, pair, split="test"))
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    kept = sound(pair, whole)
     annealed = ais(
         pair,
         kept.batch,

@@ -13,7 +13,7 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     first_line,
     sound_rows,
 )
@@ -76,17 +76,19 @@ def outlier_score(
         >>> scores.p_value.shape
         (5,)
     """
-    batch = as_batch(data, pair, split="test")
-    usual = as_batch(reference, pair, split="validation", argument="reference")
+    of_usual, usual = adapted(pair, reference, split="validation", argument="reference", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
-    def log_evidence(part: Batch, its_seed: int) -> NDArray[np.float64]:
-        terms = evidence(pair, part, draws=draws, seed=its_seed, memory=memory, progress=progress)
+    def log_evidence(of_part: Pair, part: Batch, its_seed: int) -> NDArray[np.float64]:
+        terms = evidence(
+            of_part, part, draws=draws, seed=its_seed, memory=memory, progress=progress
+        )
         array: NDArray[np.float64] = terms.log_evidence.values
         return array
 
-    known = log_evidence(usual, seed)
+    known = log_evidence(of_usual, usual, seed)
     try:
-        values = log_evidence(batch, seed + 1)
+        values = log_evidence(pair, batch, seed + 1)
     except Unsupported:
         raise
     except ValueError as error:

@@ -20,7 +20,7 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     isolated,
     seeds,
     structure_of,
@@ -267,7 +267,7 @@ def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> floa
 
 def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Values]:
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return of_the_others(pair, batch, lambda rows: _samples_of(pair, rows, seed, memory))
 
 
