@@ -1,7 +1,7 @@
 """What one run shows of a pair's sites: for diagnostics, and for objectives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,6 +57,12 @@ class Structure(Layout):
     unnormalized: dict[str, str]
     degenerate: dict[str, str]
     bytes_per_draw: float
+
+    def first(self, rows: int) -> "Structure":
+        """Return the structure of the first datapoints."""
+        observations = {name: values[:rows] for name, values in self.observations.items()}
+        kl = None if self.kl is None else self.kl[:rows]
+        return replace(self, observations=observations, kl=kl)
 
 
 def structure_of(pair: Pair, batch: Batch) -> Structure:
