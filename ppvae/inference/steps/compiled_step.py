@@ -1,7 +1,7 @@
 """One training step as one graph: minibatch, loss, gradients and the optimizer's update."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
