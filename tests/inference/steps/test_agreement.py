@@ -194,6 +194,7 @@ def test_a_step_by_such_a_gradient_is_refused(name, optimizer, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_rounding_is_large_enough_to_matter():
     """In another order, the gradient of the bias before the normalization is another one."""
     gradients = []
