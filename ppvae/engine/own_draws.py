@@ -56,7 +56,7 @@ def wrong_volumes(guide: Sites) -> dict[str, str]:
 
 
 def _volume_error(site: Site) -> float:
-    """Return the median difference over the rows between a flow's log |det J| and its Jacobian's."""
+    """Return the median difference between a flow's log |det J| and that of its Jacobian."""
     flow, value = _flow(site["fn"]), site["value"]
     if flow.event_dim != 1 or value.shape[-1] > _LARGEST:
         return 0.0
