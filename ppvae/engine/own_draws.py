@@ -29,7 +29,7 @@ def own_draws_alone(guide: Sites) -> dict[str, str]:
         try:
             site["fn"].log_prob(site["value"].clone())
         except CANNOT_SCORE:
-            reasons[name] = f"{_culprit(site['fn'], site['value'])} has no inverse"
+            reasons[name] = _reason(site["fn"], site["value"])
     return reasons
 
 
@@ -86,7 +86,7 @@ def _flow(distribution: Any) -> Any:
     return distribution
 
 
-def _culprit(distribution: Any, value: Tensor) -> str:
+def _reason(distribution: Any, value: Tensor) -> str:
     """Name the transform that has no inverse, or the distribution where none is found."""
     inner = _flow(distribution)
     value = value.clone()
@@ -94,5 +94,5 @@ def _culprit(distribution: Any, value: Tensor) -> str:
         try:
             value = transform.inv(value)
         except CANNOT_SCORE:
-            return f"the transform {type(transform).__name__}"
-    return f"the distribution {type(inner).__name__}"
+            return f"the transform {type(transform).__name__} has no inverse"
+    return f"{type(inner).__name__} has no density at other draws than its own"
