@@ -74,7 +74,7 @@ def draw_chunks(
         # What a pair makes once for all rows counts for more on few rows.
         few_rows, few = first_rows(pair, batch, rows)
         rows, passing = len(few_rows[0]), max(1, int(memory / few.bytes_per_draw))
-        if rows < len(batch[0]) and depends_on_place(pair, few_rows, few):
+        if rows < len(batch[0]) and depends_on_place(pair, first, structure):
             rows = len(batch[0])
     repeats = max(1, passing // min(rows, len(batch[0]))) if many else 1
     # Chunks of one size, if there is one not much smaller: code is generated for one size.

@@ -18,6 +18,7 @@ from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
 from ppvae.engine.layout import Layout, drawn, places_of
+from ppvae.engine.own_draws import wrong_volumes
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import (
     PLATE,
@@ -151,7 +152,7 @@ def _degenerate(
             )
         if isinstance(base_of(model[name]["fn"]), dist.ImproperUniform):
             reasons[name] = "the prior is improper"
-    return reasons
+    return wrong_volumes({name: guide[name] for name in latents}) | reasons
 
 
 def refuse_degenerate(structure: Structure) -> None:
