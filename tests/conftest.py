@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 import pyro
 import pytest
+import scipy.special  # noqa: F401, as below
 import sympy  # noqa: F401, torch imports it late, and it adds a warning filter
 import torch
 from torch import nn

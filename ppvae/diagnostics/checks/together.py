@@ -19,8 +19,8 @@ def together(
             "all data together",
             Verdict.FINE if trusted else Verdict.LOOK,
             f"log P(X) {float(terms.log_evidence):.2f} +- {float(terms.log_evidence_error):.2f}, "
-            f"ELBO {float(terms.elbo):.2f} +- {float(terms.elbo_error):.2f} nats; the guide misses "
-            f"{'' if trusted else 'at least '}{missed}; Pareto k {shape:.2f}",
+            f"ELBO {float(terms.elbo):.2f} +- {float(terms.elbo_error):.2f} nats; the guide "
+            f"misses {'' if trusted else 'at least '}{missed}; Pareto k {shape:.2f}",
             "Latents of many datapoints together have few effective draws: log P(X) is a lower "
             "bound, likely far too low. Below, datapoints are measured given one draw of what "
             "they share.",
