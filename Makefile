@@ -14,7 +14,7 @@ run: $(STAMP)
 # more), and the checks of the code: minutes.
 # Both at once: without its cache, mypy takes as long as a tenth of the tests, and one core.
 test: $(STAMP)
-	+@$(MAKE) --no-print-directory --jobs 2 lint fast
+	@$(MAKE) --no-print-directory --jobs 2 lint fast
 
 .PHONY: fast
 fast: $(STAMP)
