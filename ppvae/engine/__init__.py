@@ -46,7 +46,7 @@ from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
-from ppvae.engine.simulated_data import observing, simulations
+from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -140,6 +140,7 @@ __all__ = [
     "names_of",
     "noted",
     "observing",
+    "of_sound_simulations",
     "on_sound_rows",
     "one_draw",
     "parameters_in_store",
