@@ -46,7 +46,7 @@ def mean_features(
     means, _ = means_with_variances(pair, kept.batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()
-    lost = ~np.isfinite(values).all(1)
+    lost: NDArray[np.bool_] = ~np.isfinite(values).all(axis=1)
     if lost.all():
         raise Unsupported(f"the posterior mean of no datapoint of the {split!r} split is finite")
     if lost.any():
