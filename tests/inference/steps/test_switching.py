@@ -468,13 +468,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("message", "build"),
-    [
-        pytest.param(message, build, id=message, marks=[pytest.mark.slow] * (build is Keeping))
-        for message, build in REFUSED.items()
-    ],
-)
+@pytest.mark.parametrize(("message", "build"), REFUSED.items())
 def test_what_no_graph_can_do_is_trained_without(message, build):
     torch.manual_seed(0)
     x, reached = bits(60), []
