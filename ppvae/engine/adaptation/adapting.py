@@ -21,12 +21,13 @@ from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.batches import Batch, as_batch
 from ppvae.engine.errors import Unsupported
-from ppvae.engine.execution import run_guide, run_once, traced
+from ppvae.engine.execution import run_guide, run_once
 from ppvae.engine.failures import rows_at, sound_rows
 from ppvae.engine.isolation import isolated
 from ppvae.engine.modules import modules_of
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Sites
+from ppvae.engine.tracing import traced
 
 _ROWS = 256  # on which the plates are looked for
 
