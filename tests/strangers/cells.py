@@ -93,7 +93,7 @@ class SCANVI(nn.Module):
                 y = pyro.sample("y", y_dist)
             else:
                 pyro.factor(
-                    "classification_loss", self.alpha * y_dist.log_prob(y), has_rsample=False
+                    "classification_loss", -self.alpha * y_dist.log_prob(y), has_rsample=False
                 )
             z1 = loc_and_scale(in_two_dimensions(self.z1_encoder, z2, y))
             pyro.sample("z1", dist.Normal(*z1).to_event(1))
