@@ -235,6 +235,7 @@ def diagnose(
     *,
     split: Split = "test",
     level: Level | None = None,
+    strict: bool = False,
     draws: int = 1000,
     figures: bool = True,
     seed: int = 0,
@@ -250,13 +251,22 @@ def diagnose(
         split: the data to measure on.
         level: also run every diagnostic: quick takes seconds, standard a minute, deep as long as
             it needs.
+        strict: end with the first exception that the pair's own code raises in a diagnostic.
         draws: draws per datapoint of the table.
         figures: whether to write figures.
         seed: of the draws.
     """
     place, dataset, pair = _opened(chosen, run)
     return _measure(
-        place, pair, dataset, split, draws=draws, seed=seed, level=level, figures=figures
+        place,
+        pair,
+        dataset,
+        split,
+        draws=draws,
+        seed=seed,
+        level=level,
+        strict=strict,
+        figures=figures,
     )
 
 
@@ -292,19 +302,28 @@ def _measure(
     seed: int,
     compile: bool = True,
     level: Level | None = None,
+    strict: bool = False,
     figures: bool = True,
 ) -> int:
     """Print what is measured of a pair, and its run's folder in any case; return the exit code."""
     options: dict[str, Any] = {"seed": seed, "figures": figures}
+    failed: Exception | None = None
     try:
-        print(
-            ppvae.report.measure(
-                run, pair, dataset, split, draws=draws, compile=compile, **options
+        try:
+            print(
+                ppvae.report.measure(
+                    run, pair, dataset, split, draws=draws, compile=compile, **options
+                )
             )
-        )
+        except Exception as error:
+            if level is None or strict or ppvae.engine.raised_in_pair(error) is None:
+                raise
+            failed = error  # the diagnostics say what can be measured all the same
         if level is not None:
-            effort = getattr(ppvae.diagnostics, level.upper())
-            print(ppvae.report.examine(run, pair, dataset, split, effort=effort, **options))
+            options |= {"effort": getattr(ppvae.diagnostics, level.upper()), "strict": strict}
+            print(ppvae.report.examine(run, pair, dataset, split, **options))
+        if failed is not None:
+            raise failed
     except KeyboardInterrupt:
         return errors.complain("interrupted while measuring; the pair is kept", errors.INTERRUPTED)
     finally:

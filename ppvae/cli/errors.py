@@ -74,8 +74,10 @@ def sentence(error: BaseException, hint: bool = True) -> str:
 
 
 def _shortened(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or ["no message"]
-    return lines[0] + (" ..." if len(lines) > 1 else "")
+    from ppvae.engine import first_line  # a wrong word on the command line needs no torch
+
+    cause = first_line(error)
+    return cause + (" ..." if len(str(error).strip()) > len(cause) else "")
 
 
 def of_argument(error: ArgumentError) -> str:

@@ -7,6 +7,12 @@ from enum import Enum
 import xarray as xr
 
 _WIDTH, _NAME = 96, 22
+_WRAPPED = textwrap.TextWrapper(
+    # The name of a file stays whole, so that it can be copied.
+    width=_WIDTH - _NAME - 6,
+    break_long_words=False,
+    break_on_hyphens=False,
+)
 
 
 class Verdict(Enum):
@@ -37,9 +43,9 @@ class Finding:
     results: dict[str, xr.Dataset] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = textwrap.wrap(self.answer, _WIDTH - _NAME - 6)
+        lines = _WRAPPED.wrap(self.answer)
         if self.verdict is not Verdict.FINE:
-            lines += textwrap.wrap(self.advice, _WIDTH - _NAME - 6)
+            lines += _WRAPPED.wrap(self.advice)
         margin = " " * (_NAME + 6)
         return f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
 

@@ -1,5 +1,7 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,23 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
 from ppvae.diagnostics.effort import STANDARD, Effort
-from ppvae.diagnostics.export import to_arviz, with_groups
+from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import Batch, Data, Pair, Unsupported, adapted, rows_at
+from ppvae.engine import (
+    Batch,
+    Data,
+    Pair,
+    Unsupported,
+    adapted,
+    depends_on_place,
+    first_line,
+    first_rows,
+    isolated,
+    raised_in_pair,
+    rows_at,
+    statement_of,
+)
 
 _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
 
@@ -45,14 +60,23 @@ class Diagnosis:
     def to_arviz(self) -> Any:
         """Return all results as one tree, together with the groups of `to_arviz`.
 
-        Those groups hold the first 100 datapoints.
+        Those groups hold the first 100 datapoints. They are left out, with a warning, where the
+        pair refuses or fails to be exported.
 
         Returns:
             `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
         """
         rows = tuple(tensor[:_EXPORTED] for tensor in self.batch)
         results = {name: data for f in self.findings for name, data in f.results.items()}
-        tree = to_arviz(self.pair, rows, draws=_DRAWS, predictive=False, seed=self.seed)
+        try:
+            tree = to_arviz(self.pair, rows, draws=_DRAWS, predictive=False, seed=self.seed)
+        except Exception as error:
+            if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
+                raise
+            warnings.warn(
+                f"only the results are exported, without draws: {first_line(error)}", stacklevel=2
+            )
+            tree = arviz_data({}, {})
         return with_groups(tree, results)
 
 
@@ -64,14 +88,16 @@ def diagnose(
     effort: Effort = STANDARD,
     seed: int = 0,
     progress: bool | None = None,
+    strict: bool = False,
 ) -> Diagnosis:
     """Run every diagnostic that applies, and give each the verdict fine, look, bad or "?".
 
     A diagnostic that does not apply to the pair or the data (it raises `Unsupported`), such as
     annealing of discrete latents or the evidence of a pseudo-likelihood, has a finding that says
-    why. Any other exception is raised. The verdict is "?" too, with the reason, where the data or
-    draws are too few to tell. Calibration and bounds from both sides are measured on data
-    simulated from the model, all else on `data`.
+    why. So has one in which the pair's own code raises an exception: its finding has the type, the
+    place and the cause. An exception of our code is raised. The verdict is "?" too, with the
+    reason, where the data or draws are too few to tell. Calibration and bounds from both sides are
+    measured on data simulated from the model, all else on `data`.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -81,6 +107,7 @@ def diagnose(
         effort: how much to compute: `diagnostics.QUICK`, `STANDARD`, `DEEP`, or your own `Effort`.
         seed: of all draws and of the choice of datapoints.
         progress: show progress bars; only on a terminal, unless given.
+        strict: raise an exception of the pair's own code.
 
     Raises:
         ValueError: if the data or a number of `effort` are not valid, or there is no such split.
@@ -97,8 +124,7 @@ def diagnose(
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
     pair, batch = adapted(pair, data, split=split, seed=seed)
-    random = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
+    chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
@@ -114,7 +140,36 @@ def diagnose(
             found += check(subject)
         except Unsupported as error:
             found.append(does_not_apply(name, error))
+        except Exception as error:
+            place = None if strict else raised_in_pair(error)
+            if place is None:
+                raise
+            found.append(_raised(name, error, place))
     return Diagnosis(tuple(found), left, pair, rows, seed)
+
+
+def _raised(name: str, error: Exception, place: str) -> Finding:
+    cause, kind = first_line(error), type(error).__name__
+    if cause == kind:
+        cause = statement_of(error) or cause
+    notes = [note for note in getattr(error, "__notes__", ()) if note not in cause]
+    return Finding(
+        name,
+        Verdict.UNKNOWN,
+        f"{kind} at {place}: {cause}",
+        f"The pair's own code raised it {', '.join(notes)}".strip()
+        + ". diagnose(..., strict=True) raises it with its traceback.",
+    )
+
+
+def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
+    """Choose datapoints at random, or the first ones where their place among the rows matters."""
+    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up in a check
+        first, structure = first_rows(pair, batch, count)
+        if depends_on_place(pair, first, structure):
+            return torch.arange(len(first[0]))
+    random = torch.Generator().manual_seed(seed)
+    return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
 def _failed(rows: NDArray[np.int64], count: int) -> Finding:

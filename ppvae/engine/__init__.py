@@ -1,6 +1,15 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
-from ppvae.engine.adaptation import PLAIN, Adapted, Form, adapted, arguments_of, batch_of, trained
+from ppvae.engine.adaptation import (
+    PLAIN,
+    Adapted,
+    Form,
+    adapted,
+    arguments_of,
+    batch_of,
+    redrawn,
+    trained,
+)
 from ppvae.engine.batches import (
     Batch,
     Data,
@@ -9,7 +18,7 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -25,7 +34,7 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
-from ppvae.engine.errors import Unsupported, first_line, noted
+from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
@@ -44,9 +53,12 @@ from ppvae.engine.layout import Layout
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
+from ppvae.engine.origin import raised_in_pair
+from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
+from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.simulated_data import observing, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -74,15 +86,18 @@ from ppvae.engine.structure import (
     TrainingStructure,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     structure_of,
     training_structure_of,
 )
 from ppvae.engine.vectorization import (
-    CANNOT_SCORE,
     check_vectorized,
+    foldable,
     model_vectorizable,
     vectorizable,
+    way_of,
 )
+from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",
@@ -109,6 +124,7 @@ __all__ = [
     "Structure",
     "TrainingStructure",
     "Unsupported",
+    "Way",
     "Weight",
     "adapted",
     "announce",
@@ -123,6 +139,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "depends_on_place",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -132,6 +149,8 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "first_rows",
+    "foldable",
     "given_scale",
     "is_masked",
     "isolated",
@@ -149,16 +168,20 @@ __all__ = [
     "observing",
     "on_sound_rows",
     "one_draw",
+    "own_draws_alone",
     "parameters_in_store",
     "per_datapoint",
     "plates",
+    "raised_in_pair",
     "random_state",
     "random_state_as_json",
     "random_state_from_json",
+    "redrawn",
     "reference",
     "refuse_degenerate",
     "refuse_unless_taken",
     "refuse_unnormalized",
+    "refuse_without_latents",
     "row_chunks",
     "rows_at",
     "rows_of",
@@ -179,6 +202,7 @@ __all__ = [
     "simulations",
     "sound_rows",
     "split_rhat",
+    "statement_of",
     "structure_of",
     "subsampling",
     "support_text",
@@ -189,4 +213,6 @@ __all__ = [
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "warn_caller",
+    "way_of",
 ]

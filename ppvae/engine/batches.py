@@ -61,7 +61,7 @@ def _parts_of(data: object) -> tuple[object, ...]:
 
 
 def checked(batch: Batch, pair: object, *, argument: str = "data", count: bool = True) -> Batch:
-    """Check values and numbers of rows, then move tensors to a pair's device and dtype.
+    """Check values and numbers of rows; make contiguous and move to a pair's device and dtype.
 
     With `count`, the pair's programs must take so many tensors.
     """
@@ -81,6 +81,8 @@ def checked(batch: Batch, pair: object, *, argument: str = "data", count: bool =
         )
     if count:
         _check_number(batch, pair, argument)
+    # Networks may take views of their input, as they can of the rows of a minibatch.
+    batch = tuple(tensor.contiguous() for tensor in batch)
     like = reference(pair)
     if like is None:
         return batch

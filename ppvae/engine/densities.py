@@ -14,10 +14,11 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppvae.engine.errors import Unsupported
+from ppvae.engine.enumeration import Factors, support_of
+from ppvae.engine.errors import Unsupported, at_site
 from ppvae.engine.layout import Layout
 from ppvae.engine.masks import masked_alike
-from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates, same_mask
+from ppvae.engine.sites import PLATE, Site, Sites, plates, same_mask
 
 Weight: TypeAlias = Tensor | float | None
 """What a log density is multiplied by; None for 1."""
@@ -32,7 +33,8 @@ def log_prob(site: Site) -> Tensor:
     Where an enumerated site is masked its log density is that of a uniform choice, so that
     summing it out changes nothing.
     """
-    values = site["fn"].log_prob(site["value"])
+    with at_site(site["name"]):
+        values = site["fn"].log_prob(site["value"])
     if site["infer"].get("_enumerate_dim") is None:
         return _masked(values, site)
     uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
@@ -87,7 +89,43 @@ def log_density(
         terms.append(per_datapoint(values, site, layout.draw_dim, rows, draws))
     if draws is not None and not layout.marginalized and any(term.dim() > 2 for term in terms):
         raise Unsupported("a log density has dimensions left of the draws")
-    return sum(terms[1:], start=terms[0])
+    return sum(terms[1:], start=terms[0]) if terms else torch.zeros(draws or 1, rows)
+
+
+def guide_density(guide: Sites, layout: Layout, rows: int, draws: int | None) -> Tensor:
+    """Return log q(z|x), the guide's enumerated sites summed out: `(draw, data)`, in nats.
+
+    The arguments are those of `model_densities`.
+    """
+    if not layout.enumerated:
+        return log_density(guide.values(), layout, rows, draws)
+    return factors(guide, layout, draws).total(guide)
+
+
+def factors(sites: Sites, layout: Layout, draws: int | None) -> Factors:
+    """Return the log densities of sites as factors of which some sites can be summed out."""
+    return Factors(sites, log_prob, None if draws is None else layout.draw_dim)
+
+
+_LARGEST = 4096  # values of all summed-out sites together that are looked at at once
+
+
+def at_once(model: Sites, layout: Layout) -> bool:
+    """Tell whether all values of the summed-out sites can stand left of draws and datapoints.
+
+    They cannot where a site stands in an inner plate, since the sum is inside the product over it,
+    and where sites share a dimension (`pyro.markov`).
+    """
+    sites = [model[name] for name in layout.marginalized]
+    dims = {site["infer"].get("_enumerate_dim") for site in sites}
+    outer = all(
+        frame.name == PLATE or frame.dim == layout.draw_dim
+        for site in sites
+        for frame in plates(site)
+    )
+    if layout.enumerated or not outer or len(dims) < len(sites):
+        return False
+    return None in dims or math.prod(len(support_of(site)) for site in sites) <= _LARGEST
 
 
 def joint_densities(
@@ -118,17 +156,21 @@ def model_densities(
         In nats, `(draw, data)` each.
 
     Raises:
-        Unsupported: if two sites are enumerated in the same dimension.
+        Unsupported: if the summed-out sites depend on each other across plates of which none
+            contains the other.
     """
+    if layout.marginalized and not at_once(model, layout):
+        terms = factors(model, layout, draws)
+        prior = [name for name, site in model.items() if not site["is_observed"]]
+        log_prior = terms.total(prior)
+        return (
+            log_prior,
+            terms.total(model),
+            {name: terms.total([*prior, name]) - log_prior for name in layout.observed},
+        )
     log_prior, log_likelihoods = joint_densities(model, layout, rows, draws)
     observed = list(log_likelihoods.values())
     log_joint = log_prior + sum(observed[1:], start=observed[0])
-    dims = [model[name]["infer"].get("_enumerate_dim") for name in layout.marginalized]
-    if len(set(dims)) < len(dims):
-        raise Unsupported(
-            f"the summed-out sites {names_of(layout.marginalized)} share a dimension "
-            "(pyro.markov), which is not supported; write the loop with a plain `range`"
-        )
     if layout.marginalized:
         joints = {name: log_prior + values for name, values in log_likelihoods.items()}
         log_joint, log_prior = marginal(log_joint), marginal(log_prior)

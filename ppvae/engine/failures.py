@@ -52,7 +52,8 @@ def on_sound_rows(
             if len(sound) in (0, len(rows)):
                 raise
             place = getattr(error, "__notes__", [""])[-1]  # which program, on what
-            rows, failure = rows[sound], f"{first_line(error)} {place}".strip()
+            cause = first_line(error)
+            rows, failure = rows[sound], cause if place in cause else f"{cause} {place}"
 
 
 def sound_rows(pair: Pair, batch: Batch) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ppvae.engine.modules import modules_of
+from ppvae.engine.pyro_internals import remove_stored
 
 RandomState: TypeAlias = dict[str, Any]
 """States of the generators by library: "torch", "cuda", "numpy", "python"."""
@@ -155,4 +156,4 @@ def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
         for module, mode in zip(modules, training, strict=True):
             module.training = mode
         for name in set() if keep else set(store.keys()) - stored:
-            del store[name]
+            remove_stored(name)

@@ -13,6 +13,8 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.densities import at_once, factors, joint_densities
+from ppvae.engine.enumerated_runs import valued
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import SiteReached, traced
 from ppvae.engine.pair import Pair
@@ -102,17 +104,23 @@ def simulated_sites(
         ) from error
 
 
-def draw_marginalized(
-    model: Sites, structure: Structure, log_joint: Tensor, draws: int | None
-) -> Sites:
+def draw_marginalized(model: Sites, structure: Structure, rows: int, draws: int | None) -> Sites:
     """Draw the summed-out discrete sites from p(k | x, z), exactly.
 
     Args:
         model: the model's sites, enumerated.
         structure: names the sites.
-        log_joint: log p(x, z, k) in nats, `(*enumerated, draw, data)`.
+        rows: number of datapoints.
         draws: number of draws at once, or None for one without a dimension of its own.
+
+    Raises:
+        Unsupported: as `model_densities` says.
     """
+    if not at_once(model, structure):
+        places = factors(model, structure, draws).draw(structure.marginalized)
+        return {name: valued(model[name], index) for name, index in places.items()}
+    log_prior, log_likelihoods = joint_densities(model, structure, rows, draws)
+    log_joint = sum(log_likelihoods.values(), start=log_prior)
     sizes = log_joint.shape[:-2]
     logits = log_joint.flatten(0, -3).movedim(0, -1)
     index = dist.Categorical(logits=logits).sample()

@@ -14,10 +14,11 @@ from ppvae.engine.densities import log_prob
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_model
 from ppvae.engine.failures import rows_at, sound_rows
+from ppvae.engine.folding import at_rows
 from ppvae.engine.guide_draws import Draws, score
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import PLATE, Site, Sites, plates
+from ppvae.engine.sites import Site, Sites
 from ppvae.engine.structure import Structure, structure_of
 
 
@@ -29,11 +30,14 @@ class Simulated:
         batch: the data, as the pair's programs take them.
         truth: the latents and their densities given these data, as one draw, `(1, data)`.
         structure: what `structure_of` says of the pair on these data.
+        unscored: sites at which the guide can score its own draws alone, so that log q(z|x) of
+            these latents is not known, with the reason.
     """
 
     batch: Batch
     truth: Draws
     structure: Structure
+    unscored: dict[str, str]
 
 
 def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterator[Simulated]:
@@ -109,17 +113,10 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
             stacklevel=2,
         )
         batch = rows_at(batch, rows)
-        latents = {name: _rows(site, rows) for name, site in latents.items()}
+        latents = {name: at_rows(site, rows) for name, site in latents.items()}
         structure = structure_of(pair, batch)
-    return Simulated(batch, score(pair, batch, structure, latents), structure)
-
-
-def _rows(site: Site, rows: Tensor) -> Site:
-    """Return a site with the values of some datapoints."""
-    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
-    value = site["value"]
-    axis = value.dim() - site["fn"].event_dim + data_dim
-    return {**site, "value": value.index_select(axis, rows.to(value.device))}
+    truth, unscored = score(pair, batch, structure, latents)
+    return Simulated(batch, truth, structure, unscored)
 
 
 def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:

@@ -5,7 +5,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from ppvae.engine import Unsupported, noted
+from ppvae.engine import Unsupported, first_line, noted
 from ppvae.inference.failure import ADVICE, explain
 from ppvae.inference.state import Training
 from ppvae.inference.steps import Minibatch
@@ -100,6 +100,21 @@ def _failure(training: Training, batch: Minibatch, place: str, raised: Exception
             failure = NotFinite(cause)
             failure.__cause__ = error
             return failure
+    error = _with_cause_first(error)
     if not isinstance(error, Unsupported):
         error.add_note(note)
     return error
+
+
+def _with_cause_first(error: Exception) -> Exception:
+    r"""Return an error that names the cause first, where Pyro's own has a table of shapes.
+
+    Example:
+        >>> _with_cause_first(ValueError("Error while computing log_prob at site 'x':\n3 vs 4"))
+        ValueError("at site 'x': 3 vs 4")
+    """
+    if type(error) is not ValueError or not str(error).startswith("Error while "):
+        return error
+    named = ValueError(first_line(error))
+    named.__cause__ = error
+    return named

@@ -1,10 +1,11 @@
 """What training measures between its steps: the objective and the terms of formula (2)."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import isolated
+from ppvae.engine import isolated, run_pair
 from ppvae.inference.errors import run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
@@ -38,6 +39,15 @@ class Evaluation:
         self.validation = validation
         self.seed = seed
         self._chunk = row_chunk(batches)
+        self._monitored = monitored(batches)
+        if batches.steps == 1 and self._monitored.rows < (batches.total or 0):
+            pair = steps.eager.pair
+            try:
+                with isolated(pair, seed):
+                    run_pair(pair, self._monitored.tensors)
+            except Exception:  # parameters for each row; an error of the pair's comes up again
+                self._monitored = Minibatch(batches.first(sys.maxsize), form=batches.form)
+                self._chunk = self._monitored.rows
 
     def measure(self) -> Record:
         """Return losses and terms under the present weights, in nats per datapoint.
@@ -45,7 +55,7 @@ class Evaluation:
         Raises:
             NotFinite: if the pair fails numerically on these data.
         """
-        record = self._terms("train", monitored(self.batches))
+        record = self._terms("train", self._monitored)
         if self.validation is not None:
             record["validation_loss"] = mean(self._chunks(self.validation, self.steps.evaluate))
             record |= self._terms("validation", self.validation)
@@ -59,7 +69,7 @@ class Evaluation:
         Raises:
             NotFinite: if one is not, with the site if it can be found.
         """
-        data = monitored(self.batches) if self.validation is None else self.validation
+        data = self._monitored if self.validation is None else self.validation
         *_, last = data.chunks(self._chunk)
         run_explained(self.training, last, self._place, _check_finite, record)
 

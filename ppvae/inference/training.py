@@ -1,6 +1,7 @@
 """`fit`: trains a pair on data."""
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,8 +161,9 @@ def fit(
         # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
         with noted("while reading the first batch"):
-            # A training on all rows at once may have parameters for each of them.
-            example = batches.first((batches.rows or 0) if batches.steps == 1 else 128)
+            # All rows in one batch may have parameters each, which these must all meet.
+            whole = batches.steps == 1 or batches.expected == 1
+            example = batches.first(sys.maxsize if whole else 128)
         run, programs, parameters, sites = announced_programs(
             pair, batches.form, example, objective
         )

@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, Sites, Structure, draw, plates
+from ppvae.engine import Batch, Pair, Sites, Structure, Way, draw, plates
 from ppvae.refinement.approximations import Approximation, Values
 
 STAGES = 4
@@ -75,7 +75,8 @@ def log_joint(
     draws = len(next(iter(values.values())))
     given = FixedGuide(pair.model, sites, values, vectorized)
     plain = replace(structure, kl=None, ordered=False)  # points have no closed-form KL
-    drawn = draw(given, batch, plain, draws, vectorized=vectorized)
+    way = Way.AT_ONCE if vectorized else Way.ONE_BY_ONE
+    drawn = draw(given, batch, plain, draws, way=way)
     return drawn.log_prior + drawn.log_likelihood
 
 

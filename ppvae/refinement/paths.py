@@ -8,7 +8,15 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from ppvae.engine import Sites, Unsupported, execute, log_prob, run_model, support_text
+from ppvae.engine import (
+    Sites,
+    Unsupported,
+    execute,
+    log_prob,
+    own_draws_alone,
+    run_model,
+    support_text,
+)
 from ppvae.refinement.ensembles import Ensemble
 from ppvae.refinement.unconstrained import State, Unconstrained, same_support
 
@@ -46,7 +54,8 @@ class GuideStart:
         """Draw z ~ q(z|x).
 
         Raises:
-            Unsupported: if the guide has no density, or another support than the prior.
+            Unsupported: if the guide has no density, one of its own draws alone, or another
+                support than the prior.
         """
         for name, reason in ensemble.structure.degenerate.items():
             raise Unsupported(
@@ -55,6 +64,12 @@ class GuideStart:
             )
         with ensemble.plate():
             guide, model = execute(ensemble.pair, ensemble.batch)
+        for name, reason in own_draws_alone(guide).items():
+            raise Unsupported(
+                "annealing cannot start from the guide, whose density it needs at other draws "
+                f"than the guide's own: at latent site {name!r} {reason}; start from the prior by "
+                "from_guide=False"
+            )
         for name in ensemble.structure.latents:
             if not same_support(model[name], guide[name]):
                 raise Unsupported(

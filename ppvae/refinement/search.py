@@ -15,6 +15,7 @@ from ppvae.engine import (
     draw_chunks,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     seeded,
     vectorizable,
 )
@@ -74,6 +75,7 @@ def search_chunks(
     kept = _KEPT * search.particles
     few = max(1, search.memory // kept)
     first, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
+    refuse_without_latents(structure)
     refuse_degenerate(structure)
     refuse_unnormalized(structure)
     family = guide_family(pair, first, structure)

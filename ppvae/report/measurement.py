@@ -118,6 +118,7 @@ def examine(
     effort: diagnostics.Effort,
     seed: int,
     figures: bool = True,
+    strict: bool = False,
 ) -> str:
     """Run every diagnostic that applies; write netCDF and figures, return one screen of text.
 
@@ -129,8 +130,11 @@ def examine(
         effort: how much of everything to do.
         seed: of every draw.
         figures: whether to write figures.
+        strict: raise an exception of the pair's own code.
     """
-    found = diagnostics.diagnose(pair, dataset, split=split, effort=effort, seed=seed)
+    found = diagnostics.diagnose(
+        pair, dataset, split=split, effort=effort, seed=seed, strict=strict
+    )
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
         _draw_results(run, results, split)

@@ -62,7 +62,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("seed", "kills"),
-    [(0, 3), *(pytest.param(seed, 5, marks=pytest.mark.verify) for seed in range(4))],
+    [(0, 1), *(pytest.param(seed, 5, marks=pytest.mark.verify) for seed in range(4))],
 )
 def test_killed_run_is_resumed_bit_for_bit(seed, kills, whole, tmp_path):
     chance = random.Random(seed)

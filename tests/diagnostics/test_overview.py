@@ -283,3 +283,67 @@ def test_rows_have_the_numbers_of_the_file(monkeypatch):
     for split in ("train", "test"):
         diagnostics.diagnose(pair, dataset, split=split)
         assert seen[-1].batch[0][:, 0].tolist() == [row + 0.5 for row in seen[-1].rows]
+
+
+class WholeNumbers(nn.Module):
+    """A pair whose encoder raises on data that its model simulates, which are no whole numbers."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.encoder, self.decoder, self.error = nn.Linear(3, 2), nn.Linear(2, 3), error
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encode(x), 1.0).to_event(1))
+
+    def encode(self, x):
+        if not torch.equal(x, x.round()):
+            raise self.error
+        return self.encoder(x)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AssertionError(), "raise self.error"),
+        (KeyError("layer"), "'layer'"),
+        (IndexError("first\nsecond"), "first"),
+        (ValueError(), "raise self.error"),
+    ],
+)
+def test_an_exception_of_the_pair_costs_one_finding(error, said):
+    torch.manual_seed(0)
+    pair, x = WholeNumbers(error), torch.randn(20, 3).round()
+    effort = Effort(datapoints=20, draws=20, simulations=30)
+    found = diagnose(pair, x, effort=effort)
+    (broken,) = (f for f in found.findings if __file__ in f.answer)
+    kind, line = type(error), WholeNumbers.encode.__code__.co_firstlineno + 2
+    assert (broken.name, broken.verdict) == ("calibration", Verdict.UNKNOWN)
+    assert broken.answer == f"{kind.__name__} at {__file__}:{line}: {said}"
+    assert f"{__file__}:{line}" in str(found)
+    assert {"importance weights", "latents in use", "likelihood (PIT)"} <= verdicts(found).keys()
+    with pytest.raises(kind):
+        diagnose(pair, x, effort=effort, strict=True)
+
+
+def test_an_interruption_in_the_pair_ends_all():
+    pair, x = WholeNumbers(KeyboardInterrupt()), torch.randn(20, 3).round()
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(pair, x, effort=Effort(20, 20, simulations=30))
+
+
+def test_a_diagnosis_is_exported_without_the_draws_of_a_pair_that_fails(monkeypatch):
+    pair, x = WholeNumbers(KeyError("layer")), torch.randn(20, 3).round()
+    found = diagnose(pair, x, effort=Effort(datapoints=20, draws=20))
+    found = dataclasses.replace(found, batch=(x + 0.5,))
+    with pytest.warns(UserWarning, match="only the results are exported, without draws: 'layer'"):
+        tree = found.to_arviz()
+    assert tree["evidence"].elbo.sizes["data"] == 20
+    monkeypatch.setattr(overview, "to_arviz", lambda *_, **__: {}["ours"])
+    with pytest.raises(KeyError, match="ours"):
+        found.to_arviz()

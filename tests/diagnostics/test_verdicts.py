@@ -1,5 +1,6 @@
 """Verdicts know their own error: no alarm of an exact pair, and none missed of a known fault."""
 
+import itertools
 import math
 
 import pyro
@@ -11,7 +12,16 @@ from ppvae.diagnostics import Effort, Verdict, diagnose
 from tests import exact_pairs
 from tests.correlated_gaussian import CorrelatedGaussian
 from tests.diagnostics.marginal_likelihood.test_pooled_tails import Pareto
+from tests.marks import slow_but
 
+SHARPEST = {
+    "10 latents, sharp",
+    "masked",
+    "two observed sites",
+    "Gamma-Poisson, small rates",
+    "Beta-binomial",
+    "Dirichlet-multinomial",
+}
 EVERYTHING = Effort(datapoints=100, draws=100, samples=60, simulations=100)
 LONGER = Effort(datapoints=500, draws=1000, samples=500, simulations=1000)
 
@@ -27,7 +37,7 @@ def alarms(name, effort, rows, seed):
     return [finding.name for finding in found.findings if finding.verdict is Verdict.BAD]
 
 
-@pytest.mark.parametrize("name", exact_pairs.PAIRS)
+@pytest.mark.parametrize("name", slow_but(SHARPEST, [*exact_pairs.PAIRS]))
 def test_exact_pairs_are_not_bad(name):
     assert alarms(name, Effort(datapoints=100, draws=100), 100, seed=0) == []
 
@@ -74,8 +84,9 @@ def test_what_the_guide_misses_is_graded_by_the_number_of_latents(fault, expecte
     assert verdicts(found)["guide, KL[Q||P(z|X)]"] is expected
 
 
-@pytest.mark.parametrize("draws", [100, 500, 1000])
-@pytest.mark.parametrize("k", [0.5, 0.55])
+@pytest.mark.parametrize(
+    ("k", "draws"), slow_but({(0.55, 100)}, [*itertools.product((0.5, 0.55), (100, 500, 1000))])
+)
 def test_tails_near_the_threshold_are_not_bad_by_chance(k, draws):
     for seed in range(3):
         found = diagnose(Pareto(k), torch.zeros(100), effort=Effort(100, draws), seed=seed)

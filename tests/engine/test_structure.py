@@ -239,7 +239,7 @@ class StudentPrior(Scalar):
 
 SPLITS = {
     "inner plate": (InnerPlate(), "'z' stands in a plate of its own"),
-    "global": (Global(), "'center' of the guide stands outside the plate 'data'"),
+    "global": (Global(), "no latent of a single datapoint"),
     "no closed form": (StudentPrior(), "has no closed form between Normal and StudentT"),
 }
 

@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 import ppvae
 from ppvae.inference import CyclicWarmup, EachStep, EarlyStopping, LinearWarmup
 from tests.inference.test_fit import rows, same, small, weights_of
+from tests.marks import slow_but
 
 ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
 STEPS = 24  # of 6 an epoch
@@ -83,7 +84,7 @@ def test_a_schedule_that_would_end_the_training_is_refused_before_it():
     assert same(before, weights_of(pair))
 
 
-@pytest.mark.parametrize("compile_from", [None, 2])
+@pytest.mark.parametrize("compile_from", slow_but({None}, [None, 2]))
 def test_a_schedule_of_steps_resumes_within_an_epoch(compile_from, tmp_path, monkeypatch):
     from ppvae.engine.compilation import replay
 
@@ -112,7 +113,7 @@ WARMUPS = {
 }
 
 
-@pytest.mark.parametrize("options", WARMUPS.values(), ids=WARMUPS.keys())
+@pytest.mark.parametrize("options", slow_but({"cyclic"}, WARMUPS))
 def test_early_stopping_waits_for_the_end_of_a_warmup(options):
     def falling(training):
         training.records[-1]["validation_elbo"] = -float(training.step)

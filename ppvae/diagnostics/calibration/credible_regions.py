@@ -82,7 +82,8 @@ def coverage(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        Unsupported: as `sbc` does, or if the guide has no density.
+        Unsupported: as `sbc` does, or if the guide has no density, or one of its own
+            draws alone.
         ValueError: as `sbc` does, or if a level is not between 0 and 1, or too close to 0, to 1 or
             to another level for the number of draws.
 
@@ -108,13 +109,18 @@ def coverage_of(simulated: SimulatedRanks, levels: Sequence[float]) -> Coverage:
     """Count the simulations whose latents lie within regions.
 
     Raises:
-        Unsupported: if the guide has no density.
+        Unsupported: if the guide has no density, or one of its own draws alone.
         ValueError: if the number of draws does not allow the levels.
     """
     draws, count = simulated.draws, len(simulated.log_joint)
     sizes = _sizes(levels, draws)
     for name, reason in simulated.structure.degenerate.items():
         raise Unsupported(f"regions of q(z|x) are not defined: at latent site {name!r} {reason}")
+    for name, reason in simulated.unscored.items():
+        raise Unsupported(
+            f"regions of the highest density need log q(z|x) of the simulated latents, which is "
+            f"not known: at latent site {name!r} {reason}"
+        )
     # A region of `size` ranks holds those whose distance is below `size`. For a central interval
     # it is twice the distance from the middle rank, for a highest-density region the number of
     # draws with a higher density.

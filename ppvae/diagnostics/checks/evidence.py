@@ -36,7 +36,8 @@ def _missed_verdict(missed: float, latents: int) -> Verdict:
     1.5 times the right ones, cost about a tenth of a nat. With ten latents or more, one nat and
     ten nats are the limits.
     """
-    return graded(missed, look=min(1, 0.1 * latents), bad=min(10, latents))
+    count = max(1, latents)
+    return graded(missed, look=min(1, 0.1 * count), bad=min(10, count))
 
 
 def _guide(terms: xr.Dataset, latents: int, tails: Verdict) -> Finding:

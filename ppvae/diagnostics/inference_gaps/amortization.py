@@ -107,10 +107,10 @@ def gaps(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> found = gaps(pair, digits.test[:5], steps=40)
+        >>> found = gaps(pair, digits.test[:5], steps=10)
         >>> bool(abs(found.total - found.approximation - found.amortization).max() < 1e-6)
         True
-        >>> on_training = gaps(pair, digits.train[:5], steps=40)
+        >>> on_training = gaps(pair, digits.train[:5], steps=10)
         >>> overfit = float(found.amortization.mean() - on_training.amortization.mean())
     """
     search = Search(normal, draws, steps, particles, learning_rate, memory)

@@ -26,6 +26,7 @@ from ppvae.engine import (
     is_masked,
     isolated,
     plates,
+    refuse_without_latents,
     run_pair,
 )
 
@@ -183,6 +184,7 @@ def kl_per_dimension(
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            refuse_without_latents(structure)
             if not structure.ordered or len(structure.latents) != 1:
                 raise Unsupported(
                     "kl_per_dimension needs a pair with one latent and a guide of no other site, "

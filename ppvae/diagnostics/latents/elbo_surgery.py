@@ -30,7 +30,9 @@ from ppvae.engine import (
     execute,
     is_masked,
     isolated,
+    own_draws_alone,
     plates,
+    refuse_without_latents,
     seeded,
 )
 
@@ -202,6 +204,7 @@ def _undefined_terms(
     Raises:
         Unsupported: if the pair has no aggregate posterior.
     """
+    refuse_without_latents(structure)
     for name, reason in structure.degenerate.items():
         raise Unsupported(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
     guide, model = execute(pair, batch, structure)
@@ -212,6 +215,11 @@ def _undefined_terms(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
             )
+    for name, reason in own_draws_alone(guide).items():
+        raise Unsupported(
+            f"surgery scores draws of one datapoint by log q(z|x) of the others, which is not "
+            f"known: at latent site {name!r} {reason}"
+        )
     for name in changed_by_draws(guide, again, structure.latents):
         raise Unsupported(
             f"the guide's distribution of latent site {name!r} changes with other draws, so one "

@@ -8,7 +8,15 @@ from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Batch, Pair, adapted, by_datapoint, draw_chunks, run_pair
+from ppvae.engine import (
+    Batch,
+    Pair,
+    adapted,
+    by_datapoint,
+    draw_chunks,
+    refuse_without_latents,
+    run_pair,
+)
 
 Numbers = NDArray[np.float64]
 
@@ -64,6 +72,7 @@ def _exact(pair: Pair, batch: Batch, memory: int, progress: bool | None) -> dict
     means: list[Tensor] = []
     with _bar(batch, progress) as bar:
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            refuse_without_latents(structure)
             if len(structure.latents) != 1 or not structure.ordered:
                 return {}
             (name,) = structure.latents

@@ -110,7 +110,7 @@ def ais(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> ais(pair, digits.test[:2], temperatures=5, chains=4, leapfrogs=2).log_weight.sizes
+        >>> ais(pair, digits.test[:2], temperatures=2, chains=4, leapfrogs=1).log_weight.sizes
         Frozen({'chain': 4, 'data': 2})
     """
     pair, batch = adapted(pair, data, split="test", seed=seed)
@@ -212,7 +212,7 @@ def bdmc(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> rows = digits.test[:2]
-        >>> bdmc(pair, rows, simulations=3, temperatures=5, chains=2, leapfrogs=2).lower.sizes
+        >>> bdmc(pair, rows, simulations=3, temperatures=2, chains=2, leapfrogs=1).lower.sizes
         Frozen({'simulation': 3})
     """
     pair, template = adapted(pair, data, split="test", seed=seed)

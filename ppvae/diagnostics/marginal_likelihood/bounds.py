@@ -98,7 +98,7 @@ def bound_table(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> x = digits.test[:3]
-        >>> table = bound_table(pair, x, draws=50, temperatures=5, chains=4, leapfrogs=2)
+        >>> table = bound_table(pair, x, draws=50, temperatures=2, chains=4, leapfrogs=1)
         >>> table.log_evidence.sel(bound="elbo").sizes
         Frozen({'data': 3})
     """

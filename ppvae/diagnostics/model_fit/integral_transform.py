@@ -26,6 +26,7 @@ from ppvae.engine import (
     Unsupported,
     adapted,
     by_datapoint,
+    depends_on_place,
     draw_resampled,
     isolated,
     model_vectorizable,
@@ -238,7 +239,10 @@ def _chunks(
     try:
         structure = structure_of(pair, first)
         rows = max(1, int(memory / (structure.bytes_per_draw * draws)))
-        structure_of(pair, tuple(tensor[:rows] for tensor in batch))
+        part = tuple(tensor[:rows] for tensor in batch)
+        few = structure_of(pair, part)
+        if rows < len(batch[0]) and depends_on_place(pair, part, few):
+            rows = len(batch[0])
     except Exception:  # not on fewer rows; what is wrong on all rows is raised below
         rows = len(batch[0])
     for chunk in row_chunks(batch, rows):

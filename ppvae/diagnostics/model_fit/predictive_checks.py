@@ -66,7 +66,7 @@ def prior_predictive_check(
         ((20, 64), ())
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _predictive_check(lambda drawn: drawn.simulated, *arguments)
+    return _predictive_check(lambda drawn: drawn.simulated, *arguments, prior=True)
 
 
 def posterior_predictive_check(
@@ -112,7 +112,7 @@ def posterior_predictive_check(
         ('draw',)
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _predictive_check(lambda drawn: drawn.predicted, *arguments)
+    return _predictive_check(lambda drawn: drawn.predicted, *arguments, prior=False)
 
 
 def _predictive_check(
@@ -124,6 +124,8 @@ def _predictive_check(
     seed: int,
     memory: int,
     progress: bool | None,
+    *,
+    prior: bool,
 ) -> xr.Dataset:
     """Compute statistics and p-values for the replicates that `chosen` picks."""
     if not statistics:
@@ -136,7 +138,7 @@ def _predictive_check(
             values, _ = observations(pair, rows)
             sites = values.values()
             observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}
-            for block in replicate(pair, rows, draws, memory, seeds(seed)):
+            for block in replicate(pair, rows, draws, memory, seeds(seed), prior=prior):
                 for data_set in zip(*chosen(block).values(), strict=True):
                     for name, function in statistics.items():
                         replicated[name].append(_as_array(function(*data_set)))

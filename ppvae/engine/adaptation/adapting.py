@@ -11,7 +11,7 @@ from pyro.infer.autoguide import AutoGuide
 
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.arguments import arguments_of, batch_of
-from ppvae.engine.adaptation.data_plate import DataPlate, data_plate, sizes_of_plates
+from ppvae.engine.adaptation.data_plate import DataPlate, data_plate, loops, sizes_of_plates
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.batches import Batch, as_batch
@@ -88,8 +88,32 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
         if plate is not None:
             return _with_plate(plain, plate, example, batch, seed)
         if rows == len(batch[0]) and not plain.form.lengths:
+            for name in loops(guide, model, rows):
+                raise Unsupported(
+                    f"the plate {name!r} over the datapoints is a loop, so that each of them has "
+                    "sites of its own; write `with pyro.plate(...)` instead of `for i in "
+                    "pyro.plate(...)`"
+                )
             raise _no_plate(plain, batch, sizes_of_plates(guide, model))
     return None
+
+
+def redrawn(pair: Pair, batch: Batch, seed: int, *, prior: bool = False) -> Pair:
+    """Return a pair with another draw of the latents that all datapoints share.
+
+    Args:
+        pair: what `adapted` returned.
+        batch: all datapoints.
+        seed: of the draw.
+        prior: draw from the model, instead of the guide.
+    """
+    if not isinstance(pair, Adapted) or not pair.shared.given:
+        return pair
+    free = replace(pair, shared=replace(pair.shared, given={}))
+    with isolated(pair, seed):
+        trace = traced(free.model, batch, "the model ran") if prior else run_guide(free, batch)
+    drawn = {name: trace.nodes[name]["value"] for name in pair.shared.given if name in trace.nodes}
+    return replace(pair, shared=replace(pair.shared, given={**pair.shared.given, **drawn}))
 
 
 def trained(pair: Pair, form: Form, example: Batch) -> Pair:

@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 from ppvae.data import Dataset
 from ppvae.engine.adaptation.forms import Form, moved_to, taken_apart
-from ppvae.engine.batches import Batch, as_tensor, checked, reference
+from ppvae.engine.batches import Batch, as_tensor, checked, reference, refuse_unless_taken
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a program by position and by name."""
@@ -45,6 +45,8 @@ def batch_of(
     dim = getattr(pair, "data_dim", 0)
     tensors, form = taken_apart(by_position, by_name, dim=dim, rows=rows, argument=argument)
     if not tensors:
+        if not (by_position or by_name):
+            raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
         for part in by_position:
             as_tensor(part, argument)
         raise ValueError(
@@ -62,6 +64,11 @@ def _check_taken(pair: Any, arguments: Arguments, argument: str) -> None:
     """Refuse arguments that a pair's model or guide does not take."""
     for name in ("model", "guide"):
         program = getattr(pair, name, None)
+        if program is None:
+            continue
+        if not arguments[1]:
+            refuse_unless_taken(program, len(arguments[0]), f"the pair's {name}", argument)
+            continue
         if isinstance(program, nn.Module):
             program = program.forward
         try:

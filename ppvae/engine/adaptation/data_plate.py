@@ -88,6 +88,13 @@ def sizes_of_plates(guide: poutine.Trace, model: poutine.Trace) -> dict[str, int
     }
 
 
+def loops(guide: poutine.Trace, model: poutine.Trace, rows: int) -> list[str]:
+    """Return the plates of so many rows over which a program loops, for a message."""
+    stacks = [site["cond_indep_stack"] for t in (guide, model) for site in _sites(t)]
+    sequential = [frame for stack in stacks for frame in stack if not frame.vectorized]
+    return list(dict.fromkeys(frame.name for frame in sequential if _full(frame) == rows))
+
+
 def _alone(found: list[_Plate], model: poutine.Trace) -> DataPlate:
     """Return the outermost of several plates.
 
@@ -126,7 +133,7 @@ def _plates_of(trace: poutine.Trace, rows: int) -> list[_Plate]:
         for site in trace.nodes.values()
         if site["type"] == "sample" and site_is_subsample(site)
     }
-    found = {}
+    found: dict[str, _Plate] = {}
     for site in _sites(trace):
         for frame in _frames(site):
             size, full = _size(frame, site), _full(frame)

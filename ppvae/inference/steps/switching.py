@@ -3,13 +3,12 @@
 import itertools
 import statistics
 import time
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from ppvae.engine import isolated
+from ppvae.engine import isolated, warn_caller
 from ppvae.engine.compilation import CaptureError, Generator, Guard
 from ppvae.inference.steps.compiled_step import CompiledStep
 from ppvae.inference.steps.minibatches import Minibatch, division
@@ -80,9 +79,9 @@ class CompiledSteps:
         if compiled_from is not None and not self._given_up:
             self.compile_from = compiled_from
 
-    def evaluate(self, batch: tuple[Tensor, ...]) -> float:
+    def evaluate(self, minibatch: Minibatch) -> float:
         """Return the loss with the KL term's full weight; no parameter changes."""
-        return self.eager.evaluate(batch)
+        return self.eager.evaluate(minibatch)
 
     def step(self, number: int, minibatch: Minibatch) -> float:
         """Take step `number` (from 0) and return the loss before it."""
@@ -175,7 +174,6 @@ class CompiledSteps:
         with isolated(self.eager.pair, seed=0):
             self.eager.evaluate(examples[0])  # some objectives inspect their first batch
         self._guard = Guard(self.eager.pair.model, self.eager.pair.guide)
-        self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
         try:
             for example in examples:
@@ -187,11 +185,8 @@ class CompiledSteps:
                     example,
                     self.generator,
                 )
-            if self._guard.version() != self._version:
-                raise CaptureError(
-                    f"{self._guard.changed} changes at every run of the pair, and compiled code "
-                    "would keep one value; hold a number that changes in a buffer"
-                )
+                self._guard.ignore(self._compiled[example.kind].compiled.kept.attributes)
+            self._version = self._guard.version()
             for step in self._compiled.values():
                 step.compiled.code.start()
         except CaptureError as error:
@@ -205,4 +200,4 @@ class CompiledSteps:
         if self.compiled_from is not None:
             self.report = f"compiled from step {self.compiled_from} on, then no longer: {reason}"
         if warn:
-            warnings.warn(self.report, RuntimeWarning, stacklevel=6)
+            warn_caller(self.report)

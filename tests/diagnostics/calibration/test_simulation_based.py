@@ -19,6 +19,7 @@ from tests import strangers
 from tests.correlated_gaussian import CorrelatedGaussian
 from tests.diagnostics.export.test_pairs import groups, read
 from tests.linear_gaussian import LinearGaussian
+from tests.marks import slow_but
 
 FALSE_ALARM = 0.001
 TEMPLATE = torch.zeros(10, 10)
@@ -46,7 +47,16 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("pair, x", EXACT.values(), ids=EXACT.keys())
+SHARPEST = {
+    "plate right of data",
+    "masked loop",
+    "summed out",
+    "one batch dimension",
+    "correlated",
+}
+
+
+@pytest.mark.parametrize("pair, x", slow_but(SHARPEST, EXACT))
 def test_exact_guides_raise_no_alarm(pair, x):
     few = {"simulations": 300, "seed": 3}
     draws = 19 if isinstance(pair, strangers.OneBatchDimension) else 99

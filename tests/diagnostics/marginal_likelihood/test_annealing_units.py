@@ -41,7 +41,10 @@ def points(rows, columns, dtype=torch.float64):
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(dtype)
 
 
-@START
+@pytest.mark.parametrize(
+    "from_guide",
+    [pytest.param(True, id="guide", marks=pytest.mark.slow), pytest.param(False, id="prior")],
+)
 def test_units_of_the_latents_do_not_matter(from_guide):
     u, found = points(4, 2), []
     for units in ((1.0, 1.0), (2.0**17, 2.0**-17)):
