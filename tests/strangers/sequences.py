@@ -231,7 +231,7 @@ class Chained(FactorMuE):
 def aligned(pair, batch, given=None):
     """Sum over all paths and a grid of the factor."""
     letters = batch[0].argmax(-1)
-    insert = pair.insert_loc if given is None else torch.as_tensor(given["insert"]).float()
+    insert = pair.insert_loc if given is None else given["insert"].reshape(())
     initial, moves = pair.alignment(insert)
     nodes, weights = grid(1, points=121)
     emission = pair.decoder(nodes).reshape(-1, STATES, ALPHABET).log_softmax(-1)

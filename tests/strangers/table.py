@@ -181,7 +181,8 @@ def evidence(stranger: Stranger, trained: Trained) -> str:
     if stranger.shared:
         if "given" not in found.attrs:
             raise Wrong("no values `given` of the latents that rows share")
-        given = found.attrs["given"]
+        names = found.attrs["given"].split(", ")
+        given = {name: torch.as_tensor(found.attrs[f"given {name}"]).float() for name in names}
     torch.manual_seed(SEED)
     with torch.no_grad():
         value, error = stranger.log_evidence(trained.pair, trained.batch, given=given)
