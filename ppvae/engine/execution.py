@@ -36,7 +36,7 @@ def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
         Unsupported: if guide and model do not name the same latents.
         Exception: what guide or model raise, as `traced` says.
     """
-    guide, model = _run_once(pair, batch)
+    guide, model = run_once(pair, batch)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     for name in latents:
         if name not in guide and not _enumerable(model[name]):
@@ -202,7 +202,7 @@ class _Trial(Layout):
     """What is known of a pair before its model has run."""
 
 
-def _run_once(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
+def run_once(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
     """Run a pair whose sites are not known yet, enumerated where guide or model need it.
 
     All that enumeration needs to know is how many plates there are. It is found by trying.

@@ -11,8 +11,11 @@ import torch
 from ppvae.diagnostics import Effort, Verdict, diagnose
 from tests import exact_pairs
 from tests.correlated_gaussian import CorrelatedGaussian
+from tests.diagnostics.inference_gaps.test_amortization import planar
 from tests.diagnostics.marginal_likelihood.test_pooled_tails import Pareto
+from tests.linear_gaussian import LinearGaussian
 from tests.marks import slow_but
+from tests.strangers import Ignored
 
 SHARPEST = {
     "10 latents, sharp",
@@ -128,6 +131,18 @@ def test_the_search_says_where_it_finds_more():
     assert "above that by the guide's draws" in gaps.answer
 
 
+@pytest.mark.slow
+def test_what_is_known_of_the_gaps_of_a_flow_without_an_inverse():
+    case = LinearGaussian.random(1)
+    found = diagnose(planar(case), case.draw(10, seed=1), effort=Effort(10, 30, searched=3))
+    gaps = next(finding for finding in found.findings if finding.name == "gaps")
+    assert gaps.verdict is Verdict.BAD
+    assert "nats the best normal with all correlations would lose 0.00 +- 0.00" in gaps.answer
+    assert "How much the family and the encoder lose is not known: the guide" in gaps.answer
+    assert "a transform has no inverse" in gaps.answer
+    assert "The best normal loses less" in gaps.advice
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_few_datapoints_have_a_reason_instead_of_a_verdict(rows):
     pair = exact_pairs.LinearGaussian(2, 5)
@@ -174,17 +189,6 @@ def test_a_latent_whose_mean_does_not_vary_can_be_in_use():
     x = torch.randn(200, generator=torch.Generator().manual_seed(0)).abs()
     found = diagnose(TwoModes(), x, effort=Effort(200, 100))
     assert verdicts(found)["latents in use"] is Verdict.FINE
-
-
-class Ignored(TwoModes):
-    def model(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-            pyro.sample("x", dist.Normal(x.new_zeros(()), 1.0), obs=x)
-
-    def guide(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
 
 
 def test_a_latent_without_information_is_not_in_use():

@@ -34,7 +34,7 @@ class Stranger:
         joint: log P(X) of a batch as a whole, where rows share latents.
         rows: the datapoints that the loss of a batch is a sum over.
         draws: of the evidence.
-        adapted: arguments of `ppvae.adapt`.
+        adapted: attributes of the pair, such as `data_dim`.
         shared: whether rows share latents.
         alike: whether `fit` and SVI's own loop draw the same numbers.
         same_bound: whether the loss is the negative of log p(x, z) - log q(z), in expectation.

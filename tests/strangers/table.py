@@ -89,7 +89,9 @@ def rows_of(stranger: Stranger, batch: Any) -> int:
 
 def adapted(stranger: Stranger, pair: Any) -> Any:
     """Say which plate and dimension are those of the data, where that is needed."""
-    return ppvae.adapt(pair, **stranger.adapted) if stranger.adapted else pair
+    for name, value in stranger.adapted.items():
+        setattr(pair, name, value)
+    return pair
 
 
 def svi_of(stranger: Stranger, pair: Any, rate: float) -> SVI:

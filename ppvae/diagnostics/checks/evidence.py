@@ -123,11 +123,10 @@ def search(subject: Subject) -> list[Finding]:
     rows = table.sizes["data"]
     table = table.assign_coords(data=subject.rows[:rows])
     of = _by_term(table)
-    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
-    advice = {
-        "approximation": "The family loses most: use a more flexible posterior.",
-        "amortization": "The encoder loses most: use a larger network, or train longer.",
-    }[larger]
+    refusal = table.attrs["not_searched"]
+    split, advice = _normal_alone(of) if refusal else _split(of)
+    higher = _higher(subject, batch, float(of["log_evidence"]["mean"]))
+    unknown = ". How much the family and the encoder lose is not known: " + refusal
     moving = 1 - float(table.converged.mean())
     if moving:
         advice += f" The search has not converged for {moving:.0%}."
@@ -138,13 +137,37 @@ def search(subject: Subject) -> list[Finding]:
         Finding(
             "gaps",
             verdict,
-            f"of {with_error(of['total'])} nats the family loses "
-            f"{with_error(of['approximation'])}, the encoder {with_error(of['amortization'])}; "
-            + _higher(subject, batch, float(of["log_evidence"]["mean"])),
+            f"of {with_error(of['total'])} nats {split}; {higher}" + (unknown if refusal else ""),
             advice,
             {"gaps": table},
         )
     ]
+
+
+def _split(of: dict[str, xr.Dataset]) -> tuple[str, str]:
+    """Say what the family and the encoder lose, and which loses most."""
+    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
+    advice = {
+        "approximation": "The family loses most: use a more flexible posterior.",
+        "amortization": "The encoder loses most: use a larger network, or train longer.",
+    }[larger]
+    losses = (
+        f"the family loses {with_error(of['approximation'])}, the encoder "
+        f"{with_error(of['amortization'])}"
+    )
+    return losses, advice
+
+
+def _normal_alone(of: dict[str, xr.Dataset]) -> tuple[str, str]:
+    """Say what the best normal loses, and whether the guide loses more."""
+    normal, total = of["normal_approximation"], of["total"]
+    if float(normal["mean"]) < float(total["mean"]):
+        advice = (
+            "The best normal loses less than the guide: use a full-rank normal, or train longer."
+        )
+    else:
+        advice = "No normal loses less than the guide: use a more flexible posterior."
+    return f"the best normal with all correlations would lose {with_error(normal)}", advice
 
 
 def _higher(subject: Subject, batch: Batch, searched: float) -> str:

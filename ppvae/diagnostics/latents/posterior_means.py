@@ -9,6 +9,7 @@ from tqdm import tqdm
 from ppvae.data import Dataset
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
+    Adapted,
     Batch,
     Pair,
     adapted,
@@ -70,6 +71,8 @@ def checked_dataset(function: str, data: object) -> Dataset:
 def _exact(pair: Pair, batch: Batch, memory: int, progress: bool | None) -> dict[str, Tensor]:
     """Return E[z|x] where the guide's only site has a known mean; nothing elsewhere."""
     means: list[Tensor] = []
+    if isinstance(pair, Adapted) and pair.rows_at_once is not None:
+        return {}
     with _bar(batch, progress) as bar:
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
             refuse_without_latents(structure)

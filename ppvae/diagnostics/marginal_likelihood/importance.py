@@ -19,7 +19,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     tail_length,
     threshold,
 )
-from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes
+from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes, tail_terms
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -322,18 +322,9 @@ def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
     if draws < FEWEST_DRAWS:
         unknown = columns["pareto_k"]
         return columns | {"pooled_k": unknown, "trusted": unknown > 0, "unseen": unknown}
-    fit = TailFit(*(columns.pop(name) for name in _FIT))
-    shapes = fit.shape.cpu().numpy()
-    pooled = torch.as_tensor(pooled_shapes(shapes, tail_length(draws)), device=fit.shape.device)
-    unseen = fit.unseen(pooled, draws)
-    for name in OF_WEIGHTS:
-        columns[f"{name}_error"] = columns[f"{name}_error"].hypot(unseen)
-    tails = {
-        "pareto_k": fit.shape,
-        "pooled_k": pooled,
-        "trusted": pooled < threshold(draws),
-        "unseen": unseen,
-    }
+    tails = tail_terms(TailFit(*(columns.pop(name) for name in _FIT)), draws)
+    errors = [f"{name}_error" for name in OF_WEIGHTS if f"{name}_error" in columns]
+    columns |= {name: columns[name].hypot(tails["unseen"]) for name in errors}
     return columns | tails
 
 

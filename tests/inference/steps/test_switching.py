@@ -688,3 +688,11 @@ def test_choices_that_make_no_sense_are_refused(message, options):
 def test_compiling_from_the_first_step_begins_when_the_optimizer_has_a_state():
     fit = ppvae.fit(vae(), data(), epochs=2, batch_size=25, compile_from=0)
     assert fit.compiled_from == 0 and fit.compilation == "compiled from step 1 on"
+
+
+def test_large_graphs_need_more_time_left(monkeypatch):
+    monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.01)
+    monkeypatch.setattr("ppvae.inference.steps.switching._TIMED_STEPS", 3)
+    monkeypatch.setattr("ppvae.inference.steps.switching._OPERATIONS", 1e-4)
+    fit = ppvae.fit(vae(), data(60), epochs=4, batch_size=10)
+    assert re.search(r"not compiled: too little to gain in .* operations", fit.compilation)
