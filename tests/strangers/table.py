@@ -30,6 +30,7 @@ STRANGERS: dict[str, Stranger] = {
     for stranger in room.STRANGERS
 }
 EPOCHS, RATE, SEED = 4, 0.01, 7
+SEPARATOR = " | "  # of several refusals in one cell
 STEPS = 150  # of the training before diagnostics
 
 
@@ -212,7 +213,7 @@ def diagnose(stranger: Stranger, trained: Trained) -> str:
     found = diagnostics.diagnose(trained.adapted, trained.batch, effort=effort, progress=False)
     refused = [f"{f.name}: {f.advice}" for f in found.findings if f.answer == "does not apply"]
     if refused:
-        raise ppvae.Unsupported("; ".join(refused))
+        raise ppvae.Unsupported(SEPARATOR.join(refused))
     return f"{len(found.findings)} findings"
 
 

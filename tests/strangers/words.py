@@ -219,6 +219,7 @@ STRANGERS = (
         ProdLDA,
         lambda: [(counts(12, WORDS, seed=seed),) for seed in range(2)],
         log_evidence=of_topics,
+        expected={"compiled": "Python reads a tensor's value by `int`"},
     ),
     Stranger(
         "sparse_gamma_def",
