@@ -10,6 +10,13 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch.distributions import Normal
 
+# What mathematics lacks, as refusals say it.
+CHANGING = "so one datapoint's draws cannot be scored at another"
+NO_INVERSE = "has no inverse"
+MASKED = "so the posteriors of two datapoints are not over the same latents"
+NO_LATENT = "a pair needs a latent site in model and guide"
+ALL_SHARED = "all latents are shared by all datapoints, or summed out"
+
 
 class Programs:
     """A model and a guide that are no methods of one object."""
