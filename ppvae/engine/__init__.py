@@ -25,17 +25,16 @@ from ppvae.engine.densities import (
     log_density,
     log_mean_exp,
     log_prob,
-    marginal,
     mean_error,
-    model_densities,
     per_datapoint,
     same_order,
     scaled,
     scaled_kl,
     scaled_log_prob,
 )
+from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
-from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
 from ppvae.engine.guide_draws import Draws, draw, draw_latents
 from ppvae.engine.isolation import (
@@ -56,10 +55,11 @@ from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.origin import raised_in_pair
 from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
+from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
 from ppvae.engine.row_order import depends_on_place
-from ppvae.engine.simulated_data import observing, simulations
+from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -90,6 +90,7 @@ from ppvae.engine.structure import (
     structure_of,
     training_structure_of,
 )
+from ppvae.engine.tracing import SiteReached, traced
 from ppvae.engine.vectorization import (
     check_vectorized,
     foldable,
@@ -139,6 +140,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "depends_on_enumerated",
     "depends_on_place",
     "draw",
     "draw_chunks",
@@ -152,8 +154,11 @@ __all__ = [
     "first_rows",
     "foldable",
     "given_scale",
+    "guide_density",
+    "is_enumerated",
     "is_masked",
     "isolated",
+    "joint_density",
     "log_density",
     "log_mean_exp",
     "log_prob",
@@ -166,6 +171,7 @@ __all__ = [
     "names_of",
     "noted",
     "observing",
+    "of_sound_simulations",
     "on_sound_rows",
     "one_draw",
     "own_draws_alone",

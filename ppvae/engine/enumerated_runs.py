@@ -1,6 +1,7 @@
-"""How a program is run so that Pyro enumerates discrete sites, and how one value of each is taken."""
+"""Runs in which Pyro enumerates discrete sites, and one value of each taken out of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -13,7 +14,9 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.engine.densities import log_prob
-from ppvae.engine.enumeration import Factors, at, is_enumerated, support_of
+from ppvae.engine.enumerated_sites import at, is_enumerated, support_of
+from ppvae.engine.enumeration import Factors
+from ppvae.engine.layout import Layout
 from ppvae.engine.pair import Program
 from ppvae.engine.sites import Site, Sites, plates
 
@@ -157,3 +160,44 @@ def _places(value: Tensor, site: Site) -> Tensor:
     for frame in plates(site):
         shape[frame.dim] = frame.size
     return equal.int().argmax(0).expand(shape)
+
+
+@dataclass(frozen=True)
+class _Trial(Layout):
+    """What is known of a pair before its model has run."""
+
+
+_DEEPEST = 4  # plates that the model alone may have
+
+
+def by_trying(
+    run: Callable[[Layout], tuple[Sites, Sites]],
+    names: tuple[str, ...],
+    depth: int,
+    failure: Exception | None,
+) -> tuple[Sites, Sites]:
+    """Run a pair with sites enumerated left of its plates, whose number is found by trying.
+
+    Args:
+        run: runs guide and model by a layout, and returns their sites.
+        names: the sites that the guide enumerates.
+        depth: the number of plates of the guide.
+        failure: of a run without enumeration, raised if there is none that works.
+    """
+    for _ in range(_DEEPEST):
+        try:
+            sites = run(_Trial((), (), names, (), -depth - 1))
+        except Exception as error:
+            failure, depth = failure or error, depth + 1
+            continue
+        found = max(map(depth_of, sites))
+        if found <= depth:
+            return sites
+        depth = found
+    assert failure is not None
+    raise failure
+
+
+def depth_of(sites: Sites) -> int:
+    """Return the number of dimensions that the plates around sites take."""
+    return max((-frame.dim for site in sites.values() for frame in plates(site)), default=0)

@@ -1,7 +1,7 @@
 """Sums enumerated discrete sites out of a pair's densities, and draws them from their posterior.
 
-A discrete site k that Pyro enumerates has all its values at once, in a dimension left of plates and
-draws. What a diagnostic calls p(x, z) and q(z|x) is then that of the pair with k summed out:
+A discrete site k that Pyro enumerates has all its values at once, in a dimension left of plates
+and draws. What a diagnostic calls p(x, z) and q(z|x) is then that of the pair with k summed out:
 
     p(x, z) = sum_k p(x, z, k),    q(z|x) = sum_k q(k|x) q(z|x, k)
 
@@ -13,7 +13,7 @@ Elimination for Plated Factor Graphs", 2019).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import pyro.distributions as dist
@@ -24,6 +24,7 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
+from ppvae.engine.enumerated_sites import is_enumerated
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates
 
@@ -124,7 +125,7 @@ class Factors:
         ordinal: Ordinal,
         target: set[str],
     ) -> Tensor:
-        present = {symbol for terms in tree.values() for t in terms for symbol in t._pyro_dims}  # type: ignore[attr-defined]
+        present = _union([term for terms in tree.values() for term in terms])
         try:
             term: Tensor = contract_to_tensor(
                 tree, summed & present, ordinal, target, ring=self.ring
@@ -133,8 +134,8 @@ class Factors:
             names = [n for n, site in self.sites.items() if is_enumerated(site)]
             raise Unsupported(
                 f"the sites {names_of(names)} cannot be summed out: they depend on each other "
-                "across plates of which none contains the other, so that the sum has as many terms "
-                f"as all their values together ({first_line(error)})"
+                "across plates of which none contains the other, so that the sum has a term for "
+                f"all their values together ({first_line(error)})"
             ) from error
         return term
 
@@ -208,66 +209,3 @@ def _packed(name: str, site: Site, values: Tensor) -> Tensor:
             "dimension stands in no plate; declare it by `.to_event(...)` or a plate"
         ) from error
     return term
-
-
-# Sites of an enumerated run.
-
-
-def is_enumerated(site: Site) -> bool:
-    """Tell whether a site has all its values at once."""
-    return site["infer"].get("_enumerate_dim") is not None
-
-
-def one_valued(sites: Sites) -> Sites:
-    """Return the sites that are not enumerated."""
-    return {name: site for name, site in sites.items() if not is_enumerated(site)}
-
-
-def support_of(site: Site) -> Tensor:
-    """Return all values of a site, `(value, *event)`."""
-    fn = site["fn"]
-    values: Tensor = fn.enumerate_support(expand=False)
-    return values.reshape(-1, *fn.event_shape)
-
-
-def copied_dims(site: Site) -> dict[int, int]:
-    """Return the enumerated dimensions that a site's value has, with the ids of their sites."""
-    ids: Mapping[int, int] = site["infer"].get("_dim_to_id", {})
-    shape = site["value"].shape[: site["value"].dim() - site["fn"].event_dim]
-    return {dim: id_ for dim, id_ in ids.items() if -dim <= len(shape) and shape[dim] > 1}
-
-
-def at(site: Site, indices: Mapping[int, Tensor]) -> Site:
-    """Return a site at one value of each enumerated site, its dimensions left of plates gone.
-
-    Args:
-        site: a site that is not enumerated itself.
-        indices: the places in their supports by the ids of the enumerated sites; the first where
-            there is none.
-    """
-    value, events = site["value"], site["fn"].event_dim
-    for dim, id_ in copied_dims(site).items():
-        index = indices.get(id_)
-        if index is None:
-            value = value.narrow(dim - events, 0, 1)
-            continue
-        batch = list(torch.broadcast_shapes(value.shape[: value.dim() - events], index.shape))
-        value = value.expand(*batch, *value.shape[value.dim() - events :])
-        batch[dim] = 1
-        place = index.reshape(*index.shape, *(1,) * events)
-        place = place.expand(*batch, *value.shape[value.dim() - events :])
-        value = value.gather(value.dim() + dim - events, place)
-    depth = -min(frame.dim for frame in plates(site))
-    while value.dim() > depth + events and value.shape[0] == 1:
-        value = value.squeeze(0)
-    return {**site, "value": value}
-
-
-def without_copies(sites: Sites) -> Sites:
-    """Return the sites of an enumerated run, those that were given without their equal copies."""
-    return {
-        name: at(site, {})
-        if not is_enumerated(site) and not site["is_observed"] and copied_dims(site)
-        else site
-        for name, site in sites.items()
-    }

@@ -2,41 +2,46 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import pyro.poutine as poutine
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.trace_messenger import TraceMessenger
-from pyro.poutine.util import site_is_subsample
-from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.enumerated_runs import (
     AnnotationReached,
     Given,
     asks_for_enumeration,
+    by_trying,
+    depth_of,
     enumerating,
     enumeration,
     free_dim,
     one_value_each,
 )
-from ppvae.engine.enumeration import copied_dims, is_enumerated, without_copies
-from ppvae.engine.errors import Unsupported, noted
+from ppvae.engine.enumerated_sites import copied_dims, is_enumerated, without_copies
+from ppvae.engine.errors import Unsupported
 from ppvae.engine.layout import Layout
-from ppvae.engine.pair import Pair, Program
-from ppvae.engine.row_parameters import other_rows
-from ppvae.engine.sites import Site, Sites, names_of, plates, sample_sites
+from ppvae.engine.pair import Pair
+from ppvae.engine.sites import Site, Sites, names_of, sample_sites
+from ppvae.engine.tracing import traced
 
 
-def run_pair(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
+def run_pair(pair: Pair, batch: Batch, *, drawn: bool = False) -> tuple[Sites, Sites]:
     """Run guide and model once; return the guide's and the model's sample sites by name.
+
+    Discrete sites that the guide wants enumerated are, left of all plates, and so are those of a
+    model that does not run on single values.
+
+    Args:
+        pair: the model/guide pair.
+        batch: the datapoints.
+        drawn: draw the guide's discrete sites where the model runs on single values.
 
     Raises:
         Unsupported: if guide and model do not name the same latents.
         Exception: what guide or model raise, as `traced` says.
     """
-    guide, model = run_once(pair, batch)
+    guide, model = run_once(pair, batch, drawn)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     for name in latents:
         if name not in guide and not _enumerable(model[name]):
@@ -194,114 +199,28 @@ def _enumerated_guide(
         return traced(Given(given, repeated=True)(guide), batch, "the guide ran")
 
 
-_DEEPEST = 4  # plates that the model alone may have
-
-
-@dataclass(frozen=True)
-class _Trial(Layout):
-    """What is known of a pair before its model has run."""
-
-
-def run_once(pair: Pair, batch: Batch) -> tuple[Sites, Sites]:
-    """Run a pair whose sites are not known yet, enumerated where guide or model need it.
-
-    All that enumeration needs to know is how many plates there are. It is found by trying.
-    """
+def run_once(pair: Pair, batch: Batch, drawn: bool = False) -> tuple[Sites, Sites]:
+    """Run a pair whose sites are not known yet, enumerated where guide or model need it."""
     failure: Exception | None = None
     guide_trace = run_guide(pair, batch)
     guide = sample_sites(guide_trace)
     names = tuple(name for name, site in guide.items() if asks_for_enumeration(site))
-    if not names:
+    if drawn or not names:
         annotations = AnnotationReached()
         try:
             with annotations:
                 return guide, _run_model(pair, batch, None, guide_trace)
         except Exception as error:  # a model may need all values of its discrete sites at once
-            if not annotations.reached:
+            if not (names or annotations.reached):
                 raise
             failure = error
-    depth = _depth(guide)
-    for _ in range(_DEEPEST):
-        trial = _Trial((), (), names, (), -depth - 1)
-        try:
-            trace = run_guide(pair, batch, None, trial)
-            model = _run_model(pair, batch, trial, trace, asks_for_enumeration)
-        except Exception as error:
-            failure, depth = failure or error, depth + 1
-            continue
-        found = max(depth, _depth(model))
-        if found == depth:
-            return without_copies(sample_sites(trace)), without_copies(model)
-        depth = found
-    assert failure is not None
-    raise failure
 
+    def run(layout: Layout) -> tuple[Sites, Sites]:
+        trace = run_guide(pair, batch, None, layout)
+        model = _run_model(pair, batch, layout, trace, asks_for_enumeration)
+        return without_copies(sample_sites(trace)), without_copies(model)
 
-def _depth(sites: Sites) -> int:
-    return max((-frame.dim for site in sites.values() for frame in plates(site)), default=0)
-
-
-def traced(program: Program, batch: Batch, event: str) -> poutine.Trace:
-    """Run a program once and return its trace.
-
-    An exception of the program keeps its type, message and traceback. `poutine.trace(program)`
-    would replace it by one of its own, with a table of shapes as message.
-
-    Args:
-        program: the model or the guide.
-        batch: what it is called with.
-        event: what happened, for the note of an exception, such as "the guide ran".
-
-    Raises:
-        Unsupported: if a parameter seems to have a row for each of other datapoints.
-        Exception: what the program raises, with a note of the data's shape and the last site.
-    """
-    recorder = TraceMessenger()
-
-    def place() -> str:
-        tensors = (value for value in batch if isinstance(value, Tensor))
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "()"
-        nodes = recorder.trace.nodes.items()
-        sampled = [(name, site) for name, site in nodes if site["type"] == "sample"]
-        seen = [name for name, site in sampled if not site_is_subsample(site)]
-        after = f", after site {seen[-1]!r}" if seen else ""
-        return f"while {event} on data of shape {shapes}{after}"
-
-    try:
-        with noted(place), recorder:
-            program(*batch)
-    except (ValueError, RuntimeError, IndexError) as error:
-        reason = other_rows(program, recorder.trace, batch, error)
-        if reason is None:
-            raise
-        raise Unsupported(f"{reason}, {place()}") from error
-    trace: poutine.Trace = recorder.trace
-    return trace
-
-
-class SiteReached(Messenger):  # type: ignore[misc]
-    """Remembers the last sample site that a program has reached.
-
-    Attributes:
-        site: the site, whether or not its draw succeeded; None before the first.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.site: Site | None = None
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.site = msg
-
-    def has_no_sampler(self) -> bool:
-        """Tell whether the site's distribution cannot be drawn from; draws from it to find out."""
-        if self.site is None:
-            return False
-        try:
-            self.site["fn"].sample()
-        except NotImplementedError:
-            return True
-        return False
+    return by_trying(run, names, depth_of(guide), failure)
 
 
 def _enumerable(site: Site) -> bool:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
-from ppvae.engine.densities import guide_density, model_densities, site_kl
-from ppvae.engine.enumeration import one_valued
+from ppvae.engine.densities import site_kl
+from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
 from ppvae.engine.folding import folded, of_draws, one_folded, unfolded
 from ppvae.engine.isolation import seeded
 from ppvae.engine.own_draws import own_draws_alone
 from ppvae.engine.pair import Pair
+from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
 from ppvae.engine.ways import Way

@@ -4,7 +4,7 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ppvae.engine.enumeration import is_enumerated
+from ppvae.engine.enumerated_sites import is_enumerated
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates
 

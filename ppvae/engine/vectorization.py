@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_density
-from ppvae.engine.enumeration import one_valued
+from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import execute
 from ppvae.engine.folding import folded, of_draws, one_folded
@@ -93,7 +93,13 @@ def way_of(pair: Pair, batch: Batch, structure: Structure) -> Way:
 
 
 def model_way_of(pair: Pair, batch: Batch, structure: Structure, way: Way) -> Way:
-    """Return how the model is simulated beside a guide whose draws are run in a given way."""
+    """Return how the model is simulated beside a guide whose draws are run in a given way.
+
+    A model whose sites are enumerated in every run is simulated draw by draw, since a simulation
+    shows the densities of all their values.
+    """
+    if structure.enumerated:
+        return Way.ONE_BY_ONE
     looks = {Way.AT_ONCE: model_vectorizable, Way.FOLDED: model_foldable}
     return way if way in looks and looks[way](pair, batch, structure) else Way.ONE_BY_ONE
 
@@ -123,7 +129,7 @@ def foldable(pair: Pair, batch: Batch, structure: Structure) -> bool:
         count = draws or 1
         guide, model = execute(pair, folded(batch, count), structure, given)
         weights = score_sites(guide, model, plain, count * rows, None).log_weights
-        return guide, of_draws(weights, count)
+        return one_valued(guide), of_draws(weights, count)
 
     state = random_state()
     agrees = _agrees(run, lambda sites, index: one_folded(sites, rows, index))

@@ -10,6 +10,7 @@ from ppvae.engine import (
     Batch,
     Pair,
     Sites,
+    is_enumerated,
     plates,
     run_pair,
     same_order,
@@ -49,9 +50,9 @@ def terms(pair: Pair, batch: Batch, row_scale: RowScale | None = None) -> Record
     are weighted as the objective weights them. A single draw gives no such terms for a pair that
     sums out latents: the record is empty.
     """
-    guide, model = run_pair(pair, batch)
+    guide, model = run_pair(pair, batch, drawn=True)
     latents = [name for name, site in model.items() if not site["is_observed"]]
-    if set(latents) - set(guide):
+    if set(latents) - set(guide) or any(is_enumerated(site) for site in model.values()):
         return {}
     count = datapoints(model, len(batch[0]), row_scale)
     if row_scale is not None:

@@ -15,6 +15,7 @@ from ppvae.engine import (
     Site,
     Structure,
     Unsupported,
+    depends_on_enumerated,
     first_line,
     is_masked,
     noted,
@@ -129,6 +130,9 @@ def guide_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     for name in structure.latents:
         if is_masked(guide[name]) or is_masked(model[name]):
             raise Unsupported(_refusal(name, "it is masked"))
+        if depends_on_enumerated(guide[name]):
+            reason = "its distribution is a mixture over a site that is summed out"
+            raise Unsupported(_refusal(name, reason))
         families[name] = _family(name, guide[name], again[name])
     raw = tuple(raw for family in families.values() for raw in family.raw)
     latents = LatentSites(

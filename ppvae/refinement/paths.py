@@ -15,6 +15,7 @@ from ppvae.engine import (
     log_prob,
     own_draws_alone,
     run_model,
+    simulated_sites,
     support_text,
 )
 from ppvae.refinement.ensembles import Ensemble
@@ -36,6 +37,10 @@ class PriorStart:
 
     def draw(self, ensemble: Ensemble) -> Sites:
         """Draw z ~ p(z)."""
+        structure = ensemble.structure
+        if structure.enumerated:
+            drawn = simulated_sites(ensemble.pair, ensemble.batch, structure, ensemble.draws, {})
+            return {name: drawn[name] for name in structure.latents}
         with ensemble.plate():
             model = run_model(ensemble.pair, ensemble.batch, None, poutine.Trace())
         return {name: model[name] for name in ensemble.structure.latents}
@@ -63,7 +68,8 @@ class GuideStart:
                 "start from the prior by from_guide=False"
             )
         with ensemble.plate():
-            guide, model = execute(ensemble.pair, ensemble.batch)
+            whole = ensemble.structure if ensemble.structure.enumerated else None
+            guide, model = execute(ensemble.pair, ensemble.batch, whole)
         for name, reason in own_draws_alone(guide).items():
             raise Unsupported(
                 "annealing cannot start from the guide, whose density it needs at other draws "
@@ -84,6 +90,8 @@ class GuideStart:
         """Return log q(z|x) and log p(x, z)."""
         with ensemble.plate():
             guide, model = execute(ensemble.pair, ensemble.batch, ensemble.structure, given)
+        if ensemble.structure.enumerated:
+            return ensemble.guide_density(guide), ensemble.model_densities(model)[1]
         values = [ensemble.sum(log_prob(site), site) for site in guide.values()]
         return torch.stack(values).sum(0), ensemble.model_densities(model)[1]
 

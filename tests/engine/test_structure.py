@@ -264,7 +264,14 @@ def test_kl_per_dimension_sums_to_the_kl_whatever_learns():
     assert float(kl.sum()) == pytest.approx(float(diagnostics.evidence(pair, Y).kl.mean()))
 
 
-@pytest.mark.parametrize("memory", [pytest.param(2**14, marks=pytest.mark.verify), 2**18, 2**22])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        pytest.param(2**14, marks=pytest.mark.verify),
+        pytest.param(2**18, marks=pytest.mark.slow),
+        2**22,
+    ],
+)
 def test_draws_stay_within_memory(memory):
     """What one chunk asks for at once, by the pair's own bytes per draw, is within the bound."""
     pair = LinearGaussian.random(0, features=30, latent=4).pair()

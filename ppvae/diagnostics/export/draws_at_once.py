@@ -103,7 +103,9 @@ class DrawsAtOnce:
         for site in joint.values():
             if not is_deterministic(site):
                 weighted = scaled(site["fn"].log_prob(site["value"]), site)
-                log_joint += table.arranged(site, 0, weighted).flatten(1).sum(1).double().cpu()
+                log_joint += (
+                    table.arranged(site, 0, weighted).reshape(count, -1).sum(1).double().cpu()
+                )
         return groups, log_joint
 
     def _values(self, sites: Sites, names: Iterable[str]) -> Arrays:

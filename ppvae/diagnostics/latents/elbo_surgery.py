@@ -26,6 +26,7 @@ from ppvae.engine import (
     Structure,
     Unsupported,
     adapted,
+    depends_on_enumerated,
     draw_chunks,
     execute,
     is_masked,
@@ -214,6 +215,11 @@ def _undefined_terms(
             raise Unsupported(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
+            )
+        if depends_on_enumerated(guide[name]):
+            raise Unsupported(
+                f"the guide's distribution of latent site {name!r} is a mixture over a site that "
+                "is summed out; surgery needs a guide whose sites are independent given the data"
             )
     for name, reason in own_draws_alone(guide).items():
         raise Unsupported(

@@ -10,17 +10,24 @@ from pyro.infer.autoguide import AutoGuide
 
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.arguments import arguments_of, batch_of
-from ppvae.engine.adaptation.data_plate import DataPlate, data_plate, loops, sizes_of_plates
+from ppvae.engine.adaptation.data_plate import (
+    DataPlate,
+    data_plate,
+    larger,
+    loops,
+    sizes_of_plates,
+)
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.batches import Batch, as_batch
 from ppvae.engine.errors import Unsupported
-from ppvae.engine.execution import run_guide, run_once, traced
+from ppvae.engine.execution import run_guide, run_once
 from ppvae.engine.failures import rows_at, sound_rows
 from ppvae.engine.isolation import isolated
 from ppvae.engine.modules import modules_of
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Sites
+from ppvae.engine.tracing import traced
 
 _ROWS = 256  # on which the plates are looked for
 
@@ -87,6 +94,12 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
         if plate is not None:
             return _with_plate(plain, plate, example, batch, seed)
         if rows == len(batch[0]) and not plain.form.lengths:
+            for name, count in larger(guide, model).items():
+                raise Unsupported(
+                    f"the guide has {count} rows in the plate {name!r}, as an automatic guide has "
+                    f"that was trained on so many datapoints, and the data have {rows}; pass all "
+                    f"{count} together"
+                )
             for name in loops(guide, model, rows):
                 raise Unsupported(
                     f"the plate {name!r} over the datapoints is a loop, so that each of them has "

@@ -72,23 +72,22 @@ def data_plate(guide: Sites, model: Sites, rows: int, name: str | None = None) -
         return DataPlate(in_model.name, in_guide.name, in_model.dim, picked)
     if alike:
         raise _ambiguous([plate.name for plate, _ in alike])
-    dims = {
-        dim
-        for site in model.values()
-        if site["is_observed"]
-        if (dim := _dim_of(site, rows)) is not None
-    }
+    observed = [site for site in model.values() if site["is_observed"]]
+    dims = {dim for site in observed if (dim := _dim_of(site, rows)) is not None}
     return DataPlate(None, None, dims.pop()) if len(dims) == 1 else None
 
 
 def sizes_of_plates(guide: Sites, model: Sites) -> dict[str, int]:
     """Return the sizes of all vectorized plates by name, for a message."""
-    return {
-        frame.name: _full(frame)
-        for t in (guide, model)
-        for s in t.values()
-        for frame in _frames(s)
-    }
+    sites = [*guide.values(), *model.values()]
+    return {frame.name: _full(frame) for site in sites for frame in _frames(site)}
+
+
+def larger(guide: Sites, model: Sites) -> dict[str, int]:
+    """Return the rows of plates of which the guide has more than the model's data, by name."""
+    sites = [*guide.values(), *model.values()]
+    frames = [frame for site in sites for frame in _frames(site)]
+    return {frame.name: int(frame.size) for frame in frames if frame.size > _full(frame)}
 
 
 def loops(guide: Sites, model: Sites, rows: int) -> list[str]:
@@ -137,7 +136,7 @@ def _plates_of(sites: Sites, rows: int) -> list[_Plate]:
             size, full = _size(frame, site), _full(frame)
             if size == rows:
                 found.setdefault(frame.name, _Plate(frame.name, frame.dim, None))
-            elif full == rows:
+            elif size < full == rows:
                 found.setdefault(frame.name, _Plate(frame.name, frame.dim, size))
     return list(found.values())
 

@@ -19,11 +19,22 @@ def one_at_a_time(monkeypatch, *arguments, **options):
         return groups(ppvae.from_pyro_svi(*arguments, **options))
 
 
+def counties(x):
+    """As `hierarchy`, which sums over all dimensions."""
+    loc = pyro.sample("loc", dist.Normal(0.0, 2.0))
+    slope = pyro.sample("slope", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with pyro.plate("county", len(x), dim=-2):
+        mean = pyro.sample("mean", dist.Normal(loc, 1.0))
+        doubled = pyro.deterministic("doubled", 2 * mean)
+        with pyro.plate("person", x.shape[1], dim=-1), pyro.poutine.scale(scale=0.5):
+            pyro.sample("height", dist.Normal(doubled / 2 + slope.sum(-1), 0.5), obs=x)
+
+
 @pytest.mark.parametrize(
     ("model", "kind", "x"),
     [
-        (hierarchy, AutoNormal, heights()),
-        (hierarchy, AutoMultivariateNormal, heights()),
+        (counties, AutoNormal, heights()),
+        (counties, AutoMultivariateNormal, heights()),
         (partly_missing, AutoNormal, torch.linspace(-1, 2, 8)),
     ],
 )
@@ -50,19 +61,11 @@ def test_many_draws_at_once_are_those_of_single_runs(model, kind, x, monkeypatch
                 assert (np.ptp(found.values, axis=1) > 0).all(), name
 
 
-def for_single_draws(x):
-    """The first dimension of the weights must be that of the columns."""
-    weights = pyro.sample("weights", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-    offset = weights[0]
-    with pyro.plate("person", len(x)):
-        pyro.sample("height", dist.Normal(offset * x, 1.0), obs=x)
-
-
 def test_a_model_for_single_draws_runs_for_each(monkeypatch):
-    x = torch.linspace(-1, 2, 8)
-    guide = fitted(AutoNormal(for_single_draws), for_single_draws, x)
-    found = groups(ppvae.from_pyro_svi(for_single_draws, guide, x, draws=25))
-    alone = one_at_a_time(monkeypatch, for_single_draws, guide, x, draws=25)
+    x = heights()
+    guide = fitted(AutoNormal(hierarchy), hierarchy, x)
+    found = groups(ppvae.from_pyro_svi(hierarchy, guide, x, draws=25))
+    alone = one_at_a_time(monkeypatch, hierarchy, guide, x, draws=25)
     assert all(alone[group].equals(found[group]) for group in alone)
 
 

@@ -341,6 +341,7 @@ def test_modules_in_closures_are_evaluated_too():
     assert not pyro.get_param_store().keys()
 
 
+@pytest.mark.slow
 def test_the_pairs_of_this_library_and_its_weights():
     from tests.linear_gaussian import LinearGaussian
 

@@ -38,7 +38,7 @@ def locs_guide(x):
 
 def test_mixture_with_a_global_latent():
     x = torch.linspace(-2, 3, 5).double()
-    found = exported(mixture, locs_guide, x, draws=600)
+    found = exported(mixture, locs_guide, x, draws=100)
     locs = torch.tensor(found["posterior"].locs.values[0])
     each = CHOICE.log() + normal(locs[:, None, :], x[:, None])
     exact = each.logsumexp(-1)
@@ -50,7 +50,7 @@ def test_mixture_with_a_global_latent():
     assert found["posterior"].k.dims == ("chain", "draw", "data")
     probability = each.softmax(-1)[..., 1]
     error = found["posterior"].k.values[0] - probability.numpy()
-    bound = SIGMA * (probability * (1 - probability)).sum(0).sqrt().numpy() / 600
+    bound = SIGMA * (probability * (1 - probability)).sum(0).sqrt().numpy() / 100
     assert (abs(error.mean(0)) < bound + 1e-12).all()
     near = (
         found["posterior_predictive"].x.values[0]
@@ -67,7 +67,8 @@ def chain(x):
         for step in pyro.markov(range(3)):
             state = pyro.sample(f"s{step}", dist.Categorical(move[state]))
             pyro.sample(f"x{step}", dist.Normal(LOCS[state], 1.0), obs=x[:, step])
-        pyro.sample("z", dist.Normal(LOCS[state], 1.0))
+            if step == 2:
+                pyro.sample("z", dist.Normal(LOCS[state], 1.0))
 
 
 def chain_guide(x):
@@ -101,7 +102,7 @@ def documents(x):
         topic = pyro.sample("topic", dist.Categorical(CHOICE))
         pyro.sample("title", dist.Normal(LOCS[topic] + coin, 1.0), obs=x[:, :1])
         with pyro.plate("word", x.shape[1], dim=-1):
-            switch = pyro.sample("switch", dist.Bernoulli(0.2 + 0.5 * topic))
+            switch = pyro.sample("switch", dist.Bernoulli(0.2 + 0.5 * topic.to(x.dtype)))
             pyro.sample("x", dist.Normal(LOCS[topic] + switch, 1.0), obs=x)
 
 

@@ -286,7 +286,9 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize(("source", "switched"), SOURCES.values(), ids=SOURCES.keys())
+@pytest.mark.parametrize(
+    ("source", "switched"), slow_but(SOURCES.keys() - {"a DataLoader"}, SOURCES)
+)
 def test_batches_of_ones_own_are_compiled_if_their_number_is_known(source, switched, monkeypatch):
     monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.0)
     plain, compiled = vae(), vae()
@@ -351,7 +353,9 @@ class Crashing(Replay):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (NoCompiler, "not compiled: no code could be generated"),
+        pytest.param(
+            NoCompiler, "not compiled: no code could be generated", marks=pytest.mark.slow
+        ),
         (Crashing, "not compiled: compiled, it fails: unhandled error"),
     ],
 )
@@ -464,7 +468,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("message", "build"), REFUSED.items(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("message", "build"), REFUSED.items())
 def test_what_no_graph_can_do_is_trained_without(message, build):
     torch.manual_seed(0)
     x, reached = bits(60), []
