@@ -124,7 +124,7 @@ def test_parameters_that_a_batch_leaves_out_go_on_as_in_pyro():
             loss(*both).backward()
             optim(both)
             zero_grads(both)
-        reached.append([float(parameter) for parameter in both])
+        reached.append([parameter.item() for parameter in both])
     assert reached[0] == pytest.approx(reached[1], rel=1e-6)
 
 
