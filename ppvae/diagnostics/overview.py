@@ -1,6 +1,8 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
+import functools
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
+from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks, together
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.engine import (
+    Adapted,
     Batch,
     Data,
     Pair,
     Unsupported,
     adapted,
+    arguments_of,
+    batch_of,
     depends_on_place,
     first_line,
     first_rows,
@@ -123,12 +128,22 @@ def diagnose(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
-    pair, batch = adapted(pair, data, split=split, seed=seed)
+    own = pair
+    try:
+        pair, batch = adapted(pair, data, split=split, seed=seed)
+    except Unsupported as error:  # no datapoint has a density of its own
+        batch, _ = batch_of(own, arguments_of(data, split=split))
+        options = (own, data, effort, seed, progress)
+        found = _findings("all data together", lambda: together(*options), strict)
+        return Diagnosis((*found, does_not_apply("datapoints", error)), {}, own, batch, seed)
     chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
-    found: list[Finding] = []
+    found = []
+    if isinstance(pair, Adapted) and pair.shared.given:
+        options = (pair, batch, effort, seed, progress)
+        found += _findings("all data together", lambda: together(*options), strict)
     sound = sound_or_all(pair, rows)
     if len(sound) < len(chosen):
         found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
@@ -136,16 +151,21 @@ def diagnose(
     subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
     selected, left = selected_checks(effort, dataset)
     for name, check in selected.items():
-        try:
-            found += check(subject)
-        except Unsupported as error:
-            found.append(does_not_apply(name, error))
-        except Exception as error:
-            place = None if strict else raised_in_pair(error)
-            if place is None:
-                raise
-            found.append(_raised(name, error, place))
+        found += _findings(name, functools.partial(check, subject), strict)
     return Diagnosis(tuple(found), left, pair, rows, seed)
+
+
+def _findings(name: str, check: Callable[[], list[Finding]], strict: bool) -> list[Finding]:
+    """Return what a check finds, or that it does not apply, or that the pair fails in it."""
+    try:
+        return check()
+    except Unsupported as error:
+        return [does_not_apply(name, error)]
+    except Exception as error:
+        place = None if strict else raised_in_pair(error)
+        if place is None:
+            raise
+        return [_raised(name, error, place)]
 
 
 def _raised(name: str, error: Exception, place: str) -> Finding:

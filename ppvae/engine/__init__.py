@@ -59,7 +59,7 @@ from ppvae.engine.pair_densities import guide_density, joint_density, marginal, 
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
 from ppvae.engine.row_order import depends_on_place
-from ppvae.engine.simulated_data import observing, simulations
+from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -171,6 +171,7 @@ __all__ = [
     "names_of",
     "noted",
     "observing",
+    "of_sound_simulations",
     "on_sound_rows",
     "one_draw",
     "own_draws_alone",

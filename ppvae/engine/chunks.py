@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import pyro
+import torch
 from torch import Tensor
 
+from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch, row_chunks
 from ppvae.engine.compiled_draws import CompiledDraws
 from ppvae.engine.guide_draws import Draws, Simulation, draw
@@ -51,7 +53,8 @@ def draw_chunks(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    first, structure = first_rows(pair, batch, 256)
+    exactly = pair.rows_at_once if isinstance(pair, Adapted) else None
+    first, structure = first_rows(pair, batch, exactly or 256)
     way = way_of(pair, first, structure)
     many = way is not Way.ONE_BY_ONE
     simulation = None
@@ -65,11 +68,13 @@ def draw_chunks(
     # of a chunk of datapoints are kept until the next one.
     at_once = min(draws, 64) if many else 1
     rows = max(1, min(passing // at_once, memory // (128 * draws)))
-    if rows < len(batch[0]):
+    if exactly is not None:
+        rows = exactly
+    elif rows < len(batch[0]):
         # What a pair makes once for all rows counts for more on few rows.
         few_rows, few = first_rows(pair, batch, rows)
         rows, passing = len(few_rows[0]), max(1, int(memory / few.bytes_per_draw))
-        if rows < len(batch[0]) and depends_on_place(pair, few_rows, few):
+        if rows < len(batch[0]) and depends_on_place(pair, first, structure):
             rows = len(batch[0])
     repeats = max(1, passing // min(rows, len(batch[0]))) if many else 1
     # Chunks of one size, if there is one not much smaller: code is generated for one size.
@@ -91,10 +96,23 @@ def draw_chunks(
                     drawn = draw(pair, chunk, structure, count, way=way, simulation=simulation)
             yield drawn
 
-    for chunk in row_chunks(batch, rows):
+    for part in row_chunks(batch, rows):
+        count = len(part[0])
+        chunk = part if exactly is None else _repeated(part, rows)
         seen = len(chunk[0]) == len(first[0]) == len(batch[0])
         here = structure if seen else structure_of(pair, chunk)
-        yield chunk, here, run_draws(chunk, here)
+        if count == len(chunk[0]):
+            yield chunk, here, run_draws(chunk, here)
+        else:
+            drawn = (values.first(count) for values in run_draws(chunk, here))
+            yield chunk, here.first(count), drawn
+
+
+def _repeated(batch: Batch, rows: int) -> Batch:
+    """Repeat the first datapoints until there are as many rows."""
+    return tuple(
+        tensor[torch.arange(rows, device=tensor.device) % len(tensor)] for tensor in batch
+    )
 
 
 def collected(

@@ -41,7 +41,7 @@ def run_pair(pair: Pair, batch: Batch, *, drawn: bool = False) -> tuple[Sites, S
         Unsupported: if guide and model do not name the same latents.
         Exception: what guide or model raise, as `traced` says.
     """
-    guide, model = _run_once(pair, batch, drawn)
+    guide, model = run_once(pair, batch, drawn)
     latents = [name for name, site in model.items() if not site["is_observed"]]
     for name in latents:
         if name not in guide and not _enumerable(model[name]):
@@ -199,7 +199,7 @@ def _enumerated_guide(
         return traced(Given(given, repeated=True)(guide), batch, "the guide ran")
 
 
-def _run_once(pair: Pair, batch: Batch, drawn: bool) -> tuple[Sites, Sites]:
+def run_once(pair: Pair, batch: Batch, drawn: bool = False) -> tuple[Sites, Sites]:
     """Run a pair whose sites are not known yet, enumerated where guide or model need it."""
     failure: Exception | None = None
     guide_trace = run_guide(pair, batch)

@@ -54,6 +54,23 @@ class Draws:
         """Return log p(x, z) - log q(z|x), `(draw, data)`."""
         return self.log_prior + self.log_likelihood - self.log_posterior
 
+    def first(self, rows: int) -> "Draws":
+        """Return the draws of the first datapoints."""
+
+        def by_site(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value[:, :rows] for name, value in values.items()}
+
+        return Draws(
+            self.log_prior[:, :rows],
+            self.log_likelihood[:, :rows],
+            self.log_posterior[:, :rows],
+            by_site(self.log_likelihoods),
+            None if self.kl is None else self.kl[:, :rows],
+            by_site(self.latents),
+            by_site(self.predicted),
+            by_site(self.simulated),
+        )
+
     def tensors(self) -> list[Tensor]:
         """Return every measured tensor and the latents, without predictions and simulations."""
         return [

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
@@ -102,21 +103,37 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
     except Unsupported:
         raise
     except ValueError:
-        # The guide fails on some of what the model simulates, most often far-away datapoints. Of
-        # those left after most have failed, nothing follows for the model's data.
-        rows = sound_rows(pair, batch)
-        if len(rows) == len(batch[0]) or 2 * len(rows) < len(batch[0]):
-            raise
-        warnings.warn(
-            f"the pair fails on {len(batch[0]) - len(rows)} of {len(batch[0])} simulated "
-            "datapoints, which are left out",
-            stacklevel=2,
-        )
-        batch = rows_at(batch, rows)
-        latents = {name: at_rows(site, rows) for name, site in latents.items()}
-        structure = structure_of(pair, batch)
+        batch, latents, structure = of_sound_simulations(pair, batch, latents)
     truth, unscored = score(pair, batch, structure, latents)
     return Simulated(batch, truth, structure, unscored)
+
+
+def of_sound_simulations(pair: Pair, batch: Batch, sites: Sites) -> tuple[Batch, Sites, Structure]:
+    """Return simulated datapoints, sites and structure without those that the pair fails on.
+
+    The guide fails on some of what the model simulates, most often far-away datapoints. A warning
+    counts them.
+
+    Raises:
+        Exception: what the pair raises if it fails on most: of the others, nothing follows for the
+            model's data.
+    """
+    rows = sound_rows(pair, batch)
+    count = len(batch[0])
+    if len(rows) < count <= 2 * len(rows):
+        warnings.warn(
+            f"the pair fails on {count - len(rows)} of {count} simulated datapoints, which are "
+            "left out",
+            stacklevel=3,
+        )
+        batch = rows_at(batch, rows)
+        sites = {name: _of_shape(at_rows(site, rows)) for name, site in sites.items()}
+    return batch, sites, structure_of(pair, batch)
+
+
+def _of_shape(site: Site) -> Site:
+    """Give a site a distribution of its value's shape."""
+    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
 
 
 def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:

@@ -1,7 +1,7 @@
 """What one run shows of a pair's sites: for diagnostics, and for objectives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
 from ppvae.engine.layout import Layout, drawn, places_of
+from ppvae.engine.own_draws import wrong_volumes
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import (
     PLATE,
@@ -57,6 +58,12 @@ class Structure(Layout):
     unnormalized: dict[str, str]
     degenerate: dict[str, str]
     bytes_per_draw: float
+
+    def first(self, rows: int) -> "Structure":
+        """Return the structure of the first datapoints."""
+        observations = {name: values[:rows] for name, values in self.observations.items()}
+        kl = None if self.kl is None else self.kl[:rows]
+        return replace(self, observations=observations, kl=kl)
 
 
 def structure_of(pair: Pair, batch: Batch) -> Structure:
@@ -145,7 +152,7 @@ def _degenerate(
             )
         if isinstance(base_of(model[name]["fn"]), dist.ImproperUniform):
             reasons[name] = "the prior is improper"
-    return reasons
+    return wrong_volumes({name: guide[name] for name in latents}) | reasons
 
 
 def refuse_degenerate(structure: Structure) -> None:

@@ -146,12 +146,13 @@ def search_chunk(
 
     stages = [*_stages(search, start, density)]
     searches: list[list[Approximation]] = [[*stages]]
-    if search.normal and not refusal:
-        searches.append([*_stages(search, uncorrelated_normal(stages[-1]), density)])
+    best = stages[-1]
+    if search.normal and isinstance(best, OwnFamily):
+        searches.append([*_stages(search, uncorrelated_normal(best), density)])
     repeats = max(1, int(search.memory / (structure.bytes_per_draw * start.latents.rows)))
     guide = [] if refusal else [start]
     late, early, terms = [], [], []
-    drawn = refusal and vectorizable(pair, chunk, structure)
+    drawn = bool(refusal) and vectorizable(pair, chunk, structure)
     for begin in range(0, search.draws, repeats):
         count = min(repeats, search.draws - begin)
         if refusal:

@@ -202,7 +202,6 @@ REFUSED = {
     Factor: "'penalty' pyro.factor adds a number that is no density",
     OutsideSupport: "6 of 6 observations of site 'x' lie outside the support of Bernoulli",
     SilentlyOutside: "'x' 6 of 6 observations of site 'x' lie outside the support",
-    InnerEnumeration: "'k' is summed out inside a plate of its own",
     NotANumber: "Expected parameter loc",
 }
 

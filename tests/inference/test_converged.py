@@ -101,6 +101,7 @@ def test_what_still_rises_goes_on():
     assert log_likelihood(pair) == recorder.log_likelihoods[-1]  # the last iterate stays
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_the_window(tmp_path):
     options = {
         "window": 10,

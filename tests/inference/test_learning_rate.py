@@ -34,7 +34,10 @@ def warmed(optimizer):
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
 
 
-@pytest.mark.parametrize("options", [{"steps": STEPS}, {"steps": None, "epochs": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"steps": STEPS}, marks=pytest.mark.slow), {"steps": None, "epochs": 4}],
+)
 def test_a_schedule_as_long_as_the_steps_ends_with_them(options):
     # The last rates by the schedules' own formulas.
     assert rates(one_cycle(STEPS), **options)[-1] == pytest.approx(1e-2 / 25 / 1e4, rel=1e-6)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributions import Normal, constraints
 
 from tests.strangers.stranger import (
+    CHANGING,
     Programs,
     Stranger,
     counts,
@@ -93,7 +94,7 @@ class SCANVI(nn.Module):
                 y = pyro.sample("y", y_dist)
             else:
                 pyro.factor(
-                    "classification_loss", self.alpha * y_dist.log_prob(y), has_rsample=False
+                    "classification_loss", -self.alpha * y_dist.log_prob(y), has_rsample=False
                 )
             z1 = loc_and_scale(in_two_dimensions(self.z1_encoder, z2, y))
             pyro.sample("z1", dist.Normal(*z1).to_event(1))
@@ -196,6 +197,7 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False),
         log_evidence=of_cells,
         rows=lambda batch: len(batch[0]) * SCANVI.scale_factor,
+        expected={"diagnose": CHANGING},
     ),
     Stranger(
         "scanvi_labelled",
@@ -205,11 +207,13 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False),
         log_evidence=of_cells,
         rows=lambda batch: len(batch[0]) * SCANVI.scale_factor,
+        expected={"diagnose": CHANGING},
     ),
     Stranger(
         "decipher",
         Decipher,
         lambda: [(counts(CELLS, GENES, seed=seed),) for seed in range(2)],
         log_evidence=deciphered,
+        expected={"diagnose": CHANGING},
     ),
 )

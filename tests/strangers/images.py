@@ -10,6 +10,9 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal
 
 from tests.strangers.stranger import (
+    CHANGING,
+    NO_INVERSE,
+    NO_LATENT,
     Programs,
     Stranger,
     bits,
@@ -254,12 +257,13 @@ def of_reals(pair, batch, given=None):
     return exact(weights[:, None] + likelihood)
 
 
-def flows(name, make):
+def flows(name, make, **expected):
     return Stranger(
         f"flow_{name}",
         lambda: Flow(make(LATENTS)),
         lambda: [(reals(12, 4, seed=seed),) for seed in range(2)],
         log_evidence=of_reals,
+        expected=expected,
     )
 
 
@@ -285,22 +289,38 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
         log_evidence=semi_supervised,
     ),
-    Stranger("ss_vae_m2_sampled", SemiSupervised, unlabelled, log_evidence=semi_supervised),
+    Stranger(
+        "ss_vae_m2_sampled",
+        SemiSupervised,
+        unlabelled,
+        log_evidence=semi_supervised,
+        expected={"diagnose": CHANGING},
+    ),
     Stranger("ss_vae_m2_labelled", SemiSupervised, labelled, log_evidence=semi_supervised),
     Stranger(
         "ss_vae_m2_classify",
         lambda: classifying(SemiSupervised()),
         labelled,
-        rows=lambda batch: 5.0 * len(batch[0]),  # the scale around all its sites
+        rows=lambda batch: 5.0 * len(batch[0]),  # the scale around all its sites,
+        expected=dict.fromkeys(
+            ("evidence", "pareto_k", "diagnose", "active_units", "to_arviz"), NO_LATENT
+        ),
     ),
     Stranger(
         "cvae",
         CVAE,
         lambda: [halves(12, seed) for seed in range(2)],
         log_evidence=completed,
+        expected={"compiled": "depends on values"},
     ),
-    flows("planar", transforms.planar),
-    flows("spline", lambda size: transforms.spline(size, count_bins=4)),
-    flows("neural_autoregressive", lambda size: transforms.neural_autoregressive(size, [4])),
+    flows("planar", transforms.planar, diagnose=NO_INVERSE),
+    flows(
+        "spline", lambda size: transforms.spline(size, count_bins=4), compiled="depends on values"
+    ),
+    flows(
+        "neural_autoregressive",
+        lambda size: transforms.neural_autoregressive(size, [4]),
+        diagnose=NO_INVERSE,
+    ),
     flows("affine_autoregressive", lambda size: transforms.affine_autoregressive(size, [4])),
 )

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributions import Bernoulli, Categorical, Normal
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from tests.strangers.stranger import Stranger, bits, exact, grid, line, paths, seeded_data
+from tests.strangers.stranger import MASKED, Stranger, bits, exact, grid, line, paths, seeded_data
 
 TIMES, FEATURES, WIDTH = 3, 3, 4
 
@@ -231,7 +231,7 @@ class Chained(FactorMuE):
 def aligned(pair, batch, given=None):
     """Sum over all paths and a grid of the factor."""
     letters = batch[0].argmax(-1)
-    insert = pair.insert_loc if given is None else torch.as_tensor(given["insert"]).float()
+    insert = pair.insert_loc if given is None else given["insert"].reshape(())
     initial, moves = pair.alignment(insert)
     nodes, weights = grid(1, points=121)
     emission = pair.decoder(nodes).reshape(-1, STATES, ALPHABET).log_softmax(-1)
@@ -256,12 +256,14 @@ STRANGERS = (
         DMM,
         lambda: [minibatch(8, 0.5), minibatch(8, 1.0, seed=1)],
         log_evidence=filtered,
+        expected={"diagnose": MASKED},
     ),
     Stranger(
         "dmm_by_keyword",
         ByKeyword,
         lambda: [as_dict(minibatch(8, 1.0)), as_dict(minibatch(8, 1.0, seed=1))],
         log_evidence=filtered,
+        expected={"diagnose": MASKED},
     ),
     Stranger(
         "factor_mue",
@@ -269,6 +271,7 @@ STRANGERS = (
         lambda: [(letters(0),)],
         log_evidence=aligned,
         shared=True,
+        expected={"diagnose": "has the shape (1, 3) where it is drawn"},
     ),
     Stranger(
         "markov_states",

@@ -18,12 +18,12 @@ from torch.distributions import (
     constraints,
 )
 
-from tests.strangers.stranger import Programs, Stranger, exact, line, seeded_data
+from tests.strangers.stranger import ALL_SHARED, Programs, Stranger, exact, line, seeded_data
 
 
 def values(given, name):
-    """Return the value of a latent that all rows share."""
-    return torch.as_tensor(given[name]).float()
+    """Return the value of a latent that all rows share, a number where it is one."""
+    return given[name].squeeze()
 
 
 def two_heaps(seed=0):
@@ -246,6 +246,7 @@ STRANGERS = (
         log_evidence=of_toy,
         joint=joint_of_toy,
         shared=True,
+        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
     ),
     Stranger(
         "eight_schools",
@@ -270,6 +271,7 @@ STRANGERS = (
         log_evidence=of_line,
         joint=joint_of_line,
         shared=True,
+        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
     ),
     Stranger(
         "gmm_delta",
@@ -278,6 +280,7 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
         log_evidence=of_gmm,
         shared=True,
+        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
     ),
     Stranger(
         "gmm_normal",
@@ -286,5 +289,6 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
         log_evidence=of_gmm,
         shared=True,
+        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
     ),
 )

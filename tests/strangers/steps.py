@@ -7,7 +7,7 @@ from pyro.infer import TraceGraph_ELBO
 from torch import nn
 from torch.distributions import Normal
 
-from tests.strangers.stranger import Stranger, reals, sampled
+from tests.strangers.stranger import MASKED, Stranger, reals, sampled
 
 STEPS, PIXELS, PRESENT, NOISE = 2, 4, 0.4, 0.7
 
@@ -106,5 +106,6 @@ STRANGERS = (
         objective=TraceGraph_ELBO,
         log_evidence=of_objects,
         draws=200,
+        expected={"diagnose": MASKED},
     ),
 )

@@ -10,6 +10,13 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch.distributions import Normal
 
+# What mathematics lacks, as refusals say it.
+CHANGING = "so one datapoint's draws cannot be scored at another"
+NO_INVERSE = "has no inverse"
+MASKED = "so the posteriors of two datapoints are not over the same latents"
+NO_LATENT = "a pair needs a latent site in model and guide"
+ALL_SHARED = "all latents are shared by all datapoints, or summed out"
+
 
 class Programs:
     """A model and a guide that are no methods of one object."""
@@ -34,7 +41,7 @@ class Stranger:
         joint: log P(X) of a batch as a whole, where rows share latents.
         rows: the datapoints that the loss of a batch is a sum over.
         draws: of the evidence.
-        adapted: arguments of `ppvae.adapt`.
+        adapted: attributes of the pair, such as `data_dim`.
         shared: whether rows share latents.
         alike: whether `fit` and SVI's own loop draw the same numbers.
         same_bound: whether the loss is the negative of log p(x, z) - log q(z), in expectation.

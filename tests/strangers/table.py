@@ -30,6 +30,7 @@ STRANGERS: dict[str, Stranger] = {
     for stranger in room.STRANGERS
 }
 EPOCHS, RATE, SEED = 4, 0.01, 7
+SEPARATOR = " | "  # of several refusals in one cell
 STEPS = 150  # of the training before diagnostics
 
 
@@ -89,7 +90,9 @@ def rows_of(stranger: Stranger, batch: Any) -> int:
 
 def adapted(stranger: Stranger, pair: Any) -> Any:
     """Say which plate and dimension are those of the data, where that is needed."""
-    return ppvae.adapt(pair, **stranger.adapted) if stranger.adapted else pair
+    for name, value in stranger.adapted.items():
+        setattr(pair, name, value)
+    return pair
 
 
 def svi_of(stranger: Stranger, pair: Any, rate: float) -> SVI:
@@ -181,7 +184,8 @@ def evidence(stranger: Stranger, trained: Trained) -> str:
     if stranger.shared:
         if "given" not in found.attrs:
             raise Wrong("no values `given` of the latents that rows share")
-        given = found.attrs["given"]
+        names = found.attrs["given"].split(", ")
+        given = {name: torch.as_tensor(found.attrs[f"given {name}"]).float() for name in names}
     torch.manual_seed(SEED)
     with torch.no_grad():
         value, error = stranger.log_evidence(trained.pair, trained.batch, given=given)
@@ -209,7 +213,7 @@ def diagnose(stranger: Stranger, trained: Trained) -> str:
     found = diagnostics.diagnose(trained.adapted, trained.batch, effort=effort, progress=False)
     refused = [f"{f.name}: {f.advice}" for f in found.findings if f.answer == "does not apply"]
     if refused:
-        raise ppvae.Unsupported("; ".join(refused))
+        raise ppvae.Unsupported(SEPARATOR.join(refused))
     return f"{len(found.findings)} findings"
 
 

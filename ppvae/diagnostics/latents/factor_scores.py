@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.latents.posterior_means import Numbers, checked_dataset, mean_features
+from ppvae.diagnostics.latents.posterior_means import (
+    Numbers,
+    checked_dataset,
+    mean_features,
+    measured,
+)
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Pair, Unsupported, isolated
 
@@ -43,7 +48,8 @@ def disentanglement(
     the first four are near 0, informativeness at 0 or a little below. All but the last depend on
     the axes of the latent space and change under a rotation. Standard errors are standard
     deviations over bootstrap resamples of the datapoints (Efron and Tibshirani, "An Introduction
-    to the Bootstrap", 1993): for new data and the same trained pair.
+    to the Bootstrap", 1993): for new data and the same trained pair. Datapoints that the pair
+    fails on are left out, and a warning names them.
 
     Args:
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
@@ -122,7 +128,7 @@ def _part(
 ) -> _Part:
     """Return features and factors of some rows, chosen at random."""
     factors = data.factors[split].double().cpu().numpy()
-    order = generator.permutation(len(factors))[:rows]
+    order = measured(values, generator.permutation(len(factors)))[:rows]
     for name, column in zip(data.factor_names, factors[order].T, strict=True):
         if column.min() == column.max():
             raise Unsupported(

@@ -5,6 +5,7 @@ from ppvae.diagnostics.marginal_likelihood.averages import OF_WEIGHTS, summarize
 from ppvae.diagnostics.marginal_likelihood.bits import bits_per_dimension
 from ppvae.diagnostics.marginal_likelihood.bounds import bound_table
 from ppvae.diagnostics.marginal_likelihood.importance import evidence, pareto_k, weights
+from ppvae.diagnostics.marginal_likelihood.joint import joint_evidence
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
     TailFit,
@@ -23,6 +24,7 @@ __all__ = [
     "bits_per_dimension",
     "bound_table",
     "evidence",
+    "joint_evidence",
     "pareto_k",
     "summarize",
     "tail_fit",

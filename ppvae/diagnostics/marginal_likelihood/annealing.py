@@ -25,6 +25,7 @@ from ppvae.engine import (
     log_mean_exp,
     mean_error,
     observing,
+    of_sound_simulations,
     refuse_unnormalized,
     simulated_sites,
     vectorizable,
@@ -177,7 +178,8 @@ def bdmc(
     covariates or which values are missing. This is `data`. Its observations are replaced by
     simulated ones; simulation i takes row i of `data`, and starts again at the first row after the
     last. A model that also reads its observations elsewhere reads those of `data` there; from the
-    guide it is refused.
+    guide it is refused. Rows of `data` that the pair fails on are no template, and from the guide
+    simulations that it fails on are left out; warnings say how many.
 
     Args:
         pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
@@ -215,7 +217,8 @@ def bdmc(
         >>> bdmc(pair, rows, simulations=3, temperatures=2, chains=2, leapfrogs=1).lower.sizes
         Frozen({'simulation': 3})
     """
-    pair, template = adapted(pair, data, split="test", seed=seed)
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    template = sound(pair, whole).batch
     _check(
         simulations=simulations,
         temperatures=temperatures,
@@ -234,7 +237,8 @@ def bdmc(
             drawn = simulated_sites(group.pair, group.batch, group.structure, None, {})
             if from_guide:  # which reads the data too
                 simulated = observing(group.pair, group.batch, drawn, group.structure)
-                group = replace(group, batch=simulated)
+                simulated, drawn, structure = of_sound_simulations(group.pair, simulated, drawn)
+                group = replace(group, batch=simulated, structure=structure)
             else:
                 observed = {name: drawn[name] for name in group.structure.observed}
                 group = replace(group, observed=observed)

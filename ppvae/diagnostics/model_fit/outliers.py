@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ppvae.data import Dataset
 from ppvae.diagnostics.failed_rows import warn_of_rows
 from ppvae.diagnostics.marginal_likelihood import evidence
 from ppvae.diagnostics.rank_tests import highest_p_value
@@ -54,7 +55,9 @@ def outlier_score(
         pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
         data: the datapoints to judge, `(data, *event)`; of a dataset, the test split.
         reference: datapoints of the usual source, `(reference, *event)`, better not used in the
-            fit; of a dataset, the validation split.
+            fit; of a dataset, the validation split. The training split would make new datapoints
+            of the same source look like outliers, since the pair was fitted to it: training rows
+            have a higher log P(x) and are not exchangeable with new ones.
         draws: number of draws per datapoint, the same for both, because few draws lower both.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
@@ -65,6 +68,7 @@ def outlier_score(
 
     Raises:
         Unsupported, ValueError: as `evidence` does.
+        ValueError: if the validation split of a dataset given as `reference` is empty.
 
     Example:
         >>> from ppvae import data, pairs
@@ -76,6 +80,11 @@ def outlier_score(
         >>> scores.p_value.shape
         (5,)
     """
+    if isinstance(reference, Dataset) and len(reference.validation) == 0:
+        raise ValueError(
+            f"reference is dataset {reference.name!r}, whose validation split is empty; pass "
+            "datapoints of the usual source that the pair was not fitted to"
+        )
     of_usual, usual = adapted(pair, reference, split="validation", argument="reference", seed=seed)
     pair, batch = adapted(pair, data, split="test", seed=seed)
 

@@ -10,6 +10,7 @@ from ppvae.engine.adaptation.data_plate import DataPlate
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import Shared
 from ppvae.engine.batches import Batch
+from ppvae.engine.errors import Unsupported
 from ppvae.engine.pair import Pair, Program
 
 
@@ -31,6 +32,11 @@ class Adapted:
     shared: Shared = field(default_factory=Shared)
     unrolled: bool = True
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """The number of datapoints at each run, where the programs allow no other."""
+        return None if self.plate is None else self.plate.chosen
+
     def model(self, *batch: Tensor) -> Any:
         """Run the model."""
         name = None if self.plate is None else self.plate.model
@@ -47,7 +53,15 @@ class Adapted:
         arguments, keywords = self.form.filled(batch)
         if self.plate is None:
             return program(*arguments, **keywords)
-        index = None if self.plate.chosen is None else batch[0]
         rows, given = len(batch[0]), self.shared.given
+        chosen, index = self.plate.chosen, None
+        if chosen is not None:
+            index = batch[0]
+            if rows != chosen:
+                raise Unsupported(
+                    f"the program picks {chosen} datapoints itself at each run and cannot be run "
+                    f"on {rows}; `evidence`, `weights`, `pareto_k` and `active_units` run it on "
+                    "some after the others"
+                )
         with Conventions(plate, self.plate.dim, rows, index, given, left_out, self.unrolled):
             return program(*arguments, **keywords)

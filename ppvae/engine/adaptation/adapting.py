@@ -5,23 +5,28 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import pyro.poutine as poutine
 import torch
 from pyro.infer.autoguide import AutoGuide
 
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.arguments import arguments_of, batch_of
-from ppvae.engine.adaptation.data_plate import DataPlate, data_plate, loops, sizes_of_plates
+from ppvae.engine.adaptation.data_plate import (
+    DataPlate,
+    data_plate,
+    larger,
+    loops,
+    sizes_of_plates,
+)
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.batches import Batch, as_batch
 from ppvae.engine.errors import Unsupported
-from ppvae.engine.execution import run_guide
+from ppvae.engine.execution import run_guide, run_once
 from ppvae.engine.failures import rows_at, sound_rows
 from ppvae.engine.isolation import isolated
 from ppvae.engine.modules import modules_of
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import PLATE, sample_sites
+from ppvae.engine.sites import PLATE, Sites
 from ppvae.engine.tracing import traced
 
 _ROWS = 256  # on which the plates are looked for
@@ -77,7 +82,7 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
     for example in _examples(plain.pair, batch):
         try:
             with isolated(plain.pair, seed):
-                guide, model = _run(plain, example)
+                guide, model = run_once(plain, example)
         except Unsupported:
             raise
         except Exception:  # it comes up again when the pair is measured, if it does there
@@ -89,6 +94,12 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
         if plate is not None:
             return _with_plate(plain, plate, example, batch, seed)
         if rows == len(batch[0]) and not plain.form.lengths:
+            for name, count in larger(guide, model).items():
+                raise Unsupported(
+                    f"the guide has {count} rows in the plate {name!r}, as an automatic guide has "
+                    f"that was trained on so many datapoints, and the data have {rows}; pass all "
+                    f"{count} together"
+                )
             for name in loops(guide, model, rows):
                 raise Unsupported(
                     f"the plate {name!r} over the datapoints is a loop, so that each of them has "
@@ -131,7 +142,7 @@ def trained(pair: Pair, form: Form, example: Batch) -> Pair:
         Exception: what the pair raises.
     """
     plain = Adapted(pair, form, unrolled=False)
-    guide, model = _run(plain, example)
+    guide, model = run_once(plain, example)
     plate = None
     if not (form.plain and _conventional(guide, model, len(example[0]))):
         with suppress(Unsupported):  # training needs no plate over datapoints
@@ -158,19 +169,13 @@ def _makes_parameters(pair: Pair) -> bool:
     return any(guide.prototype_trace is None for guide in guides)
 
 
-def _run(pair: Pair, batch: Batch) -> tuple[poutine.Trace, poutine.Trace]:
-    guide = run_guide(pair, batch)
-    return guide, traced(poutine.replay(pair.model, trace=guide), batch, "the model ran")
-
-
-def _conventional(guide: poutine.Trace, model: poutine.Trace, rows: int) -> bool:
+def _conventional(guide: Sites, model: Sites, rows: int) -> bool:
     """Tell whether a pair is as the engine takes it."""
-    sites = [*sample_sites(guide).values(), *sample_sites(model).values()]
-    frames = [site["cond_indep_stack"] for site in sites]
+    frames = [site["cond_indep_stack"] for site in (*guide.values(), *model.values())]
     return (
         all((PLATE, rows) in [(frame.name, frame.size) for frame in stack] for stack in frames)
         and all(frame.vectorized and frame.size != -1 for stack in frames for frame in stack)
-        and not any(site["is_observed"] for site in sample_sites(guide).values())
+        and not any(site["is_observed"] for site in guide.values())
     )
 
 
@@ -182,11 +187,11 @@ def _with_plate(
     if plate.chosen is not None:
         with_plate, batch, example = _by_index(with_plate, batch)
     with isolated(plain.pair, seed):
-        guide, model = (sample_sites(trace) for trace in _run(with_plate, example))
+        guide, model = run_once(with_plate, example)
     shared = shared_of(guide, model)
     if shared.given and len(example[0]) < len(batch[0]):  # they may depend on all datapoints
         with isolated(plain.pair, seed):
-            shared = shared_of(*(sample_sites(trace) for trace in _run(with_plate, batch)))
+            shared = shared_of(*run_once(with_plate, batch))
     return replace(with_plate, shared=shared), batch
 
 

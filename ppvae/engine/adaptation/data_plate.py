@@ -1,14 +1,11 @@
 """Finds the plate over datapoints: in a program it may have any name, or no size."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyro.poutine as poutine
-from pyro.poutine.util import site_is_subsample
-
 from ppvae.engine.errors import Unsupported
-from ppvae.engine.sites import PLATE, Site, names_of, sample_sites
+from ppvae.engine.sites import PLATE, Site, Sites, names_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,7 @@ class _Plate:
     picked: int | None  # how many of its rows the program picks itself
 
 
-def data_plate(
-    guide: poutine.Trace, model: poutine.Trace, rows: int, name: str | None = None
-) -> DataPlate | None:
+def data_plate(guide: Sites, model: Sites, rows: int, name: str | None = None) -> DataPlate | None:
     """Find the plate over datapoints: the outermost one of as many rows as the data.
 
     Model and guide share it, unless all latents of the guide stand outside of it, or each has one
@@ -47,8 +42,8 @@ def data_plate(
     at the observed sites is meant.
 
     Args:
-        guide: a run of the guide.
-        model: a run of the model.
+        guide: the guide's sites.
+        model: the model's sites.
         rows: number of datapoints.
         name: the plate's name, where two could be meant.
 
@@ -58,7 +53,7 @@ def data_plate(
     Raises:
         Unsupported: if two plates could be meant.
     """
-    of_model, of_guide = (_plates_of(trace, rows) for trace in (model, guide))
+    of_model, of_guide = (_plates_of(sites, rows) for sites in (model, guide))
     if name is not None:
         of_model, of_guide = ([p for p in each if p.name == name] for each in (of_model, of_guide))
     shared = [plate for plate in of_model if plate.name in [other.name for other in of_guide]]
@@ -68,7 +63,7 @@ def data_plate(
         return _alone(found, model)
     if of_model and not of_guide:
         found_alone = _alone(of_model, model)
-        without = any(size_at(s["fn"], found_alone.dim) == rows for s in _sites(guide))
+        without = any(size_at(s["fn"], found_alone.dim) == rows for s in guide.values())
         return replace(found_alone, guide=None) if without else found_alone
     alike = [(m, g) for m in of_model for g in of_guide if m.dim == g.dim]
     if len(alike) == 1:
@@ -77,25 +72,32 @@ def data_plate(
         return DataPlate(in_model.name, in_guide.name, in_model.dim, picked)
     if alike:
         raise _ambiguous([plate.name for plate, _ in alike])
-    dims = {dim for site in _observed(model) if (dim := _dim_of(site, rows)) is not None}
+    observed = [site for site in model.values() if site["is_observed"]]
+    dims = {dim for site in observed if (dim := _dim_of(site, rows)) is not None}
     return DataPlate(None, None, dims.pop()) if len(dims) == 1 else None
 
 
-def sizes_of_plates(guide: poutine.Trace, model: poutine.Trace) -> dict[str, int]:
+def sizes_of_plates(guide: Sites, model: Sites) -> dict[str, int]:
     """Return the sizes of all vectorized plates by name, for a message."""
-    return {
-        frame.name: _full(frame) for t in (guide, model) for s in _sites(t) for frame in _frames(s)
-    }
+    sites = [*guide.values(), *model.values()]
+    return {frame.name: _full(frame) for site in sites for frame in _frames(site)}
 
 
-def loops(guide: poutine.Trace, model: poutine.Trace, rows: int) -> list[str]:
+def larger(guide: Sites, model: Sites) -> dict[str, int]:
+    """Return the rows of plates of which the guide has more than the model's data, by name."""
+    sites = [*guide.values(), *model.values()]
+    frames = [frame for site in sites for frame in _frames(site)]
+    return {frame.name: int(frame.size) for frame in frames if frame.size > _full(frame)}
+
+
+def loops(guide: Sites, model: Sites, rows: int) -> list[str]:
     """Return the plates of so many rows over which a program loops, for a message."""
-    stacks = [site["cond_indep_stack"] for t in (guide, model) for site in _sites(t)]
+    stacks = [site["cond_indep_stack"] for t in (guide, model) for site in t.values()]
     sequential = [frame for stack in stacks for frame in stack if not frame.vectorized]
     return list(dict.fromkeys(frame.name for frame in sequential if _full(frame) == rows))
 
 
-def _alone(found: list[_Plate], model: poutine.Trace) -> DataPlate:
+def _alone(found: list[_Plate], model: Sites) -> DataPlate:
     """Return the outermost of several plates.
 
     Raises:
@@ -117,39 +119,26 @@ def _ambiguous(names: Iterable[str]) -> Unsupported:
     )
 
 
-def _within(inner: _Plate, outer: _Plate, model: poutine.Trace) -> bool:
+def _within(inner: _Plate, outer: _Plate, model: Sites) -> bool:
     """Tell whether a plate stands within another at some site."""
-    for site in _sites(model):
+    for site in model.values():
         names = [frame.name for frame in _frames(site)]  # the outermost comes first
         if inner.name in names and outer.name in names:
             return names.index(outer.name) < names.index(inner.name)
     return False
 
 
-def _plates_of(trace: poutine.Trace, rows: int) -> list[_Plate]:
+def _plates_of(sites: Sites, rows: int) -> list[_Plate]:
     """Return the plates of a program that have as many rows as the data, each once."""
-    picked = {
-        site["name"]: len(site["value"])
-        for site in trace.nodes.values()
-        if site["type"] == "sample" and site_is_subsample(site)
-    }
     found: dict[str, _Plate] = {}
-    for site in _sites(trace):
+    for site in sites.values():
         for frame in _frames(site):
             size, full = _size(frame, site), _full(frame)
             if size == rows:
                 found.setdefault(frame.name, _Plate(frame.name, frame.dim, None))
-            elif full == rows and frame.name in picked:
-                found.setdefault(frame.name, _Plate(frame.name, frame.dim, picked[frame.name]))
+            elif size < full == rows:
+                found.setdefault(frame.name, _Plate(frame.name, frame.dim, size))
     return list(found.values())
-
-
-def _sites(trace: poutine.Trace) -> Iterator[Site]:
-    yield from sample_sites(trace).values()
-
-
-def _observed(trace: poutine.Trace) -> Iterator[Site]:
-    return (site for site in _sites(trace) if site["is_observed"])
 
 
 def _frames(site: Site) -> list[Any]:

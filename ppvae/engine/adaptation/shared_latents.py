@@ -61,8 +61,9 @@ def shared_of(guide: Sites, model: Sites) -> Shared:
                 "guide"
             )
     joint = [name for name in given if name not in model]
-    points = [name for name, site in guide.items() if _is_point(site) and _of_datapoints(site)]
-    if joint and points:
+    local = {name: site for name, site in guide.items() if _of_datapoints(site)}
+    points = [name for name, site in local.items() if _is_point(site)]
+    if joint and points and not any(name not in model for name in local):
         raise Unsupported(
             f"the guide draws {names_of(points)} of all datapoints together, at site "
             f"{joint[0]!r}, so that no datapoint has a log q(z|x) of its own; a guide with a "

@@ -6,7 +6,6 @@ is shows in how the numbers change if the parameters change in their last digit.
 """
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ LOSS_TOLERANCE = 1e-4
 REPEATS = 3
 """Runs from parameters that are changed in their last digit."""
 
-_ROUNDED = 20.0  # times their median change, up to which a difference may be rounding
-_UNITS = 4.0  # units of rounding of the numbers themselves that two computations may differ by
+_ROUNDED = 10.0  # times the largest change they make, up to which a difference is rounding
+_UNITS = 4.0  # units of rounding of a number that is stored
 
 
 @dataclass(frozen=True)
@@ -46,67 +45,63 @@ class Quantity:
     parts: Sequence[str] = ()
 
 
+Runs = Sequence[tuple[Sequence[Quantity], Sequence[Quantity]]]
+"""Quantities of runs from parameters changed in their last digit, and of those as they are."""
+
+
 def disagreement(
     expected: Sequence[Quantity],
     found: Sequence[Quantity],
-    changed: Callable[[], Sequence[Sequence[Quantity]]] = lambda: (),
+    changed: Callable[[], Runs] = lambda: (),
 ) -> str:
     """Say which quantity differs by more than rounding; return an empty text if none does.
 
-    Two numbers agree if their difference is at most the tolerance times the expected number, plus
-    some units of rounding of the largest number, plus 20 times what `changed` says.
+    Two quantities agree if their distance is at most the tolerance times the expected norm, plus
+    10 times what a change of the parameters in their last digit makes.
 
     Args:
         expected: the quantities of a program.
         found: those of its compiled form.
-        changed: runs the compiled form from parameters changed in their last digit; called only
-            if something differs by more than the tolerance.
+        changed: makes such changes; called only if something differs by more than the tolerance.
 
     Example:
         >>> first, second = ([Quantity("loss", [torch.tensor(v)])] for v in (2.0, 2.1))
         >>> disagreement(first, second)
         'the loss would be 2.1 instead of 2'
     """
-    others: Sequence[Sequence[Quantity]] | None = None
+    runs: Runs | None = None
     for place, (quantity, other) in enumerate(zip(expected, found, strict=True)):
         every = range(len(quantity.values))
         for chosen in [[index] for index in every] if quantity.parts else [[*every]]:
-            error, norm, rounding = _measured(other, quantity, chosen)
-            relative = norm > 0 or quantity.parts or quantity.start is not None
-            bound = quantity.tolerance * (norm if relative else 1) + rounding
+            error, norm = _measured(other, quantity, chosen)
+            bound = _bound(quantity, chosen, norm)
             if error <= bound:
                 continue
-            others = changed() if others is None else others
-            changes = [_measured(run[place], other, chosen)[0] for run in others]
-            change = statistics.median(changes) if changes else 0.0
-            if not error <= bound + _ROUNDED * change:  # NaN is a difference too
+            runs = changed() if runs is None else runs
+            changes = [_measured(run[place], base[place], chosen)[0] for run, base in runs]
+            bound += _ROUNDED * max(filter(math.isfinite, changes), default=0.0)
+            if not error <= bound:  # NaN is a difference too
                 return _message(quantity, other, chosen, error / norm if norm > 0 else error)
     return ""
 
 
-def _measured(
-    found: Quantity, expected: Quantity, chosen: Sequence[int]
-) -> tuple[float, float, float]:
-    """Return distance and norm of some tensors, and units of rounding of their numbers."""
+def _bound(expected: Quantity, chosen: Sequence[int], norm: float) -> float:
+    """Return the distance up to which quantities agree, whatever rounding was."""
+    if expected.start is None and not expected.parts:
+        return expected.tolerance * (norm if norm > 0 else 1)
+    bound = expected.tolerance * norm
+    for tensor in [expected.values[index] for index in chosen]:  # they are stored rounded
+        if tensor.is_floating_point():
+            epsilon = torch.finfo(tensor.dtype).eps
+            bound += _UNITS * epsilon * _distance([tensor], [torch.zeros_like(tensor)])[0]
+    return bound
+
+
+def _measured(found: Quantity, expected: Quantity, chosen: Sequence[int]) -> tuple[float, float]:
+    """Return distance and norm of some of the tensors."""
     values, reference = ([q.values[index] for index in chosen] for q in (found, expected))
     start = None if expected.start is None else [expected.start[index] for index in chosen]
-    distance, norm = _distance(values, reference, start)
-    rounding = 0.0
-    if expected.start is not None or expected.parts:
-        # Elements of one tensor, or gradients of one loss, come from terms of like size.
-        largest = max(map(_largest, expected.values), default=0.0) if expected.parts else 0.0
-        for tensor in reference:
-            if tensor.is_floating_point():
-                size = math.hypot(
-                    _distance([tensor], [tensor])[1], largest * tensor.numel() ** 0.5
-                )
-                rounding += _UNITS * torch.finfo(tensor.dtype).eps * size
-    return distance, norm, rounding
-
-
-def _largest(tensor: Tensor) -> float:
-    finite = tensor.detach()[tensor.detach().isfinite()]
-    return float(finite.abs().max()) if finite.numel() else 0.0
+    return _distance(values, reference, start)
 
 
 def _message(quantity: Quantity, found: Quantity, chosen: Sequence[int], error: float) -> str:

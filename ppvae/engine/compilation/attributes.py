@@ -115,11 +115,14 @@ class Kept:
         """
         tensors: list[Tensor] = []
         for attribute, old, value in self.changed():
-            private = str(attribute.name).startswith("_")  # such as a transform's cache
-            if private and not (type(old) in _NUMBERS and type(value) in _NUMBERS):
-                continue
             leaves, tree = tree_flatten(value)
-            _check_constant(attribute, old, value, leaves)
+            try:
+                _check_constant(attribute, old, value, leaves)
+            except CaptureError:
+                private = str(attribute.name).startswith("_")  # such as what torch's modules note
+                if private and not (type(old) in _NUMBERS and type(value) in _NUMBERS):
+                    continue
+                raise
             found = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
             if found:
                 self.attributes.append(attribute)

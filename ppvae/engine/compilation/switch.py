@@ -13,12 +13,13 @@ from torch import Tensor
 from ppvae.engine.compilation.agreement import (
     REPEATS,
     Quantity,
+    Runs,
     disagreement,
     last_digit_changed,
 )
 from ppvae.engine.compilation.attributes import Kept
 from ppvae.engine.compilation.capture_error import CaptureError
-from ppvae.engine.compilation.code import Generator, replay
+from ppvae.engine.compilation.code import Code, Generator, Replay, replay
 from ppvae.engine.compilation.graph import Program, capture
 from ppvae.engine.errors import first_line
 from ppvae.engine.isolation import random_state, set_random_state
@@ -63,6 +64,7 @@ class CompiledProgram:
         every = [*inputs, *self._lifted]
         self.written = [every[place] for place in self.graph.written]
         self.compared = False
+        self.code: Code | Replay
         try:
             self.code = generator(self.graph, every)
             if fallback is not None:
@@ -112,37 +114,46 @@ class CompiledProgram:
         Raises:
             CaptureError: if a quantity differs, or the compiled program fails.
         """
-        changed = [*self.written, *tensors]
-        before = [tensor.detach().clone() for tensor in changed]
+        places = [*self.written, *tensors]
+        before = [tensor.detach().clone() for tensor in places]
         state = random_state()
 
         def back() -> None:
             undo()
             set_random_state(state)
             with torch.no_grad():
-                for tensor, value in zip(changed, before, strict=True):
+                for tensor, value in zip(places, before, strict=True):
                     tensor.copy_(value)
 
         def run() -> tuple[Result, list[Quantity]]:
             result, quantities = compiled()
             return result, [*quantities, *self.kept.quantities()]
 
-        others: list[Sequence[Quantity]] = []
+        runs: list[tuple[Sequence[Quantity], Sequence[Quantity]]] = []
 
-        def runs() -> Sequence[Sequence[Quantity]]:
-            for seed in range(REPEATS if parameters else 0):
-                back()
-                with last_digit_changed(parameters, seed):
-                    others.append(run()[1])
-            return others
+        def changed_runs() -> Runs:
+            code = self.code
+            try:
+                # The graph's own operations round as the program's do, and without its Python.
+                for other in (code, replay(self.graph, ())) if parameters else ():
+                    self.code = other
+                    back()
+                    base = run()[1]
+                    for seed in range(REPEATS):
+                        back()
+                        with last_digit_changed(parameters, seed):
+                            runs.append((run()[1], base))
+            finally:
+                self.code = code
+            return runs
 
         _, quantities = program()
         expected = [*quantities, *self.kept.quantities()]
         back()
         try:
             result, found = run()
-            wrong = disagreement(expected, found, runs)
-            if others and not wrong:
+            wrong = disagreement(expected, found, changed_runs)
+            if runs and not wrong:
                 back()
                 result, _ = compiled()
         except CaptureError:

@@ -166,8 +166,8 @@ class CompiledStep:
                 gradients[id(parameter)] = (old - parameter.detach()) * (sign / PROBE)
         return loss, gradients
 
-    def _apply(self, gradients: Mapping[int, Tensor]) -> None:
-        """Take a step of the torch optimizer with these gradients."""
+    def _apply(self, gradients: Mapping[int, Tensor]) -> int:
+        """Take a step of the torch optimizer with these gradients; return their number."""
         assert self.optim.optimizer is not None
         for parameter, _, _ in self.stepped:
             parameter.grad = gradients.get(id(parameter))
@@ -175,6 +175,7 @@ class CompiledStep:
             self.optim.optimizer.step()
         finally:
             self.optim.optimizer.zero_grad(set_to_none=True)
+        return len(gradients)
 
     def _quantities(self, loss: float, gradients: Mapping[int, Tensor]) -> list[Quantity]:
         known = {id(tensor) for tensor in self._tensors}

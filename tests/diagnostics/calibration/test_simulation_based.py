@@ -10,6 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions.transforms import Planar
 from scipy.stats import binom, chi2, norm
 
 import ppvae
@@ -400,3 +401,21 @@ def test_bad_arguments_are_refused(function, arguments, message):
 def test_levels_that_the_draws_cannot_tell_are_refused(levels, message):
     with pytest.raises(ValueError, match=message):
         diagnostics.coverage(CorrelatedGaussian(1), torch.zeros(3, 2), draws=9, levels=levels)
+
+
+class OwnDrawsAlone(strangers.RefusesTwo):
+    """A flow without an inverse in the guide, and a network for one batch dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.flow = Planar(1)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(x / 2, math.sqrt(0.5)).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [self.flow]))
+
+
+def test_ranks_do_not_need_the_density_of_other_draws():
+    ranks = diagnostics.sbc(OwnDrawsAlone(), torch.zeros(8, 1), simulations=8, draws=9).ranks
+    assert ranks.z.shape == (8, 1)

@@ -241,6 +241,7 @@ def test_evidence_of_strangers_is_exact(pair, batch, from_guide, double_precisio
     assert float(result.log_evidence_error.max()) < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -411,6 +412,7 @@ def test_what_cannot_be_annealed_is_refused(pair, message):
         diagnostics.ais(pair(), torch.linspace(0.1, 0.9, 6), temperatures=2, chains=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pair",
     [

@@ -182,6 +182,7 @@ def test_trajectories_to_where_nothing_is_finite_are_rejected():
     assert float(result.acceptance.min()) > 0.4
 
 
+@pytest.mark.slow
 def test_rejected_trajectories_are_no_convergence(monkeypatch):
     pair, x = Units(torch.ones(2).double()), points(6, 2)
     settings = {"temperatures": 5, "chains": 16, "leapfrogs": 1}
@@ -200,6 +201,7 @@ def test_rejected_trajectories_are_no_convergence(monkeypatch):
     assert not bool(diagnostics.bdmc(pair, x, simulations=2, **settings).converged)
 
 
+@pytest.mark.slow
 def test_few_agreeing_chains_are_no_convergence():
     pair, x = Units(torch.ones(2).double()), points(6, 2)
     short = diagnostics.ais(pair, x, temperatures=2, chains=16, leapfrogs=1, from_guide=False)

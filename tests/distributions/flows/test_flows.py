@@ -223,6 +223,7 @@ def test_density_is_normalized_in_one_dimension_and_samples_follow_it():
     assert stats.kstest(at_draws.numpy(), "uniform").pvalue > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "constructors",
     [

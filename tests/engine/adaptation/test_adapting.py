@@ -295,6 +295,18 @@ def test_the_loss_of_a_program_that_picks_rows_is_that_of_all():
     assert float(some.train_kl[-1]) == pytest.approx(float(expected.train_kl[-1]), rel=1e-5)
 
 
+@pytest.mark.parametrize("count", [ROWS, ROWS - 1])
+def test_a_program_that_picks_rows_is_measured_on_all(count):
+    x = rows()[:count]
+    options = {"draws": 500, "compile": False}
+    found = diagnostics.evidence(Subsampled(), x, **options)
+    expected = diagnostics.evidence(Pair(), x, **options)
+    error = np.hypot(found.elbo_error, expected.elbo_error)
+    assert (abs(found.elbo - expected.elbo) < 4.5 * error).all()
+    np.testing.assert_allclose(found.kl, expected.kl, atol=1e-6)
+    assert diagnostics.active_units(Subsampled(), x).count == 2
+
+
 # Latents that all datapoints share: mean ~ N(0, 1), z_i ~ N(mean, 1), x_i | z_i ~ N(z_i, 1).
 
 

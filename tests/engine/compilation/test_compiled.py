@@ -358,11 +358,11 @@ def test_rejection_sampler_is_refused_by_its_site_once():
 
 
 class Restless(Plain):
-    """Python of its own with effects from run to run."""
+    """Python of its own with effects from run to run, where no module holds them."""
 
     def guide(self, x):
         scale = 1.0 if self.calls % 2 else 2.0
-        object.__setattr__(self, "_calls", self._calls + 1)
+        Restless._calls += 1
         self.announce()
         with pyro.plate("data", len(x)), pyro.poutine.scale(scale=scale):
             pyro.sample("z", self.posterior(x))

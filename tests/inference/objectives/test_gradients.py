@@ -391,6 +391,7 @@ class RowsWeighed(nn.Module):
             self.pair.guide(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
 )

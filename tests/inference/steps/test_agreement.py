@@ -11,7 +11,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
 import ppvae
-from ppvae.engine.compilation import Replay
+from ppvae.engine.compilation import Replay, replay
 from ppvae.inference import Compiled, JointOptim, training
 from tests.engine.compilation.pairs import FEATURES, LATENT, Plain, bits
 
@@ -90,7 +90,13 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param(optimizer, id=name, marks=[] if name == "Adam" else [pytest.mark.slow])
+        for name, optimizer in OPTIMIZERS.items()
+    ],
+)
 def test_a_gradient_of_rounding_alone_does_not_speak_against_the_code(optimizer, monkeypatch):
     monkeypatch.setattr(training, "generate", Reordered)
     fit = ppvae.fit(
@@ -105,8 +111,10 @@ def compared(generator):
     pair, x = Shifted(), bits(50)
     objective = Compiled(Trace_ELBO(), generator=generator)
     svi = SVI(pair.model, pair.guide, JointOptim(torch.optim.Adam), objective)
-    for _ in range(3):
-        svi.step(x)
+    with pyro.get_param_store().scope():
+        pyro.clear_param_store()
+        for _ in range(3):
+            svi.step(x)
     return objective
 
 
@@ -119,7 +127,14 @@ NAMES = [name for name, _ in Shifted().named_parameters()]
 ZERO = {"encoder.0.bias", "inner.0.weight", "inner.0.bias", "shift"}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ZERO])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "small" else [pytest.mark.slow])
+        for name in NAMES
+        if name not in ZERO
+    ],
+)
 def test_a_gradient_that_is_wrong_by_one_per_cent_is_refused(name):
     def wrong(graph, inputs):
         class Wrong(Replay):
@@ -137,8 +152,15 @@ def test_a_gradient_that_is_wrong_by_one_per_cent_is_refused(name):
         compared(wrong)
 
 
-@pytest.mark.parametrize("name", ["encoder.0.weight", "encoder.3.bias", "small", "large"])
-@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("encoder.3.bias", "Adam"),
+        pytest.param("large", "Adam", marks=pytest.mark.slow),
+        pytest.param("encoder.0.weight", "SGD", marks=pytest.mark.slow),
+        pytest.param("small", "SGD", marks=pytest.mark.slow),
+    ],
+)
 def test_a_step_by_such_a_gradient_is_refused(name, optimizer, monkeypatch):
     pair = Shifted()
     names = [name for name, _ in pair.named_parameters()]
@@ -172,15 +194,14 @@ def test_a_step_by_such_a_gradient_is_refused(name, optimizer, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_rounding_is_large_enough_to_matter():
     """In another order, the gradient of the bias before the normalization is another one."""
     gradients = []
-    for make in (Replay, Reordered):
+    for make in (replay, Reordered):
 
         def noting(graph, inputs, make=make):
-            return Noting(
-                graph, (make(graph, inputs) if make is Reordered else make(graph)).result()
-            )
+            return Noting(graph, make(graph, inputs).result())
 
         class Noting(Replay):
             def __init__(self, graph, run):

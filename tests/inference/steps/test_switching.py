@@ -286,7 +286,9 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize(("source", "switched"), SOURCES.values(), ids=SOURCES.keys())
+@pytest.mark.parametrize(
+    ("source", "switched"), slow_but(SOURCES.keys() - {"a DataLoader"}, SOURCES)
+)
 def test_batches_of_ones_own_are_compiled_if_their_number_is_known(source, switched, monkeypatch):
     monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.0)
     plain, compiled = vae(), vae()
@@ -351,7 +353,9 @@ class Crashing(Replay):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (NoCompiler, "not compiled: no code could be generated"),
+        pytest.param(
+            NoCompiler, "not compiled: no code could be generated", marks=pytest.mark.slow
+        ),
         (Crashing, "not compiled: compiled, it fails: unhandled error"),
     ],
 )
@@ -464,7 +468,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("message", "build"), REFUSED.items(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("message", "build"), REFUSED.items())
 def test_what_no_graph_can_do_is_trained_without(message, build):
     torch.manual_seed(0)
     x, reached = bits(60), []
@@ -688,3 +692,11 @@ def test_choices_that_make_no_sense_are_refused(message, options):
 def test_compiling_from_the_first_step_begins_when_the_optimizer_has_a_state():
     fit = ppvae.fit(vae(), data(), epochs=2, batch_size=25, compile_from=0)
     assert fit.compiled_from == 0 and fit.compilation == "compiled from step 1 on"
+
+
+def test_large_graphs_need_more_time_left(monkeypatch):
+    monkeypatch.setattr("ppvae.inference.steps.switching._MIN_SECONDS_LEFT", 0.01)
+    monkeypatch.setattr("ppvae.inference.steps.switching._TIMED_STEPS", 3)
+    monkeypatch.setattr("ppvae.inference.steps.switching._OPERATIONS", 1e-4)
+    fit = ppvae.fit(vae(), data(60), epochs=4, batch_size=10)
+    assert re.search(r"not compiled: too little to gain in .* operations", fit.compilation)
