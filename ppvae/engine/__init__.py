@@ -24,10 +24,11 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
+from ppvae.engine.drawn import Draws
 from ppvae.engine.errors import Unsupported, first_line, noted
 from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
-from ppvae.engine.guide_draws import Draws, draw, draw_latents
+from ppvae.engine.guide_draws import draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
     isolated,
