@@ -410,12 +410,6 @@ def test_guides_in_parts_and_plates_without_a_size():
     assert len(ppvae.from_pyro_svi(conjugate, alone, x, draws=2)["posterior"]["loc"][0]) == 2
 
 
-def enumerated(x):
-    with pyro.plate("rows", len(x)):
-        k = pyro.sample("k", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
-        pyro.sample("x", dist.Normal(k.to(x.dtype), 1.0), obs=x)
-
-
 def branching(x):
     if pyro.sample("loc", dist.Normal(0.0, 1.0)) > 0:
         pyro.sample("more", dist.Normal(0.0, 1.0), obs=torch.zeros(()))
@@ -424,6 +418,17 @@ def branching(x):
 
 def nothing(x):
     pass
+
+
+def observing(x):
+    pyro.sample("loc", dist.Normal(0.0, 1.0), obs=x.new_zeros(()))
+
+
+def picking(x):
+    loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+    index = torch.randperm(100)[: len(x)]
+    with pyro.plate("person", 100, subsample=index):
+        pyro.sample("height", dist.Normal(loc, 1.0), obs=x)
 
 
 def plate_named_draw(x):
@@ -442,7 +447,9 @@ def extra(x):
 
 
 REFUSED = {
-    (enumerated, nothing): "'k' of the model is missing from the guide.*enumeration",
+    (conjugate, nothing): "'loc' of the model is missing from the guide.*or discrete",
+    (conjugate, observing): "'loc' is latent in the model and observed in the guide",
+    (picking, loc_only): "picks other rows in each run for the plate 'person'",
     (conjugate, extra): "'other' of the guide is missing from the model",
     (plate_named_draw, loc_only): "'height' has the dims draw; they must differ",
     (branching, loc_only): "'more' is not in every run of the model",
