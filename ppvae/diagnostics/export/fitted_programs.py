@@ -1,24 +1,21 @@
 """Runs a model and its fitted guide, once for each draw."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyro.poutine as poutine
-import torch
 from pyro.infer import infer_discrete
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.trace_messenger import TraceMessenger
-from pyro.poutine.util import site_is_factor, site_is_subsample
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppvae.diagnostics.export.replay import family_of_base, replayed
 from ppvae.diagnostics.export.summing_out import SummedOut
 from ppvae.engine import (
     Site,
-    SiteReached,
     Sites,
     Unsupported,
-    base_of,
     first_line,
     names_of,
     noted,
@@ -128,7 +125,9 @@ class FittedPrograms:
         """Run the guide; return what it draws and log q(z) in nats, with all factors."""
         guide = _sites(self._trace("guide", self.guide, self.subsamples))
         drawn = {name: site for name, site in guide.items() if not site["is_observed"]}
-        return drawn, sum(float(scaled(_log_prob(s), s).sum()) for s in drawn.values())
+        return drawn, sum(
+            float(scaled(s["fn"].log_prob(s["value"]), s).sum()) for s in drawn.values()
+        )
 
     def score(self, drawn: Sites, log_q: float) -> Scored:
         """Run the model given a draw of the guide.
@@ -145,7 +144,7 @@ class FittedPrograms:
         for name, site in joint.items():
             if site["infer"].get("_deterministic"):
                 continue
-            values = _log_prob(site)
+            values = site["fn"].log_prob(site["value"])
             weighted = scaled(values, site)
             log_joint += float(weighted.sum())
             if site["is_observed"]:
@@ -227,77 +226,8 @@ class FittedPrograms:
         simulated: bool = False,
         remedy: str = "",
     ) -> poutine.Trace:
-        """Run a program and return its trace; its exceptions keep type, message and traceback.
-
-        `poutine.trace(program)` would replace them by exceptions of its own.
-        """
-        recorder, replay = TraceMessenger(), _Replay(given, simulated=simulated)
-        try:
-            with recorder, replay:
-                program(*self.args, **self.kwargs)
-        except Exception as error:
-            reached = replay.reached
-            if reached.site is not None:
-                if isinstance(error, NotImplementedError) and reached.has_no_sampler():
-                    raise Unsupported(
-                        f"the {name} cannot be drawn from: at site {reached.site['name']!r} "
-                        f"{_family(reached.site)} has no sampler ({first_line(error)}){remedy}"
-                    ) from error
-                error.add_note(f"while the {name} ran, at or after {reached.site['name']!r}")
-            raise
-        return recorder.trace
-
-
-class _Replay(Messenger):  # type: ignore[misc]
-    """Takes given values for latents and subsamples; draws observed sites if so asked.
-
-    One handler in place of Pyro's two and of `SiteReached`: each costs time at each site.
-
-    Args:
-        given: sites by name.
-        simulated: draw the observed sites; deterministic ones and factors stay as they are.
-
-    Attributes:
-        reached: the last site reached.
-    """
-
-    def __init__(self, given: Sites, *, simulated: bool) -> None:
-        super().__init__()
-        self.given = given
-        self.simulated = simulated
-        self.reached = SiteReached()
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.reached.site = msg
-        deterministic = msg["infer"].get("_deterministic")
-        if self.simulated and msg["is_observed"] and not deterministic and not site_is_factor(msg):
-            msg["infer"] = {**msg["infer"], "was_observed": True, "obs": msg["value"]}
-            msg["is_observed"], msg["value"], msg["done"] = False, None, False
-        if msg["is_observed"] or (given := self.given.get(msg["name"])) is None:
-            return
-        if given["is_observed"]:
-            raise Unsupported(
-                f"site {msg['name']!r} is latent in the model and observed in the guide; give the "
-                "guide's another name"
-            )
-        picked = msg["value"] is not None and site_is_subsample(msg)
-        if picked and not _same(msg["value"], given["value"]):
-            raise Unsupported(
-                f"the program picks other rows in each run for the plate {msg['name']!r}; let the "
-                "plate pick them: `with pyro.plate(name, size, subsample_size) as index`"
-            )
-        msg["done"], msg["value"], msg["infer"] = True, given["value"], given["infer"]
-
-
-def _same(first: Any, second: Any) -> bool:
-    if first is second:
-        return True
-    return torch.equal(torch.as_tensor(first), torch.as_tensor(second))
-
-
-def _log_prob(site: Site) -> Tensor:
-    values: Tensor = site["fn"].log_prob(site["value"])
-    return values
+        run = functools.partial(program, *self.args, **self.kwargs)
+        return replayed(name, run, given, simulated=simulated, remedy=remedy)
 
 
 def _check_density(name: str, site: Site) -> None:
@@ -307,13 +237,9 @@ def _check_density(name: str, site: Site) -> None:
             site["fn"].log_prob(site["value"])
     except NotImplementedError as error:
         raise Unsupported(
-            f"site {name!r} has no log density, as {_family(site)} does not implement log_prob "
-            f"({first_line(error)}); from_pyro_svi needs the density of every site"
+            f"site {name!r} has no log density, as {family_of_base(site)} does not implement "
+            f"log_prob ({first_line(error)}); from_pyro_svi needs the density of every site"
         ) from error
-
-
-def _family(site: Site) -> str:
-    return type(base_of(site["fn"])).__name__.lstrip("_")
 
 
 def _sites(trace: poutine.Trace) -> Sites:

@@ -59,7 +59,7 @@ def make_first_parameters(
     for name, tensor in [*modules.named_parameters(), *modules.named_buffers()]:
         if torch.nn.parameter.is_lazy(tensor) and name in tensors:
             with torch.no_grad():
-                tensor.materialize(tensors[name].shape)  # type: ignore[attr-defined]
+                tensor.materialize(tensors[name].shape)
     device = next((tensor.device for tensor in modules.parameters()), torch.device("cpu"))
     with isolated(modules, seed=0):
         for path, guide in list(modules.named_modules()):
@@ -131,7 +131,7 @@ class _Latent(dist.TorchDistribution):  # type: ignore[misc]
         split = value.dim() - event_dim
         super().__init__(value.shape[:split], value.shape[split:], validate_args=False)
 
-    @constraints.dependent_property
+    @constraints.dependent_property  # type: ignore[untyped-decorator]
     def support(self) -> constraints.Constraint:
         """Where the values lie."""
         return self._support
