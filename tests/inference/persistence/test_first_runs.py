@@ -64,7 +64,7 @@ def test_autoguide_is_loaded_in_a_fresh_process(tmp_path, empty_store):
     assert json.loads(shown.stdout) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_training_of_an_autoguide_resumes_in_a_fresh_process(tmp_path, empty_store):
     program = (
         "import sys, ppvae\n"
