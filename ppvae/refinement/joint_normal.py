@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Transform, biject_to
@@ -12,8 +13,11 @@ from torch.distributions import MultivariateNormal, Transform, biject_to
 from ppvae.engine import (
     Batch,
     Pair,
+    Site,
     Structure,
     Unsupported,
+    depends_on_enumerated,
+    execute,
     is_masked,
     run_guide,
     run_pair,
@@ -115,7 +119,9 @@ def normal_like_guide(pair: Pair, batch: Batch, structure: Structure, draws: int
     guide, model = run_pair(pair, batch)
     _, again = run_pair(pair, batch)
     latents = LatentSites(
-        {name: guide[name] for name in structure.latents}, structure.draw_dim, len(batch[0])
+        {name: _of_shape(guide[name]) for name in structure.latents},
+        structure.draw_dim,
+        len(batch[0]),
     )
     for name in structure.latents:
         if is_masked(guide[name]) or is_masked(model[name]):
@@ -123,12 +129,22 @@ def normal_like_guide(pair: Pair, batch: Batch, structure: Structure, draws: int
         if not same_support(model[name], again[name]):
             raise Unsupported(f"the support of latent site {name!r} depends on other latents")
     transforms = {name: bijection(model[name]) for name in structure.latents}
-    runs = [run_guide(pair, batch).nodes for _ in range(draws)]
+    if structure.enumerated:
+        runs = [execute(pair, batch, structure)[0] for _ in range(draws)]
+    else:
+        runs = [run_guide(pair, batch).nodes for _ in range(draws)]
     values = {
         name: latents.aligned(name, torch.stack([run[name]["value"] for run in runs]))
         for name in structure.latents
     }
     return _with_moments(latents, transforms, values)
+
+
+def _of_shape(site: Site) -> Site:
+    """Return a site with a distribution of its value's shape alone, however it was enumerated."""
+    if not depends_on_enumerated(site):
+        return site
+    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
 
 
 def _with_moments(

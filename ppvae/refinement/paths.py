@@ -14,6 +14,7 @@ from ppvae.engine import (
     execute,
     log_prob,
     own_draws_alone,
+    refuse_without_latents,
     run_model,
     simulated_sites,
     support_text,
@@ -127,6 +128,7 @@ class Path:
     """
 
     def __init__(self, ensemble: Ensemble, start: Start) -> None:
+        refuse_without_latents(ensemble.structure)
         self.start, self.ensemble = start, ensemble
         self.space = Unconstrained(ensemble, start.draw(ensemble), start.draw(ensemble))
 

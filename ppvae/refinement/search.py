@@ -14,6 +14,7 @@ from ppvae.engine import (
     Pair,
     Structure,
     Unsupported,
+    Way,
     draw,
     draw_chunks,
     first_line,
@@ -152,12 +153,13 @@ def search_chunk(
     repeats = max(1, int(search.memory / (structure.bytes_per_draw * start.latents.rows)))
     guide = [] if refusal else [start]
     late, early, terms = [], [], []
-    drawn = bool(refusal) and vectorizable(pair, chunk, structure)
+    at_once = bool(refusal) and vectorizable(pair, chunk, structure)
+    way = Way.AT_ONCE if at_once else Way.ONE_BY_ONE
     for begin in range(0, search.draws, repeats):
         count = min(repeats, search.draws - begin)
         if refusal:
             with seeded(next(draw_seeds)):
-                scored = draw(pair, chunk, structure, count, vectorized=drawn)
+                scored = draw(pair, chunk, structure, count, way=way)
             terms.append(scored.log_weights.double())
         seeds = [next(draw_seeds) for _ in range(len(guide) + len(searches))]
         proposals = [*guide, *(found[-1] for found in searches)]

@@ -17,7 +17,7 @@ from ppvae.diagnostics.rank_tests import (
     uniform_band,
     uniform_p_values,
 )
-from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted, refuse_without_latents
 
 ON_SIMULATED_DATA = {"tests": "the guide on data simulated from the model, not on real data"}
 
@@ -200,7 +200,12 @@ def vsbc(
 
 
 def vsbc_of(simulated: SimulatedRanks) -> VSBC:
-    """Test that the ranks of latents are distributed symmetrically about their center."""
+    """Test that the ranks of latents are distributed symmetrically about their center.
+
+    Raises:
+        Unsupported: if the guide draws no latent of a single datapoint.
+    """
+    refuse_without_latents(simulated.structure)
     draws = simulated.draws
     attrs = ON_SIMULATED_DATA | {"draws": draws}
     ranks = site_dataset(simulated.latents, "simulation", simulated.structure, attrs)
