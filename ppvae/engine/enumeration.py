@@ -206,6 +206,7 @@ def _packed(name: str, site: Site, values: Tensor) -> Tensor:
     except (ValueError, RuntimeError) as error:
         raise Unsupported(
             f"the log density of site {name!r} has the shape {tuple(values.shape)}, of which a "
-            "dimension stands in no plate; declare it by `.to_event(...)` or a plate"
+            "dimension stands in no plate and no loop of `pyro.markov` around the site; declare it "
+            "by `.to_event(...)` or a plate, or move the site into the loop"
         ) from error
     return term

@@ -155,7 +155,7 @@ class FittedPrograms:
 
     def _run_summed_out(self, drawn: Sites) -> tuple[Sites, dict[str, Tensor], float]:
         """Run the model with discrete latents drawn from p(k | x, z), summed out of densities."""
-        names, given = frozenset(self.summed_out), self.subsamples | drawn
+        names, given = {*self.summed_out}, self.subsamples | drawn
         model = poutine.infer_config(
             self.model, lambda site: {"enumerate": "parallel"} if site["name"] in names else {}
         )

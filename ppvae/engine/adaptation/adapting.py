@@ -174,7 +174,8 @@ def _conventional(guide: Sites, model: Sites, rows: int) -> bool:
     frames = [site["cond_indep_stack"] for site in (*guide.values(), *model.values())]
     return (
         all((PLATE, rows) in [(frame.name, frame.size) for frame in stack] for stack in frames)
-        and all(frame.vectorized and frame.size != -1 for stack in frames for frame in stack)
+        # A plate without a size of its own has no `full_size`.
+        and all(f.vectorized and f.full_size is not None for stack in frames for f in stack)
         and not any(site["is_observed"] for site in guide.values())
     )
 
