@@ -105,7 +105,7 @@ def diagnose(
     measured on data simulated from the model, all else on `data`.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, preferably not used in the training; or a dataset, whose labels and
             factors, if known, are predicted from the latents of its test split.
         split: of a dataset, the part to check.

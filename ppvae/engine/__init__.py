@@ -32,11 +32,12 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
+from ppvae.engine.drawn import Draws
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
-from ppvae.engine.guide_draws import Draws, draw, draw_latents
+from ppvae.engine.guide_draws import draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
     isolated,

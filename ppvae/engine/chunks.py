@@ -10,7 +10,8 @@ from torch import Tensor
 from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch, row_chunks
 from ppvae.engine.compiled_draws import CompiledDraws
-from ppvae.engine.guide_draws import Draws, Simulation, draw
+from ppvae.engine.drawn import Draws
+from ppvae.engine.guide_draws import Simulation, draw
 from ppvae.engine.isolation import seeded, seeds
 from ppvae.engine.pair import Pair
 from ppvae.engine.row_order import depends_on_place

@@ -90,7 +90,7 @@ def test_draws_are_folded_into_rows_where_they_are_scored_the_same(made, way):
     assert diagnostics.weights(pair, X, draws=5).notnull().all()
 
 
-@pytest.mark.parametrize("made", [Asserts, AssertsKey, FixedPlate])
+@pytest.mark.parametrize("made", [Asserts, AssertsKey])
 def test_evidence_of_a_network_that_checks_its_input_is_exact(made):
     terms = diagnostics.evidence(made(), X, draws=2000)
     error = terms.log_evidence.values - made().log_evidence(X).numpy()
