@@ -41,6 +41,7 @@ class Stranger:
         joint: log P(X) of a batch as a whole, where rows share latents.
         rows: the datapoints that the loss of a batch is a sum over.
         draws: of the evidence.
+        steps: of the training before diagnostics.
         adapted: attributes of the pair, such as `data_dim`.
         shared: whether rows share latents.
         alike: whether `fit` and SVI's own loop draw the same numbers.
@@ -57,6 +58,7 @@ class Stranger:
     joint: Callable[..., float] | None = None
     rows: Callable[[Any], float] = lambda batch: len(first(batch))
     draws: int = 500
+    steps: int = 150
     adapted: Mapping[str, Any] = field(default_factory=dict)
     shared: bool = False
     alike: bool = True

@@ -33,7 +33,7 @@ SLOW = (
 )
 
 
-def trained(name, steps):
+def trained(name, steps=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Trained(STRANGERS[name], steps)
@@ -52,7 +52,7 @@ def test_evidence_is_that_of_sums_and_integrals(name):
 @pytest.mark.parametrize("name", rows(SLOW, pytest.mark.verify))
 def test_every_exit_works_or_says_what_mathematics_lacks(name, monkeypatch):
     monkeypatch.setattr(training, "generate", replay)
-    subject = trained(name, steps=150)
+    subject = trained(name)
     for column, run in COLUMNS.items():
         expected = STRANGERS[name].expected.get(column)
         if expected is None:

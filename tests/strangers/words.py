@@ -227,6 +227,8 @@ STRANGERS = (
         lambda: [(counts(8, BOTTOM),)],
         objective=TraceMeanField_ELBO,
         log_evidence=of_gammas,
+        draws=2000,
+        steps=600,
         shared=True,
     ),
 )
