@@ -12,6 +12,7 @@ from ppvae.engine.chunks import MEMORY, collected, draw_chunks
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
+    density_at,
     log_density,
     log_mean_exp,
     log_prob,
@@ -117,6 +118,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "density_at",
     "draw",
     "draw_chunks",
     "draw_latents",
