@@ -12,7 +12,12 @@ run: $(STAMP)
 
 # Every test that takes less than 3 s of processor time (tests/conftest.py fails one that takes
 # more), and the checks of the code: minutes.
-test: lint
+# Both at once: without its cache, mypy takes as long as a tenth of the tests, and one core.
+test: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs 2 lint fast
+
+.PHONY: fast
+fast: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not verify"
 
 # Trainings, intervals that are covered as often as they say, generated code, command lines of the
@@ -33,14 +38,14 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
 # The oldest versions that pyproject.toml allows; Python 3.11, since newer ones need newer packages.
-# Old packages raise deprecation warnings among themselves, which are no errors here.
+# Old packages raise deprecation warnings among themselves, which are no errors here; some are slow.
 .PHONY: test-lowest
 test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python .ci/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check \
 		-r .venv-lowest/lowest.txt -e ".[test]"
-	.venv-lowest/bin/pytest -n 2 -m "not slow and not verify" -W default::DeprecationWarning \
+	TEST_SECONDS=9 .venv-lowest/bin/pytest -n 2 -m "not slow and not verify" -W default::DeprecationWarning \
 		-W default::PendingDeprecationWarning -W default::FutureWarning
 
 # The wheel runs where there is nothing else: a clean environment, and a folder outside this one.

@@ -1,6 +1,7 @@
 """Every package that is imported is declared, and at a version that has an upper limit."""
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -27,6 +28,7 @@ OF_BENCHMARKS = {
 }
 
 
+@functools.cache
 def imported(folder):
     """Return the top-level modules that a folder's files import, with a file of each."""
     found = {}
@@ -44,9 +46,12 @@ def imported(folder):
     return found
 
 
+installed = functools.cache(packages_distributions)
+
+
 def undeclared(folder, declared):
     # A package that is not installed here, such as a peer, has the name of its module.
-    distributions = packages_distributions()
+    distributions = installed()
     return {
         name: str(path)
         for name, path in imported(folder).items()

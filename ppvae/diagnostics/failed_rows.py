@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ppvae.engine import Batch, Pair, on_sound_rows, rows_at, sound_rows
+from ppvae.engine import Adapted, Batch, Pair, on_sound_rows, rows_at, sound_rows
 
 _NAMED = 10  # rows in a warning
 
@@ -32,6 +32,8 @@ def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
         Exception: what `measure` raises, if the pair fails on all datapoints.
     """
     measured, rows, failure = on_sound_rows(pair, batch, measure)
+    if isinstance(pair, Adapted):
+        measured.attrs.update(pair.shared.attributes)
     if failure is None:
         return measured
     count = len(batch[0])

@@ -1,6 +1,9 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
+import functools
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +12,24 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks
+from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks, together
 from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.engine import (
+    Adapted,
     Batch,
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
+    arguments_of,
+    batch_of,
+    depends_on_place,
     first_line,
+    first_rows,
+    isolated,
     raised_in_pair,
     rows_at,
     statement_of,
@@ -96,7 +105,7 @@ def diagnose(
     measured on data simulated from the model, all else on `data`.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, preferably not used in the training; or a dataset, whose labels and
             factors, if known, are predicted from the latents of its test split.
         split: of a dataset, the part to check.
@@ -120,13 +129,22 @@ def diagnose(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
-    batch = as_batch(data, pair, split=split)
-    random = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(batch[0]), generator=random)[: effort.datapoints]
+    own = pair
+    try:
+        pair, batch = adapted(pair, data, split=split, seed=seed)
+    except Unsupported as error:  # no datapoint has a density of its own
+        batch, _ = batch_of(own, arguments_of(data, split=split))
+        options = (own, data, effort, seed, progress)
+        found = _findings("all data together", lambda: together(*options), strict)
+        return Diagnosis((*found, does_not_apply("datapoints", error)), {}, own, batch, seed)
+    chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
-    found: list[Finding] = []
+    found = []
+    if isinstance(pair, Adapted) and pair.shared.given:
+        options = (pair, batch, effort, seed, progress)
+        found += _findings("all data together", lambda: together(*options), strict)
     sound = sound_or_all(pair, rows)
     if len(sound) < len(chosen):
         found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
@@ -134,16 +152,21 @@ def diagnose(
     subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
     selected, left = selected_checks(effort, dataset)
     for name, check in selected.items():
-        try:
-            found += check(subject)
-        except Unsupported as error:
-            found.append(does_not_apply(name, error))
-        except Exception as error:
-            place = None if strict else raised_in_pair(error)
-            if place is None:
-                raise
-            found.append(_raised(name, error, place))
+        found += _findings(name, functools.partial(check, subject), strict)
     return Diagnosis(tuple(found), left, pair, rows, seed)
+
+
+def _findings(name: str, check: Callable[[], list[Finding]], strict: bool) -> list[Finding]:
+    """Return what a check finds, or that it does not apply, or that the pair fails in it."""
+    try:
+        return check()
+    except Unsupported as error:
+        return [does_not_apply(name, error)]
+    except Exception as error:
+        place = None if strict else raised_in_pair(error)
+        if place is None:
+            raise
+        return [_raised(name, error, place)]
 
 
 def _raised(name: str, error: Exception, place: str) -> Finding:
@@ -158,6 +181,16 @@ def _raised(name: str, error: Exception, place: str) -> Finding:
         f"The pair's own code raised it {', '.join(notes)}".strip()
         + ". diagnose(..., strict=True) raises it with its traceback.",
     )
+
+
+def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
+    """Choose datapoints at random, or the first ones where their place among the rows matters."""
+    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up in a check
+        first, structure = first_rows(pair, batch, count)
+        if depends_on_place(pair, first, structure):
+            return torch.arange(len(first[0]))
+    random = torch.Generator().manual_seed(seed)
+    return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
 def _failed(rows: NDArray[np.int64], count: int) -> Finding:

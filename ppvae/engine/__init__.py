@@ -1,5 +1,15 @@
 """How any pair is run and scored without leaving a trace. Internal: users type nothing of it."""
 
+from ppvae.engine.adaptation import (
+    PLAIN,
+    Adapted,
+    Form,
+    adapted,
+    arguments_of,
+    batch_of,
+    redrawn,
+    trained,
+)
 from ppvae.engine.batches import (
     Batch,
     Data,
@@ -8,7 +18,7 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks
+from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -16,19 +26,19 @@ from ppvae.engine.densities import (
     log_density,
     log_mean_exp,
     log_prob,
-    marginal,
     mean_error,
-    model_densities,
     per_datapoint,
     same_order,
     scaled,
     scaled_kl,
     scaled_log_prob,
 )
-from ppvae.engine.errors import Unsupported, first_line, noted, statement_of
-from ppvae.engine.execution import SiteReached, execute, run_guide, run_model, run_pair, traced
+from ppvae.engine.drawn import Draws
+from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
+from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
+from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
-from ppvae.engine.guide_draws import Draws, draw, draw_latents
+from ppvae.engine.guide_draws import draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
     isolated,
@@ -45,10 +55,13 @@ from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.origin import raised_in_pair
+from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
+from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
 from ppvae.engine.posterior_draws import draw_resampled
-from ppvae.engine.simulated_data import observing, simulations
+from ppvae.engine.row_order import depends_on_place
+from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
     Site,
@@ -75,27 +88,34 @@ from ppvae.engine.structure import (
     TrainingStructure,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     structure_of,
     training_structure_of,
 )
+from ppvae.engine.tracing import SiteReached, traced
 from ppvae.engine.vectorization import (
-    CANNOT_SCORE,
     check_vectorized,
+    foldable,
     model_vectorizable,
     vectorizable,
+    way_of,
 )
+from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",
     "DRAWS",
     "FEWEST",
     "MEMORY",
+    "PLAIN",
     "PLATE",
+    "Adapted",
     "Allocations",
     "Batch",
     "Collector",
     "Data",
     "Draws",
+    "Form",
     "Layout",
     "Pair",
     "Program",
@@ -107,18 +127,24 @@ __all__ = [
     "Structure",
     "TrainingStructure",
     "Unsupported",
+    "Way",
     "Weight",
+    "adapted",
     "announce",
     "announcement",
+    "arguments_of",
     "as_batch",
     "as_module",
     "base_of",
+    "batch_of",
     "by_datapoint",
     "check_vectorized",
     "closed_form_kl",
     "collect",
     "collected",
     "density_at",
+    "depends_on_enumerated",
+    "depends_on_place",
     "draw",
     "draw_chunks",
     "draw_latents",
@@ -128,9 +154,14 @@ __all__ = [
     "factors_of",
     "family_of",
     "first_line",
+    "first_rows",
+    "foldable",
     "given_scale",
+    "guide_density",
+    "is_enumerated",
     "is_masked",
     "isolated",
+    "joint_density",
     "log_density",
     "log_mean_exp",
     "log_prob",
@@ -143,8 +174,10 @@ __all__ = [
     "names_of",
     "noted",
     "observing",
+    "of_sound_simulations",
     "on_sound_rows",
     "one_draw",
+    "own_draws_alone",
     "parameters_in_store",
     "per_datapoint",
     "plates",
@@ -152,10 +185,12 @@ __all__ = [
     "random_state",
     "random_state_as_json",
     "random_state_from_json",
+    "redrawn",
     "reference",
     "refuse_degenerate",
     "refuse_unless_taken",
     "refuse_unnormalized",
+    "refuse_without_latents",
     "row_chunks",
     "rows_at",
     "rows_of",
@@ -182,8 +217,11 @@ __all__ = [
     "support_text",
     "taken_over",
     "traced",
+    "trained",
     "training_structure_of",
     "unmasked",
     "unnormalized",
     "vectorizable",
+    "warn_caller",
+    "way_of",
 ]

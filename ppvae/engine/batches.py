@@ -49,7 +49,7 @@ def as_batch(data: Data, pair: object, *, split: str, argument: str = "data") ->
     if isinstance(data, Dataset):
         data = getattr(data, split)
     return checked(
-        tuple(_as_tensor(part, argument) for part in _parts_of(data)), pair, argument=argument
+        tuple(as_tensor(part, argument) for part in _parts_of(data)), pair, argument=argument
     )
 
 
@@ -60,8 +60,14 @@ def _parts_of(data: object) -> tuple[object, ...]:
     return tuple(data) if isinstance(data, tuple | list) else (data,)
 
 
-def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
-    """Check values and numbers of rows, then move tensors to a pair's device and dtype."""
+def checked(
+    batch: Batch, pair: object, *, argument: str = "data", count: bool = True, real: bool = True
+) -> Batch:
+    """Check values and numbers of rows; make contiguous and move to a pair's device and dtype.
+
+    With `count`, the pair's programs must take so many tensors; with `real`, the datapoints become
+    floating values.
+    """
     if not batch:
         raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
     for tensor in batch:
@@ -76,15 +82,18 @@ def checked(batch: Batch, pair: object, *, argument: str = "data") -> Batch:
         raise ValueError(
             f"{argument} holds tensors of {rows} rows; expected the same number in each"
         )
-    _check_number(batch, pair, argument)
+    if count:
+        _check_number(batch, pair, argument)
+    # Networks may take views of their input, as they can of the rows of a minibatch.
+    batch = tuple(tensor.contiguous() for tensor in batch)
     like = reference(pair)
     if like is None:
         return batch
     floating = [tensor.is_floating_point() for tensor in batch]
-    floating[0] = floating[0] or not _looks_up(pair)
+    floating[0] = floating[0] or (real and not _looks_up(pair))
     moved = tuple(
-        tensor.to(device=like.device, dtype=like.dtype if real else None)
-        for tensor, real in zip(batch, floating, strict=True)
+        tensor.to(device=like.device, dtype=like.dtype if cast else None)
+        for tensor, cast in zip(batch, floating, strict=True)
     )
     for before, after in zip(batch, moved, strict=True):
         if before.dtype != after.dtype and before.dtype.itemsize > after.dtype.itemsize:
@@ -160,7 +169,7 @@ def row_chunks(batch: Batch, rows: int) -> Iterator[Batch]:
     yield from zip(*(tensor.split(rows) for tensor in batch), strict=True)
 
 
-def _as_tensor(part: object, argument: str) -> Tensor:
+def as_tensor(part: object, argument: str = "data") -> Tensor:
     """Return a tensor that shares memory with an array where it can.
 
     Raises:

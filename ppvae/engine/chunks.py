@@ -4,15 +4,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import pyro
+import torch
 from torch import Tensor
 
+from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch, row_chunks
 from ppvae.engine.compiled_draws import CompiledDraws
-from ppvae.engine.guide_draws import Draws, Simulation, draw
+from ppvae.engine.drawn import Draws
+from ppvae.engine.guide_draws import Simulation, draw
 from ppvae.engine.isolation import seeded, seeds
 from ppvae.engine.pair import Pair
+from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.structure import Structure, structure_of
-from ppvae.engine.vectorization import model_vectorizable, vectorizable
+from ppvae.engine.vectorization import model_way_of, way_of
+from ppvae.engine.ways import Way
 
 MEMORY = 64 * 2**20
 """Default bytes of a chunk; larger ones do not fit into the processor's caches."""
@@ -49,30 +54,36 @@ def draw_chunks(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    first, structure = _first_rows(pair, batch, 256)
-    vectorized = vectorizable(pair, first, structure)
+    exactly = pair.rows_at_once if isinstance(pair, Adapted) else None
+    first, structure = first_rows(pair, batch, exactly or 256)
+    way = way_of(pair, first, structure)
+    many = way is not Way.ONE_BY_ONE
     simulation = None
     if simulation_seed is not None:
         with seeded(simulation_seed):
-            simulates = vectorized and model_vectorizable(pair, first, structure)
-        simulation = Simulation(seeds(simulation_seed), simulates)
+            model_way = model_way_of(pair, first, structure, way)
+        simulation = Simulation(seeds(simulation_seed), model_way)
     passing = max(1, int(memory / structure.bytes_per_draw))
     # The guide's network runs once a chunk of draws, whatever their number: from 64 draws on its
     # share is small, so the rest of the memory goes to datapoints. The log densities of all draws
     # of a chunk of datapoints are kept until the next one.
-    at_once = min(draws, 64) if vectorized else 1
+    at_once = min(draws, 64) if many else 1
     rows = max(1, min(passing // at_once, memory // (128 * draws)))
-    if rows < len(batch[0]):
+    if exactly is not None:
+        rows = exactly
+    elif rows < len(batch[0]):
         # What a pair makes once for all rows counts for more on few rows.
-        few_rows, few = _first_rows(pair, batch, rows)
+        few_rows, few = first_rows(pair, batch, rows)
         rows, passing = len(few_rows[0]), max(1, int(memory / few.bytes_per_draw))
-    repeats = max(1, passing // min(rows, len(batch[0]))) if vectorized else 1
+        if rows < len(batch[0]) and depends_on_place(pair, first, structure):
+            rows = len(batch[0])
+    repeats = max(1, passing // min(rows, len(batch[0]))) if many else 1
     # Chunks of one size, if there is one not much smaller: code is generated for one size.
     even = (size for size in range(repeats, 3 * repeats // 4, -1) if draws % size == 0)
     repeats = next(even, repeats)
 
     compiled = None
-    if compile and vectorized and simulation is None:
+    if compile and way is Way.AT_ONCE and simulation is None:
         compiled = CompiledDraws(pair, structure.bytes_per_draw * len(batch[0]) * draws)
 
     def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
@@ -83,15 +94,26 @@ def draw_chunks(
                 if compiled is not None:
                     drawn = compiled(chunk, structure, count)
                 else:
-                    drawn = draw(
-                        pair, chunk, structure, count, vectorized=vectorized, simulation=simulation
-                    )
+                    drawn = draw(pair, chunk, structure, count, way=way, simulation=simulation)
             yield drawn
 
-    for chunk in row_chunks(batch, rows):
+    for part in row_chunks(batch, rows):
+        count = len(part[0])
+        chunk = part if exactly is None else _repeated(part, rows)
         seen = len(chunk[0]) == len(first[0]) == len(batch[0])
         here = structure if seen else structure_of(pair, chunk)
-        yield chunk, here, run_draws(chunk, here)
+        if count == len(chunk[0]):
+            yield chunk, here, run_draws(chunk, here)
+        else:
+            drawn = (values.first(count) for values in run_draws(chunk, here))
+            yield chunk, here.first(count), drawn
+
+
+def _repeated(batch: Batch, rows: int) -> Batch:
+    """Repeat the first datapoints until there are as many rows."""
+    return tuple(
+        tensor[torch.arange(rows, device=tensor.device) % len(tensor)] for tensor in batch
+    )
 
 
 def collected(
@@ -113,7 +135,7 @@ def collected(
     return whole
 
 
-def _first_rows(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
+def first_rows(pair: Pair, batch: Batch, rows: int) -> tuple[Batch, Structure]:
     """Read a pair's structure on its first rows, or on all if a plate does not take fewer."""
     first = tuple(tensor[:rows] for tensor in batch)
     with suppress(Exception):  # on all rows, an error of the pair's comes up again

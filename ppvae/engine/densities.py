@@ -17,7 +17,7 @@ from torch.distributions import kl_divergence
 from ppvae.engine.errors import Unsupported, at_site
 from ppvae.engine.layout import Layout
 from ppvae.engine.masks import masked_alike
-from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates, same_mask
+from ppvae.engine.sites import PLATE, Site, Sites, plates, same_mask
 
 Weight: TypeAlias = Tensor | float | None
 """What a log density is multiplied by; None for 1."""
@@ -98,59 +98,7 @@ def log_density(
         terms.append(per_datapoint(values, site, layout.draw_dim, rows, draws))
     if draws is not None and not layout.marginalized and any(term.dim() > 2 for term in terms):
         raise Unsupported("a log density has dimensions left of the draws")
-    return sum(terms[1:], start=terms[0])
-
-
-def joint_densities(
-    model: Sites, layout: Layout, rows: int, draws: int | None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return log p(z) and log p(x_i|z) of each observed site: `(*enumerated, draw, data)`.
-
-    The arguments are those of `model_densities`.
-    """
-    prior = [site for site in model.values() if not site["is_observed"]]
-    return log_density(prior, layout, rows, draws), {
-        name: log_density([model[name]], layout, rows, draws) for name in layout.observed
-    }
-
-
-def model_densities(
-    model: Sites, layout: Layout, rows: int, draws: int | None
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Read log p(z), log p(x, z) and log p(x_i|z) of each observed site, discrete ones summed out.
-
-    Args:
-        model: the model's sites, enumerated where some are to be summed out.
-        layout: how the pair's sites stand in its plates.
-        rows: number of datapoints.
-        draws: number of draws at once, or None for one without a dimension of its own.
-
-    Returns:
-        In nats, `(draw, data)` each.
-
-    Raises:
-        Unsupported: if two sites are enumerated in the same dimension.
-    """
-    log_prior, log_likelihoods = joint_densities(model, layout, rows, draws)
-    observed = list(log_likelihoods.values())
-    log_joint = log_prior + sum(observed[1:], start=observed[0])
-    dims = [model[name]["infer"].get("_enumerate_dim") for name in layout.marginalized]
-    if len(set(dims)) < len(dims):
-        raise Unsupported(
-            f"the summed-out sites {names_of(layout.marginalized)} share a dimension "
-            "(pyro.markov), which is not supported; write the loop with a plain `range`"
-        )
-    if layout.marginalized:
-        joints = {name: log_prior + values for name, values in log_likelihoods.items()}
-        log_joint, log_prior = marginal(log_joint), marginal(log_prior)
-        log_likelihoods = {name: marginal(values) - log_prior for name, values in joints.items()}
-    return log_prior, log_joint, log_likelihoods
-
-
-def marginal(log_density: Tensor) -> Tensor:
-    """Sum enumerated sites, left of draws and data, out of a log density: `(draw, data)`."""
-    enumerated = list(range(log_density.dim() - 2))
-    return log_density.logsumexp(enumerated) if enumerated else log_density
+    return sum(terms[1:], start=terms[0]) if terms else torch.zeros(draws or 1, rows)
 
 
 def site_kl(

@@ -4,7 +4,9 @@ import ast
 import itertools
 import linecache
 import re
+import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -105,6 +107,26 @@ def statement_of(error: BaseException) -> str:
         return frames[-1].line or ""
     found = min(around, key=lambda node: (node.end_lineno or line) - node.lineno)
     return " ".join((ast.get_source_segment(source, found) or "").split())
+
+
+def warn_caller(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Give a warning at the line that called this package, or Pyro in between.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     warn_caller("not compiled")
+        >>> [str(warning.message) for warning in told]
+        ['not compiled']
+    """
+    depth, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)
+
+
+def _inside(module: str) -> bool:
+    return module.partition(".")[0] in ("ppvae", "pyro", "torch", "contextlib")
 
 
 @contextmanager

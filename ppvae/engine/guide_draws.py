@@ -1,5 +1,6 @@
 """Draws z ~ q(z|x) of any pair and their log densities, vectorized."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,52 +11,18 @@ from torch import Tensor
 
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
-from ppvae.engine.densities import joint_densities, log_density, model_densities, site_kl
+from ppvae.engine.densities import site_kl
+from ppvae.engine.drawn import Draws, by_site, stacked, unfolded_draws
+from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
+from ppvae.engine.folding import folded, one_folded, unfolded
 from ppvae.engine.isolation import seeded
+from ppvae.engine.own_draws import own_draws_alone
 from ppvae.engine.pair import Pair
+from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Log densities of draws z ~ q(z|x), in nats, `(draw, data)` each.
-
-    Args:
-        log_prior: log p(z).
-        log_likelihood: log p(x|z).
-        log_posterior: log q(z|x).
-        log_likelihoods: log p(x_i|z) of each observed site alone.
-        kl: closed-form KL[q(z|x) || p(z)] given each draw, or None without closed form.
-        latents: the draws, `(draw, data, *inner plates, *event)`, by site.
-        predicted: x ~ p(x|z) at these draws, by observed site, shaped as `latents`; empty unless
-            asked for.
-        simulated: z ~ p(z) and x ~ p(x|z), independent of these draws, by site; likewise.
-    """
-
-    log_prior: Tensor
-    log_likelihood: Tensor
-    log_posterior: Tensor
-    log_likelihoods: dict[str, Tensor]
-    kl: Tensor | None
-    latents: dict[str, Tensor]
-    predicted: dict[str, Tensor]
-    simulated: dict[str, Tensor]
-
-    @property
-    def log_weights(self) -> Tensor:
-        """Return log p(x, z) - log q(z|x), `(draw, data)`."""
-        return self.log_prior + self.log_likelihood - self.log_posterior
-
-    def tensors(self) -> list[Tensor]:
-        """Return every measured tensor and the latents, without predictions and simulations."""
-        return [
-            *(self.log_prior, self.log_likelihood, self.log_posterior),
-            *self.log_likelihoods.values(),
-            *self.latents.values(),
-            *([] if self.kl is None else [self.kl]),
-        ]
+from ppvae.engine.ways import Way
 
 
 @dataclass(frozen=True)
@@ -64,11 +31,11 @@ class Simulation:
 
     Args:
         seeds: one for each run, so that the guide's draws do not depend on the simulation.
-        vectorized: run all draws at once.
+        way: as the guide's draws, or one by one.
     """
 
     seeds: Iterator[int]
-    vectorized: bool
+    way: Way
 
 
 def draw(
@@ -77,7 +44,7 @@ def draw(
     structure: Structure,
     draws: int,
     *,
-    vectorized: bool = True,
+    way: Way = Way.AT_ONCE,
     simulation: Simulation | None = None,
 ) -> Draws:
     """Draw z ~ q(z|x) `draws` times for every datapoint and score each draw.
@@ -87,22 +54,27 @@ def draw(
         batch: the datapoints.
         structure: what `structure_of` said of the pair.
         draws: number of draws per datapoint.
-        vectorized: run all draws at once, in a plate left of all others; or one after the other,
-            for networks that take a single batch dimension.
+        way: how the draws are run.
         simulation: draw from p(x|z) and p(x, z) too; by default not.
     """
     rows = len(batch[0])
-    if vectorized:
+    if way is Way.AT_ONCE:
         with pyro.plate(model_draws.DRAWS, draws, dim=structure.draw_dim):
             guide, model = execute(pair, batch, structure)
         scored = score_sites(guide, model, structure, rows, draws)
-        return _simulate(scored, pair, batch, structure, guide, model, draws, simulation)
+        return _simulate(scored, pair, batch, structure, guide, model, draws, way, simulation)
+    if way is Way.FOLDED:
+        guide, model = execute(pair, folded(batch, draws), structure)
+        kl = structure.kl
+        repeated = replace(structure, kl=None if kl is None else kl.repeat(draws))
+        scored = unfolded_draws(score_sites(guide, model, repeated, draws * rows, None), draws)
+        return _simulate(scored, pair, batch, structure, guide, model, draws, way, simulation)
     runs = []
     for _ in range(draws):
         guide, model = execute(pair, batch, structure)
         scored = score_sites(guide, model, structure, rows, None)
-        runs.append(_simulate(scored, pair, batch, structure, guide, model, None, simulation))
-    return _stack(runs)
+        runs.append(_simulate(scored, pair, batch, structure, guide, model, 1, way, simulation))
+    return stacked(runs)
 
 
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
@@ -111,7 +83,9 @@ def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
     return latent_sites(guide, model, structure, len(batch[0]), None)
 
 
-def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Draws:
+def score(
+    pair: Pair, batch: Batch, structure: Structure, latents: Sites
+) -> tuple[Draws, dict[str, str]]:
     """Score given latents in place of draws: densities `(1, data)`.
 
     Args:
@@ -119,12 +93,19 @@ def score(pair: Pair, batch: Batch, structure: Structure, latents: Sites) -> Dra
         batch: the datapoints.
         structure: what `structure_of` said of the pair.
         latents: sites of a run without a dimension for draws, whose values are taken.
+
+    Returns:
+        The scores, and the sites at which the guide can score its own draws alone, with the
+        reason; if there are any, `log_posterior` is NaN.
     """
     given = poutine.Trace()
     for name, site in latents.items():
         given.add_node(name, **{**site, "infer": {}})
     guide, model = execute(pair, batch, structure, given)
-    return score_sites(guide, model, structure, len(batch[0]), None)
+    unscored = own_draws_alone(guide)
+    return score_sites(
+        guide, model, structure, len(batch[0]), None, posterior=not unscored
+    ), unscored
 
 
 def _simulate(
@@ -134,24 +115,33 @@ def _simulate(
     structure: Structure,
     guide: Sites,
     model: Sites,
-    draws: int | None,
+    draws: int,
+    way: Way,
     simulation: Simulation | None,
 ) -> Draws:
     """Add draws from p(x|z) at the guide's z, and from p(x, z)."""
     if simulation is None:
         return scored
+    rows, at_once = len(batch[0]), draws if way is Way.AT_ONCE else None
     with seeded(next(simulation.seeds)):
-        values = latent_sites(guide, model, structure, len(batch[0]), draws)
-        if draws is None or simulation.vectorized:
-            predicted = model_draws.simulate(pair, batch, structure, draws, values)
-            simulated = model_draws.simulate(pair, batch, structure, draws)
+        repeats = draws if way is Way.FOLDED else 1
+        values = latent_sites(guide, model, structure, repeats * rows, at_once)
+        if way is Way.ONE_BY_ONE or simulation.way is way:
+            batch = folded(batch, draws) if way is Way.FOLDED else batch
+            predicted = model_draws.simulate(pair, batch, structure, at_once, values)
+            simulated = model_draws.simulate(pair, batch, structure, at_once)
+            if way is Way.FOLDED:
+                predicted, simulated = unfolded(predicted, draws), unfolded(simulated, draws)
         else:
             at_draws, anew = [], []
             for index in range(draws):
-                given = one_draw(values, structure.draw_dim, index).nodes
+                if way is Way.AT_ONCE:
+                    given = one_draw(values, structure.draw_dim, index).nodes
+                else:
+                    given = one_folded(values, rows, index).nodes
                 at_draws.append(model_draws.simulate(pair, batch, structure, None, given))
                 anew.append(model_draws.simulate(pair, batch, structure, None))
-            predicted, simulated = _by_site(at_draws), _by_site(anew)
+            predicted, simulated = by_site(at_draws), by_site(anew)
     return replace(
         scored,
         predicted={name: predicted[name] for name in structure.observations},
@@ -167,13 +157,18 @@ def latent_sites(
     """Return the guide's sites, and draws from p(k | x, z) of those that were summed out."""
     if not structure.marginalized:
         return dict(guide)
-    log_prior, log_likelihoods = joint_densities(model, structure, rows, draws)
-    log_joint = sum(log_likelihoods.values(), start=log_prior)
-    return guide | model_draws.draw_marginalized(model, structure, log_joint, draws)
+    drawn = model_draws.draw_marginalized(model, structure, rows, draws)
+    return one_valued(guide) | drawn
 
 
 def score_sites(
-    guide: Sites, model: Sites, structure: Structure, rows: int, draws: int | None
+    guide: Sites,
+    model: Sites,
+    structure: Structure,
+    rows: int,
+    draws: int | None,
+    *,
+    posterior: bool = True,
 ) -> Draws:
     """Read the log densities of a run that has been made.
 
@@ -183,6 +178,7 @@ def score_sites(
         structure: what `structure_of` said of the pair.
         rows: number of datapoints.
         draws: number of draws at once, or None for one without a dimension of its own.
+        posterior: score the guide; else `log_posterior` is NaN.
     """
     draw_dim = structure.draw_dim
     log_prior, log_joint, log_likelihoods = model_densities(model, structure, rows, draws)
@@ -198,7 +194,11 @@ def score_sites(
     return Draws(
         log_prior=log_prior,
         log_likelihood=log_joint - log_prior,
-        log_posterior=log_density(guide.values(), structure, rows, draws),
+        log_posterior=(
+            guide_density(guide, structure, rows, draws)
+            if posterior
+            else torch.full_like(log_joint, math.nan)
+        ),
         log_likelihoods=log_likelihoods,
         kl=kl,
         latents={
@@ -214,21 +214,3 @@ def score_sites(
 
 def _with_draws(value: Tensor, draws: int | None) -> Tensor:
     return value.unsqueeze(0) if draws is None else value
-
-
-def _by_site(runs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
-
-
-def _stack(runs: list[Draws]) -> Draws:
-    kls = [run.kl for run in runs if run.kl is not None]
-    return Draws(
-        log_prior=torch.cat([run.log_prior for run in runs]),
-        log_likelihood=torch.cat([run.log_likelihood for run in runs]),
-        log_posterior=torch.cat([run.log_posterior for run in runs]),
-        kl=torch.cat(kls) if len(kls) == len(runs) else None,
-        log_likelihoods=_by_site([run.log_likelihoods for run in runs]),
-        latents=_by_site([run.latents for run in runs]),
-        predicted=_by_site([run.predicted for run in runs]),
-        simulated=_by_site([run.simulated for run in runs]),
-    )

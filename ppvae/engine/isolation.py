@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ppvae.engine.modules import modules_of
+from ppvae.engine.pyro_internals import remove_stored
 
 RandomState: TypeAlias = dict[str, Any]
 """States of the generators by library: "torch", "cuda", "numpy", "python"."""
@@ -106,7 +107,7 @@ def seeded(seed: int) -> Iterator[None]:
     """
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         try:
@@ -114,6 +115,13 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+def _seed_torch(seed: int) -> None:
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # the same without the time that looking for devices takes
+        torch.default_generator.manual_seed(seed)
 
 
 def seeds(seed: int) -> Iterator[int]:
@@ -155,4 +163,4 @@ def isolated(pair: object, seed: int, *, keep: bool = False) -> Iterator[None]:
         for module, mode in zip(modules, training, strict=True):
             module.training = mode
         for name in set() if keep else set(store.keys()) - stored:
-            del store[name]
+            remove_stored(name)

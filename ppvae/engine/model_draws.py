@@ -13,11 +13,21 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.enumerated_runs import (
+    Given,
+    enumerating,
+    enumeration,
+    free_dim,
+    one_value_each,
+    valued,
+)
 from ppvae.engine.errors import Unsupported, first_line
-from ppvae.engine.execution import SiteReached, traced
+from ppvae.engine.execution import with_enumerated
 from ppvae.engine.pair import Pair
+from ppvae.engine.pair_densities import at_once, factors, joint_densities
 from ppvae.engine.sites import PLATE, Site, Sites, by_datapoint, plates, sample_sites
 from ppvae.engine.structure import Structure
+from ppvae.engine.tracing import SiteReached, traced
 
 DRAWS = "ppvae draws"
 """The name of the plate over draws: one that no pair has."""
@@ -85,13 +95,15 @@ def simulated_sites(
     given = poutine.Trace()
     for name, site in values.items():
         given.add_node(name, **{**site, "is_observed": False})
-    model = poutine.replay(SimulationMessenger()(pair.model), trace=given)
     around: Any = nullcontext()
     if draws is not None:
         around = pyro.plate(DRAWS, draws, dim=structure.draw_dim)
     reached = SiteReached()
     try:
         with around, reached:
+            if structure.enumerated:
+                return _enumerated_simulation(pair, batch, structure, given)
+            model = poutine.replay(SimulationMessenger()(pair.model), trace=given)
             return sample_sites(traced(model, batch, "the model was simulated"))
     except NotImplementedError as error:
         if not reached.has_no_sampler():
@@ -102,17 +114,40 @@ def simulated_sites(
         ) from error
 
 
-def draw_marginalized(
-    model: Sites, structure: Structure, log_joint: Tensor, draws: int | None
+def _enumerated_simulation(
+    pair: Pair, batch: Batch, structure: Structure, given: poutine.Trace
 ) -> Sites:
+    """Simulate every value of the enumerated sites, and keep the one that is given or drawn."""
+    whole = with_enumerated(pair, batch, structure, given)
+    model = enumerating(
+        SimulationMessenger()(pair.model), lambda site: site["name"] in structure.enumerated
+    )
+    with enumeration(free_dim(structure.draw_dim), whole.nodes.values()):
+        program = Given(whole.nodes, repeated=False)(model)
+        sites = sample_sites(traced(program, batch, "the model was simulated"))
+    chosen = {
+        name: given.nodes[name]["value"] for name in structure.enumerated if name in given.nodes
+    }
+    return one_value_each(sites, structure.draw_dim, chosen or None)
+
+
+def draw_marginalized(model: Sites, structure: Structure, rows: int, draws: int | None) -> Sites:
     """Draw the summed-out discrete sites from p(k | x, z), exactly.
 
     Args:
         model: the model's sites, enumerated.
         structure: names the sites.
-        log_joint: log p(x, z, k) in nats, `(*enumerated, draw, data)`.
+        rows: number of datapoints.
         draws: number of draws at once, or None for one without a dimension of its own.
+
+    Raises:
+        Unsupported: as `model_densities` says.
     """
+    if not at_once(model, structure):
+        places = factors(model, structure, draws).draw(structure.marginalized)
+        return {name: valued(model[name], index) for name, index in places.items()}
+    log_prior, log_likelihoods = joint_densities(model, structure, rows, draws)
+    log_joint = sum(log_likelihoods.values(), start=log_prior)
     sizes = log_joint.shape[:-2]
     logits = log_joint.flatten(0, -3).movedim(0, -1)
     index = dist.Categorical(logits=logits).sample()

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 from ppvae.engine.densities import density_at
-from ppvae.engine.execution import traced
+from ppvae.engine.tracing import traced
 
 _OURS = __name__.partition(".")[0]
 _LIBRARIES = frozenset(

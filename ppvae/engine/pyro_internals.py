@@ -24,3 +24,13 @@ def stored_constraint(name: str) -> Any:
     The public `get_state` has it too, but takes `.unconstrained` off the tensors.
     """
     return pyro.get_param_store()._constraints[name]
+
+
+def remove_stored(name: str) -> None:
+    """Remove a parameter from the store.
+
+    The public `del` fails on the second of two names of one tensor.
+    """
+    store = pyro.get_param_store()
+    store._param_to_name.pop(store._params.pop(name), None)
+    store._constraints.pop(name)

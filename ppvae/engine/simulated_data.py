@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from torch import Tensor
@@ -11,13 +12,15 @@ from torch import Tensor
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_prob
+from ppvae.engine.drawn import Draws
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_model
 from ppvae.engine.failures import rows_at, sound_rows
-from ppvae.engine.guide_draws import Draws, score
+from ppvae.engine.folding import at_rows
+from ppvae.engine.guide_draws import score
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import PLATE, Site, Sites, plates
+from ppvae.engine.sites import Site, Sites
 from ppvae.engine.structure import Structure, structure_of
 
 
@@ -29,11 +32,14 @@ class Simulated:
         batch: the data, as the pair's programs take them.
         truth: the latents and their densities given these data, as one draw, `(1, data)`.
         structure: what `structure_of` says of the pair on these data.
+        unscored: sites at which the guide can score its own draws alone, so that log q(z|x) of
+            these latents is not known, with the reason.
     """
 
     batch: Batch
     truth: Draws
     structure: Structure
+    unscored: dict[str, str]
 
 
 def simulations(pair: Pair, template: Batch, count: int, memory: int) -> Iterator[Simulated]:
@@ -98,28 +104,37 @@ def _simulated(pair: Pair, template: Batch) -> Simulated:
     except Unsupported:
         raise
     except ValueError:
-        # The guide fails on some of what the model simulates, most often far-away datapoints. Of
-        # those left after most have failed, nothing follows for the model's data.
-        rows = sound_rows(pair, batch)
-        if len(rows) == len(batch[0]) or 2 * len(rows) < len(batch[0]):
-            raise
+        batch, latents, structure = of_sound_simulations(pair, batch, latents)
+    truth, unscored = score(pair, batch, structure, latents)
+    return Simulated(batch, truth, structure, unscored)
+
+
+def of_sound_simulations(pair: Pair, batch: Batch, sites: Sites) -> tuple[Batch, Sites, Structure]:
+    """Return simulated datapoints, sites and structure without those that the pair fails on.
+
+    The guide fails on some of what the model simulates, most often far-away datapoints. A warning
+    counts them.
+
+    Raises:
+        Exception: what the pair raises if it fails on most: of the others, nothing follows for the
+            model's data.
+    """
+    rows = sound_rows(pair, batch)
+    count = len(batch[0])
+    if len(rows) < count <= 2 * len(rows):
         warnings.warn(
-            f"the pair fails on {len(batch[0]) - len(rows)} of {len(batch[0])} simulated "
-            "datapoints, which are left out",
-            stacklevel=2,
+            f"the pair fails on {count - len(rows)} of {count} simulated datapoints, which are "
+            "left out",
+            stacklevel=3,
         )
         batch = rows_at(batch, rows)
-        latents = {name: _rows(site, rows) for name, site in latents.items()}
-        structure = structure_of(pair, batch)
-    return Simulated(batch, score(pair, batch, structure, latents), structure)
+        sites = {name: _of_shape(at_rows(site, rows)) for name, site in sites.items()}
+    return batch, sites, structure_of(pair, batch)
 
 
-def _rows(site: Site, rows: Tensor) -> Site:
-    """Return a site with the values of some datapoints."""
-    (data_dim,) = (frame.dim for frame in plates(site) if frame.name == PLATE)
-    value = site["value"]
-    axis = value.dim() - site["fn"].event_dim + data_dim
-    return {**site, "value": value.index_select(axis, rows.to(value.device))}
+def _of_shape(site: Site) -> Site:
+    """Give a site a distribution of its value's shape."""
+    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
 
 
 def observing(pair: Pair, template: Batch, sites: Sites, structure: Structure) -> Batch:
@@ -183,10 +198,12 @@ def _check(pair: Pair, batch: Batch, sites: Sites, structure: Structure) -> None
     for name, site in sites.items():
         if name not in structure.observed:
             given.add_node(name, **{**site, "infer": {}})
-    again = run_model(pair, batch, None, given)
+    again = run_model(pair, batch, structure if structure.enumerated else None, given)
     for name in structure.observed:
         if not bool((again[name]["value"] == _kept(sites[name])).all()):
             raise Unsupported(_computed(name))
+    if structure.enumerated:  # their densities are those of every value
+        return
     for name, site in sites.items():
         drawn, scored = log_prob(site), log_prob(again[name])
         tolerance = torch.finfo(drawn.dtype).eps ** 0.5

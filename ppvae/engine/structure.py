@@ -1,7 +1,7 @@
 """What one run shows of a pair's sites: for diagnostics, and for objectives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,13 +10,15 @@ import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
+from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch
 from ppvae.engine.compilation.torch_internals import TorchDispatchMode, returns_views
 from ppvae.engine.densities import same_order, site_kl
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
-from ppvae.engine.layout import Layout, places_of
+from ppvae.engine.layout import Layout, drawn, places_of
+from ppvae.engine.own_draws import wrong_volumes
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.sites import (
     PLATE,
@@ -57,14 +59,19 @@ class Structure(Layout):
     degenerate: dict[str, str]
     bytes_per_draw: float
 
+    def first(self, rows: int) -> "Structure":
+        """Return the structure of the first datapoints."""
+        observations = {name: values[:rows] for name, values in self.observations.items()}
+        kl = None if self.kl is None else self.kl[:rows]
+        return replace(self, observations=observations, kl=kl)
+
 
 def structure_of(pair: Pair, batch: Batch) -> Structure:
     """Run a pair once and say how its densities can be read per datapoint.
 
     Raises:
         Unsupported: if guide and model name different latents, a site stands outside the plate
-            "data", a plate is sequential, a summed-out site stands in a plate of its own, or
-            nothing is latent or observed.
+            "data", a plate is sequential, or nothing is latent or observed.
         ValueError: if data lie outside the support of a likelihood.
         Exception: what guide and model raise, with a note of the data's shape.
     """
@@ -81,12 +88,14 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
                 f"site {name!r} has the plate {PLATE!r} at dimension {dims[0]} in the guide and "
                 f"{dims[1]} in the model; give both the same `dim`"
             )
-    if not latents or not observed:
+    # Given the latents that all datapoints share, a datapoint need not have any of its own.
+    alone = isinstance(pair, Adapted) and bool(pair.shared.given)
+    if not (latents or places["marginalized"] or alone) or not observed:
         raise Unsupported(
             "a pair needs a latent site in model and guide and an observed site in the model; "
             f"got latents {names_of(latents)} and observed {names_of(observed)}"
         )
-    ordered = not places["marginalized"] and same_order(guide, latents)
+    ordered = bool(latents) and not places["marginalized"] and same_order(guide, latents)
     kl = None
     if ordered and len(latents) == 1:
         kl = site_kl(guide[latents[0]], model[latents[0]], None, None, rows)
@@ -105,7 +114,7 @@ def structure_of(pair: Pair, batch: Batch) -> Structure:
         kl=None if kl is None else kl[0],
         ordered=ordered,
         unnormalized={name: reason for name, reason in reasons.items() if reason},
-        degenerate=_degenerate(guide, model, latents),
+        degenerate=_degenerate(guide, model, latents, places["enumerated"]),
         bytes_per_draw=allocations.bytes / rows,
     )
 
@@ -126,9 +135,11 @@ class Allocations(TorchDispatchMode):
         return output
 
 
-def _degenerate(guide: Sites, model: Sites, latents: tuple[str, ...]) -> dict[str, str]:
+def _degenerate(
+    guide: Sites, model: Sites, latents: tuple[str, ...], enumerated: tuple[str, ...]
+) -> dict[str, str]:
     """Find latents whose log q(z|x) or log p(z) is no log density."""
-    auxiliary = any(name not in latents for name in guide)
+    auxiliary = any(name not in latents and name not in enumerated for name in guide)
     reasons = {}
     for name in latents:
         point = isinstance(base_of(guide[name]["fn"]), dist.Delta)
@@ -141,13 +152,22 @@ def _degenerate(guide: Sites, model: Sites, latents: tuple[str, ...]) -> dict[st
             )
         if isinstance(base_of(model[name]["fn"]), dist.ImproperUniform):
             reasons[name] = "the prior is improper"
-    return reasons
+    return wrong_volumes({name: guide[name] for name in latents}) | reasons
 
 
 def refuse_degenerate(structure: Structure) -> None:
     """Refuse a latent site whose log weights are no log densities, by name."""
     for name, reason in structure.degenerate.items():
         raise Unsupported(f"importance weights are not defined: at latent site {name!r} {reason}")
+
+
+def refuse_without_latents(structure: Structure) -> None:
+    """Refuse a pair whose guide draws no latent of a single datapoint."""
+    if not structure.latents:
+        raise Unsupported(
+            "the guide draws no latent of a single datapoint: all latents are shared by all "
+            "datapoints, or summed out"
+        )
 
 
 def refuse_unnormalized(structure: Structure) -> None:
@@ -195,7 +215,7 @@ def training_structure_of(
     # Parameters that the programs make here start at random, by the seed of the moment.
     with isolated(pair, seed=torch.initial_seed(), keep=True), torch.enable_grad():
         guide_sites, model_sites = run_pair(pair, args)
-    places = places_of(guide_sites, model_sites, None)
+    places = drawn(places_of(guide_sites, model_sites, None), guide_sites, model_sites)
     if not places["observed"]:
         raise Unsupported("the model observes nothing; pass its data to a site as obs=")
     observed = [model_sites[name] for name in places["observed"]]

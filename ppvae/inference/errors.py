@@ -91,7 +91,7 @@ def _failure(training: Training, batch: Minibatch, place: str, raised: Exception
     if numeric and not isinstance(error, torch.OutOfMemoryError):
         try:
             with noted(note):
-                cause = explain(training.pair, batch.tensors, error)
+                cause = explain(batch.pair(training.pair), batch.tensors, error)
         except ValueError as refusal:
             return refusal
         if cause is None and broken:

@@ -1,10 +1,11 @@
 """What training measures between its steps: the objective and the terms of formula (2)."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import Batch, isolated, row_chunks
+from ppvae.engine import isolated, run_pair
 from ppvae.inference.errors import run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
@@ -29,7 +30,7 @@ class Evaluation:
         training: Training,
         steps: CompiledSteps,
         batches: Minibatches,
-        validation: Batch | None,
+        validation: Minibatch | None,
         seed: int,
     ) -> None:
         self.training = training
@@ -38,6 +39,15 @@ class Evaluation:
         self.validation = validation
         self.seed = seed
         self._chunk = row_chunk(batches)
+        self._monitored = monitored(batches)
+        if batches.steps == 1 and self._monitored.rows < (batches.total or 0):
+            pair = steps.eager.pair
+            try:
+                with isolated(pair, seed):
+                    run_pair(pair, self._monitored.tensors)
+            except Exception:  # parameters for each row; an error of the pair's comes up again
+                self._monitored = Minibatch(batches.first(sys.maxsize), form=batches.form)
+                self._chunk = self._monitored.rows
 
     def measure(self) -> Record:
         """Return losses and terms under the present weights, in nats per datapoint.
@@ -45,7 +55,7 @@ class Evaluation:
         Raises:
             NotFinite: if the pair fails numerically on these data.
         """
-        record = self._terms("train", monitored(self.batches))
+        record = self._terms("train", self._monitored)
         if self.validation is not None:
             record["validation_loss"] = mean(self._chunks(self.validation, self.steps.evaluate))
             record |= self._terms("validation", self.validation)
@@ -59,31 +69,29 @@ class Evaluation:
         Raises:
             NotFinite: if one is not, with the site if it can be found.
         """
-        data = monitored(self.batches) if self.validation is None else self.validation
-        *_, last = row_chunks(data, self._chunk)
-        run_explained(self.training, Minibatch(last), self._place, _check_finite, record)
+        data = self._monitored if self.validation is None else self.validation
+        *_, last = data.chunks(self._chunk)
+        run_explained(self.training, last, self._place, _check_finite, record)
 
     @property
     def _place(self) -> str:
         return f"in the evaluation after step {self.training.step}"
 
-    def _terms(self, split: str, batch: Batch) -> Record:
-        pair, row_scale = self.training.pair, self.steps.eager.row_scale
-        measured = self._chunks(batch, lambda chunk: terms(pair, chunk, row_scale))
+    def _terms(self, split: str, data: Minibatch) -> Record:
+        pair, row_scale = self.steps.eager.pair, self.steps.eager.row_scale
+        measured = self._chunks(data, lambda chunk: terms(pair, chunk.tensors, row_scale))
         return {
             f"{split}_{name}": mean([(rows, record[name]) for rows, record in measured])
             for name in measured[0][1]
         }
 
-    def _chunks(self, batch: Batch, compute: Callable[[Batch], T]) -> list[tuple[int, T]]:
+    def _chunks(self, data: Minibatch, compute: Callable[[Minibatch], T]) -> list[tuple[int, T]]:
         """Return the rows of each chunk and what `compute` returns for it."""
+        self.steps.eager.take_form(data)
         with isolated(self.training.pair, self.seed):
             return [
-                (
-                    len(chunk[0]),
-                    run_explained(self.training, Minibatch(chunk), self._place, compute, chunk),
-                )
-                for chunk in row_chunks(batch, self._chunk)
+                (chunk.rows, run_explained(self.training, chunk, self._place, compute, chunk))
+                for chunk in data.chunks(self._chunk)
             ]
 
 

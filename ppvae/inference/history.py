@@ -10,6 +10,7 @@ from ppvae.engine import (
     Batch,
     Pair,
     Sites,
+    is_enumerated,
     plates,
     run_pair,
     same_order,
@@ -26,15 +27,17 @@ def datapoints(sites: Sites, rows: int, row_scale: RowScale | None = None) -> fl
     """Return how many datapoints a batch's loss stands for: its rows times the sites' scale.
 
     A plate of `size` with `subsample_size` rows scales the loss of its rows to that of `size`; so
-    does a `poutine.scale` around all sites, and a `row_scale`.
+    does a `poutine.scale` around all sites, and a `row_scale`. The rows are the plate's where the
+    model picks some of the batch's itself.
     """
     if row_scale is not None:
         return datapoints(sites, rows) * row_scale.factor(rows)
+    frames = [frame for site in sites.values() for frame in plates(site) if frame.name == PLATE]
+    rows = frames[0].size if frames else rows
     scales = {float(torch.as_tensor(site["scale"]).double().mean()) for site in sites.values()}
     if len(scales) == 1:
         return rows * scales.pop()
     # Sites of different scale: the plate's own factor is what all of them share.
-    frames = [frame for site in sites.values() for frame in plates(site) if frame.name == PLATE]
     return rows * (frames[0].full_size or rows) / frames[0].size if frames else float(rows)
 
 
@@ -47,9 +50,9 @@ def terms(pair: Pair, batch: Batch, row_scale: RowScale | None = None) -> Record
     are weighted as the objective weights them. A single draw gives no such terms for a pair that
     sums out latents: the record is empty.
     """
-    guide, model = run_pair(pair, batch)
+    guide, model = run_pair(pair, batch, drawn=True)
     latents = [name for name, site in model.items() if not site["is_observed"]]
-    if set(latents) - set(guide):
+    if set(latents) - set(guide) or any(is_enumerated(site) for site in model.values()):
         return {}
     count = datapoints(model, len(batch[0]), row_scale)
     if row_scale is not None:

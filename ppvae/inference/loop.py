@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ppvae.engine import Batch, noted, random_state, set_random_state
+from ppvae.engine import noted, random_state, set_random_state
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
 from ppvae.inference.history import Record, as_dataset
@@ -32,7 +32,7 @@ class Loop:
         training: Training,
         steps: CompiledSteps,
         batches: Minibatches,
-        validation: Batch | None,
+        validation: Minibatch | None,
         rate: LearningRate,
         callbacks: Sequence[Callback],
         checkpoints: Checkpoints | None,
@@ -53,7 +53,9 @@ class Loop:
         self.checkpoints = checkpoints
         self.evaluation = Evaluation(training, steps, batches, validation, seed)
         self.state = TrainingState(training, steps, batches, rate, callbacks, seed)
-        self.batch = Minibatch(batches.first(2))  # of the last step, to explain its failure
+        self.batch = Minibatch(
+            batches.first(2), form=batches.form
+        )  # of the last step, to explain its failure
 
     def run(
         self,

@@ -1,6 +1,7 @@
 """`fit`: trains a pair on data."""
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
 from ppvae.data import Dataset
-from ppvae.engine import Data, Pair, as_batch, first_line, modules_of, noted, seeded
+from ppvae.engine import Data, Pair, arguments_of, batch_of, first_line, modules_of, noted, seeded
 from ppvae.engine.compilation import generate
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
@@ -25,6 +26,7 @@ from ppvae.inference.steps import (
     CompiledSteps,
     Constructor,
     JointOptim,
+    Minibatch,
     Steps,
     announced_programs,
     minibatches_of,
@@ -152,16 +154,23 @@ def fit(
         validation = data
     held_out = None
     if validation is not None:
-        held_out = as_batch(validation, pair, split="validation", argument="validation")
+        arguments = arguments_of(validation, split="validation")
+        kept, form = batch_of(pair, arguments, argument="validation")
+        held_out = Minibatch(kept, form=form)
     with seeded(seed), warnings.catch_warnings():
         # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")
         with noted("while reading the first batch"):
-            example = batches.first(128)
-        model, guide, parameters, sites = announced_programs(pair, example, objective)
+            # All rows in one batch may have parameters each, which these must all meet.
+            whole = batches.steps == 1 or batches.expected == 1
+            example = batches.first(sys.maxsize if whole else 128)
+        run, programs, parameters, sites = announced_programs(
+            pair, batches.form, example, objective
+        )
         if held_out is not None:
-            rows = tuple(part[:128] for part in held_out)
-            announced_programs(pair, rows, objective, "validation: ")
+            rows = tuple(part[:128] for part in held_out.whole)
+            announced_programs(pair, held_out.form, rows, objective, "validation: ")
+        model, guide = programs.model, programs.guide
         optim = _optim(optimizer, parameters, schedule, clip_norm)
         planned, passes, expected = steps, epochs, batches.expected
         if expected is not None:
@@ -169,11 +178,11 @@ def fit(
             passes = steps // expected if epochs is None and steps is not None else epochs
         row_scale = None
         at_once = batches.steps == 1 or (batches.total is None and expected == 1)
-        if not at_once or len(monitored(batches)[0]) < (batches.total or 0):
-            row_scale = row_scale_of(pair, example, sites, batches.total, batches.batch_size)
+        if not at_once or monitored(batches).rows < (batches.total or 0):
+            row_scale = row_scale_of(run, example, sites, batches.total, batches.batch_size)
         if row_scale is not None:
             model, guide = row_scale.scaled(model), row_scale.scaled(guide)
-        eager = Steps(pair, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
+        eager = Steps(run, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
         rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
             training=Training(pair, parameters, check_warmup(kl_weight, planned)),

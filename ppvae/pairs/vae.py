@@ -1,7 +1,8 @@
 """The variational autoencoder: one latent per datapoint."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -11,7 +12,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import announce, modules_of
+from ppvae.engine import announce, modules_of, noted, sound_rows
 from ppvae.likelihoods import Likelihood
 from ppvae.pairs.arguments import check_conditions, floating
 from ppvae.posteriors import Posterior
@@ -105,11 +106,16 @@ class VAE(nn.Module):
         return vars(self)
 
     def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
-        """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`."""
+        """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
+
+        Raises:
+            ValueError: if its parameters are not valid for a row; a note names such rows.
+        """
         _check_tensors((x, *conditions))
         check_conditions(self.posterior, len(conditions))
-        with _evaluating(self):
-            return self.posterior(*floating(self, (x, *conditions)))
+        given = floating(self, (x, *conditions))
+        with _evaluating(self), noted(partial(_failing, self, given)):
+            return self.posterior(*given)
 
     def decode(self, z: Tensor, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`."""
@@ -155,6 +161,18 @@ def _evaluating(pair: VAE) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
+    """Name the rows that the pair fails on, if it runs on others."""
+    shape = tuple(batch[0].shape)
+    with suppress(Exception):  # such as data without a dimension for the rows
+        sound = sound_rows(pair, batch)
+        failed = [row for row in range(len(batch[0])) if row not in set(sound.tolist())]
+        if failed and len(sound):
+            names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
+            return f"while encode ran on data of shape {shape}; leave out row {names}"
+    return f"while encode ran on data of shape {shape}"
 
 
 def _check_tensors(values: Sequence[object]) -> None:

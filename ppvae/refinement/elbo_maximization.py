@@ -11,7 +11,19 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, Sites, Structure, draw, plates
+from ppvae.engine import (
+    DRAWS,
+    Batch,
+    Pair,
+    Sites,
+    Structure,
+    Way,
+    draw,
+    model_densities,
+    plates,
+    run_guide,
+    run_model,
+)
 from ppvae.refinement.approximations import Approximation, Values
 
 STAGES = 4
@@ -74,9 +86,27 @@ def log_joint(
     """
     draws = len(next(iter(values.values())))
     given = FixedGuide(pair.model, sites, values, vectorized)
+    if structure.enumerated:
+        return _enumerated_log_joint(pair, batch, structure, given, draws)
     plain = replace(structure, kl=None, ordered=False)  # points have no closed-form KL
-    drawn = draw(given, batch, plain, draws, vectorized=vectorized)
+    way = Way.AT_ONCE if vectorized else Way.ONE_BY_ONE
+    drawn = draw(given, batch, plain, draws, way=way)
     return drawn.log_prior + drawn.log_likelihood
+
+
+def _enumerated_log_joint(
+    pair: Pair, batch: Batch, structure: Structure, given: FixedGuide, draws: int
+) -> Tensor:
+    """Return log p(x, z) where the model meets the sites that the pair's own guide enumerates."""
+
+    def at(count: int | None) -> Tensor:
+        model = run_model(pair, batch, structure, run_guide(given, batch))
+        return model_densities(model, structure, len(batch[0]), count)[1]
+
+    if given.vectorized:
+        with pyro.plate(DRAWS, draws, dim=structure.draw_dim):
+            return at(draws)
+    return torch.cat([at(None) for _ in range(draws)])
 
 
 def maximize_elbo(

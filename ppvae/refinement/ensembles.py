@@ -15,6 +15,7 @@ from ppvae.engine import (
     Site,
     Sites,
     Structure,
+    guide_density,
     model_densities,
     per_datapoint,
     plates,
@@ -91,6 +92,11 @@ class Ensemble:
     def for_all_chains(self, values: Tensor, site: Site, event_dim: int) -> Tensor:
         """Shape what `mean_over_chains` returned so that it broadcasts against a site's values."""
         return torch.cat([values] * self.copies, dim=_data_axis(values, site, event_dim))
+
+    def guide_density(self, guide: Sites) -> Tensor:
+        """Read log q(z|x), enumerated sites summed out, in nats, `(chain, data)`."""
+        density = guide_density(guide, self.structure, self.rows * self.copies, self.draws)
+        return density.reshape(self.chains, self.rows)
 
     def model_densities(self, model: Sites) -> tuple[Tensor, Tensor]:
         """Read log p(z) and log p(x, z) in nats, `(chain, data)`, from the model's sites."""

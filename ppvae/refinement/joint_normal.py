@@ -5,13 +5,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Transform, biject_to
 
-from ppvae.engine import PLATE, Unsupported, plates
+from ppvae.engine import (
+    Batch,
+    Pair,
+    Site,
+    Structure,
+    Unsupported,
+    depends_on_enumerated,
+    execute,
+    is_masked,
+    run_guide,
+    run_pair,
+)
 from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.latent_sites import LatentSites
 from ppvae.refinement.own_family import OwnFamily
+from ppvae.refinement.unconstrained import bijection, same_support
 
 _DRAWS = 256  # from which the first, uncorrelated normal is computed
 
@@ -25,13 +39,13 @@ class JointNormal(Approximation):
     Inference", 2017).
 
     Args:
-        family: the guide's family, for the shapes of its sites.
+        latents: the guide's latent sites, for their shapes.
         transforms: from unconstrained values onto the support, by site.
         loc: `(data, values)`.
         scale_tril: L, `(data, values, values)`.
     """
 
-    family: OwnFamily
+    latents: LatentSites
     transforms: Mapping[str, Transform]
     loc: Tensor
     scale_tril: Tensor
@@ -56,7 +70,7 @@ class JointNormal(Approximation):
 
     def rsample(self, draws: int) -> Values:
         """Return draws of every site, gradients passing through them."""
-        return _by_site(self._normal().rsample((draws,)), self.family, self.transforms)
+        return self.latents.by_site(self._normal().rsample((draws,)), self.transforms)
 
     def log_prob(self, values: Values) -> Tensor:
         """Return log N(u) - log |det dz/du|, `(draw, data)`."""
@@ -64,8 +78,8 @@ class JointNormal(Approximation):
         for name, transform in self.transforms.items():
             unconstrained = transform.inv(values[name])
             change = transform.log_abs_det_jacobian(unconstrained, values[name])
-            total.append(self.family.per_datapoint(name, change))
-            columns.append(_columns(unconstrained, self.family, name))
+            total.append(self.latents.per_datapoint(name, change))
+            columns.append(self.latents.columns(name, unconstrained))
         log_prob: Tensor = self._normal().log_prob(torch.cat(columns, -1))
         return log_prob - torch.stack(total).sum(0)
 
@@ -79,9 +93,8 @@ def uncorrelated_normal(family: OwnFamily) -> JointNormal:
     Raises:
         Unsupported: if a site's support has no bijection from unconstrained values.
     """
-    transforms, columns = {}, []
-    values = family.rsample(_DRAWS)
-    for name, site in family.sites.items():
+    transforms, values = {}, family.rsample(_DRAWS)
+    for name, site in family.latents.sites.items():
         try:
             transforms[name] = biject_to(site["fn"].support)
         except NotImplementedError:
@@ -90,40 +103,58 @@ def uncorrelated_normal(family: OwnFamily) -> JointNormal:
                 f"latent site {name!r}, {site['fn'].support}, no bijection is known; pass "
                 "normal=False"
             ) from None
-        columns.append(_columns(transforms[name].inv(values[name]), family, name))
+    return _with_moments(family.latents, transforms, values)
+
+
+def normal_like_guide(pair: Pair, batch: Batch, structure: Structure, draws: int) -> JointNormal:
+    """Return the uncorrelated normal with the means and standard deviations of a guide's draws.
+
+    The guide is drawn from and nothing else: it needs no parameters that can be set free. Values
+    are unconstrained by the model's supports, since the guide's may be narrower.
+
+    Raises:
+        Unsupported: if a latent is discrete or masked, has a support without a bijection from
+            unconstrained values, or one that depends on other latents; the message names the site.
+    """
+    guide, model = run_pair(pair, batch)
+    _, again = run_pair(pair, batch)
+    latents = LatentSites(
+        {name: _of_shape(guide[name]) for name in structure.latents},
+        structure.draw_dim,
+        len(batch[0]),
+    )
+    for name in structure.latents:
+        if is_masked(guide[name]) or is_masked(model[name]):
+            raise Unsupported(f"latent site {name!r} is masked")
+        if not same_support(model[name], again[name]):
+            raise Unsupported(f"the support of latent site {name!r} depends on other latents")
+    transforms = {name: bijection(model[name]) for name in structure.latents}
+    if structure.enumerated:
+        runs = [execute(pair, batch, structure)[0] for _ in range(draws)]
+    else:
+        runs = [run_guide(pair, batch).nodes for _ in range(draws)]
+    values = {
+        name: latents.aligned(name, torch.stack([run[name]["value"] for run in runs]))
+        for name in structure.latents
+    }
+    return _with_moments(latents, transforms, values)
+
+
+def _of_shape(site: Site) -> Site:
+    """Return a site with a distribution of its value's shape alone, however it was enumerated."""
+    if not depends_on_enumerated(site):
+        return site
+    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
+
+
+def _with_moments(
+    latents: LatentSites, transforms: Mapping[str, Transform], values: Values
+) -> JointNormal:
+    """Return the uncorrelated normal with the moments of draws, unconstrained."""
+    columns = [
+        latents.columns(name, transform.inv(values[name]))
+        for name, transform in transforms.items()
+    ]
     unconstrained = torch.cat(columns, -1)
     scale_tril = torch.diag_embed(unconstrained.std(0))
-    return JointNormal(family, transforms, unconstrained.mean(0), scale_tril)
-
-
-def _data_dim(family: OwnFamily, name: str) -> int:
-    return next(int(frame.dim) for frame in plates(family.sites[name]) if frame.name == PLATE)
-
-
-def _columns(values: Tensor, family: OwnFamily, name: str) -> Tensor:
-    """Arrange a site's values, `(draw, ..., *plates, *event)`, as `(draw, data, values)`."""
-    batch = family.sites[name]["fn"].batch_shape
-    event = values.shape[-family.draw_dim :]
-    values = values.reshape(len(values), *batch, *event)
-    values = values.movedim(1 + len(batch) + _data_dim(family, name), 1)
-    return values.reshape(*values.shape[:2], -1)
-
-
-def _by_site(
-    columns: Tensor, family: OwnFamily, transforms: Mapping[str, Transform]
-) -> dict[str, Tensor]:
-    """Put `(draw, data, values)` into the shapes of the sites, and onto their supports."""
-    values, start, draws = {}, 0, len(columns)
-    for name, transform in transforms.items():
-        distribution = family.sites[name]["fn"]
-        batch = distribution.batch_shape
-        event = transform.inverse_shape(distribution.event_shape)
-        dim = len(batch) + _data_dim(family, name)
-        others = (*batch[:dim], *batch[dim + 1 :], *event)
-        end = start + torch.Size(others).numel()
-        part = columns[..., start:end].reshape(draws, family.rows, *others)
-        missing = -family.draw_dim - 1 - len(batch)
-        part = part.movedim(1, 1 + dim).reshape(draws, *(1,) * missing, *batch, *event)
-        values[name] = transform(part)
-        start = end
-    return values
+    return JointNormal(latents, transforms, unconstrained.mean(0), scale_tril)

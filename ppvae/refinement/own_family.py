@@ -13,16 +13,16 @@ from ppvae.engine import (
     Batch,
     Pair,
     Site,
-    Sites,
     Structure,
     Unsupported,
+    depends_on_enumerated,
     first_line,
     is_masked,
     noted,
-    per_datapoint,
     run_pair,
 )
 from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.latent_sites import LatentSites
 from ppvae.refinement.parametrization import Parametrization, parametrize
 
 _SCORES = 16  # draws that measure the distribution's width; a rough value is enough
@@ -33,20 +33,16 @@ class OwnFamily(Approximation):
     """The product of the guide's distributions at all sites, with parameters of their own.
 
     Args:
-        sites: the guide's latent sites.
+        latents: the guide's latent sites.
         families: their distributions, as functions of unconstrained tensors.
         raw: those tensors, `(*plates, ...)`, of all sites in turn.
         units: how far an offset of 1 moves each.
-        draw_dim: the batch dimension of the draws.
-        rows: number of datapoints.
     """
 
-    sites: Sites
+    latents: LatentSites
     families: Mapping[str, Parametrization]
     raw: tuple[Tensor, ...]
     units: tuple[Tensor, ...]
-    draw_dim: int
-    rows: int
 
     def offsets(self) -> list[Tensor]:
         """Return zeros of the shape of the unconstrained parameters."""
@@ -68,24 +64,18 @@ class OwnFamily(Approximation):
 
     def rsample(self, draws: int) -> Values:
         """Return draws of every site, gradients passing through them."""
-        values = {}
-        for name, distribution in self.distributions().items():
-            drawn = distribution.rsample((draws,))
-            missing = -self.draw_dim - 1 - len(distribution.batch_shape)
-            values[name] = drawn.reshape(draws, *(1,) * missing, *drawn.shape[1:])
-        return values
+        return {
+            name: self.latents.aligned(name, distribution.rsample((draws,)))
+            for name, distribution in self.distributions().items()
+        }
 
     def log_prob(self, values: Values) -> Tensor:
         """Return the sum of the sites' log densities, `(draw, data)`."""
         total = [
-            self.per_datapoint(name, distribution.log_prob(values[name]))
+            self.latents.per_datapoint(name, distribution.log_prob(values[name]))
             for name, distribution in self.distributions().items()
         ]
         return torch.stack(total).sum(0)
-
-    def per_datapoint(self, name: str, log_prob: Tensor) -> Tensor:
-        """Sum what one site has, `(draw, *plates)`, over the plates within the data's."""
-        return per_datapoint(log_prob, self.sites[name], self.draw_dim, self.rows, len(log_prob))
 
     def distributions(self) -> dict[str, Any]:
         """Return each site's distribution at the present parameters."""
@@ -108,7 +98,10 @@ def _widths(family: OwnFamily) -> tuple[Tensor, ...]:
             for log_prob in here.log_prob(values)
         ]
     traits = [
-        (unbounded, math.sqrt(min(1, family.sites[name]["value"].numel() / unbounded.numel())))
+        (
+            unbounded,
+            math.sqrt(min(1, family.latents.sites[name]["value"].numel() / unbounded.numel())),
+        )
         for name, one in family.families.items()
         for unbounded in one.unbounded
     ]
@@ -137,11 +130,15 @@ def guide_family(pair: Pair, batch: Batch, structure: Structure) -> OwnFamily:
     for name in structure.latents:
         if is_masked(guide[name]) or is_masked(model[name]):
             raise Unsupported(_refusal(name, "it is masked"))
+        if depends_on_enumerated(guide[name]):
+            reason = "its distribution is a mixture over a site that is summed out"
+            raise Unsupported(_refusal(name, reason))
         families[name] = _family(name, guide[name], again[name])
     raw = tuple(raw for family in families.values() for raw in family.raw)
-    sites: Sites = {name: guide[name] for name in structure.latents}
-    units = tuple(torch.ones_like(part) for part in raw)
-    return OwnFamily(sites, families, raw, units, structure.draw_dim, len(batch[0]))
+    latents = LatentSites(
+        {name: guide[name] for name in structure.latents}, structure.draw_dim, len(batch[0])
+    )
+    return OwnFamily(latents, families, raw, tuple(torch.ones_like(part) for part in raw))
 
 
 def _family(name: str, site: Site, again: Site) -> Parametrization:

@@ -8,7 +8,17 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from ppvae.engine import Sites, Unsupported, execute, log_prob, run_model, support_text
+from ppvae.engine import (
+    Sites,
+    Unsupported,
+    execute,
+    log_prob,
+    own_draws_alone,
+    refuse_without_latents,
+    run_model,
+    simulated_sites,
+    support_text,
+)
 from ppvae.refinement.ensembles import Ensemble
 from ppvae.refinement.unconstrained import State, Unconstrained, same_support
 
@@ -28,6 +38,10 @@ class PriorStart:
 
     def draw(self, ensemble: Ensemble) -> Sites:
         """Draw z ~ p(z)."""
+        structure = ensemble.structure
+        if structure.enumerated:
+            drawn = simulated_sites(ensemble.pair, ensemble.batch, structure, ensemble.draws, {})
+            return {name: drawn[name] for name in structure.latents}
         with ensemble.plate():
             model = run_model(ensemble.pair, ensemble.batch, None, poutine.Trace())
         return {name: model[name] for name in ensemble.structure.latents}
@@ -46,7 +60,8 @@ class GuideStart:
         """Draw z ~ q(z|x).
 
         Raises:
-            Unsupported: if the guide has no density, or another support than the prior.
+            Unsupported: if the guide has no density, one of its own draws alone, or another
+                support than the prior.
         """
         for name, reason in ensemble.structure.degenerate.items():
             raise Unsupported(
@@ -54,7 +69,14 @@ class GuideStart:
                 "start from the prior by from_guide=False"
             )
         with ensemble.plate():
-            guide, model = execute(ensemble.pair, ensemble.batch)
+            whole = ensemble.structure if ensemble.structure.enumerated else None
+            guide, model = execute(ensemble.pair, ensemble.batch, whole)
+        for name, reason in own_draws_alone(guide).items():
+            raise Unsupported(
+                "annealing cannot start from the guide, whose density it needs at other draws "
+                f"than the guide's own: at latent site {name!r} {reason}; start from the prior by "
+                "from_guide=False"
+            )
         for name in ensemble.structure.latents:
             if not same_support(model[name], guide[name]):
                 raise Unsupported(
@@ -69,6 +91,8 @@ class GuideStart:
         """Return log q(z|x) and log p(x, z)."""
         with ensemble.plate():
             guide, model = execute(ensemble.pair, ensemble.batch, ensemble.structure, given)
+        if ensemble.structure.enumerated:
+            return ensemble.guide_density(guide), ensemble.model_densities(model)[1]
         values = [ensemble.sum(log_prob(site), site) for site in guide.values()]
         return torch.stack(values).sum(0), ensemble.model_densities(model)[1]
 
@@ -104,6 +128,7 @@ class Path:
     """
 
     def __init__(self, ensemble: Ensemble, start: Start) -> None:
+        refuse_without_latents(ensemble.structure)
         self.start, self.ensemble = start, ensemble
         self.space = Unconstrained(ensemble, start.draw(ensemble), start.draw(ensemble))
 

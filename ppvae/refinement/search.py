@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,20 +13,27 @@ from ppvae.engine import (
     Batch,
     Pair,
     Structure,
+    Unsupported,
+    Way,
+    draw,
     draw_chunks,
+    first_line,
+    model_vectorizable,
     refuse_degenerate,
     refuse_unnormalized,
+    refuse_without_latents,
     seeded,
     vectorizable,
 )
 from ppvae.refinement.approximations import Approximation, Values
 from ppvae.refinement.elbo_maximization import STAGES, LogJoint, log_joint, maximize_elbo
-from ppvae.refinement.joint_normal import uncorrelated_normal
+from ppvae.refinement.joint_normal import JointNormal, normal_like_guide, uncorrelated_normal
 from ppvae.refinement.mixture import Mixture, joined
-from ppvae.refinement.own_family import guide_family
+from ppvae.refinement.own_family import OwnFamily, guide_family
 
 _KEPT = 4  # copies of a draw's tensors, while its gradient is computed
 _TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
+_MOMENTS = 64  # draws of the guide, from which the first normal is computed
 _DENSITIES = 400  # bytes of the log densities of a draw
 
 A = TypeVar("A", bound=Approximation)
@@ -63,6 +71,26 @@ class Search:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
 
 
+@dataclass(frozen=True)
+class Found:
+    """The best posteriors of some datapoints, by fresh draws.
+
+    Args:
+        mixture: log densities of the draws of q, q* and n*; or of n* alone, where the guide's own
+            family could not be searched.
+        rises: of q* and of n*, or of n* alone, what each draw gained over the stage before the
+            last, `(draw, data)`, at the same random numbers.
+        refusal: why the guide's own family could not be searched; "" where it was.
+        guide_terms: log p(x, z) - log q(z) of draws of q, `(draw, data)`, where the mixture has
+            none of them.
+    """
+
+    mixture: Mixture
+    rises: list[Tensor]
+    refusal: str = ""
+    guide_terms: Tensor | None = None
+
+
 def search_chunks(
     search: Search, pair: Pair, batch: Batch
 ) -> Iterator[tuple[Batch, Structure, bool]]:
@@ -74,13 +102,17 @@ def search_chunks(
     kept = _KEPT * search.particles
     few = max(1, search.memory // kept)
     first, structure, _ = next(iter(draw_chunks(pair, batch, 1, few)))
+    refuse_without_latents(structure)
     refuse_degenerate(structure)
     refuse_unnormalized(structure)
-    family = guide_family(pair, first, structure)
-    numbers = sum(value.numel() for value in family.rsample(1).values()) / family.rows
+    start, _ = _start(search, pair, first, structure, draws=2)  # for its size alone
+    values = start.rsample(1).values()
+    numbers = sum(value.numel() for value in values) / start.latents.rows
     step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
     share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
-    vectorized = vectorizable(pair, first, structure)
+    # A guide that scores its own draws alone does not tell whether the model is vectorized.
+    check = vectorizable if isinstance(start, OwnFamily) else model_vectorizable
+    vectorized = check(pair, first, structure)
     for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
         yield chunk, here, vectorized
 
@@ -92,8 +124,10 @@ def search_chunk(
     structure: Structure,
     vectorized: bool,
     draw_seeds: Iterator[int],
-) -> tuple[Mixture, list[Tensor]]:
+) -> Found:
     """Search for q* and n*, and take fresh draws of q, q* and n*.
+
+    Where the guide's own family cannot be searched, n* alone is, and q is scored at its own draws.
 
     Args:
         search: how to search.
@@ -103,36 +137,56 @@ def search_chunk(
         vectorized: run all draws at once.
         draw_seeds: seeds of the draws.
 
-    Returns:
-        The log densities of the draws; and of q* and of n* what each draw gained over the stage
-        before the last, `(draw, data)`, at the same random numbers.
+    Raises:
+        Unsupported: if the guide's own family cannot be searched, nor n*.
     """
-    own = guide_family(pair, chunk, structure)
+    start, refusal = _start(search, pair, chunk, structure, draws=_MOMENTS)
 
     def density(values: Values) -> Tensor:
-        return log_joint(pair, chunk, structure, own.sites, values, vectorized)
+        return log_joint(pair, chunk, structure, start.latents.sites, values, vectorized)
 
-    stages = _stages(search, own, density)
+    stages = [*_stages(search, start, density)]
     searches: list[list[Approximation]] = [[*stages]]
-    if search.normal:
-        searches.append([*_stages(search, uncorrelated_normal(stages[-1]), density)])
-    repeats = max(1, int(search.memory / (structure.bytes_per_draw * own.rows)))
-    late, early = [], []
-    for start in range(0, search.draws, repeats):
-        count = min(repeats, search.draws - start)
-        seeds = [next(draw_seeds) for _ in range(1 + len(searches))]
-        proposals = [own, *(found[-1] for found in searches)]
-        before = [found[-2] for found in searches]
+    best = stages[-1]
+    if search.normal and isinstance(best, OwnFamily):
+        searches.append([*_stages(search, uncorrelated_normal(best), density)])
+    repeats = max(1, int(search.memory / (structure.bytes_per_draw * start.latents.rows)))
+    guide = [] if refusal else [start]
+    late, early, terms = [], [], []
+    at_once = bool(refusal) and vectorizable(pair, chunk, structure)
+    way = Way.AT_ONCE if at_once else Way.ONE_BY_ONE
+    for begin in range(0, search.draws, repeats):
+        count = min(repeats, search.draws - begin)
+        if refusal:
+            with seeded(next(draw_seeds)):
+                scored = draw(pair, chunk, structure, count, way=way)
+            terms.append(scored.log_weights.double())
+        seeds = [next(draw_seeds) for _ in range(len(guide) + len(searches))]
+        proposals = [*guide, *(found[-1] for found in searches)]
         late.append(_draws(proposals, density, count, seeds))
         early.append(
             [
-                _draws([one], density, count, [seed])
-                for one, seed in zip(before, seeds[1:], strict=True)
+                _draws([found[-2]], density, count, [seed])
+                for found, seed in zip(searches, seeds[len(guide) :], strict=True)
             ]
         )
     last = joined(late)
     first = [joined(parts) for parts in zip(*early, strict=True)]
-    return last, [last.terms(i) - one.terms(0) for i, one in enumerate(first, start=1)]
+    rises = [last.terms(i) - one.terms(0) for i, one in enumerate(first, start=len(guide))]
+    return Found(last, rises, refusal, torch.cat(terms) if terms else None)
+
+
+def _start(
+    search: Search, pair: Pair, batch: Batch, structure: Structure, draws: int
+) -> tuple[OwnFamily | JointNormal, str]:
+    """Return the guide's own family; or a normal like the guide, and why it is not the family."""
+    try:
+        return guide_family(pair, batch, structure), ""
+    except Unsupported as refusal:
+        if search.normal:
+            with suppress(Unsupported):
+                return normal_like_guide(pair, batch, structure, draws), first_line(refusal)
+        raise
 
 
 def _stages(search: Search, start: A, density: LogJoint) -> list[A]:

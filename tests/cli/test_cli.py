@@ -20,6 +20,7 @@ import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
 from ppvae.engine.compilation import replay
+from tests.marks import slow_but
 
 DRAWN = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
 PLAIN = ["--figures", "false"]
@@ -512,7 +513,10 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize(("words", "name"), DATA.items(), ids=DATA.keys())
+@pytest.mark.parametrize(
+    ("words", "name"),
+    slow_but({"colors", "numbers"}, {name: (words, name) for words, name in DATA.items()}),
+)
 def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
     Path("numbers.csv").write_text(rows)

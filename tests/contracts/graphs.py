@@ -13,7 +13,7 @@ def of_two_classes(entries):
     parameters, seen = [], set()
     for name, entry in entries.items():
         kind = name.partition(",")[0]
-        marks = [pytest.mark.slow] if kind in seen or len(seen) == 2 else []
+        marks = [pytest.mark.slow] if kind in seen or len(seen) >= 2 else []
         parameters.append(pytest.param(entry, id=name, marks=marks))
         seen.add(kind)
     return parameters

@@ -14,7 +14,7 @@ from torch import nn
 import ppvae
 from ppvae import posteriors, priors
 from ppvae.networks import First
-from tests.contracts.graphs import trained_both_ways
+from tests.contracts.graphs import of_two_classes, trained_both_ways
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def test_save_and_load(entry, prior, tmp_path):
     assert torch.equal(distribution.log_prob(z), loaded(*entry.given()).log_prob(z))
 
 
+@pytest.mark.parametrize("entry", of_two_classes(PRIORS))
 def test_graph_of_a_training_is_the_training(entry, monkeypatch):
     x = (torch.rand(40, 6) < 0.5).float()
     batch = (x, *entry.given(len(x)))

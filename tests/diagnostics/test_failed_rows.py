@@ -7,9 +7,14 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import scipy.stats  # noqa: F401, imported late it would change the warning filters
+import sklearn.linear_model
+import sklearn.neighbors  # noqa: F401
 import torch
+from torch.distributions import constraints
 
+import ppvae
 from ppvae import diagnostics
+from ppvae.data import Dataset
 from ppvae.diagnostics import Effort, Verdict, diagnose
 from tests.engine.test_failures import Fragile, rows
 
@@ -101,6 +106,78 @@ def test_exported_draws_are_nan_for_them():
         assert np.flatnonzero(missing).tolist() == [5]
 
 
+@pytest.mark.parametrize("name", ["probes", "disentanglement"])
+def test_scores_of_labels_and_factors_leave_them_out(name):
+    generator = torch.Generator().manual_seed(1)
+    parts = {
+        split: rows({row: value for row, value in BAD.items() if split != "validation"}, 60)
+        for split in ("train", "validation", "test")
+    }
+    classes = {split: (x > 0).long() for split, x in parts.items()}
+    values = {
+        split: torch.stack([x, torch.rand(60, generator=generator)], 1)
+        for split, x in parts.items()
+    }
+
+    def measured(keep):
+        dataset = Dataset(
+            "rows",
+            *(x[keep] for x in parts.values()),
+            constraints.real,
+            labels={split: label[keep] for split, label in classes.items()},
+            factors={split: value[keep] for split, value in values.items()},
+            factor_names=("seen", "other"),
+        )
+        options = {} if name == "probes" else {"resamples": 2}
+        return getattr(diagnostics, name)(Fragile(), dataset, rows=100, **options)
+
+    with pytest.warns(UserWarning, match="2 of 60 datapoints could not be measured, row 5, 30"):
+        found = measured(list(range(60)))
+    assert (found.attrs["train"], found.attrs["test"]) == (58, 58)
+    alone = measured([row for row in range(60) if row not in BAD])
+    if name == "probes":  # of the same datapoints in another order
+        assert np.allclose(found.accuracy, alone.accuracy, atol=0.04)
+        assert float(found.accuracy.sel(probe="nearest", representation="data")) > 0.9
+        assert float(found.majority) == float(alone.majority)
+    else:
+        assert np.allclose(found.value.sel(score=["mig", "sap"]), alone.value[:2])
+
+
+@pytest.mark.parametrize("from_guide", [True, False])
+def test_bounds_from_both_sides_take_no_template_from_them(from_guide):
+    x = rows(BAD)[25:35]
+    options = {"simulations": 9, "temperatures": 3, "chains": 2, "leapfrogs": 1}
+    with pytest.warns(UserWarning, match="1 of 10 datapoints could not be measured, row 5"):
+        found = diagnostics.bdmc(Fragile(), x, from_guide=from_guide, **options)
+    sound = torch.cat([x[:5], x[6:]])
+    assert found.equals(diagnostics.bdmc(Fragile(), sound, from_guide=from_guide, **options))
+
+
+class Bounded(ppvae.posteriors.Posterior):
+    """A posterior whose scale is 0 on rows above 50."""
+
+    outputs_per_feature = 1
+
+    def forward(self, *conditions):
+        loc = self.outputs(*conditions)[0]
+        return dist.Normal(loc, (50 - conditions[0]).clamp(min=0.0)).to_event(1)
+
+
+def test_encode_names_the_rows_that_it_fails_on():
+    pair = ppvae.VAE(
+        ppvae.priors.StandardNormal(1),
+        ppvae.likelihoods.Normal(torch.nn.Linear(1, 1), scale=1.0),
+        Bounded(torch.nn.Linear(1, 1)),
+    )
+    x = torch.tensor([[0.0], [1.0], [60.0], [2.0]])
+    with pytest.raises(ValueError, match="parameter scale") as caught:
+        pair.encode(x)
+    assert caught.value.__notes__ == ["while encode ran on data of shape (4, 1); leave out row 2"]
+    with pytest.raises(ValueError, match="parameter scale") as caught:
+        pair.encode(x[2])
+    assert caught.value.__notes__ == ["while encode ran on data of shape (1,)"]
+
+
 class Wide(Fragile):
     """A model of which some simulated data lie where the guide fails."""
 
@@ -121,6 +198,14 @@ def test_simulated_datapoints_that_the_guide_fails_on_are_left_out():
     # P(|x| < 50) is 0.79.
     assert 130 < found.ranks.sizes["simulation"] < 185
     assert float(found.p_value.z) > 1e-4
+
+
+def test_bounds_from_both_sides_leave_out_simulations_that_the_guide_fails_on():
+    options = {"temperatures": 3, "chains": 2, "leapfrogs": 1}
+    with pytest.warns(UserWarning, match=r"the pair fails on \d+ of 60 simulated datapoints"):
+        found = diagnostics.bdmc(Wide(), rows({}), simulations=60, from_guide=True, **options)
+    assert 35 < found.sizes["simulation"] < 58  # P(|x| < 50) is 0.79
+    assert abs(float(found.gap)) < 0.01  # the guide is exact elsewhere
 
 
 def test_outliers_that_the_pair_fails_on_are_the_furthest_out():

@@ -158,6 +158,7 @@ def test_labels_and_factors_are_looked_for_where_they_are_known():
     assert "factors" in found.left
 
 
+@pytest.mark.slow
 def test_samples_of_another_model_are_told_from_data():
     exact = LinearGaussian.random(0, orthogonal=True, perturbation=0.0)
     found = diagnose(exact.pair(), 3 * exact.draw(300, 1), effort=Effort(200, 50, samples=200))

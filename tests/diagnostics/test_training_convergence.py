@@ -14,6 +14,7 @@ from ppvae import diagnostics
 from ppvae.engine.iterates import effective_sample_size, monte_carlo_error, split_rhat
 from ppvae.engine.parameters import announce
 from tests.linear_gaussian import LinearGaussian
+from tests.strangers import Ignored
 
 
 def test_a_tensor_is_judged_by_its_worst_number():
@@ -102,19 +103,6 @@ def test_what_gives_no_gradient_is_refused():
         diagnostics.gradient_signal(pair, x, objective=SVGD())
 
 
-class Untrained(Location):
-    """A pair that announces nothing to train."""
-
-    def model(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-            pyro.sample("x", dist.Normal(x.new_zeros(()), 1.0), obs=x)
-
-    def guide(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.new_zeros(()), 0.5))
-
-
 def test_a_pair_without_parameters_has_no_gradient():
     with pytest.raises(ppvae.Unsupported, match="announces no parameters"):
-        diagnostics.gradient_signal(Untrained(0.0), torch.zeros(3).double(), draws=2)
+        diagnostics.gradient_signal(Ignored(), torch.zeros(3).double(), draws=2)

@@ -10,6 +10,7 @@ from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
 from ppvae.distributions import PowerSpherical, UniformSphere
+from tests.marks import each_once
 
 CONCENTRATIONS = [0.0, 0.5, 3.0, 40.0]
 SAMPLES, FALSE_ALARM = 4000, 1e-4  # of each goodness-of-fit test
@@ -134,8 +135,10 @@ def test_moments_of_the_uniform_distribution(sphere):
     torch.testing.assert_close((share * points**2).sum(0), uniform.variance)
 
 
-@pytest.mark.parametrize("loc", DIRECTIONS.values(), ids=DIRECTIONS.keys())
-@pytest.mark.parametrize("concentration", [0.1, 1.0, 3.0, 40.0])
+@pytest.mark.parametrize(
+    ("concentration", "loc"),
+    each_once({value: value for value in (0.1, 1.0, 3.0, 40.0)}, DIRECTIONS),
+)
 def test_gradient_of_a_mean_over_draws_is_that_of_the_integral(sphere, loc, concentration):
     torch.manual_seed(0)
     features, integration = sphere
@@ -159,8 +162,13 @@ def test_gradient_of_a_mean_over_draws_is_that_of_the_integral(sphere, loc, conc
         assert bool(((drawn.mean(0) - known).abs() < FALSE_ALARM_ERRORS * error + 1e-12).all())
 
 
-@pytest.mark.parametrize("features", [2, 3, 4, 50, 1000])
-@pytest.mark.parametrize("concentration", [0.0, 1e-6, 1.0, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize(
+    ("concentration", "features"),
+    each_once(
+        {value: value for value in (0.0, 1e-6, 1.0, 1e3, 1e6, 1e9)},
+        {value: value for value in (2, 3, 4, 50, 1000)},
+    ),
+)
 def test_single_precision_holds_everywhere(features, concentration):
     """Values on the sphere, log densities as in double precision, gradients finite."""
     torch.manual_seed(0)

@@ -111,3 +111,12 @@ def test_fewer_tensors_than_a_pair_takes_are_told():
 def test_rows_of_numbers_are_no_batches():
     with pytest.raises(TypeError, match="got list; write torch.tensor"):
         ppvae.fit(OfOne(), ROWS.tolist(), epochs=1)
+
+
+def test_strided_data_become_contiguous():
+    """Networks that take views of their input run on them, in training from the first look on."""
+    strided = torch.arange(24.0).reshape(2, 3, 4)[:, :, ::2]
+    (batch,) = as_batch(strided, object(), split="test")
+    assert batch.is_contiguous() and torch.equal(batch, strided)
+    whole = torch.zeros(2, 3)
+    assert as_batch(whole, object(), split="test")[0] is whole

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ppvae.engine.iterates import effective_sample_size, monte_carlo_error, split_rhat
+from tests.marks import each_once
 
 
 def peers(chains):
@@ -43,9 +44,19 @@ def autoregressive(phi, draws, columns, seed, chains=1):
     return torch.stack(values, 1)
 
 
-@pytest.mark.parametrize("draws", [4, 5, 7, 8, 9, 10, 11, 50, 101, 1000])
-@pytest.mark.parametrize("phi", [-0.9, -0.3, 0.0, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize("chains", [2, 4])
+@pytest.mark.parametrize(
+    ("chains", "phi", "draws"),
+    each_once(
+        *(
+            {value: value for value in values}
+            for values in (
+                (2, 4),
+                (-0.9, -0.3, 0.0, 0.5, 0.9, 0.999),
+                (4, 5, 7, 8, 9, 10, 11, 50, 101, 1000),
+            )
+        )
+    ),
+)
 def test_all_is_as_arviz_has_it(chains, phi, draws):
     iterates = autoregressive(phi, draws, 5, seed=draws, chains=chains)
     measured = [split_rhat(iterates), effective_sample_size(iterates), monte_carlo_error(iterates)]

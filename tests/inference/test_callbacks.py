@@ -10,6 +10,7 @@ from torch import nn
 import ppvae
 from ppvae import likelihoods, posteriors, priors
 from tests.inference.test_fit import rows, small
+from tests.marks import slow_but
 
 ACCIDENTS = {
     "a number": lambda training: io.StringIO().write("a line"),
@@ -23,7 +24,7 @@ ACCIDENTS = {
 }
 
 
-@pytest.mark.parametrize("callback", ACCIDENTS.values(), ids=ACCIDENTS.keys())
+@pytest.mark.parametrize("callback", slow_but({"a number", "a tensor"}, ACCIDENTS))
 def test_what_a_callback_returns_by_accident_does_not_stop(callback):
     fit = ppvae.fit(small(), rows(20), epochs=3, batch_size=2, callbacks=[callback])
     assert (fit.reason, fit.steps) == ("finished", 30)

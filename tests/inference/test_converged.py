@@ -84,7 +84,7 @@ def test_it_stops_when_converged_and_leaves_the_average():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.verify) for seed in range(1, 5))]
+    "seed", [pytest.param(seed, marks=pytest.mark.verify) for seed in range(5)]
 )
 def test_the_average_is_nearer_to_the_maximum_than_the_last_iterate(seed):
     last, average = gaps(seed)
@@ -101,6 +101,7 @@ def test_what_still_rises_goes_on():
     assert log_likelihood(pair) == recorder.log_likelihoods[-1]  # the last iterate stays
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_the_window(tmp_path):
     options = {
         "window": 10,

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import ppvae
 from ppvae import data, likelihoods, networks, pairs, posteriors, priors
 from ppvae.inference import CyclicWarmup, Diverged, EarlyStopping, LinearWarmup
-from tests.conftest import random_states
+from tests.guards import random_states
 from tests.linear_gaussian import LinearGaussian
 
 

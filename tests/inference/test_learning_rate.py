@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 import ppvae
 from ppvae.inference import CyclicWarmup, EachStep, EarlyStopping, LinearWarmup
 from tests.inference.test_fit import rows, same, small, weights_of
+from tests.marks import slow_but
 
 ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
 STEPS = 24  # of 6 an epoch
@@ -33,7 +34,10 @@ def warmed(optimizer):
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[4])
 
 
-@pytest.mark.parametrize("options", [{"steps": STEPS}, {"steps": None, "epochs": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"steps": STEPS}, marks=pytest.mark.slow), {"steps": None, "epochs": 4}],
+)
 def test_a_schedule_as_long_as_the_steps_ends_with_them(options):
     # The last rates by the schedules' own formulas.
     assert rates(one_cycle(STEPS), **options)[-1] == pytest.approx(1e-2 / 25 / 1e4, rel=1e-6)
@@ -83,7 +87,7 @@ def test_a_schedule_that_would_end_the_training_is_refused_before_it():
     assert same(before, weights_of(pair))
 
 
-@pytest.mark.parametrize("compile_from", [None, 2])
+@pytest.mark.parametrize("compile_from", slow_but({None}, [None, 2]))
 def test_a_schedule_of_steps_resumes_within_an_epoch(compile_from, tmp_path, monkeypatch):
     from ppvae.engine.compilation import replay
 
@@ -112,7 +116,7 @@ WARMUPS = {
 }
 
 
-@pytest.mark.parametrize("options", WARMUPS.values(), ids=WARMUPS.keys())
+@pytest.mark.parametrize("options", slow_but({"cyclic"}, WARMUPS))
 def test_early_stopping_waits_for_the_end_of_a_warmup(options):
     def falling(training):
         training.records[-1]["validation_elbo"] = -float(training.step)

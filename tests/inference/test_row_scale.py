@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import ppvae
 from ppvae.engine import run_pair
 from ppvae.inference.row_scale import row_scale_of
+from tests.marks import slow_but
 
 N = 50
 X = 3 + torch.randn(N, generator=torch.Generator().manual_seed(0))
@@ -90,7 +91,9 @@ def trained(pair, data=X, **options):
 
 
 @pytest.mark.parametrize("objective", [None, TraceMeanField_ELBO()])
-@pytest.mark.parametrize("kind", [Unscaled, Named, Plateless, ScaledByHand])
+@pytest.mark.parametrize(
+    "kind", slow_but({Plateless, Unscaled}, [Unscaled, Named, Plateless, ScaledByHand])
+)
 def test_rows_weigh_as_in_a_plate_that_knows_their_number(kind, objective):
     expected, history = trained(Town(), objective=objective)
     weights, found = trained(kind(), objective=objective)

@@ -64,6 +64,7 @@ def test_a_fit_says_whether_it_has_converged():
     assert "callback" in ppvae.fit(small(), rows(), epochs=2, callbacks=stop).convergence
 
 
+@pytest.mark.slow
 def test_a_length_that_was_asked_for_is_kept():
     fit = ppvae.fit(small(), rows(), steps=120, batch_size=6, compile=False)
     assert fit.steps == 120 and fit.converged is False

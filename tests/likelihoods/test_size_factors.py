@@ -88,6 +88,15 @@ def sized(rows, least=0.5):
     return torch.poisson(torch.ones(rows, 3)), torch.rand(rows, 1) + least
 
 
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(
+            family, id=name, marks=[] if name == "NegativeBinomial" else [pytest.mark.slow]
+        )
+        for name, family in FAMILIES.items()
+    ],
+)
 def test_graph_of_a_training_is_the_training(family, monkeypatch):
     trained_both_ways(lambda: pair_of(family), sized(40), monkeypatch)
 

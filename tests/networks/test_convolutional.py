@@ -96,7 +96,7 @@ def test_flat_data_are_the_same_images(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("residual", marks=pytest.mark.verify)])
 def test_pair_learns_images(kind):
     """Better than without latents, -64 H(15/64) = -34.8 nats; not better than -log 64 = -4.2."""
     pair, _ = pairs_of(kind)

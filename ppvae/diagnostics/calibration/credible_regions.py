@@ -12,7 +12,7 @@ from ppvae.diagnostics.calibration.ranks import SimulatedRanks, simulated_ranks
 from ppvae.diagnostics.calibration.simulation_based import ON_SIMULATED_DATA, with_joint_quantity
 from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.rank_tests import binomial_p_values, holm, site_dataset
-from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def coverage(
     It tests the guide on data simulated from the model, not on real data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
@@ -82,7 +82,8 @@ def coverage(
         progress: show a progress bar after some seconds; only on a terminal, unless given.
 
     Raises:
-        Unsupported: as `sbc` does, or if the guide has no density.
+        Unsupported: as `sbc` does, or if the guide has no density, or one of its own
+            draws alone.
         ValueError: as `sbc` does, or if a level is not between 0 and 1, or too close to 0, to 1 or
             to another level for the number of draws.
 
@@ -97,7 +98,7 @@ def coverage(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     _sizes(levels, draws)
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
@@ -108,13 +109,18 @@ def coverage_of(simulated: SimulatedRanks, levels: Sequence[float]) -> Coverage:
     """Count the simulations whose latents lie within regions.
 
     Raises:
-        Unsupported: if the guide has no density.
+        Unsupported: if the guide has no density, or one of its own draws alone.
         ValueError: if the number of draws does not allow the levels.
     """
     draws, count = simulated.draws, len(simulated.log_joint)
     sizes = _sizes(levels, draws)
     for name, reason in simulated.structure.degenerate.items():
         raise Unsupported(f"regions of q(z|x) are not defined: at latent site {name!r} {reason}")
+    for name, reason in simulated.unscored.items():
+        raise Unsupported(
+            f"regions of the highest density need log q(z|x) of the simulated latents, which is "
+            f"not known: at latent site {name!r} {reason}"
+        )
     # A region of `size` ranks holds those whose distance is below `size`. For a central interval
     # it is twice the distance from the middle rank, for a highest-density region the number of
     # draws with a higher density.

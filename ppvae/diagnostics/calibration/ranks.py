@@ -14,6 +14,7 @@ from ppvae.engine import (
     Pair,
     Structure,
     Unsupported,
+    depends_on_place,
     draw_chunks,
     isolated,
     simulations,
@@ -29,9 +30,11 @@ class SimulatedRanks:
     Args:
         latents: ranks by site, `(simulation, *inner plates, *event)`.
         log_joint: ranks of log p(x, z), `(simulation,)`.
-        log_posterior: ranks of log q(z|x), `(simulation,)`.
+        log_posterior: ranks of log q(z|x), `(simulation,)`; 0 where it is not known.
         structure: of the pair.
         draws: number of draws for each simulation; the largest rank.
+        unscored: sites at which the guide can score its own draws alone, so that log q(z|x) of
+            the simulated latents is not known, with the reason.
     """
 
     latents: dict[str, Tensor]
@@ -39,6 +42,7 @@ class SimulatedRanks:
     log_posterior: Tensor
     structure: Structure
     draws: int
+    unscored: dict[str, str]
 
 
 class RankCounter:
@@ -111,39 +115,50 @@ def simulated_ranks(
         progress: show a progress bar; only on a terminal, unless given.
 
     Raises:
-        Unsupported: if the pair cannot be simulated, or a draw or density is NaN.
+        Unsupported: if the pair cannot be simulated or has parameters for each row, or a draw or
+            density is NaN.
         ValueError: if `count`, `draws` or `memory` is below 1.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
     bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for simulated in simulations(pair, template, count, memory):
+            if not parts and depends_on_place(pair, simulated.batch, simulated.structure):
+                raise Unsupported(
+                    "the pair has parameters for each row of its data, so that q(z|x) of "
+                    "simulated datapoints is not known"
+                )
             start = 0
             for chunk, _, drawn in draw_chunks(pair, simulated.batch, draws, memory):
                 rows = slice(start, start + len(chunk[0]))
-                parts.append(_rank(simulated.truth, rows, drawn))
+                parts.append(_rank(simulated.truth, rows, drawn, not simulated.unscored))
                 start = rows.stop
                 bar.update(len(chunk[0]))
-        structure = simulated.structure
+        structure, unscored = simulated.structure, simulated.unscored
     log_joint, log_posterior = (
         torch.cat(columns)[:count] for columns in zip(*(part[1] for part in parts), strict=True)
     )
     latents = {
         name: torch.cat([part[0][name] for part in parts])[:count] for name in structure.latents
     }
-    return SimulatedRanks(latents, log_joint, log_posterior, structure, draws)
+    return SimulatedRanks(latents, log_joint, log_posterior, structure, draws, unscored)
 
 
 def _rank(
-    truth: Draws, rows: slice, drawn: Iterable[Draws]
+    truth: Draws, rows: slice, drawn: Iterable[Draws], scored: bool
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x)."""
+    """Rank some of the simulations: their latents, then log p(x, z) and log q(z|x).
+
+    The last ranks are 0 unless the truth is scored.
+    """
     latents, densities = _counters(truth, rows)
     for part in drawn:
         for name, counter in latents.items():
             counter.add(part.latents[name])
-        for counter, values in zip(densities, _densities(part), strict=True):
-            counter.add(values)
+        joint, posterior = _densities(part)
+        densities[0].add(joint)
+        if scored:
+            densities[1].add(posterior)
     ranks = {name: counter.ranks() for name, counter in latents.items()}
     return ranks, [counter.ranks() for counter in densities]
 

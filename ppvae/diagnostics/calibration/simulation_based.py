@@ -17,7 +17,7 @@ from ppvae.diagnostics.rank_tests import (
     uniform_band,
     uniform_p_values,
 )
-from ppvae.engine import MEMORY, Data, Pair, Unsupported, as_batch
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, adapted, refuse_without_latents
 
 ON_SIMULATED_DATA = {"tests": "the guide on data simulated from the model, not on real data"}
 
@@ -107,7 +107,7 @@ def sbc(
     real data, nor the guide on data that are unlikely under the model.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template: the model runs on its rows, repeated as needed; its
             observations are replaced by simulated ones, all else (masks, labels, conditions) is
             kept; of a dataset, the test split.
@@ -132,7 +132,7 @@ def sbc(
         >>> result.p_value_adjusted.z.shape
         (2,)
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
@@ -174,7 +174,7 @@ def vsbc(
     It tests the guide on data simulated from the model, not on real data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.
@@ -192,7 +192,7 @@ def vsbc(
         >>> result.probability.z.dims, result.p_value.z.shape
         (('simulation', 'z_dim_0'), (2,))
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     drawn = simulated_ranks(
         pair, batch, simulations, draws, seed=seed, memory=memory, progress=progress
     )
@@ -200,7 +200,12 @@ def vsbc(
 
 
 def vsbc_of(simulated: SimulatedRanks) -> VSBC:
-    """Test that the ranks of latents are distributed symmetrically about their center."""
+    """Test that the ranks of latents are distributed symmetrically about their center.
+
+    Raises:
+        Unsupported: if the guide draws no latent of a single datapoint.
+    """
+    refuse_without_latents(simulated.structure)
     draws = simulated.draws
     attrs = ON_SIMULATED_DATA | {"draws": draws}
     ranks = site_dataset(simulated.latents, "simulation", simulated.structure, attrs)

@@ -7,6 +7,7 @@ from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
 from ppvae.diagnostics.checks.simulated_data import calibrated
 from ppvae.diagnostics.checks.subject import Check, Subject, does_not_apply
+from ppvae.diagnostics.checks.together import together
 from ppvae.diagnostics.effort import Effort
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Subject",
     "does_not_apply",
     "selected_checks",
+    "together",
 ]
 
 _NEED_MORE = {

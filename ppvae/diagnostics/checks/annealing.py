@@ -17,7 +17,12 @@ _BAD = 1.0  # nats between the bounds from both sides
 def annealed(subject: Subject) -> list[Finding]:
     """Anneal from the guide and from the prior, and bound the error of the better start."""
     batch = subject.first(subject.effort.annealed)
-    guide = _bounds(subject, batch, from_guide=True)
+    try:
+        guide = _bounds(subject, batch, from_guide=True)
+    except Unsupported as error:
+        prior = _bounds(subject, batch, from_guide=False)
+        refused = does_not_apply("annealing from guide", error)
+        return [_compared(prior, None, "prior"), refused, _both_sides(subject, batch, False)]
     try:
         prior = _bounds(subject, batch, from_guide=False)
     except Unsupported as error:
@@ -50,11 +55,11 @@ def _annealing(table: xr.Dataset) -> tuple[float, float]:
     return float(row["mean"]), float(row.mean_error)
 
 
-def _compared(guide: xr.Dataset, prior: xr.Dataset | None) -> Finding:
+def _compared(guide: xr.Dataset, prior: xr.Dataset | None, start: str = "guide") -> Finding:
     mean, error = _annealing(guide)
     weighted = float(guide["mean"].sel(bound="importance"))
     answer = (
-        f"log P(X) of {guide.sizes['data']} datapoints {mean:.2f} +- {error:.2f} from the guide"
+        f"log P(X) of {guide.sizes['data']} datapoints {mean:.2f} +- {error:.2f} from the {start}"
     )
     results, reported, missed = {"bounds": guide}, guide, False
     if prior is not None:

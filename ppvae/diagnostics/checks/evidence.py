@@ -36,7 +36,8 @@ def _missed_verdict(missed: float, latents: int) -> Verdict:
     1.5 times the right ones, cost about a tenth of a nat. With ten latents or more, one nat and
     ten nats are the limits.
     """
-    return graded(missed, look=min(1, 0.1 * latents), bad=min(10, latents))
+    count = max(1, latents)
+    return graded(missed, look=min(1, 0.1 * count), bad=min(10, count))
 
 
 def _guide(terms: xr.Dataset, latents: int, tails: Verdict) -> Finding:
@@ -122,11 +123,10 @@ def search(subject: Subject) -> list[Finding]:
     rows = table.sizes["data"]
     table = table.assign_coords(data=subject.rows[:rows])
     of = _by_term(table)
-    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
-    advice = {
-        "approximation": "The family loses most: use a more flexible posterior.",
-        "amortization": "The encoder loses most: use a larger network, or train longer.",
-    }[larger]
+    refusal = table.attrs["not_searched"]
+    split, advice = _normal_alone(of) if refusal else _split(of)
+    higher = _higher(subject, batch, float(of["log_evidence"]["mean"]))
+    unknown = ". How much the family and the encoder lose is not known: " + refusal
     moving = 1 - float(table.converged.mean())
     if moving:
         advice += f" The search has not converged for {moving:.0%}."
@@ -137,13 +137,37 @@ def search(subject: Subject) -> list[Finding]:
         Finding(
             "gaps",
             verdict,
-            f"of {with_error(of['total'])} nats the family loses "
-            f"{with_error(of['approximation'])}, the encoder {with_error(of['amortization'])}; "
-            + _higher(subject, batch, float(of["log_evidence"]["mean"])),
+            f"of {with_error(of['total'])} nats {split}; {higher}" + (unknown if refusal else ""),
             advice,
             {"gaps": table},
         )
     ]
+
+
+def _split(of: dict[str, xr.Dataset]) -> tuple[str, str]:
+    """Say what the family and the encoder lose, and which loses most."""
+    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
+    advice = {
+        "approximation": "The family loses most: use a more flexible posterior.",
+        "amortization": "The encoder loses most: use a larger network, or train longer.",
+    }[larger]
+    losses = (
+        f"the family loses {with_error(of['approximation'])}, the encoder "
+        f"{with_error(of['amortization'])}"
+    )
+    return losses, advice
+
+
+def _normal_alone(of: dict[str, xr.Dataset]) -> tuple[str, str]:
+    """Say what the best normal loses, and whether the guide loses more."""
+    normal, total = of["normal_approximation"], of["total"]
+    if float(normal["mean"]) < float(total["mean"]):
+        advice = (
+            "The best normal loses less than the guide: use a full-rank normal, or train longer."
+        )
+    else:
+        advice = "No normal loses less than the guide: use a more flexible posterior."
+    return f"the best normal with all correlations would lose {with_error(normal)}", advice
 
 
 def _higher(subject: Subject, batch: Batch, searched: float) -> str:

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.engine import MEMORY, Batch, Pair, Unsupported, draw_chunks, first_line, isolated
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Pair,
+    Unsupported,
+    draw_chunks,
+    first_line,
+    first_rows,
+    isolated,
+)
 
 ALARM = 0.01  # family-wise error rate of each diagnostic
 
@@ -39,8 +48,9 @@ class Subject:
     progress: bool | None
 
     def first(self, count: int) -> Batch:
-        """Return the first datapoints."""
-        return tuple(tensor[:count] for tensor in self.batch)
+        """Return the first datapoints, or all where the pair does not take fewer."""
+        with isolated(self.pair, self.seed):
+            return first_rows(self.pair, self.batch, count)[0]
 
 
 Check = Callable[[Subject], list[Finding]]

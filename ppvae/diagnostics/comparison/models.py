@@ -20,7 +20,7 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     parameters_in_store,
     rows_at,
     sound_rows,
@@ -108,7 +108,8 @@ def compare(
         raise ValueError("pairs is empty; expected at least one pair by name")
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
-    batches = [as_batch(data, pair, split="test") for pair in every]
+    both = [adapted(pair, data, split="test", seed=seed) for pair in every]
+    own, every, batches = every, [pair for pair, _ in both], [batch for _, batch in both]
     names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
     sound = batches
     try:
@@ -119,7 +120,7 @@ def compare(
         sound = _sound(every, batches)
         measures = [measure_of(*fit, seed) for fit in zip(every, sound, strict=True)]
     check_comparable(dict(zip(names, measures, strict=True)))
-    _check_store(owners, every, sound)
+    _check_store(owners, own, every, sound)
 
     def measured(number: int, pair: Pair, batch: Batch) -> tuple[Values, Values, Values]:
         if log_evidence is None:
@@ -128,7 +129,7 @@ def compare(
             )
             parts = (terms.log_evidence, terms.log_evidence_error, terms.pooled_k)
             return parts[0].values, parts[1].values, parts[2].values
-        values = np.asarray(log_evidence(pair, batch), dtype=np.float64)
+        values = np.asarray(log_evidence(own[number], batch), dtype=np.float64)
         if values.shape != (len(batch[0]),) or np.isnan(values).any():
             raise ValueError(
                 f"log_evidence must return numbers of shape ({len(batch[0])},), one value each; "
@@ -159,11 +160,13 @@ def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:
     return [rows_at(batch, kept) for batch in batches] if len(rows) else list(batches)
 
 
-def _check_store(owners: list[str], pairs: list[Pair], batches: list[Batch]) -> None:
+def _check_store(
+    owners: list[str], own: list[Pair], every: list[Pair], batches: list[Batch]
+) -> None:
     """Refuse different pairs that have parameters of Pyro's store in common."""
     seen: dict[int, tuple[str, Pair]] = {}
-    for owner, pair, batch in zip(owners, pairs, batches, strict=True):
-        for name, tensor in parameters_in_store(pair, batch).items():
+    for owner, pair, run, batch in zip(owners, own, every, batches, strict=True):
+        for name, tensor in parameters_in_store(run, batch).items():
             other, first = seen.setdefault(id(tensor), (owner, pair))
             if first is not pair:
                 raise Unsupported(

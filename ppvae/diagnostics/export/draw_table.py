@@ -8,9 +8,10 @@ import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
-from ppvae.diagnostics.export.arviz_groups import Variable, to_numpy
-from ppvae.diagnostics.export.site_values import by_plate, is_deterministic
-from ppvae.engine import Site, Sites, Unsupported, log_prob, unnormalized
+from ppvae.diagnostics.export.arviz_groups import Array, Variable, to_numpy
+from ppvae.diagnostics.export.fitted_programs import FittedPrograms, Scored
+from ppvae.diagnostics.export.site_values import by_plate, is_deterministic, sizes_of
+from ppvae.engine import Site, Sites, Unsupported, unnormalized
 
 
 class DrawTable:
@@ -35,10 +36,11 @@ class DrawTable:
         self.observed = [name for name in sites if name not in self.latents]
         self.data = [name for name in self.observed if not site_is_factor(sites[name])]
         self.reasons = {name: _reason(name, sites[name]) for name in self.observed}
+        self.sizes = sizes_of(sites.values())
         self.plates: dict[str, str] = {}
         self.dims: dict[str, tuple[str, ...]] = {}
         for name, site in sites.items():
-            value, plates_of = by_plate(site["value"], site)
+            value, plates_of = by_plate(site["value"], site, self.sizes)
             count = value.dim() - len(plates_of)
             names = (*plates_of, *(f"{name}_dim_{axis}" for axis in range(count)))
             if name in dims and len(dims[name]) != len(names):
@@ -49,10 +51,11 @@ class DrawTable:
             self.dims[name] = dims.get(name, names)
             self.plates |= dict(zip(self.dims[name], plates_of, strict=False))
         self.observations = {
-            name: by_plate(sites[name]["value"], sites[name])[0] for name in self.data
+            name: by_plate(sites[name]["value"], sites[name], self.sizes)[0] for name in self.data
         }
         self.drawn: dict[str, dict[str, list[Tensor]]] = {}
         self.log_weights: list[float] = []
+        self._arranged: set[Any] = set()
 
     def add(self, group: str, sites: Sites, names: list[str]) -> None:
         """Add one draw of some sites to a group.
@@ -63,19 +66,26 @@ class DrawTable:
         for name in names:
             if name not in sites:
                 raise _not_in_every_run(name)
-            self._append(group, name, by_plate(sites[name]["value"], sites[name])[0])
+            self._append(group, name, sites[name]["value"], sites[name])
 
-    def add_posterior(self, sites: Sites, log_weight: float) -> None:
-        """Add one draw of the guide: the model's sites given it, and its log weight in nats."""
+    def add_posterior(self, scored: Scored) -> None:
+        """Add one draw of the guide: the model's sites given it, and its densities."""
+        sites = scored.joint
         self.add("posterior", sites, self.latents)
-        for name in sites.keys() - {*self.latents, *self.observed}:
-            raise _not_in_every_run(name)
-        for name in self.observed:
-            values = by_plate(log_prob(sites[name]), sites[name], event_dim=0)[0]
-            self._append("log_likelihood", name, values)
-        self.log_weights.append(log_weight)
+        self.check_names(sites)
+        for name, values in scored.log_likelihoods.items():
+            self._append("log_likelihood", name, values, sites[name], event_dim=0)
+        self.log_weights.append(scored.log_weight)
 
-    def _append(self, group: str, name: str, value: Tensor) -> None:
+    def _append(
+        self, group: str, name: str, value: Tensor, site: Site, event_dim: int | None = None
+    ) -> None:
+        # Most values are arranged as they are; that need not be found out again at each draw.
+        key = (name, event_dim, value.shape, site["fn"].event_dim, site["cond_indep_stack"])
+        if key not in self._arranged:
+            given, (value, _) = value, by_plate(value, site, self.sizes, event_dim)
+            if value.shape == given.shape and value.stride() == given.stride():
+                self._arranged.add(key)
         values = self.drawn.setdefault(group, {}).setdefault(name, [])
         if values and values[0].shape != value.shape:
             raise Unsupported(
@@ -84,8 +94,26 @@ class DrawTable:
             )
         values.append(value)
 
-    def groups(self) -> dict[str, dict[str, Variable]]:
-        """Return all groups."""
+    def check_names(self, sites: Sites) -> None:
+        """Raise Unsupported if a run of the model has other sites than the first."""
+        for name in sites.keys() ^ {*self.latents, *self.observed}:
+            raise _not_in_every_run(name)
+
+    def arranged(self, site: Site, event_dim: int | None, values: Tensor) -> Tensor:
+        """Return a site's values, or densities, by its plates."""
+        return by_plate(values, site, self.sizes, event_dim)[0]
+
+    def add_arrays(self, group: str, arrays: Mapping[str, Tensor]) -> None:
+        """Add many draws of some sites to a group, `(draw, ...)` each."""
+        for name, array in arrays.items():
+            self.drawn.setdefault(group, {}).setdefault(name, []).extend(array.unbind(0))
+
+    def groups(self, programs: FittedPrograms) -> dict[str, dict[str, Variable]]:
+        """Return all groups.
+
+        Args:
+            programs: say what was summed out and left out.
+        """
         groups: dict[str, dict[str, Variable]] = {}
         for group, draws in self.drawn.items():
             groups[group] = {}
@@ -96,9 +124,14 @@ class DrawTable:
                     attrs = {"units": "nats"}
                     if reason := self.reasons[name]:
                         attrs["pseudo_likelihood"] = reason
+                    if programs.summed_out:
+                        attrs["summed_out"] = ", ".join(programs.summed_out)
                 dims = ("draw", *self.dims[name][: array.ndim - 1])
                 groups[group][name] = Variable(array, dims, attrs)
-        log_weight = Variable(np.array(self.log_weights), ("draw",), {"units": "nats"})
+        attrs = {"units": "nats"}
+        if programs.left_out:
+            attrs["left_out"] = f"of the guide: {', '.join(programs.left_out)}"
+        log_weight = Variable(np.array(self.log_weights), ("draw",), attrs)
         groups["sample_stats"] = {"log_weight": log_weight}
         groups["observed_data"] = {
             name: Variable(to_numpy(value), self.dims[name])
@@ -118,9 +151,9 @@ class DrawTable:
         for name, value in self.observations.items():
             sizes |= dict(zip(self.dims[name], value.shape, strict=True))
         indices = {
-            dim: to_numpy(subsamples[plate]["value"])
+            dim: index
             for dim, plate in self.plates.items()
-            if plate in subsamples
+            if plate in subsamples and (index := _index(subsamples[plate])) is not None
         }
         coords: dict[str, Any] = dict(indices)
         for dim, values in given.items():
@@ -136,6 +169,18 @@ class DrawTable:
                 )
             coords[dim] = labels
         return coords
+
+
+def _index(subsample: Site) -> Array | None:
+    """Return which elements of its plate a subsample takes.
+
+    None where the program passes the elements themselves, as `subsample=x` allows.
+    """
+    index, size = np.asarray(torch.as_tensor(subsample["value"]).cpu()), subsample["fn"].size
+    if index.ndim != 1 or index.dtype.kind not in "iu" or len(set(index.tolist())) < len(index):
+        return None
+    inside = (index >= 0).all() and (index < int(size)).all()
+    return index if inside else None
 
 
 def _not_in_every_run(name: str) -> Unsupported:

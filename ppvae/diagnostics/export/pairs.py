@@ -8,9 +8,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
+from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.failed_rows import SoundRows, sound
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Data, Draws, Pair, Structure, as_batch, draw_chunks, isolated
+from ppvae.engine import (
+    MEMORY,
+    Adapted,
+    Data,
+    Draws,
+    Pair,
+    Structure,
+    adapted,
+    draw_chunks,
+    isolated,
+)
 
 _NATS = {"units": "nats"}
 
@@ -48,7 +59,7 @@ def to_arviz(
     draws x data values for each number in a datapoint.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         predictive: draw from the model too, for the two predictive groups and `prior`.
@@ -72,7 +83,20 @@ def to_arviz(
         >>> results["posterior"]["z"].dims
         ('chain', 'draw', 'data', 'z_dim_0')
     """
-    kept = sound(pair, as_batch(data, pair, split="test"))
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    if isinstance(pair, Adapted) and pair.shared.given:  # which are drawn anew for each draw
+        arguments, keywords = pair.form.filled(whole)
+        return from_pyro_svi(
+            pair.pair.model,
+            pair.pair.guide,
+            *arguments,
+            draws=draws,
+            predictive=predictive,
+            seed=seed,
+            progress=progress,
+            **keywords,
+        )
+    kept = sound(pair, whole)
     batch = kept.batch
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """The result of any stochastic variational inference in Pyro, as ArviZ data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.export.arviz_groups import arviz_data
 from ppvae.diagnostics.export.draw_table import DrawTable
+from ppvae.diagnostics.export.draws_at_once import FEW, DrawsAtOnce
 from ppvae.diagnostics.export.fitted_programs import FittedPrograms, Program
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import isolated, seeded, seeds
+from ppvae.engine import Sites, isolated, seeded, seeds
 
 
 def from_pyro_svi(
@@ -38,7 +39,8 @@ def from_pyro_svi(
     - `log_likelihood`: log p(x_i|z) of each observed site, in nats, one value for each
       combination of its plates, without the factors of `poutine.scale` and of subsampling;
     - `sample_stats`: `log_weight` = log p(x, z) - log q(z) of the whole model, in nats, with all
-      these factors: its mean is the ELBO of `Trace_ELBO`;
+      these factors: its mean is the ELBO of `Trace_ELBO`, or of `TraceEnum_ELBO`, for a guide
+      that observes nothing;
     - `posterior_predictive`: x ~ p(x|z) at these draws;
     - `prior` and `prior_predictive`: draws from the model alone;
     - `observed_data`.
@@ -47,11 +49,22 @@ def from_pyro_svi(
     `<site>_dim_0`, ... for the dimensions of one value. Sites in sequential plates keep the names
     that the model gives them. Values are expanded to the plates' full shapes. A random subsample
     of a plate is drawn once, with `seed`, and is the same for all draws; the plate's coordinate
-    holds its indices. Auxiliary sites of the guide are left out. Where a site has no density of
-    the data, the attribute `pseudo_likelihood` of its log likelihood says why.
+    holds its indices. Auxiliary sites of the guide are left out; so are its observed sites and
+    factors, in `log_weight` too, whose attribute `left_out` names them.
 
-    Draws are made one at a time, so that any program works. Parameters, training mode and random
-    state are not changed.
+    Discrete latents that only the model has are summed out of all densities exactly, by Pyro's
+    enumeration; `posterior` holds draws from p(k | x, z), in their joint distribution. The log
+    likelihood is then that of each element of a site alone, and its attribute `summed_out` names
+    the latents:
+
+        log p(x_i|z) = log sum_k p(k, z) p(x_i|k, z) - log sum_k p(k, z)
+
+    Where a site has no density of the data, the attribute `pseudo_likelihood` of its log
+    likelihood says why.
+
+    The guide draws one at a time. The model runs for many draws at once where that gives the same
+    as single runs, and else for each draw, so that any program works. Parameters, training mode
+    and random state are not changed.
 
     Args:
         model: the model.
@@ -73,9 +86,9 @@ def from_pyro_svi(
         TypeError: if the guide is a GuideMessenger.
         ValueError: if `draws` is below 1, the guide is not fitted, or `coords` or `dims` do not
             fit the model.
-        Unsupported: if a latent is in the model or the guide only, as with enumeration; if sites
-            or shapes differ between draws; if a distribution has no density or cannot be drawn
-            from; or if names of sites and plates collide.
+        Unsupported: if a latent is in the guide only, or in the model only and cannot be
+            enumerated; if sites or shapes differ between draws; if a distribution has no density
+            or cannot be drawn from; or if names of sites and plates collide.
         Exception: what the model or the guide raises, with a note of the site reached.
 
     Example:
@@ -103,17 +116,41 @@ def from_pyro_svi(
         with seeded(seed):
             sites = programs.first_run()
         table = DrawTable(sites, {name: tuple(names) for name, names in (dims or {}).items()})
-        numbers = tqdm(range(draws), unit=" draws", **tqdm_options(progress))
-        for _, separate_seed in zip(numbers, seeds(seed), strict=False):
-            drawn, joint, log_weight = programs.run()
-            table.add_posterior(joint, log_weight)
-            if predictive:
-                with seeded(separate_seed):
-                    table.add("posterior_predictive", programs.simulate(drawn), table.data)
-                    simulated = programs.simulate({})
-                    table.add("prior", simulated, table.latents)
-                    table.add("prior_predictive", simulated, table.data)
-    return arviz_data(table.groups(), table.coords(coords or {}, programs.subsamples))
+        run = DrawsAtOnce(programs, table, predictive)
+        separate, done = seeds(seed), 0
+        at_once = None if draws >= FEW and not programs.summed_out else 1
+        with tqdm(total=draws, unit=" draws", **tqdm_options(progress)) as bar:
+            while done < draws:
+                drawn = [programs.draw() for _ in range(min(at_once or 2, draws - done))]
+                if at_once is None:
+                    at_once = run.count(drawn, seed)
+                if at_once > 1:
+                    run.add(drawn, next(separate))
+                else:
+                    _add_each(programs, table, drawn, separate, predictive)
+                done += len(drawn)
+                bar.update(len(drawn))
+    return arviz_data(table.groups(programs), table.coords(coords or {}, programs.subsamples))
+
+
+def _add_each(
+    programs: FittedPrograms,
+    table: DrawTable,
+    drawn: list[tuple[Sites, float]],
+    separate: Iterator[int],
+    predictive: bool,
+) -> None:
+    """Run the model for each draw of the guide and add it to the table."""
+    for sites, log_q in drawn:
+        scored = programs.score(sites, log_q)
+        table.add_posterior(scored)
+        if predictive:
+            with seeded(next(separate)):
+                predicted = programs.predict(scored, table.data)
+                table.add("posterior_predictive", predicted, table.data)
+                simulated = programs.simulate({})
+                table.add("prior", simulated, table.latents)
+                table.add("prior_predictive", simulated, table.data)
 
 
 def _check_guide(guide: Program) -> None:

@@ -1,7 +1,5 @@
 """How much of log P(X) - ELBO comes from the guide's family, and how much from its network."""
 
-import math
-
 import numpy as np
 import torch
 import xarray as xr
@@ -9,16 +7,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
-from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_shape, threshold
+from ppvae.diagnostics.inference_gaps.reduction import finished, reduced
+from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Data, Pair, Unsupported, as_batch, isolated, mean_error, seeds
-from ppvae.refinement import Mixture, Search, search_chunk, search_chunks
+from ppvae.engine import Data, Pair, adapted, isolated, seeds
+from ppvae.refinement import Search, search_chunk, search_chunks
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
 # overhead is small only if a step takes several dozen images. The size of a chunk decides which
 # random numbers a datapoint gets, so another default would change every result.
 _MEMORY = 128 * 2**20
-_RISES = ("rise", "normal_rise")
 _Z = 2.0  # a rise within so many standard errors may be chance; false alarms in one case of 44
 
 
@@ -52,7 +50,12 @@ def gaps(
     family, such as Laplace, it combines the gains of both changes, and may be negative.
 
     Of a flow, the base's parameters are free for each datapoint, and of `FlowPosterior` the
-    context too; its transforms, learned for all datapoints together, stay. They need inverses.
+    context too; its transforms, learned for all datapoints together, stay.
+
+    Where q* cannot be searched for, as of a flow whose transforms have no inverse or of a guide
+    whose sites depend on each other, n* alone is: the attribute `not_searched` says why ("" where
+    q* was), and `approximation`, `amortization`, `correlation`, `optimal_elbo` and `rise` are NaN.
+    What the guide loses against n* is `total` - `normal_approximation`.
 
     Compute it for training and for held-out data. A model that overfits has a larger total on
     held-out data; an encoder that overfits has a larger amortization gap on held-out data.
@@ -62,8 +65,11 @@ def gaps(
     with equally many draws from each, weighted by the density of the mixture (Veach and Guibas,
     "Optimally Combining Sampling Techniques for Monte Carlo Rendering", 1995). The estimate of
     P(X) is unbiased; choosing the best proposal would add a bias. Its logarithm is too low on
-    average, and so are `total` and `approximation`; where `pareto_k` exceeds the attribute
-    `threshold`, by an amount that their errors do not show. Pass a better one as `log_evidence`.
+    average, and so are `total` and `approximation`. `pareto_k`, `pooled_k`, `trusted` and `unseen`
+    say by how much, as those of `evidence` do, and `unseen` is part of the errors. Pass a better
+    one as `log_evidence`. Where q* was not searched for, q has no density at the draws of n*:
+    log P(X) is then by the draws of q or of n* alone, the higher one if their difference is no
+    chance, else that with more effective draws.
 
     q* and n* are found by Adam in four stages; in the last, the step size decreases. The search
     may end below the maximum: up to their errors, the true amortization gap is at least
@@ -74,7 +80,7 @@ def gaps(
     small learning rate, can go unnoticed.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`, its guide a product
+        pair: any pair, its guide a product
             of distributions that depend on the data alone.
         data: `(data, *event)`; of a dataset, the test split.
         log_evidence: log P(X) by another method: a dataset with `log_evidence` and
@@ -92,99 +98,68 @@ def gaps(
 
     Returns:
         A dataset with dims `(data,)`, in nats: `total`, `approximation`, `amortization` and
-        `correlation`; `log_evidence`, `elbo`, `optimal_elbo` of q* and `normal_elbo` of n*; `rise`
-        and `normal_rise`, each with its Monte Carlo standard error under the suffix `_error`;
-        `converged` and `pareto_k` (NaN if log P(X) was given). `summarize` averages them.
+        `correlation`; `normal_approximation` = log P(X) - ELBO[n*]; `log_evidence`, `elbo`,
+        `optimal_elbo` of q* and `normal_elbo` of n*; `rise` and `normal_rise`, each with its Monte
+        Carlo standard error under the suffix `_error`; `converged`; and, NaN if log P(X) was
+        given, `pareto_k`, `pooled_k`, `trusted` (False) and `unseen`. `summarize` averages them.
 
     Raises:
-        Unsupported: if the pair's structure does not allow it; if a latent site is discrete,
-            masked, depends on another site's draw, or has a distribution whose parameters cannot
-            be optimized; if the pair is a pseudo-likelihood and so has no log P(X); or if a result
-            is not finite. The message names the site.
+        Unsupported: if the pair's structure does not allow it; if neither q* nor n* can be
+            searched for, as where a latent site is discrete or masked; if the pair is a
+            pseudo-likelihood and so has no log P(X); or if a result is not finite. The message
+            names the site. With `normal=False`, also if q* cannot be searched for.
         ValueError: if a number or `log_evidence` is not valid, or the data are not.
 
     Example:
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> found = gaps(pair, digits.test[:5], steps=40)
+        >>> found = gaps(pair, digits.test[:5], steps=10)
         >>> bool(abs(found.total - found.approximation - found.amortization).max() < 1e-6)
         True
-        >>> on_training = gaps(pair, digits.train[:5], steps=40)
+        >>> on_training = gaps(pair, digits.train[:5], steps=10)
         >>> overfit = float(found.amortization.mean() - on_training.amortization.mean())
     """
     search = Search(normal, draws, steps, particles, learning_rate, memory)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     given = None if log_evidence is None else _given(log_evidence, batch[0])
     kept = sound(pair, batch)
     batch = kept.batch
     given = None if given is None else given[:, kept.rows]
     rows, done = len(batch[0]), 0
-    found: list[dict[str, Tensor]] = []
+    parts: list[dict[str, Tensor]] = []
+    refusals: list[str] = []
     with (
         isolated(pair, seed),
         tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
         draw_seeds = seeds(seed)
         for chunk, structure, vectorized in search_chunks(search, pair, batch):
-            mixture, rises = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds)
+            found = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds)
             here = len(chunk[0])
             own = None if given is None else given[:, done : done + here]
-            found.append(_terms(mixture, rises, own, memory))
+            parts.append(reduced(found, own, memory))
+            refusals += [found.refusal] if found.refusal else []
             done += here
             bar.update(here)
-    values = {name: torch.cat([part[name] for part in found]) for name in found[0]}
-    _refuse_nan(values)
-    values["converged"] = torch.stack(
-        [
-            values[name].abs() <= tolerance + _Z * values[f"{name}_error"]
-            for name in _RISES
-            if name in values
-        ]
-    ).all(0)
+    proposals = 1 if len(refusals) == len(parts) else 2 + normal
     table = xr.Dataset(
-        {name: ("data", value.cpu().numpy()) for name, value in values.items()},
+        {
+            name: ("data", value.cpu().numpy())
+            for name, value in finished(parts, tolerance, _Z).items()
+        },
         attrs={
             "units": "nats",
             "draws": draws,
             "steps": steps,
             "tolerance": tolerance,
-            "threshold": threshold(max((2 + normal) * draws, FEWEST_DRAWS)),
+            "threshold": threshold(max(proposals * draws, FEWEST_DRAWS)),
+            "not_searched": refusals[0] if refusals else "",
         },
     )
     return kept.spread(table)
-
-
-def _terms(
-    mixture: Mixture, rises: list[Tensor], given: Tensor | None, memory: int
-) -> dict[str, Tensor]:
-    """Reduce the draws of some datapoints to the gaps, `(data,)` each."""
-    log_weights = mixture.log_weights().flatten(0, 1)
-    tail = torch.full_like(log_weights[0], math.nan)
-    if given is not None:
-        log_evidence = mixture.given(*given)
-    else:
-        log_evidence = mixture.log_evidence()
-        if len(log_weights) >= FEWEST_DRAWS:
-            tail = tail_shape(log_weights, memory=memory)
-    elbo, optimal, *normal = (mixture.elbo(index) for index in range(len(mixture.log_joint)))
-    estimates = {
-        "total": log_evidence - elbo,
-        "approximation": log_evidence - optimal,
-        "amortization": optimal - elbo,
-        "log_evidence": log_evidence,
-        "elbo": elbo,
-        "optimal_elbo": optimal,
-    }
-    for best in normal:
-        estimates |= {"correlation": best - optimal, "normal_elbo": best}
-    values = {name: estimate.value for name, estimate in estimates.items()}
-    values |= {f"{name}_error": estimate.error for name, estimate in estimates.items()}
-    for name, rise in zip(_RISES, rises, strict=False):
-        values |= {name: rise.mean(0), f"{name}_error": mean_error(rise)}
-    return values | {"pareto_k": tail}
 
 
 def _given(log_evidence: xr.Dataset, like: Tensor) -> Tensor:
@@ -206,13 +181,3 @@ def _given(log_evidence: xr.Dataset, like: Tensor) -> Tensor:
             raise ValueError(f"log_evidence holds a {name!r} that is NaN or infinite")
     values = np.stack([log_evidence[name].values for name in names])
     return torch.as_tensor(values, device=like.device).double()
-
-
-def _refuse_nan(values: dict[str, Tensor]) -> None:
-    for name in ("log_evidence", "elbo", "optimal_elbo", "normal_elbo"):
-        if name in values and not bool(values[name].isfinite().all()):
-            bad = int((~values[name].isfinite()).sum())
-            raise Unsupported(
-                f"{name} is not finite for {bad} of {len(values[name])} datapoints; the pair's "
-                "distributions are not finite there, or learning_rate is too large"
-            )

@@ -20,12 +20,13 @@ from ppvae.engine import (
     Pair,
     Site,
     Unsupported,
-    as_batch,
+    adapted,
     draw_chunks,
     factors_of,
     is_masked,
     isolated,
     plates,
+    refuse_without_latents,
     run_pair,
 )
 
@@ -87,7 +88,7 @@ def active_units(
     symmetric modes: `surgery` measures its information.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
         threshold: the share of the prior's variance above which a dimension is active.
         draws: number of draws per datapoint where the mean is not known.
@@ -105,7 +106,7 @@ def active_units(
         >>> active_units(pairs.assemble(digits, latent=2), digits).variance.z.shape
         (2,)
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("active_units needs at least 2 datapoints, got 1")
     if draws < 2:
@@ -177,11 +178,13 @@ def kl_per_dimension(
         >>> kl_per_dimension(pairs.assemble(digits, latent=2), digits).dims
         ('z_dim_0',)
     """
-    batch = sound(pair, as_batch(data, pair, split="test")).batch
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    batch = sound(pair, whole).batch
     kls = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            refuse_without_latents(structure)
             if not structure.ordered or len(structure.latents) != 1:
                 raise Unsupported(
                     "kl_per_dimension needs a pair with one latent and a guide of no other site, "

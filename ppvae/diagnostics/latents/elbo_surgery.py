@@ -25,12 +25,15 @@ from ppvae.engine import (
     Sites,
     Structure,
     Unsupported,
-    as_batch,
+    adapted,
+    depends_on_enumerated,
     draw_chunks,
     execute,
     is_masked,
     isolated,
+    own_draws_alone,
     plates,
+    refuse_without_latents,
     seeded,
 )
 
@@ -116,7 +119,7 @@ def surgery(
     gives the reason.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)` and whose guide draws
+        pair: any pair and whose guide draws
             every latent given the data alone.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
         draws: number of draws per datapoint; with one, `monte_carlo_error` is NaN.
@@ -139,7 +142,7 @@ def surgery(
         >>> bool(abs(mean.sel(term="kl") - information - mean.sel(term="marginal_kl")) < 1e-4)
         True
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:
@@ -202,6 +205,7 @@ def _undefined_terms(
     Raises:
         Unsupported: if the pair has no aggregate posterior.
     """
+    refuse_without_latents(structure)
     for name, reason in structure.degenerate.items():
         raise Unsupported(f"log q(z|x) is not defined: at latent site {name!r} {reason}")
     guide, model = execute(pair, batch, structure)
@@ -212,6 +216,16 @@ def _undefined_terms(
                 f"latent site {name!r} is masked, so the posteriors of two datapoints are not "
                 "over the same latents"
             )
+        if depends_on_enumerated(guide[name]):
+            raise Unsupported(
+                f"the guide's distribution of latent site {name!r} is a mixture over a site that "
+                "is summed out; surgery needs a guide whose sites are independent given the data"
+            )
+    for name, reason in own_draws_alone(guide).items():
+        raise Unsupported(
+            f"surgery scores draws of one datapoint by log q(z|x) of the others, which is not "
+            f"known: at latent site {name!r} {reason}"
+        )
     for name in changed_by_draws(guide, again, structure.latents):
         raise Unsupported(
             f"the guide's distribution of latent site {name!r} changes with other draws, so one "

@@ -10,7 +10,12 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.latents.posterior_means import Numbers, checked_dataset, mean_features
+from ppvae.diagnostics.latents.posterior_means import (
+    Numbers,
+    checked_dataset,
+    mean_features,
+    measured,
+)
 from ppvae.engine import MEMORY, Pair, Unsupported, isolated
 
 _SPLITS = ("train", "test")
@@ -37,10 +42,11 @@ def probes(
     Both are fitted to training data and scored on test data. The standard error of the accuracy,
     sqrt(a (1 - a) / data), is for new test data and these classifiers; it is 0 where all or none
     are right. The posterior mean is exact where the guide has one latent whose distribution has a
-    known mean; elsewhere it is an average over draws.
+    known mean; elsewhere it is an average over draws. Datapoints that the pair fails on are left
+    out of both representations, and a warning names them.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: a dataset with training and test data.
         labels: the classes of "train" and "test", `(data,)` each; the dataset's unless given.
         rows: the largest number of training datapoints to fit to, chosen at random.
@@ -77,12 +83,18 @@ def probes(
             ],
             "data": [_flat(data.train), _flat(data.test)],
         }
-    order = np.random.default_rng(seed).permutation(len(train_labels))[:rows]
-    chosen = train_labels[order]
+    train_means, test_means = features["posterior mean"]
+    shuffled = np.random.default_rng(seed).permutation(len(train_labels))
+    order = measured(train_means, shuffled)[:rows]
+    scored = measured(test_means, np.arange(len(test_labels)))
+    chosen, test_labels = train_labels[order], test_labels[scored]
     if len(np.unique(chosen)) < 2:
         raise Unsupported("probes needs training labels of at least 2 classes, got 1")
     correct = [
-        [probe.fit(train[order], chosen).predict(test) == test_labels for probe in _probes()]
+        [
+            probe.fit(train[order], chosen).predict(test[scored]) == test_labels
+            for probe in _probes()
+        ]
         for train, test in features.values()
     ]
     classes, counts = np.unique(train_labels, return_counts=True)
@@ -136,5 +148,5 @@ def _labels(
 
 
 def _flat(values: torch.Tensor) -> Numbers:
-    flat: Numbers = values.flatten(1).double().cpu().numpy()
+    flat: Numbers = values.reshape(len(values), -1).double().cpu().numpy()
     return flat

@@ -7,8 +7,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.data import Dataset
+from ppvae.diagnostics.failed_rows import sound, warn_of_rows
 from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Batch, Pair, as_batch, by_datapoint, draw_chunks, run_pair
+from ppvae.engine import (
+    Adapted,
+    Batch,
+    Pair,
+    Unsupported,
+    adapted,
+    by_datapoint,
+    draw_chunks,
+    refuse_without_latents,
+    run_pair,
+)
 
 Numbers = NDArray[np.float64]
 
@@ -37,12 +48,27 @@ def means_with_variances(
 def mean_features(
     pair: Pair, data: Dataset, split: str, draws: int, memory: int, progress: bool | None
 ) -> Numbers:
-    """Return E[z|x] of every datapoint of a split, all sites side by side, `(data, latent)`."""
-    batch = as_batch(data, pair, split=split)
-    means, _ = means_with_variances(pair, batch, draws, memory, progress)
+    """Return E[z|x] of every datapoint of a split, all sites side by side, `(data, latent)`.
+
+    Those that the pair fails on are NaN, and a warning names them.
+    """
+    pair, whole = adapted(pair, data, split=split)
+    kept = sound(pair, whole)
+    means, _ = means_with_variances(pair, kept.batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()
-    return values
+    lost = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(lost) == len(values):
+        raise Unsupported(f"the posterior mean of no datapoint of the {split!r} split is finite")
+    if len(lost):
+        warn_of_rows(kept.rows[lost], kept.count, "its posterior mean is not finite")
+        values[lost] = np.nan
+    return kept.filled(values, 0)
+
+
+def measured(features: Numbers, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row numbers, in their order, of datapoints whose features are known."""
+    return order[~np.isnan(features[order]).any(1)]
 
 
 def checked_dataset(function: str, data: object) -> Dataset:
@@ -62,8 +88,11 @@ def checked_dataset(function: str, data: object) -> Dataset:
 def _exact(pair: Pair, batch: Batch, memory: int, progress: bool | None) -> dict[str, Tensor]:
     """Return E[z|x] where the guide's only site has a known mean; nothing elsewhere."""
     means: list[Tensor] = []
+    if isinstance(pair, Adapted) and pair.rows_at_once is not None:
+        return {}
     with _bar(batch, progress) as bar:
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
+            refuse_without_latents(structure)
             if len(structure.latents) != 1 or not structure.ordered:
                 return {}
             (name,) = structure.latents

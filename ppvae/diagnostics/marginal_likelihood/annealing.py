@@ -19,12 +19,13 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     draw_chunks,
     isolated,
     log_mean_exp,
     mean_error,
     observing,
+    of_sound_simulations,
     refuse_unnormalized,
     simulated_sites,
     vectorizable,
@@ -83,7 +84,7 @@ def ais(
     are summed out.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`; of a dataset, the test split.
         temperatures: the number T of densities after the first, the posterior among them.
         chains: number of chains per datapoint.
@@ -110,10 +111,10 @@ def ais(
         >>> from ppvae import data, pairs
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
-        >>> ais(pair, digits.test[:2], temperatures=5, chains=4, leapfrogs=2).log_weight.sizes
+        >>> ais(pair, digits.test[:2], temperatures=2, chains=4, leapfrogs=1).log_weight.sizes
         Frozen({'chain': 4, 'data': 2})
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     _check(temperatures=temperatures, chains=chains, leapfrogs=leapfrogs, memory=memory)
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
@@ -177,10 +178,11 @@ def bdmc(
     covariates or which values are missing. This is `data`. Its observations are replaced by
     simulated ones; simulation i takes row i of `data`, and starts again at the first row after the
     last. A model that also reads its observations elsewhere reads those of `data` there; from the
-    guide it is refused.
+    guide it is refused. Rows of `data` that the pair fails on are no template, and from the guide
+    simulations that it fails on are left out; warnings say how many.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`, the template; of a dataset, the test split.
         simulations: number of pairs (x, z) drawn from the model.
         temperatures: the number of densities from prior to posterior, as in `ais`.
@@ -212,10 +214,11 @@ def bdmc(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> rows = digits.test[:2]
-        >>> bdmc(pair, rows, simulations=3, temperatures=5, chains=2, leapfrogs=2).lower.sizes
+        >>> bdmc(pair, rows, simulations=3, temperatures=2, chains=2, leapfrogs=1).lower.sizes
         Frozen({'simulation': 3})
     """
-    template = as_batch(data, pair, split="test")
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    template = sound(pair, whole).batch
     _check(
         simulations=simulations,
         temperatures=temperatures,
@@ -234,7 +237,8 @@ def bdmc(
             drawn = simulated_sites(group.pair, group.batch, group.structure, None, {})
             if from_guide:  # which reads the data too
                 simulated = observing(group.pair, group.batch, drawn, group.structure)
-                group = replace(group, batch=simulated)
+                simulated, drawn, structure = of_sound_simulations(group.pair, simulated, drawn)
+                group = replace(group, batch=simulated, structure=structure)
             else:
                 observed = {name: drawn[name] for name in group.structure.observed}
                 group = replace(group, observed=observed)

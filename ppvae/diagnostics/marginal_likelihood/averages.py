@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-OF_WEIGHTS = ("log_evidence", "posterior_kl")
+Numbers = NDArray[np.float64]
+
+OF_WEIGHTS = ("log_evidence", "posterior_kl", "total", "approximation", "normal_approximation")
 """The terms that the largest weights decide."""
 
 
@@ -13,7 +16,8 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     """Average per-datapoint terms over the data, with two standard errors.
 
     Datapoints that the pair fails on, which are NaN, are left out; the attribute `data` counts the
-    others.
+    others. A term that is NaN for every datapoint, such as one that `gaps` could not measure, has
+    the mean NaN.
 
     - `standard_error`: for new datapoints from the same source, the error from the draws
       included: the sample standard deviation of the per-datapoint values over sqrt(data). Use it
@@ -42,24 +46,40 @@ def summarize(evidence: xr.Dataset) -> xr.Dataset:
     terms = [str(name) for name in evidence if f"{name}_error" in evidence]
     values = np.stack([evidence[name].values for name in terms])
     errors = np.stack([evidence[f"{name}_error"].values for name in terms])
-    measured = ~np.isnan(values).any(0)
+    known = ~np.isnan(values).all(1)
+    measured = ~np.isnan(values[known]).any(0)
     values, errors = values[:, measured], errors[:, measured]
     n = values.shape[1]
-    common = np.zeros(len(terms))
-    if "unseen" in evidence:
-        unseen = np.nan_to_num(evidence.unseen.values[measured], posinf=math.inf)
-        of_weights = np.isin(terms, OF_WEIGHTS)
-        common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
-        finite = np.where(np.isfinite(unseen), unseen, 0)
-        drawn = np.sqrt(np.maximum(np.square(errors) - np.square(finite), 0))
-        errors = np.where(of_weights[:, None] & (unseen > 0), drawn, errors)
+    unseen = evidence.unseen.values[measured] if "unseen" in evidence else np.zeros(n)
+    of_weights = np.isin(terms, OF_WEIGHTS)
     spread = values.std(1, ddof=1) if n > 1 else np.full(len(terms), math.nan)
     return xr.Dataset(
         {
             "mean": ("term", values.mean(1)),
             "standard_error": ("term", spread / math.sqrt(n)),
-            "monte_carlo_error": ("term", np.hypot(np.sqrt(np.square(errors).sum(1)) / n, common)),
+            "monte_carlo_error": ("term", error_of_mean(errors, unseen, of_weights)),
         },
         coords={"term": terms},
         attrs={"units": "nats per datapoint", "data": n, "draws": evidence.attrs["draws"]},
     )
+
+
+def error_of_mean(errors: Numbers, unseen: Numbers, of_weights: NDArray[np.bool_]) -> Numbers:
+    """Return the Monte Carlo standard errors of means over the data, `(term,)`.
+
+    What the draws show is independent between datapoints; what they do not show is too low for
+    all, so that the smaller of `unseen` and twice its square is averaged and added.
+
+    Args:
+        errors: of each datapoint, `unseen` included in those of weights, `(term, data)`.
+        unseen: how much of log P(X) may lie in weights larger than those drawn, `(data,)`.
+        of_weights: the terms that the largest weights decide, `(term,)`.
+    """
+    unseen = np.nan_to_num(unseen, posinf=math.inf)
+    common = np.zeros(len(errors))
+    common[of_weights] = np.minimum(unseen, 2 * np.square(unseen)).mean()
+    finite = np.where(np.isfinite(unseen), unseen, 0)
+    drawn = np.sqrt(np.maximum(np.square(errors) - np.square(finite), 0))
+    errors = np.where(of_weights[:, None] & (unseen > 0), drawn, errors)
+    means: Numbers = np.hypot(np.sqrt(np.square(errors).sum(1)) / errors.shape[1], common)
+    return means

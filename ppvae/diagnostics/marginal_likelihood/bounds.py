@@ -1,6 +1,7 @@
 """Several lower bounds of log P(X) of one pair."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +12,22 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood.annealing import accepted, ais
-from ppvae.diagnostics.marginal_likelihood.pareto import smoothed, tail_length
+from ppvae.diagnostics.marginal_likelihood.averages import Numbers, error_of_mean
+from ppvae.diagnostics.marginal_likelihood.pareto import (
+    joined_fits,
+    smoothed,
+    tail_fit,
+    tail_length,
+    threshold,
+)
+from ppvae.diagnostics.marginal_likelihood.pooled_tails import tail_terms
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
     Data,
     Pair,
-    as_batch,
+    adapted,
     collected,
     draw_chunks,
     isolated,
@@ -28,6 +37,7 @@ from ppvae.engine import (
 )
 
 _BOUNDS = ("elbo", "importance", "pareto_smoothed", "ais")
+_OF_WEIGHTS = ("importance", "pareto_smoothed")
 _ERRORS = 4  # standard errors; by chance alone one of 30,000 datapoints exceeds them
 _ROUNDING = 16  # units of the last place by which two sums of the same terms may differ
 
@@ -63,7 +73,7 @@ def bound_table(
     failed convergence: it may simply be inefficient.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws of the first three, at least 21.
         temperatures: of annealing.
@@ -78,9 +88,11 @@ def bound_table(
         A dataset in nats.
 
         - `log_evidence` and its Monte Carlo standard error `log_evidence_error`, dims
-          `(bound, data)`. Errors of weights follow the delta method, and are too small where a few
-          weights dominate;
-        - `mean` over these data and `mean_error`, from the errors of each, dims `(bound,)`;
+          `(bound, data)`. Those of the weighted ones include `unseen`, as in `evidence`;
+        - `mean` over these data and `mean_error`, the Monte Carlo error of `summarize`, dims
+          `(bound,)`;
+        - `pareto_k`, `pooled_k`, `trusted` and `unseen` of the weights, dims `(data,)`, as of
+          `evidence`;
         - `acceptance` of annealing, dims `(data,)`, see `ais`;
         - `converged`, dims `(data,)`: False where annealing ended more than four standard errors
           of the difference below importance sampling, or its acceptance is below 0.5. The two
@@ -98,12 +110,13 @@ def bound_table(
         >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
         >>> x = digits.test[:3]
-        >>> table = bound_table(pair, x, draws=50, temperatures=5, chains=4, leapfrogs=2)
+        >>> table = bound_table(pair, x, draws=50, temperatures=2, chains=4, leapfrogs=1)
         >>> table.log_evidence.sel(bound="elbo").sizes
         Frozen({'data': 3})
     """
     tail_length(draws)
-    kept = sound(pair, as_batch(data, pair, split="test"))
+    pair, whole = adapted(pair, data, split="test", seed=seed)
+    kept = sound(pair, whole)
     annealed = ais(
         pair,
         kept.batch,
@@ -115,31 +128,37 @@ def bound_table(
         memory=memory,
         progress=progress,
     )
-    weighted = _weighted(pair, kept.batch, draws, seed, memory, progress)
+    weighted, tails = _weighted(pair, kept.batch, draws, seed, memory, progress)
     ended = np.stack([annealed.log_evidence.values, annealed.log_evidence_error.values])
     values, errors = np.concatenate([weighted, ended[:, None]], axis=1)
     first = kept.batch[0]
     precision = torch.finfo(first.dtype if first.is_floating_point() else torch.float32).eps
-    table = _table(values, errors, annealed.acceptance.values, precision)
+    table = _table(values, errors, tails, annealed.acceptance.values, precision)
     return kept.spread(table).assign_attrs(
-        units="nats", draws=draws, temperatures=temperatures, chains=chains
+        units="nats",
+        draws=draws,
+        temperatures=temperatures,
+        chains=chains,
+        threshold=threshold(draws),
     )
 
 
 def _weighted(
     pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
-) -> NDArray[np.float64]:
-    """Return the bounds by weighted draws and their standard errors, `(2, bound, data)`."""
-    columns = []
+) -> tuple[Numbers, dict[str, NDArray[Any]]]:
+    """Return bounds by weighted draws and errors, `(2, bound, data)`, and the weights' tails."""
+    columns, fits = [], []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
             (log_weights,) = collected(parts, draws, lambda part: part.log_weights)
             columns.append(_bounds(log_weights, memory))
+            fits.append(tail_fit(log_weights, memory=memory))
             bar.update(len(chunk[0]))
-    weighted: NDArray[np.float64] = torch.cat(columns, dim=-1).cpu().numpy()
-    return weighted
+    tails = tail_terms(joined_fits(fits), draws)
+    weighted: Numbers = torch.cat(columns, dim=-1).cpu().numpy()
+    return weighted, {name: value.cpu().numpy() for name, value in tails.items()}
 
 
 def _bounds(log_weights: Tensor, memory: int) -> Tensor:
@@ -151,9 +170,10 @@ def _bounds(log_weights: Tensor, memory: int) -> Tensor:
 
 
 def _table(
-    values: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    acceptance: NDArray[np.float64],
+    values: Numbers,
+    drawn: Numbers,
+    tails: dict[str, NDArray[Any]],
+    acceptance: Numbers,
     precision: float,
 ) -> xr.Dataset:
     """Return bounds and errors, `(bound, data)`, their means, and whether annealing converged."""
@@ -161,16 +181,20 @@ def _table(
     difference = values[3] - values[1]
     spread = difference.std(ddof=1) / math.sqrt(rows) if rows > 1 else math.nan
     rounding = _ROUNDING * precision * (1 + np.abs(values[1]))
-    level = ~(difference < -_ERRORS * np.hypot(errors[3], errors[1]) - rounding)
+    # What the weights leave unseen would be above importance sampling: no excuse for annealing.
+    level = ~(difference < -_ERRORS * np.hypot(drawn[3], drawn[1]) - rounding)
     level_mean = not difference.mean() < -_ERRORS * spread - rounding.mean()
     moving = accepted(acceptance)
+    of_weights, unseen = np.isin(_BOUNDS, _OF_WEIGHTS), tails["unseen"]
+    errors = np.where(of_weights[:, None], np.hypot(drawn, unseen), drawn)
     return xr.Dataset(
         {
             "log_evidence": (("bound", "data"), values),
             "log_evidence_error": (("bound", "data"), errors),
             "mean": ("bound", values.mean(1)),
-            "mean_error": ("bound", np.sqrt(np.square(errors).sum(1)) / rows),
+            "mean_error": ("bound", error_of_mean(errors, unseen, of_weights)),
             "acceptance": ("data", acceptance),
+            **{name: ("data", term) for name, term in tails.items()},
             "converged": ("data", level & moving),
             "mean_converged": ((), bool(level_mean and moving.all())),
         },

@@ -19,7 +19,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     tail_length,
     threshold,
 )
-from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes
+from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes, tail_terms
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -28,7 +28,7 @@ from ppvae.engine import (
     Draws,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     collected,
     draw_chunks,
     isolated,
@@ -57,7 +57,7 @@ def weights(
     evaluation mode and is left as it was.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         seed: of the draws.
@@ -79,7 +79,7 @@ def weights(
         >>> weights(pair, digits.test[:5], draws=10).sizes
         Frozen({'draw': 10, 'data': 5})
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(pair, batch, lambda rows: _weights(pair, rows, draws, seed, memory, progress))
 
 
@@ -139,7 +139,7 @@ def evidence(
     drawn. `summarize` gives means over the data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         seed: of the draws.
@@ -164,7 +164,7 @@ def evidence(
         >>> bool((terms.log_evidence >= terms.elbo).all())
         True
     """
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(
         pair,
         batch,
@@ -226,7 +226,7 @@ def pareto_k(
     - `effective_sample_size` = (sum w)^2 / sum w^2 as in `evidence`, between 1 and S.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint, at least 21.
         seed: of the draws.
@@ -248,7 +248,7 @@ def pareto_k(
         (Frozen({'data': 5}), 0.5)
     """
     tail_length(draws)
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(pair, batch, lambda rows: _pareto_k(pair, rows, draws, seed, memory, progress))
 
 
@@ -322,18 +322,9 @@ def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
     if draws < FEWEST_DRAWS:
         unknown = columns["pareto_k"]
         return columns | {"pooled_k": unknown, "trusted": unknown > 0, "unseen": unknown}
-    fit = TailFit(*(columns.pop(name) for name in _FIT))
-    shapes = fit.shape.cpu().numpy()
-    pooled = torch.as_tensor(pooled_shapes(shapes, tail_length(draws)), device=fit.shape.device)
-    unseen = fit.unseen(pooled, draws)
-    for name in OF_WEIGHTS:
-        columns[f"{name}_error"] = columns[f"{name}_error"].hypot(unseen)
-    tails = {
-        "pareto_k": fit.shape,
-        "pooled_k": pooled,
-        "trusted": pooled < threshold(draws),
-        "unseen": unseen,
-    }
+    tails = tail_terms(TailFit(*(columns.pop(name) for name in _FIT)), draws)
+    errors = [f"{name}_error" for name in OF_WEIGHTS if f"{name}_error" in columns]
+    columns |= {name: columns[name].hypot(tails["unseen"]) for name in errors}
     return columns | tails
 
 

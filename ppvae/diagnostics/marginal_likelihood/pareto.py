@@ -1,7 +1,8 @@
 """How heavy the tail of the importance weights of each datapoint is."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -110,9 +111,14 @@ def tail_fit(log_weights: Tensor, *, memory: int = MEMORY) -> TailFit:
     length = tail_length(len(log_weights))
     bad = _bad(log_weights)
     columns = log_weights.masked_fill(bad, 0.0).split(_columns(length, memory), dim=1)
-    parts = [_fitted(part, length) for part in columns]
-    fit = TailFit(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    fit = joined_fits([TailFit(*_fitted(part, length)) for part in columns])
     return replace(fit, shape=fit.shape.masked_fill(bad, math.nan))
+
+
+def joined_fits(parts: Sequence[TailFit]) -> TailFit:
+    """Put fits of different datapoints together."""
+    values = [[getattr(part, field.name) for part in parts] for field in fields(TailFit)]
+    return TailFit(*(torch.cat(value) for value in values))
 
 
 def smoothed(log_weights: Tensor, *, memory: int = MEMORY) -> Tensor:

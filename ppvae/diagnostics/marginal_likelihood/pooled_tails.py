@@ -5,6 +5,9 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ppvae.diagnostics.marginal_likelihood.pareto import TailFit, tail_length, threshold
 
 _PRIOR, _CENTER = 10, 0.5  # `tail_shape` shrinks towards 0.5 with the weight of ten draws
 _SMALLEST = -0.9  # the sampling error of a maximum likelihood estimate of k is not known below
@@ -51,6 +54,26 @@ def pooled_shapes(shapes: Numbers, length: int) -> Numbers:
     else:
         pooled[known] = _posterior_means(np.log1p(unshrunk[known]), error, length)
     return pooled
+
+
+def tail_terms(fit: TailFit, draws: int) -> dict[str, Tensor]:
+    """Say what the tails of all datapoints' weights tell of log P(X), `(data,)` each.
+
+    Args:
+        fit: of the weights of each datapoint.
+        draws: their number.
+
+    Returns:
+        `pareto_k`, `pooled_k`, `trusted` and `unseen`, as `evidence` explains them.
+    """
+    shapes = fit.shape.cpu().numpy()
+    pooled = torch.as_tensor(pooled_shapes(shapes, tail_length(draws)), device=fit.shape.device)
+    return {
+        "pareto_k": fit.shape,
+        "pooled_k": pooled,
+        "trusted": pooled < threshold(draws),
+        "unseen": fit.unseen(pooled, draws),
+    }
 
 
 def _of_one_law(deviations: Numbers, length: int) -> bool:

@@ -24,8 +24,9 @@ from ppvae.engine import (
     Sites,
     Structure,
     Unsupported,
-    as_batch,
+    adapted,
     by_datapoint,
+    depends_on_place,
     draw_resampled,
     isolated,
     model_vectorizable,
@@ -155,7 +156,7 @@ def pit(
     it.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, held out from the training; of a dataset, the test split.
         draws: number of replicates for each datapoint.
         proposals: number of draws of the guide for each datapoint; with 1, and for a guide
@@ -181,7 +182,7 @@ def pit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> xr.Dataset:
         bar = tqdm(total=len(rows[0]), unit=" datapoints", **tqdm_options(progress))
@@ -238,7 +239,10 @@ def _chunks(
     try:
         structure = structure_of(pair, first)
         rows = max(1, int(memory / (structure.bytes_per_draw * draws)))
-        structure_of(pair, tuple(tensor[:rows] for tensor in batch))
+        part = tuple(tensor[:rows] for tensor in batch)
+        few = structure_of(pair, part)
+        if rows < len(batch[0]) and depends_on_place(pair, part, few):
+            rows = len(batch[0])
     except Exception:  # not on fewer rows; what is wrong on all rows is raised below
         rows = len(batch[0])
     for chunk in row_chunks(batch, rows):

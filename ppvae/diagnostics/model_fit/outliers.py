@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ppvae.data import Dataset
 from ppvae.diagnostics.failed_rows import warn_of_rows
 from ppvae.diagnostics.marginal_likelihood import evidence
 from ppvae.diagnostics.rank_tests import highest_p_value
@@ -13,7 +14,7 @@ from ppvae.engine import (
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    adapted,
     first_line,
     sound_rows,
 )
@@ -51,10 +52,12 @@ def outlier_score(
     usual log P(x).
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: the datapoints to judge, `(data, *event)`; of a dataset, the test split.
         reference: datapoints of the usual source, `(reference, *event)`, better not used in the
-            fit; of a dataset, the validation split.
+            fit; of a dataset, the validation split. The training split would make new datapoints
+            of the same source look like outliers, since the pair was fitted to it: training rows
+            have a higher log P(x) and are not exchangeable with new ones.
         draws: number of draws per datapoint, the same for both, because few draws lower both.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
@@ -65,6 +68,7 @@ def outlier_score(
 
     Raises:
         Unsupported, ValueError: as `evidence` does.
+        ValueError: if the validation split of a dataset given as `reference` is empty.
 
     Example:
         >>> from ppvae import data, pairs
@@ -76,17 +80,24 @@ def outlier_score(
         >>> scores.p_value.shape
         (5,)
     """
-    batch = as_batch(data, pair, split="test")
-    usual = as_batch(reference, pair, split="validation", argument="reference")
+    if isinstance(reference, Dataset) and len(reference.validation) == 0:
+        raise ValueError(
+            f"reference is dataset {reference.name!r}, whose validation split is empty; pass "
+            "datapoints of the usual source that the pair was not fitted to"
+        )
+    of_usual, usual = adapted(pair, reference, split="validation", argument="reference", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
-    def log_evidence(part: Batch, its_seed: int) -> NDArray[np.float64]:
-        terms = evidence(pair, part, draws=draws, seed=its_seed, memory=memory, progress=progress)
+    def log_evidence(of_part: Pair, part: Batch, its_seed: int) -> NDArray[np.float64]:
+        terms = evidence(
+            of_part, part, draws=draws, seed=its_seed, memory=memory, progress=progress
+        )
         array: NDArray[np.float64] = terms.log_evidence.values
         return array
 
-    known = log_evidence(usual, seed)
+    known = log_evidence(of_usual, usual, seed)
     try:
-        values = log_evidence(batch, seed + 1)
+        values = log_evidence(pair, batch, seed + 1)
     except Unsupported:
         raise
     except ValueError as error:

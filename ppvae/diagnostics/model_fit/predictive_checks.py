@@ -13,7 +13,7 @@ from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Batch, Data, Pair, as_batch, isolated, seeds
+from ppvae.engine import MEMORY, Batch, Data, Pair, adapted, isolated, seeds
 
 Statistic: TypeAlias = Callable[..., Tensor]
 """Called with the values of the observed sites, `(data, *event)` each in the model's order."""
@@ -39,7 +39,7 @@ def prior_predictive_check(
     closer to the middle. Masked entries of all replicates are those of the data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         statistics: by name; each a function of the observed sites' values on the whole data set
             that returns a scalar or an array, such as one number for each feature.
@@ -66,7 +66,7 @@ def prior_predictive_check(
         ((20, 64), ())
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _predictive_check(lambda drawn: drawn.simulated, *arguments)
+    return _predictive_check(lambda drawn: drawn.simulated, *arguments, prior=True)
 
 
 def posterior_predictive_check(
@@ -90,7 +90,7 @@ def posterior_predictive_check(
     result are those of `prior_predictive_check`, whose p-values are uniform.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         statistics: functions of the observed sites' values, by name.
         draws: number of replicated data sets.
@@ -112,7 +112,7 @@ def posterior_predictive_check(
         ('draw',)
     """
     arguments = (pair, data, statistics, draws, seed, memory, progress)
-    return _predictive_check(lambda drawn: drawn.predicted, *arguments)
+    return _predictive_check(lambda drawn: drawn.predicted, *arguments, prior=False)
 
 
 def _predictive_check(
@@ -124,11 +124,13 @@ def _predictive_check(
     seed: int,
     memory: int,
     progress: bool | None,
+    *,
+    prior: bool,
 ) -> xr.Dataset:
     """Compute statistics and p-values for the replicates that `chosen` picks."""
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
-    batch = as_batch(data, pair, split="test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         replicated: dict[str, list[Any]] = {name: [] for name in statistics}
@@ -136,7 +138,7 @@ def _predictive_check(
             values, _ = observations(pair, rows)
             sites = values.values()
             observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}
-            for block in replicate(pair, rows, draws, memory, seeds(seed)):
+            for block in replicate(pair, rows, draws, memory, seeds(seed), prior=prior):
                 for data_set in zip(*chosen(block).values(), strict=True):
                     for name, function in statistics.items():
                         replicated[name].append(_as_array(function(*data_set)))

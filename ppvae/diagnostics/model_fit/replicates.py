@@ -7,7 +7,16 @@ import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, by_datapoint, draw_chunks, run_pair, unmasked
+from ppvae.engine import (
+    Adapted,
+    Batch,
+    Pair,
+    by_datapoint,
+    draw_chunks,
+    redrawn,
+    run_pair,
+    unmasked,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,13 @@ def observations(pair: Pair, batch: Batch) -> tuple[dict[str, Tensor], dict[str,
 
 
 def replicate(
-    pair: Pair, batch: Batch, draws: int, memory: int, seeds: Iterator[int]
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    memory: int,
+    seeds: Iterator[int],
+    *,
+    prior: bool = False,
 ) -> Iterator[Replicates]:
     """Draw the whole data `draws` times, in blocks that stay within `memory`.
 
@@ -52,6 +67,7 @@ def replicate(
         draws: number of replicates.
         memory: a bound in bytes on the intermediate tensors and on a block of replicates.
         seeds: of the draws from the model, one for each block.
+        prior: draw latents that all datapoints share from the model, instead of the guide.
 
     Raises:
         Unsupported: if the pair's structure does not allow it.
@@ -59,10 +75,14 @@ def replicate(
     values, masks = observations(pair, batch)
     size = sum(value.numel() * value.element_size() for value in values.values())
     block = max(1, min(draws, memory // max(1, 4 * size)))
+    shared = isinstance(pair, Adapted) and bool(pair.shared.given)
+    block = 1 if shared else block  # each replicate has its own draw of what all datapoints share
     for start in range(0, draws, block):
         count = min(block, draws - start)
         parts: list[Replicates] = []
-        for _, _, drawn in draw_chunks(pair, batch, count, memory, simulation_seed=next(seeds)):
+        seed = next(seeds)
+        redraw = redrawn(pair, batch, seed, prior=prior) if shared else pair
+        for _, _, drawn in draw_chunks(redraw, batch, count, memory, simulation_seed=seed):
             runs = list(drawn)
             parts.append(
                 Replicates(

@@ -1,19 +1,14 @@
 """Programs as graphs of torch's operations, and graphs as machine code."""
 
+from ppvae.engine.compilation.agreement import LOSS_TOLERANCE, Quantity, relative_error
+from ppvae.engine.compilation.attributes import Attribute, Kept
 from ppvae.engine.compilation.capture_error import CaptureError
 from ppvae.engine.compilation.code import Code, Generator, Replay, Run, generate, replay
 from ppvae.engine.compilation.graph import Graph, capture
 from ppvae.engine.compilation.guard import Guard
 from ppvae.engine.compilation.objective import loss_and_gradients, loss_of
 from ppvae.engine.compilation.reads import CaptureMode
-from ppvae.engine.compilation.switch import (
-    LOSS_TOLERANCE,
-    MOVE_TOLERANCE,
-    CompiledProgram,
-    OutsideSupport,
-    Quantity,
-    relative_error,
-)
+from ppvae.engine.compilation.switch import CompiledProgram, OutsideSupport
 from ppvae.engine.compilation.torch_internals import (
     add_to_each,
     capturing,
@@ -25,7 +20,7 @@ from ppvae.engine.compilation.torch_internals import (
 
 __all__ = [
     "LOSS_TOLERANCE",
-    "MOVE_TOLERANCE",
+    "Attribute",
     "CaptureError",
     "CaptureMode",
     "Code",
@@ -33,6 +28,7 @@ __all__ = [
     "Generator",
     "Graph",
     "Guard",
+    "Kept",
     "OutsideSupport",
     "Quantity",
     "Replay",

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from ppvae.engine.compilation.attributes import Kept
 from ppvae.engine.compilation.capture_error import CaptureError
-from ppvae.engine.compilation.reads import CaptureMode, literal
+from ppvae.engine.compilation.reads import CaptureMode, literal, unwrapped
 from ppvae.engine.compilation.torch_internals import returns_views, slots, trace
 from ppvae.engine.compilation.writes import written_by
 from ppvae.engine.errors import first_line
@@ -37,12 +38,13 @@ class Graph:
     checked: bool
 
 
-def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
+def capture(program: Program, inputs: Sequence[Tensor], kept: Kept | None = None) -> Graph:
     """Run a program once and return its operations on tensors; undo all effects of the run.
 
     Args:
         program: called as `program(mode, *inputs)`.
         inputs: the tensors that will differ from run to run, parameters among them.
+        kept: attributes that the run changes; their tensors are further outputs.
 
     Raises:
         CaptureError: if a graph would not do what the program does.
@@ -56,13 +58,14 @@ def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
         True
     """
     mode = CaptureMode()
+    kept = Kept(()) if kept is None else kept
 
     def watched(*flat: Tensor) -> list[Tensor]:
         with poutine.block(), mode:  # no handler of the caller's sees the sites of this run
-            outputs = list(program(mode, *flat))
+            outputs = [*program(mode, *flat), *kept.tensors()]
             if mode.checks:
                 outputs.append(torch.stack(mode.checks).all())
-        return outputs
+        return [unwrapped(tensor) for tensor in outputs]
 
     before = random_state()
     try:
@@ -75,12 +78,31 @@ def capture(program: Program, inputs: Sequence[Tensor]) -> Graph:
         after = random_state()
         set_random_state(before)
         mode.restore()
+        kept.restore()
     if mode.error is not None:  # the program may have caught it
         raise mode.error
     if any(after[source] != before[source] for source in ("python", "numpy")):
         raise CaptureError("the program draws random numbers from Python or NumPy, not from torch")
+    _check_lost(module, mode)
     lifted = _lift(module)
+    kept.check_unread(
+        tensor
+        for tensor, node in zip(
+            lifted, module.graph.find_nodes(op="placeholder")[len(inputs) :], strict=True
+        )
+        if node.users
+    )
     return Graph(module, lifted, _written(module), bool(mode.checks))
+
+
+def _check_lost(module: GraphModule, mode: CaptureMode) -> None:
+    """Refuse a graph that holds as a constant what the program computes."""
+    for node in module.graph.find_nodes(op="get_attr"):
+        if node.users and not literal(node) and mode.made(getattr(module, str(node.target))):
+            raise CaptureError(
+                "it cannot be captured: it computes with tensors of a class of its own, which a "
+                "graph does not follow"
+            )
 
 
 def _lift(module: GraphModule) -> tuple[Tensor, ...]:

@@ -2,18 +2,15 @@
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Hashable
-from types import SimpleNamespace
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
+from ppvae.engine.compilation.attributes import PLAIN, Attribute, holders_of
 from ppvae.engine.compilation.torch_internals import slots
-from ppvae.engine.modules import modules_of
 
 _STATES = 16  # that are remembered, with their tensors
-
-_PLAIN = (bool, int, float, str, type(None))
 
 
 class Guard:
@@ -24,6 +21,9 @@ class Guard:
 
     Args:
         programs: a model and a guide.
+
+    Attributes:
+        ignored: attributes that are not watched.
 
     Example:
         >>> import torch
@@ -36,18 +36,15 @@ class Guard:
     """
 
     def __init__(self, *programs: Any) -> None:
-        model, guide = programs
-        modules = modules_of(SimpleNamespace(model=model, guide=guide))
-        holders: list[Any] = [*modules]
-        for program in programs:
-            owner = getattr(program, "__self__", program)
-            if not isinstance(owner, nn.Module) and hasattr(owner, "__dict__"):
-                holders.append(owner)
+        holders = holders_of(programs)
+        modules = [holder for holder in holders if isinstance(holder, nn.Module)]
+        self.ignored: list[Attribute] = []
+        self._ignored: set[tuple[int, Any]] = set()
         self._plain = [
             (vars(holder), name)
             for holder in holders
             for name, value in vars(holder).items()
-            if type(value) in _PLAIN and not name.startswith("_")
+            if type(value) in PLAIN and not name.startswith("_")
         ]
         tensors: list[tuple[dict[str, Any], str]] = [
             (group, name) for module in modules for group in slots(module) for name in group
@@ -68,6 +65,18 @@ class Guard:
         self._version = 0
         self._changed: list[str] = []
         self._next = itertools.count()
+
+    def ignore(self, attributes: Iterable[Attribute]) -> None:
+        """Do not watch attributes that every run of the programs changes."""
+        new = [attribute for attribute in attributes if attribute.place not in self._ignored]
+        if not new:
+            return
+        self.ignored += new
+        ignored = self._ignored = {attribute.place for attribute in self.ignored}
+        self._plain = [place for place in self._plain if _place(place) not in ignored]
+        self._tensors = [place for place in self._tensors if _place(place) not in ignored]
+        self._versions.clear()
+        self._last = None
 
     @property
     def changed(self) -> str:
@@ -117,5 +126,9 @@ class Guard:
         return [f"{self._owners.get(id(holder), '?')}.{name}" for holder, name in places]
 
 
+def _place(place: tuple[dict[str, Any], str]) -> tuple[int, str]:
+    return id(place[0]), place[1]
+
+
 def _hashable(value: Any) -> Hashable:
-    return (value,) if type(value) in _PLAIN else (id(type(value)),)
+    return (value,) if type(value) in PLAIN else (id(type(value)),)

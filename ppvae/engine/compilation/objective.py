@@ -39,15 +39,24 @@ def loss_and_gradients(
         kwargs: likewise.
 
     Raises:
-        CaptureError: if the objective keeps something in Pyro's store from step to step.
+        CaptureError: if the objective keeps something in Pyro's store from step to step, or there
+            is nothing to differentiate by.
     """
+    if not parameters:
+        raise CaptureError(
+            "the programs announce no parameter to Pyro; call pyro.module or pyro.param in them"
+        )
     held = stored()
     with torch.enable_grad():
         losses = _tensors(objective.loss_and_grads(model, guide, *args, **kwargs))
     now = stored()
-    if now.keys() != held.keys() or any(now[name] is not held[name] for name in held):
+    replaced = [name for name in {**held, **now} if now.get(name) is not held.get(name)]
+    if replaced:
         put_back(held)
-        raise CaptureError("the objective writes to Pyro's parameter store at every step")
+        raise CaptureError(
+            f"the objective writes {replaced[0]!r} to Pyro's parameter store at every step; a "
+            "baseline can be a network instead of a decaying average"
+        )
     if not mode.surrogates:
         return losses, [None] * len(parameters)
     surrogate = torch.stack([value.sum() for value in mode.surrogates]).sum()

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from pyro.ops.provenance import detach_provenance
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.fx import Node
@@ -78,11 +79,12 @@ class CaptureMode:
         self.written: dict[int, tuple[Tensor, Tensor]] = {}
         self.error: CaptureError | None = None
         self.functions = _Functions(self)
+        self._operations = _Operations(self)
         self._site = _Site()
         self._inside = ExitStack()
 
     def __enter__(self) -> "CaptureMode":
-        for mode in (self._site, self.functions, _Operations(self)):
+        for mode in (self._site, self.functions, self._operations):
             self._inside.enter_context(mode)
         return self
 
@@ -96,6 +98,10 @@ class CaptureMode:
         site = f"site {self._site.name!r}: " if self._site.name else ""
         self.error = self.error or CaptureError(f"{site}{what} in {place}")
         return self.error
+
+    def made(self, tensor: Tensor) -> bool:
+        """Tell whether the program made a tensor's memory."""
+        return storage_id(tensor) in self._operations.own
 
     def restore(self) -> None:
         """Restore the values of tensors that the program wrote to."""
@@ -134,7 +140,7 @@ class _Functions(TorchFunctionMode):
             given = [*args[1:], *map(kwargs.get, ("gradient", "inputs", "create_graph"))]
             if not all(value is None or value is False for value in given):
                 raise self.capture.refuse("backward is called with a gradient or inputs")
-            self.capture.surrogates.append(args[0])
+            self.capture.surrogates.append(unwrapped(args[0]))
             return None
         if function is Tensor.register_hook and _called_by() in _UNDECIDED:
             return None  # Pyro's warnings about gradients
@@ -151,6 +157,7 @@ class _Functions(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _read(self, function: Any, tensor: Tensor, kwargs: Any) -> Any:
+        tensor = unwrapped(tensor)
         caller = _called_by()
         if caller in _CHECKS:
             self.capture.checks.append(tensor.all())
@@ -172,7 +179,7 @@ class _Operations(TorchDispatchMode):
     def __init__(self, capture: CaptureMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.capture = capture
-        self._own: set[int] = set()  # storages that the program made
+        self.own: set[int] = set()  # storages that the program made
         self._kept: list[Any] = []  # keeps them alive, so that no other gets the number of one
 
     def __torch_dispatch__(
@@ -195,15 +202,21 @@ class _Operations(TorchDispatchMode):
         if not returns_views(function):
             for value in output if isinstance(output, tuple | list) else (output,):
                 if isinstance(value, Tensor):
-                    self._own.add(storage_id(value))
+                    self.own.add(storage_id(value))
                     self._kept.append(value)
         return output
 
     def _remember(self, tensor: Any) -> None:
-        own = not isinstance(tensor, Tensor) or storage_id(tensor) in self._own
+        own = not isinstance(tensor, Tensor) or storage_id(tensor) in self.own
         if not own and id(tensor) not in self.capture.written:
             with without_modes():
                 self.capture.written[id(tensor)] = tensor, tensor.detach().clone()
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor within one by which Pyro tracks which sites a number depends on."""
+    plain: Tensor = detach_provenance(tensor)
+    return plain
 
 
 def _depends(function: Any, args: Any) -> bool:

@@ -4,52 +4,31 @@ Three callers share this: an objective, a step of training, and draws from a gui
 program uncompiled as long as there is no code, and for good if a `CaptureError` says why.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ppvae.engine.compilation.agreement import (
+    REPEATS,
+    Quantity,
+    Runs,
+    disagreement,
+    last_digit_changed,
+)
+from ppvae.engine.compilation.attributes import Kept
 from ppvae.engine.compilation.capture_error import CaptureError
-from ppvae.engine.compilation.code import Generator, replay
+from ppvae.engine.compilation.code import Code, Generator, Replay, replay
 from ppvae.engine.compilation.graph import Program, capture
 from ppvae.engine.errors import first_line
 from ppvae.engine.isolation import random_state, set_random_state
 
 Result = TypeVar("Result")
 
-TOLERANCE = 1e-3
-"""Relative error up to which tensors count as equal: wrong code differs by far more."""
-
-LOSS_TOLERANCE = 1e-4
-"""The same for a loss or a log density, a sum whose rounding errors cancel."""
-
-MOVE_TOLERANCE = 3e-2
-"""The same for a step of parameters: where a gradient is zero up to rounding, Adam makes a whole
-step of it."""
-
 
 class OutsideSupport(CaptureError):
     """A value lies outside its distribution's support; the program itself says which."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """What a program computes, to be compared with what its compiled form computes.
-
-    Attributes:
-        name: what to call it in a message.
-        values: its tensors.
-        start: what they were before the program ran; zeros unless given.
-        tolerance: the relative error up to which it counts as equal.
-    """
-
-    name: str
-    values: Sequence[Tensor]
-    start: Sequence[Tensor] | None = None
-    tolerance: float = TOLERANCE
 
 
 class CompiledProgram:
@@ -59,6 +38,7 @@ class CompiledProgram:
         program: called as `program(mode, *inputs)` while it is captured; returns tensors.
         inputs: the tensors that will differ from run to run, parameters among them.
         generator: makes what runs the graph.
+        programs: model and guide, whose modules may keep tensors of a run as attributes.
         fallback: called with the reason if the generator fails; the graph then runs operation by
             operation. Unless given, that is a `CaptureError`.
 
@@ -75,13 +55,16 @@ class CompiledProgram:
         program: Program,
         inputs: Sequence[Tensor],
         generator: Generator,
+        programs: Sequence[Any] = (),
         fallback: Callable[[str], None] | None = None,
     ) -> None:
-        self.graph = capture(program, inputs)
+        self.kept = Kept(programs)
+        self.graph = capture(program, inputs, self.kept)
         self._lifted = self.graph.lifted
         every = [*inputs, *self._lifted]
         self.written = [every[place] for place in self.graph.written]
         self.compared = False
+        self.code: Code | Replay
         try:
             self.code = generator(self.graph, every)
             if fallback is not None:
@@ -103,7 +86,7 @@ class CompiledProgram:
             outputs = list(self.code.result()([*inputs, *self._lifted]))
         if self.graph.checked and not outputs.pop():
             raise OutsideSupport("a value lies outside its distribution's support")
-        return outputs
+        return self.kept.put(outputs)
 
     def compare(
         self,
@@ -112,6 +95,8 @@ class CompiledProgram:
         *,
         undo: Callable[[], None] = lambda: None,
         tensors: Sequence[Tensor] = (),
+        parameters: Sequence[Tensor] = (),
+        keep: bool = True,
     ) -> Result:
         """Run both from one random state; return what the compiled one does, if they agree.
 
@@ -120,76 +105,68 @@ class CompiledProgram:
 
         Args:
             program: runs the program; returns its result and the quantities to be compared.
-            compiled: runs the compiled program; likewise.
+            compiled: runs the compiled program; likewise. It may be called several times.
             undo: undoes what a run does to anything but tensors.
             tensors: more tensors than `written` that a run changes.
+            parameters: what is changed in its last digit to see how large rounding errors are.
+            keep: whether the effects of the compiled program's run stay.
 
         Raises:
             CaptureError: if a quantity differs, or the compiled program fails.
         """
-        changed = [*self.written, *tensors]
-        before = [tensor.detach().clone() for tensor in changed]
+        places = [*self.written, *tensors]
+        before = [tensor.detach().clone() for tensor in places]
         state = random_state()
 
         def back() -> None:
             undo()
             set_random_state(state)
             with torch.no_grad():
-                for tensor, value in zip(changed, before, strict=True):
+                for tensor, value in zip(places, before, strict=True):
                     tensor.copy_(value)
 
-        _, expected = program()
+        def run() -> tuple[Result, list[Quantity]]:
+            result, quantities = compiled()
+            return result, [*quantities, *self.kept.quantities()]
+
+        runs: list[tuple[Sequence[Quantity], Sequence[Quantity]]] = []
+
+        def changed_runs() -> Runs:
+            code = self.code
+            try:
+                # The graph's own operations round as the program's do, and without its Python.
+                for other in (code, replay(self.graph, ())) if parameters else ():
+                    self.code = other
+                    back()
+                    base = run()[1]
+                    for seed in range(REPEATS):
+                        back()
+                        with last_digit_changed(parameters, seed):
+                            runs.append((run()[1], base))
+            finally:
+                self.code = code
+            return runs
+
+        _, quantities = program()
+        expected = [*quantities, *self.kept.quantities()]
         back()
         try:
-            result, found = compiled()
+            result, found = run()
+            wrong = disagreement(expected, found, changed_runs)
+            if runs and not wrong:
+                back()
+                result, _ = compiled()
         except CaptureError:
             back()
             raise
         except (ArithmeticError, RuntimeError) as error:
             back()
             raise CaptureError(f"compiled, it fails: {first_line(error)}") from error
-        for quantity, other in zip(expected, found, strict=True):
-            difference = _difference(quantity, other)
-            if difference:
-                back()
-                raise CaptureError(f"compiled, the {quantity.name} would {difference}")
-        self.compared = True
+        if wrong:
+            back()
+            raise CaptureError(f"compiled, {wrong}")
+        if not keep:
+            back()
+        else:
+            self.compared = True
         return result
-
-
-def _difference(expected: Quantity, found: Quantity) -> str:
-    """Say how a quantity differs; return an empty text if it does not."""
-    error = relative_error(found.values, expected.values, expected.start)
-    if error <= expected.tolerance:
-        return ""
-    if len(expected.values) == 1 and expected.values[0].numel() == 1 and expected.start is None:
-        return f"be {float(found.values[0]):.6g} instead of {float(expected.values[0]):.6g}"
-    return f"differ, with a relative error of {error:.2g}"
-
-
-def relative_error(
-    values: Sequence[Tensor], reference: Sequence[Tensor], start: Sequence[Tensor] | None = None
-) -> float:
-    """Return ||values - reference|| / ||reference - start||, over all tensors together.
-
-    Numbers that are equal have no distance, infinite ones and NaN too; the norm is that of the
-    finite numbers. The result is NaN if only one of both is NaN.
-
-    Args:
-        values: what to compare.
-        reference: what with, of the same shapes.
-        start: the origin of the norm; zeros unless given.
-
-    Example:
-        >>> round(relative_error([torch.tensor([3.0, 4.1])], [torch.tensor([3.0, 4.0])]), 4)
-        0.02
-    """
-    start = [torch.zeros_like(tensor) for tensor in reference] if start is None else start
-    difference, norm = 0.0, 0.0
-    for value, other, origin in zip(values, reference, start, strict=True):
-        first, second = value.detach().double(), other.detach().double()
-        same = (first == second) | (first.isnan() & second.isnan())
-        difference += float(torch.where(same, 0.0, (first - second).square()).sum())
-        moved = (second - origin.detach().double()).square()
-        norm += float(torch.where(moved.isfinite(), moved, 0.0).sum())
-    return math.sqrt(difference / norm) if norm > 0 else math.sqrt(difference)

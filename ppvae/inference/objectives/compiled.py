@@ -1,7 +1,6 @@
 """Pyro's objectives as compiled graphs, for Pyro's own `SVI`."""
 
-import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
-from ppvae.engine import Collector, announcement, send
+from ppvae.engine import Collector, announcement, send, warn_caller
 from ppvae.engine.compilation import (
     LOSS_TOLERANCE,
     CaptureError,
@@ -18,6 +17,7 @@ from ppvae.engine.compilation import (
     CompiledProgram,
     Generator,
     Guard,
+    Kept,
     OutsideSupport,
     Quantity,
     generate,
@@ -83,6 +83,10 @@ class Compiled(ELBO):  # type: ignore[misc]
         self._guards: dict[tuple[Hashable, Hashable], tuple[Guard, Any, Any]] = {}
         self._calls: dict[Hashable, _Call] = {}
         self._full = False
+        self._said: set[str] = set()
+        self._refused: set[Hashable] = set()  # programs that change numbers of their own
+        # By programs: the attributes that the last run of a new signature has changed.
+        self._restless: dict[Hashable, set[Any]] = {}
 
     def _get_trace(self, *args: Any) -> Any:
         return self.elbo._get_trace(*args)
@@ -103,20 +107,41 @@ class Compiled(ELBO):  # type: ignore[misc]
             # The programs are held, so that no others get their ids.
             self._guards[programs] = Guard(model, guide), model, guide
         call = None
-        if programs in self._guards:
+        if programs in self._guards and programs not in self._refused:
             version = self._guards[programs][0].version()
             key = (gradients, *programs, version, tree, *map(_signature, flat))
             call = self._calls.get(key)
         if call is not None:
             return call(flat, self.generator)
-        call = _Call(self.elbo, gradients, model, guide, flat, tree)
+        call = _Call(self.elbo, gradients, model, guide, flat, tree, self._said)
+        if programs in self._refused:
+            return call.eager(call.tensors(flat))
         if programs in self._guards and len(self._calls) < _SIGNATURES:
             self._calls[key] = call
-            return call.first(flat)
+            call.guard = self._guards[programs][0]
+            before = Kept((model, guide))
+            loss = call.first(flat)
+            self._look(programs, call, before)
+            return loss
         if not self._full:
             self._full = True
             call.give_up(f"it is called in more than {_SIGNATURES} different ways")
         return call.eager(call.tensors(flat))
+
+    def _look(self, programs: Any, call: "_Call", before: Kept) -> None:
+        """Look at the attributes that this run has changed, and the one before too."""
+        changed = [attribute for attribute, _, _ in before.changed()]
+        again = self._restless.get(programs, set()) & {a.place for a in changed}
+        self._restless[programs] = {attribute.place for attribute in changed}
+        if not again:
+            return
+        try:
+            before.tensors()
+        except CaptureError as error:
+            self._refused.add(programs)
+            call.give_up(str(error))
+            return
+        self._guards[programs][0].ignore(a for a in before.attributes if a.place in again)
 
 
 def _identity(program: Any) -> Hashable:
@@ -143,8 +168,17 @@ class _Call:
     """Calls of one signature: the first uncompiled, the second compared, the others compiled."""
 
     def __init__(
-        self, elbo: ELBO, gradients: bool, model: Any, guide: Any, flat: list[Any], tree: Any
+        self,
+        elbo: ELBO,
+        gradients: bool,
+        model: Any,
+        guide: Any,
+        flat: list[Any],
+        tree: Any,
+        said: set[str],
     ) -> None:
+        self.said = said  # warnings that have been given
+        self.guard: Guard | None = None
         self.elbo, self.gradients, self.programs, self.tree = elbo, gradients, (model, guide), tree
         self.places = [index for index, value in enumerate(flat) if isinstance(value, Tensor)]
         self.others = [None if isinstance(value, Tensor) else value for value in flat]
@@ -180,8 +214,11 @@ class _Call:
         try:
             if self.compiled is None:
                 inputs = [*self.parameters.values(), *self.example]
-                self.compiled = CompiledProgram(self.program, inputs, generator, self.slower)
+                self.compiled = CompiledProgram(
+                    self.program, inputs, generator, self.programs, self.slower
+                )
                 self.example = []
+                self.check_kept(self.compiled.kept)
             if not self.compiled.compared:
                 return self.compare(tensors)
             outputs = self.compiled([*self.parameters.values(), *tensors])
@@ -191,6 +228,19 @@ class _Call:
             self.give_up(str(error))
             return self.eager(tensors)
         return self.finish(outputs)
+
+    def check_kept(self, kept: Kept) -> None:
+        """Check that the graph sets every attribute that the guard does not watch.
+
+        Raises:
+            CaptureError: if it does not.
+        """
+        places = {attribute.place for attribute in kept.attributes}
+        for attribute in self.guard.ignored if self.guard is not None else ():
+            if attribute.place not in places:
+                raise CaptureError(
+                    f"{attribute} changes at some runs of the pair and not at others"
+                )
 
     def tensors(self, flat: list[Any]) -> list[Tensor]:
         """Return those of the flat arguments that are tensors."""
@@ -242,6 +292,10 @@ class _Call:
                 parameter.grad += gradient
         for name, value in self.announced.items():
             send(name, value)
+        return self.loss_in(outputs)
+
+    def loss_in(self, outputs: list[Tensor]) -> Any:
+        """Return the loss, one number or several."""
         losses = [loss.item() for loss in outputs[: self.losses]]
         return losses[0] if self.losses == 1 else tuple(losses)
 
@@ -253,39 +307,39 @@ class _Call:
         """
         assert self.compiled is not None
         compiled = self.compiled
-        old = [
-            (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
-            for parameter in self.parameters.values()
-        ]
+        old = [(parameter, parameter.grad) for parameter in self.parameters.values()]
+        inputs = [*self.parameters.values(), *tensors]
 
         def undo() -> None:
-            for parameter, gradient, value in old:
+            for parameter, gradient in old:
                 parameter.grad = gradient
-                if gradient is not None and value is not None:
-                    gradient.copy_(value)
 
-        def quantities(loss: Any) -> list[Quantity]:
+        def quantities(loss: Any, gradients: Mapping[int, Tensor | None]) -> list[Quantity]:
             total = float(sum(loss)) if isinstance(loss, tuple) else float(loss)
-            start = {id(parameter): value for parameter, _, value in old}
-            gradients = []
-            for parameter in self.trained:
-                before, now = start[id(parameter)], parameter.grad
-                now = torch.zeros_like(parameter) if now is None else now.detach().clone()
-                gradients.append(now if before is None else now - before)
+            values = []
+            for parameter in self.parameters.values() if self.gradients else ():
+                gradient = gradients.get(id(parameter))
+                values.append(torch.zeros_like(parameter) if gradient is None else gradient)
             return [
                 Quantity("loss", [torch.tensor(total).double()], tolerance=LOSS_TOLERANCE),
-                Quantity("gradient", gradients),
+                Quantity("gradient of", values, parts=[*self.parameters]),
             ]
 
         def uncompiled() -> tuple[Any, list[Quantity]]:
+            for parameter, _ in old:
+                parameter.grad = None
             loss = self.eager(tensors)
-            return loss, quantities(loss)
+            return loss, quantities(loss, {id(parameter): parameter.grad for parameter, _ in old})
 
-        def graph() -> tuple[Any, list[Quantity]]:
-            loss = self.finish(compiled([*self.parameters.values(), *tensors]))
-            return loss, quantities(loss)
+        def graph() -> tuple[list[Tensor], list[Quantity]]:
+            outputs = compiled(inputs)
+            gradients = zip(self.trained, outputs[self.losses :], strict=True)
+            return outputs, quantities(
+                self.loss_in(outputs), {id(parameter): value for parameter, value in gradients}
+            )
 
-        return compiled.compare(uncompiled, graph, undo=undo)
+        parameters = [*self.parameters.values()]
+        return self.finish(compiled.compare(uncompiled, graph, undo=undo, parameters=parameters))
 
     def slower(self, reason: str) -> None:
         """Say that the graph runs without code."""
@@ -298,4 +352,7 @@ class _Call:
 
     def warn(self, what: str) -> None:
         """Say how the objective runs."""
-        warnings.warn(f"{type(self.elbo).__name__} {what}", RuntimeWarning, stacklevel=6)
+        message = f"{type(self.elbo).__name__} {what}"
+        if message not in self.said:
+            self.said.add(message)
+            warn_caller(message)

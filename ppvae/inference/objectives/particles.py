@@ -20,8 +20,8 @@ from ppvae.engine import (
     Unsupported,
     Weight,
     given_scale,
+    joint_density,
     log_density,
-    marginal,
     per_datapoint,
     plates,
     rows_of,
@@ -200,11 +200,10 @@ def particles(
     def weight(site: Site) -> Weight:
         return weight_of(site, reference)
 
-    joint = log_density(model_sites.values(), structure, rows, count, weight)
     weights = {name: weight(site) for name, site in guide_sites.items()}
     unreparameterized = [site for site in guide_sites.values() if not site["fn"].has_rsample]
     return Particles(
-        log_joint=marginal(joint),
+        log_joint=joint_density(model_sites, structure, rows, count, weight),
         log_posterior=log_density(guide_sites.values(), structure, rows, count, weight),
         log_unreparameterized=(
             log_density(unreparameterized, structure, rows, count) if unreparameterized else None

@@ -194,6 +194,9 @@ def _parts(module: nn.Module) -> dict[str, Any]:
         ("buffer", module.named_buffers(remove_duplicate=False)),
     ):
         for name, tensor in tensors:
+            if torch.nn.parameter.is_lazy(tensor):
+                parts[name] = f"a {kind} without a shape"
+                continue
             memory = tensor.data_ptr() if tensor.numel() else id(tensor)
             same = first.setdefault(("memory", memory), name)
             parts[name] = (

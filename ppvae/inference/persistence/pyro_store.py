@@ -9,24 +9,11 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-from ppvae.engine.pyro_internals import stored_constraint
+from ppvae.engine.pyro_internals import remove_stored, stored_constraint
+from ppvae.inference.persistence.described_constraints import describe_constraint, read_constraint
 
 KEY = "pyro.param "
 """Prefix of the keys of tensors that only Pyro's store holds."""
-
-# Constraints that take arguments, which they keep as attributes of the same names.
-_BOUNDED = {
-    "greater_than": ("lower_bound",),
-    "greater_than_eq": ("lower_bound",),
-    "less_than": ("upper_bound",),
-    "interval": ("lower_bound", "upper_bound"),
-    "half_open_interval": ("lower_bound", "upper_bound"),
-}
-_NAMED = tuple(
-    name
-    for name in constraints.__all__
-    if isinstance(getattr(constraints, name), constraints.Constraint)
-)
 
 
 def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -47,7 +34,10 @@ def entries(own: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor
         if key is None:
             key = KEY + name
             tensors[key] = tensor
-        described[name] = {"tensor": key, "constraint": _describe(name, stored_constraint(name))}
+        described[name] = {
+            "tensor": key,
+            "constraint": describe_constraint(name, stored_constraint(name)),
+        }
     return described, tensors
 
 
@@ -67,7 +57,10 @@ def read_entries(
             raise ValueError(f"the parameter {name!r} of Pyro's store has no tensor")
         tensor = tensors[str(entry["tensor"])]
         try:
-            found[name] = str(entry["tensor"]), _constraint(entry.get("constraint"), tensor)
+            found[name] = (
+                str(entry["tensor"]),
+                read_constraint(entry.get("constraint"), tensor.dtype),
+            )
         except (TypeError, ValueError, IndexError, RecursionError) as error:
             raise ValueError(
                 f"the parameter {name!r} of Pyro's store has no known constraint, got "
@@ -108,7 +101,7 @@ def put_back(
         else:
             tensor = tensors[key].to(device).requires_grad_()
         if tensor is not held and held is not None:
-            del store[name]
+            remove_stored(name)
         store.set_state({"params": {name: tensor}, "constraints": {name: constraint}})
     if unknown:
         modules = sorted({name.split("$$$")[0] for name in unknown})
@@ -118,42 +111,3 @@ def put_back(
             "run model and guide once and load again",
             stacklevel=3,
         )
-
-
-def _describe(name: str, constraint: Any) -> list[Any]:
-    for known in _NAMED:
-        if type(constraint) is type(getattr(constraints, known)) and not vars(constraint):
-            return [known]
-    for known, bounds in _BOUNDED.items():
-        if type(constraint) is getattr(constraints, known):
-            values = [getattr(constraint, bound) for bound in bounds]
-            return [known, *(v.tolist() if isinstance(v, Tensor) else float(v) for v in values)]
-    if isinstance(constraint, type(constraints.softplus_positive)):
-        return ["softplus_positive"]
-    if isinstance(constraint, constraints.independent):
-        base = _describe(name, constraint.base_constraint)
-        return ["independent", base, constraint.reinterpreted_batch_ndims]
-    raise ValueError(
-        f"the parameter {name!r} of Pyro's store has the constraint {constraint}, which cannot be "
-        f"saved; use one of pyro.distributions.constraints such as positive or interval"
-    )
-
-
-def _constraint(described: Any, tensor: Tensor) -> constraints.Constraint:
-    if not isinstance(described, list):
-        raise TypeError(described)
-    known, *arguments = described
-    if known == "independent":
-        base, dimensions = arguments
-        if type(dimensions) is not int or not 0 <= dimensions <= 100:
-            raise ValueError(dimensions)
-        return constraints.independent(_constraint(base, tensor), dimensions)
-    if known in _NAMED and not arguments:
-        return getattr(constraints, known)
-    if len(arguments) != len(_BOUNDED.get(known, ())) or known not in _BOUNDED:
-        raise ValueError(known)
-    values = [
-        torch.tensor(value, dtype=tensor.dtype) if isinstance(value, list) else float(value)
-        for value in arguments
-    ]
-    return getattr(constraints, known)(*values)

@@ -12,6 +12,7 @@ from ppvae.engine import Pair, as_module
 from ppvae.inference.persistence.building import StructureError, build
 from ppvae.inference.persistence.description import describe, dtype_of
 from ppvae.inference.persistence.files import read_json, read_tensors, write_json, write_tensors
+from ppvae.inference.persistence.first_runs import describe_autoguides, make_first_parameters
 from ppvae.inference.persistence.pyro_store import KEY, entries, put_back, read_entries
 
 _STRUCTURE = "pair.json"
@@ -70,6 +71,8 @@ def save(pair: Pair, folder: str | Path) -> None:
         structure["pair"] = describe(pair)
     except StructureError as reason:
         structure["reason"] = f"{reason}"
+    if autoguides := describe_autoguides(modules):
+        structure["autoguides"] = autoguides
     foreign = [m for m in (pair, *modules.modules()) if not type(m).__module__.startswith(_OURS)]
     if foreign:
         structure["store"], stored = entries(tensors)
@@ -128,8 +131,13 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
         raise ValueError(f"{path} is damaged: {error}") from error
     loaded = _built(structure, path, trust) if pair is None else pair
     modules = as_module(loaded)
+    of_modules = {name: t for name, t in tensors.items() if not name.startswith(KEY)}
+    try:
+        make_first_parameters(modules, structure.get("autoguides", {}), of_modules)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     own = _tensors(modules)
-    _check(own, {name: t for name, t in tensors.items() if not name.startswith(KEY)}, weights)
+    _check(own, of_modules, weights)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
@@ -167,9 +175,15 @@ def _check(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weights: Pa
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape)
     if missing or extra or shapes:
+        hint = ""
+        if extra and not missing and not shapes:
+            hint = (
+                "; if it is this pair, which has not run yet, call pair.model(*batch) and "
+                "pair.guide(*batch) once, then load again"
+            )
         raise ValueError(
             f"{weights} belongs to another pair: missing {missing}, not expected {extra}, of "
-            f"other shape {shapes}"
+            f"other shape {shapes}{hint}"
         )
 
 

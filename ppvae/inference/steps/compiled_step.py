@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ppvae.engine.compilation import (
     LOSS_TOLERANCE,
-    MOVE_TOLERANCE,
     CaptureError,
     CaptureMode,
     CompiledProgram,
@@ -20,7 +19,7 @@ from ppvae.engine.compilation import (
 )
 from ppvae.inference.steps.minibatches import Minibatch
 from ppvae.inference.steps.optimizers import JointOptim
-from ppvae.inference.steps.updates import update_of
+from ppvae.inference.steps.updates import PROBE, update_of
 
 _ROUNDED = 10  # units of rounding of the largest gradient, up to which one counts as none
 
@@ -56,13 +55,15 @@ class CompiledStep:
     ) -> None:
         self.objective, self.programs, self.optim = objective, programs, optim
         self.parameters = list(parameters.values())
+        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        self._trained: set[int] = set()  # ids of the parameters that have a gradient
         self._example = example
         self.update = update_of(optim.optimizer)
         self.stepped = optim.stepped_parameters()  # parameter, its group, its state
         self._tensors = [tensor for p, _, state in self.stepped for tensor in (p, *state.values())]
         self._ids, self._options = [*map(id, self._tensors)], self._options_now()
         inputs = [*self._tensors, self._numbers(), *example.parts]
-        self.compiled = CompiledProgram(self._program, inputs, generator)
+        self.compiled = CompiledProgram(self._program, inputs, generator, programs)
 
     def __call__(self, minibatch: Minibatch) -> float:
         """Take a step and return the loss before it.
@@ -71,83 +72,153 @@ class CompiledStep:
             FloatingPointError: if the loss is not finite, or data outside the support; with a
                 clipped norm, if that is not finite.
         """
-        outcome = self.compiled([*self._tensors, self._numbers(), *minibatch.parts])[0]
+        loss = self._take(minibatch, self._numbers())
+        self.optim.count_step()
+        return loss
+
+    def _take(self, minibatch: Minibatch, numbers: Tensor) -> float:
+        outcome = self.compiled([*self._tensors, numbers, *minibatch.parts])[0]
         loss, stepped = outcome.tolist()
         if not stepped:
             finite = math.isfinite(loss)
             raise FloatingPointError(
                 "the gradient is NaN or infinite" if finite else f"the loss is {loss}"
             )
-        self.optim.count_step()
         return float(loss)
 
     def compare(self, minibatch: Minibatch, uncompiled: Callable[[], float]) -> float:
         """Take a step by the graph, if the uncompiled step from here has the same result.
 
+        Compared are first loss, gradients and buffers, and then what the optimizer makes of one
+        and the same gradient: of a gradient that is rounding alone, Adam makes a whole step.
+
         Raises:
             CaptureError: if it has not; nothing has been changed then, nor drawn.
         """
         self.optim.sync_counters()
-        written, steps = self.compiled.written, self.optim.steps
-        before = [tensor.detach().clone() for tensor in written]
-        # Tensors of one kind together, for each alone may hardly change.
-        kinds: dict[str, list[int]] = {}
-        for place, tensor in enumerate(written):
-            kinds.setdefault(self._kind(place, tensor), []).append(place)
-
-        idle = self._idle()
-
-        def measured(loss: float) -> tuple[float, Sequence[Quantity]]:
-            now = [
-                torch.where(idle[id(tensor)], old, tensor.detach())
-                if id(tensor) in idle
-                else tensor.detach().clone()
-                for tensor, old in zip(written, before, strict=True)
-            ]
-            value = torch.tensor(loss, dtype=torch.float64)
-            return loss, [
-                Quantity("loss", [value], tolerance=LOSS_TOLERANCE),
-                *(
-                    Quantity(
-                        kind,
-                        [now[place] for place in places],
-                        [before[place] for place in places],
-                        **({"tolerance": MOVE_TOLERANCE} if kind == "parameters" else {}),
-                    )
-                    for kind, places in kinds.items()
-                ),
-            ]
-
-        return self.compiled.compare(
-            lambda: measured(uncompiled()),
-            lambda: measured(self(minibatch)),
-            undo=lambda: self.optim.reset_counters(steps),
-            tensors=self.optim.counters(),
-        )
-
-    def _idle(self) -> dict[int, Tensor]:
-        """Tell where the gradients of a parameter have been rounding errors alone, by its id.
-
-        Adam makes a whole step of such a gradient, in a direction that rounding decides. A bias
-        before a normalization has none but these.
-        """
-        means = [
-            (parameter, state["exp_avg"].abs())
-            for parameter, _, state in self.stepped
-            if "exp_avg" in state and len(parameter.flatten()) > 0
-        ]
-        largest = max((float(mean.max()) for _, mean in means), default=0.0)
-        return {
-            id(parameter): mean <= _ROUNDED * torch.finfo(mean.dtype).eps * largest
-            for parameter, mean in means
+        steps = self.optim.steps
+        gradients: dict[int, Tensor] = {}
+        with_undo: Any = {
+            "undo": lambda: self.optim.reset_counters(steps),
+            "tensors": [*self.optim.counters(), *self._tensors],
         }
 
-    def _kind(self, place: int, tensor: Tensor) -> str:
-        if any(tensor is parameter for parameter in self.parameters):
-            return "parameters"
-        if any(tensor is known for known in self._tensors):
-            return "optimizer's state"
-        return f"values of a buffer of shape {tuple(tensor.shape)} (number {place})"
+        def probed() -> tuple[float, list[Quantity]]:
+            loss, found = self._probed(minibatch)
+            if not gradients:  # the first run is from the parameters as they are
+                gradients.update(found)
+            return loss, self._quantities(loss, found)
+
+        self.compiled.compare(
+            lambda: self._uncompiled(uncompiled),
+            probed,
+            parameters=[parameter for parameter, _, _ in self.stepped],
+            keep=False,
+            **with_undo,
+        )
+        before = [tensor.detach().clone() for tensor in self._tensors]
+
+        return self.compiled.compare(
+            lambda: (self._apply(gradients), self._moves(before, gradients)),
+            lambda: (self(minibatch), self._moves(before, gradients)),
+            **with_undo,
+        )
+
+    def _uncompiled(self, step: Callable[[], float]) -> tuple[float, list[Quantity]]:
+        """Take the uncompiled step; return its loss, gradients and buffers."""
+        assert self.optim.optimizer is not None
+        gradients: dict[int, Tensor] = {}
+
+        def look(optimizer: Any, args: Any, kwargs: Any) -> None:
+            for parameter, _, _ in self.stepped:
+                if parameter.grad is not None:
+                    gradients[id(parameter)] = parameter.grad.detach().clone()
+
+        hook = self.optim.optimizer.register_step_pre_hook(look)
+        try:
+            loss = step()
+        finally:
+            hook.remove()
+        for parameter, _, _ in self.stepped:
+            if (id(parameter) in gradients) != (id(parameter) in self._trained):
+                name = self._names.get(id(parameter), "a parameter")
+                other = "no" if id(parameter) in gradients else "a"
+                raise CaptureError(f"compiled, {name} would have {other} gradient")
+        return loss, self._quantities(loss, gradients)
+
+    def _probed(self, minibatch: Minibatch) -> tuple[float, dict[int, Tensor]]:
+        """Run the code; return its loss and its gradients, as its optimizer sees them.
+
+        The numbers that the optimizer is given, and its state, are such that its step shows them.
+        """
+        before = []
+        with torch.no_grad():
+            for parameter, _, state in self.stepped:
+                before.append(parameter.detach().clone())
+                for tensor in state.values():
+                    tensor.zero_()
+        numbers = torch.tensor([self.update.probe() for _ in self.optim.groups]).double()
+        loss = self._take(minibatch, numbers)
+        gradients = {}
+        for (parameter, group, _), old in zip(self.stepped, before, strict=True):
+            if id(parameter) in self._trained:
+                sign = -1 if group["maximize"] else 1
+                gradients[id(parameter)] = (old - parameter.detach()) * (sign / PROBE)
+        return loss, gradients
+
+    def _apply(self, gradients: Mapping[int, Tensor]) -> int:
+        """Take a step of the torch optimizer with these gradients; return their number."""
+        assert self.optim.optimizer is not None
+        for parameter, _, _ in self.stepped:
+            parameter.grad = gradients.get(id(parameter))
+        try:
+            self.optim.optimizer.step()
+        finally:
+            self.optim.optimizer.zero_grad(set_to_none=True)
+        return len(gradients)
+
+    def _quantities(self, loss: float, gradients: Mapping[int, Tensor]) -> list[Quantity]:
+        known = {id(tensor) for tensor in self._tensors}
+        return [
+            Quantity("loss", [torch.tensor(loss).double()], tolerance=LOSS_TOLERANCE),
+            Quantity(
+                "gradient of",
+                [gradients[id(p)] for p, _, _ in self.stepped if id(p) in gradients],
+                parts=[
+                    self._names.get(id(p), "a parameter")
+                    for p, _, _ in self.stepped
+                    if id(p) in gradients
+                ],
+            ),
+            *(
+                Quantity(
+                    f"values of a buffer of shape {tuple(tensor.shape)} (number {place})",
+                    [tensor.detach().clone()],
+                )
+                for place, tensor in enumerate(self.compiled.written)
+                if id(tensor) not in known
+            ),
+        ]
+
+    def _moves(self, before: Sequence[Tensor], gradients: Mapping[int, Tensor]) -> list[Quantity]:
+        """Return parameters and the optimizer's state.
+
+        Where a gradient is rounding alone, code that adds up in parallel may have another one at
+        each run; what Adam makes of it is left out.
+        """
+        largest = max((float(g.abs().max()) for g in gradients.values() if g.numel()), default=0.0)
+        found = []
+        for tensor, old in zip(self._tensors, before, strict=True):
+            now = tensor.detach().clone()
+            gradient = gradients.get(id(tensor))
+            if gradient is not None:
+                least = _ROUNDED * torch.finfo(gradient.dtype).eps * largest
+                now = torch.where((gradient != 0) & (gradient.abs() <= least), old, now)
+            parameter = any(tensor is known for known, _, _ in self.stepped)
+            found.append(
+                Quantity("parameters" if parameter else "optimizer's state", [now], [old])
+            )
+        return found
 
     def finite(self) -> bool:
         """Tell whether parameters and optimizer's state are finite."""
@@ -179,6 +250,7 @@ class CompiledStep:
             for parameter, gradient in zip(self.parameters, gradients, strict=True)
             if gradient is not None
         }
+        self._trained = set(by_parameter)
         if not by_parameter:
             raise CaptureError("no parameter has a gradient")
         if by_parameter.keys() - {id(parameter) for parameter, _, _ in self.stepped}:

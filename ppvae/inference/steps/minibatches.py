@@ -11,7 +11,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from ppvae.data import Dataset
-from ppvae.engine import Batch, Pair, RandomState, as_batch, random_state
+from ppvae.engine import (
+    PLAIN,
+    Adapted,
+    Batch,
+    Form,
+    Pair,
+    RandomState,
+    arguments_of,
+    batch_of,
+    random_state,
+    row_chunks,
+)
 
 _MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
 
@@ -24,11 +35,13 @@ class Minibatch:
         whole: tensors to take rows of.
         index: the rows, or none for all.
         full: rows of most minibatches, where the last one of an epoch may be smaller.
+        form: how the arguments of the pair's programs are made of the tensors.
     """
 
     whole: Batch
     index: Tensor | None = None
     full: int = 0
+    form: Form = PLAIN
 
     @property
     def tensors(self) -> Batch:
@@ -48,7 +61,7 @@ class Minibatch:
     @property
     def kind(self) -> Hashable:
         """Return what is equal for all minibatches that one compiled step can take."""
-        return tuple((t.shape, t.stride(), t.dtype, t.device) for t in self.parts)
+        return (self.form.kind, *((t.shape, t.stride(), t.dtype, t.device) for t in self.parts))
 
     def first(self) -> "Minibatch":
         """Return the first rows of the whole, as many as most minibatches have."""
@@ -62,7 +75,16 @@ class Minibatch:
     def start(self, rows: int) -> "Minibatch":
         """Return the first `rows` rows of the whole."""
         index = torch.arange(rows, device=self.whole[0].device)
-        return Minibatch(self.whole, index, self.full)
+        return Minibatch(self.whole, index, self.full, self.form)
+
+    def chunks(self, rows: int) -> Iterator["Minibatch"]:
+        """Cut it into minibatches of at most `rows` rows."""
+        for chunk in row_chunks(self.tensors, rows):
+            yield Minibatch(chunk, form=self.form)
+
+    def pair(self, pair: Pair) -> Pair:
+        """Return a pair that takes the tensors."""
+        return pair if self.form.plain else Adapted(pair, self.form)
 
     def gathered(self, parts: Sequence[Tensor]) -> Batch:
         """Take the rows of `parts`, tensors of the same shapes as `self.parts`."""
@@ -89,6 +111,9 @@ class Minibatches(Protocol):
 
     expected: int | None
     """Minibatches per epoch reported by the source, or None; may be wrong."""
+
+    form: Form
+    """How arguments are made of the first batch."""
 
     began: RandomState | None
     """The random state before the first epoch, if its first minibatch has been read."""
@@ -123,7 +148,8 @@ class InMemory:
 
     began: RandomState | None = None
 
-    def __init__(self, batch: Batch, batch_size: int | None) -> None:
+    def __init__(self, batch: Batch, batch_size: int | None, form: Form = PLAIN) -> None:
+        self.form = form
         self.rows: int | None = len(batch[0])
         if len(batch[0]) < 2:
             raise ValueError("data has 1 row; training needs at least 2")
@@ -146,12 +172,12 @@ class InMemory:
         All rows in one batch keep their order: the pair may have parameters a row.
         """
         if self.steps == 1:
-            yield Minibatch(self.batch)
+            yield Minibatch(self.batch, form=self.form)
             return
         order = torch.randperm(len(self.batch[0]), device=self.batch[0].device)
         steps, last = division(len(order), self._size)
         for index in order.split([self._size] * (steps - 1) + [last]):
-            yield Minibatch(self.batch, index, self._size)
+            yield Minibatch(self.batch, index, self._size, self.form)
 
     def restart(self) -> None:
         """Do nothing: every epoch is read anew."""
@@ -178,16 +204,18 @@ class Streamed:
         self.began: RandomState | None = None
         self._source = source
         self._pair = pair
-        self._first: Batch | None = None
-        self._opened: Iterator[Batch] | None = None
+        self.form = PLAIN
+        self._first: tuple[Batch, Form] | None = None
+        self._opened: Iterator[tuple[Batch, Form]] | None = None
+        self._real: bool | None = None  # whether datapoints are floating values
         self._full = 0  # rows of the largest batch so far
 
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the caller's batches, checked and moved to the pair."""
         batches = self._batches() if self._opened is None else self._opened
         self.restart()
-        for batch in self._joined(batches):
-            yield Minibatch(batch, full=self._full)
+        for batch, form in self._joined(batches):
+            yield Minibatch(batch, None, self._full, form)
 
     def first(self, rows: int) -> Batch:
         """Return rows of the first batch of the source, the same at each call."""
@@ -198,21 +226,26 @@ class Streamed:
             if batch is None:
                 raise ValueError("data yields no batch; expected at least one")
             self._first, self._opened = batch, itertools.chain([batch], batches)
-        return tuple(tensor[:rows] for tensor in self._first)
+            self.form = self._first[1]
+        return tuple(tensor[:rows] for tensor in self._first[0])
 
     def restart(self) -> None:
         """Read the next epoch anew, even where its first minibatch has been read."""
         self._opened = self.began = None
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[tuple[Batch, Form]]:
         for parts in self._source:
-            batch = as_batch(parts, self._pair, split="train", argument="a batch of data")
+            arguments = arguments_of(parts, split="train")
+            batch, form = batch_of(
+                self._pair, arguments, real=self._real, argument="a batch of data"
+            )
+            self._real = batch[0].is_floating_point()
             self._full = max(self._full, len(batch[0]))
-            yield batch
+            yield batch, form
 
-    def _joined(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _joined(self, batches: Iterator[tuple[Batch, Form]]) -> Iterator[tuple[Batch, Form]]:
         """Yield batches; one of a single row, read in advance, is joined to the one before."""
-        before: Batch | None = None
+        before: tuple[Batch, Form] | None = None
         for number in itertools.count(1):
             try:
                 batch = next(batches, None)
@@ -220,8 +253,9 @@ class Streamed:
                 if before is not None:  # it was read without an exception
                     yield before
                 raise
-            if before is not None and batch is not None and len(batch[0]) == 1 < len(before[0]):
-                yield tuple(torch.cat(parts) for parts in zip(before, batch, strict=True))
+            if before is not None and batch is not None and _can_join(before, batch):
+                parts = zip(before[0], batch[0], strict=True)
+                yield tuple(torch.cat(tensors) for tensors in parts), before[1]
                 before = None
                 continue
             if before is not None:
@@ -233,6 +267,12 @@ class Streamed:
             before = batch if self.expected in (None, number + 1) else None
             if before is None:
                 yield batch
+
+
+def _can_join(before: tuple[Batch, Form], last: tuple[Batch, Form]) -> bool:
+    """Tell whether a batch is a single row that can be joined to the one before."""
+    alone = len(last[0][0]) == 1 < len(before[0][0])
+    return alone and before[1].kind == last[1].kind
 
 
 def _length(source: Iterable[Any]) -> int | None:
@@ -261,15 +301,19 @@ def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches
         TypeError: if `data` is neither arrays nor an iterable of batches.
         ValueError: if the data or the batch size cannot be used.
     """
-    if isinstance(data, Tensor | tuple | Dataset | TensorDataset) or hasattr(data, "__array__"):
-        return InMemory(as_batch(data, pair, split="train"), batch_size)
-    if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict):
+    whole = isinstance(data, Tensor | tuple | dict | Dataset | TensorDataset)
+    if whole or hasattr(data, "__array__"):
+        batch, form = batch_of(pair, arguments_of(data, split="train"))
+        return InMemory(batch, batch_size, form)
+    if not isinstance(data, Iterable) or isinstance(data, str | bytes):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
             f"batches, such as a DataLoader, got {type(data).__name__}"
         )
     if isinstance(data, list) and data and isinstance(data[0], list | int | float):
-        as_batch(data, pair, split="train")  # rows of numbers are refused, with what to write
+        batch_of(
+            pair, arguments_of(data, split="train")
+        )  # rows of numbers are refused, with what to write
     if isinstance(data, Iterator):  # `iter(data)` may draw random numbers
         raise TypeError(
             "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
@@ -284,6 +328,6 @@ def row_chunk(batches: Minibatches) -> int:
     return max(_MONITORED, len(batches.first(_MONITORED)[0]))
 
 
-def monitored(batches: Minibatches) -> Batch:
+def monitored(batches: Minibatches) -> Minibatch:
     """Return the training rows on which reconstruction and KL are measured."""
-    return batches.first(_MONITORED)
+    return Minibatch(batches.first(_MONITORED), form=batches.form)

@@ -73,6 +73,10 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
             return
         for parameter in self._known.keys() - current:
             parameter.grad = None
+        for parameter in current:
+            # Pyro's own loop goes on with a gradient of 0 where a batch leaves a parameter out.
+            if parameter.grad is None and parameter in self.optimizer.state:
+                parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self._known if p.grad is not None]
         if gradients:
             norm = self._norm(gradients)

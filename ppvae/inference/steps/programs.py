@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor, nn
 
 from ppvae.engine import (
+    Adapted,
     Batch,
+    Form,
     Pair,
     Sites,
     Unsupported,
@@ -19,17 +22,19 @@ from ppvae.engine import (
     names_of,
     run_pair,
     taken_over,
+    trained,
 )
 from ppvae.inference.failure import explain
 
 
 def announced_programs(
-    pair: Pair, example: Batch, objective: ELBO | None, what: str = ""
-) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Tensor], tuple[Sites, Sites]]:
-    """Return model, guide, their parameters by name, each announced to Pyro, and their sites.
+    pair: Pair, form: Form, example: Batch, objective: ELBO | None, what: str = ""
+) -> tuple[Pair, Pair, dict[str, Tensor], tuple[Sites, Sites]]:
+    """Return a pair as the engine takes it, the same announced to Pyro, parameters and sites.
 
     Args:
         pair: the pair.
+        form: of its batches.
         example: a batch to run it on.
         objective: what will be maximized.
         what: what to call the example in an error.
@@ -44,11 +49,11 @@ def announced_programs(
         # Parameters that the programs make here are initialized by the caller's seed. An automatic
         # guide makes them at its first call, and Pyro's store has others from the next call on.
         with isolated(pair, seed=torch.initial_seed(), keep=True):
-            run_pair(pair, example)
+            run = trained(pair, form, example)
         with isolated(pair, seed=torch.initial_seed(), keep=True):
-            parameters = collect(lambda: sites.append(run_pair(pair, example)))
+            parameters = collect(lambda: sites.append(run_pair(run, example)))
     except (ArithmeticError, ValueError, RuntimeError) as error:
-        cause = explain(pair, example, error)
+        cause = explain(Adapted(pair, form), example, error)
         if cause is None:
             if what:
                 error.add_note(f"on the {what.strip(': ')} data")
@@ -68,14 +73,12 @@ def announced_programs(
             "pyro.module in its model and guide"
         )
     if not silent:
-        return pair.model, pair.guide, parameters, sites[0]
+        return run, run, parameters, sites[0]
     # A user's own nn.Module need not announce what it trains: it is done here.
-    return (
-        _announcing(pair, pair.model),
-        _announcing(pair, pair.guide),
-        parameters | silent,
-        sites[0],
+    programs = SimpleNamespace(
+        model=_announcing(pair, run.model), guide=_announcing(pair, run.guide)
     )
+    return run, programs, parameters | silent, sites[0]
 
 
 def _announcing(pair: Any, program: Callable[..., Any]) -> Callable[..., Any]:

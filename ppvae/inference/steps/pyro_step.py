@@ -8,7 +8,7 @@ from pyro.infer import ELBO, SVI, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, isolated, run_pair
+from ppvae.engine import Adapted, Pair, isolated, run_pair
 from ppvae.inference.history import datapoints
 from ppvae.inference.row_scale import RowScale
 from ppvae.inference.steps.kl_weight import KLWeight
@@ -82,16 +82,30 @@ class Steps:
 
     def take(self, minibatch: Minibatch) -> float:
         """Take a step at the present weight and return the loss of the minibatch."""
+        self.take_form(minibatch)
         return _number(self.weighted.step(*minibatch.tensors))
 
-    def evaluate(self, batch: Batch) -> float:
+    def take_form(self, minibatch: Minibatch) -> None:
+        """Let the pair take batches of the form of this one."""
+        if isinstance(self.pair, Adapted):
+            self.pair.form = minibatch.form
+        elif not minibatch.form.plain:
+            raise TypeError(
+                "a batch of data holds more than tensors, unlike the first one; let the first "
+                "batch have None, a dict or a number too, or pass a list of batches"
+            )
+
+    def evaluate(self, minibatch: Minibatch) -> float:
         """Return the loss with the KL term's full weight; no parameter changes."""
-        return _number(self.plain.evaluate_loss(*batch)) / self.datapoints(Minibatch(batch))
+        self.take_form(minibatch)
+        loss = _number(self.plain.evaluate_loss(*minibatch.tensors))
+        return loss / self.datapoints(minibatch)
 
     def datapoints(self, minibatch: Minibatch) -> float:
         """Return how many datapoints the loss of a batch is summed over."""
         rows = minibatch.rows
         if rows not in self._datapoints:
+            self.take_form(minibatch)
             with isolated(self.pair, seed=0):
                 sites = run_pair(self.pair, minibatch.tensors)[1]
                 self._datapoints[rows] = datapoints(sites, rows, self.row_scale)

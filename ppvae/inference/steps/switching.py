@@ -3,14 +3,13 @@
 import itertools
 import statistics
 import time
-import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from ppvae.engine import isolated
-from ppvae.engine.compilation import CaptureError, Generator, Guard
+from ppvae.engine import isolated, warn_caller
+from ppvae.engine.compilation import CaptureError, Code, Generator, Graph, Guard, Replay
 from ppvae.inference.steps.compiled_step import CompiledStep
 from ppvae.inference.steps.minibatches import Minibatch, division
 from ppvae.inference.steps.optimizers import JointOptim
@@ -21,6 +20,7 @@ Choice: TypeAlias = bool | Literal["auto"]
 
 _TIMED_STEPS = 20  # that are timed before "auto" decides
 _MIN_SECONDS_LEFT = 30.0  # of training, for the code to save more time than it takes
+_OPERATIONS = 400  # of a graph whose code takes that long; larger ones take longer
 # A smaller last batch of each epoch gets code of its own if it comes often enough:
 _MAX_EPOCH_STEPS = 20  # the most steps of an epoch
 _MIN_EPOCHS = 500  # the fewest epochs
@@ -80,9 +80,9 @@ class CompiledSteps:
         if compiled_from is not None and not self._given_up:
             self.compile_from = compiled_from
 
-    def evaluate(self, batch: tuple[Tensor, ...]) -> float:
+    def evaluate(self, minibatch: Minibatch) -> float:
         """Return the loss with the KL term's full weight; no parameter changes."""
-        return self.eager.evaluate(batch)
+        return self.eager.evaluate(minibatch)
 
     def step(self, number: int, minibatch: Minibatch) -> float:
         """Take step `number` (from 0) and return the loss before it."""
@@ -143,7 +143,7 @@ class CompiledSteps:
         assert isinstance(self.optim, JointOptim)
         started = self.optim.steps > (0 if self.compile_from is not None else 1)
         if not self._compiled and started and minibatch.exemplary and self._worthwhile(number):
-            self._begin(minibatch)
+            self._begin(number, minibatch)
         if self._given_up or minibatch.kind not in self._compiled:
             return False
         if self.compile_from is not None:
@@ -158,13 +158,33 @@ class CompiledSteps:
         if self.planned is None:
             self._give_up("it is not known how many steps there will be", warn=False)
             return False
-        left = (self.planned - number) * statistics.median(self._seconds)
+        left = self._left(number)
         if left < _MIN_SECONDS_LEFT:
             self._give_up(f"too little to gain in {left:.0f} s", warn=False)
             return False
         return True
 
-    def _begin(self, minibatch: Minibatch) -> None:
+    def _left(self, number: int) -> float:
+        """Return the seconds that the training from here takes uncompiled."""
+        return ((self.planned or 0) - number) * statistics.median(self._seconds)
+
+    def _sized(self, number: int) -> Generator:
+        """Return the generator; with "auto", it refuses graphs too large for the time left."""
+        if self.choice is True or self.compile_from is not None:
+            return self.generator
+        left = self._left(number)
+
+        def sized(graph: Graph, inputs: Sequence[Tensor]) -> Code | Replay:
+            operations = len(graph.module.graph.nodes)
+            if left < _MIN_SECONDS_LEFT * operations / _OPERATIONS:
+                raise CaptureError(
+                    f"too little to gain in {left:.0f} s by code of {operations} operations"
+                )
+            return self.generator(graph, inputs)
+
+        return sized
+
+    def _begin(self, number: int, minibatch: Minibatch) -> None:
         """Capture the steps of this and perhaps of smaller batches; generate their code."""
         examples = [minibatch.first()]
         if minibatch.index is not None and self.epochs is not None:
@@ -173,9 +193,8 @@ class CompiledSteps:
             if rest != full and steps <= _MAX_EPOCH_STEPS and self.epochs >= _MIN_EPOCHS:
                 examples.append(minibatch.first().start(rest))
         with isolated(self.eager.pair, seed=0):
-            self.eager.evaluate(examples[0].tensors)  # some objectives inspect their first batch
+            self.eager.evaluate(examples[0])  # some objectives inspect their first batch
         self._guard = Guard(self.eager.pair.model, self.eager.pair.guide)
-        self._version = self._guard.version()
         assert isinstance(self.optim, JointOptim)
         try:
             for example in examples:
@@ -185,13 +204,10 @@ class CompiledSteps:
                     self.optim,
                     self.parameters,
                     example,
-                    self.generator,
+                    self._sized(number),
                 )
-            if self._guard.version() != self._version:
-                raise CaptureError(
-                    f"{self._guard.changed} changes at every run of the pair, and compiled code "
-                    "would keep one value; hold a number that changes in a buffer"
-                )
+                self._guard.ignore(self._compiled[example.kind].compiled.kept.attributes)
+            self._version = self._guard.version()
             for step in self._compiled.values():
                 step.compiled.code.start()
         except CaptureError as error:
@@ -205,4 +221,4 @@ class CompiledSteps:
         if self.compiled_from is not None:
             self.report = f"compiled from step {self.compiled_from} on, then no longer: {reason}"
         if warn:
-            warnings.warn(self.report, RuntimeWarning, stacklevel=6)
+            warn_caller(self.report)

@@ -26,6 +26,13 @@ State = dict[str, Tensor]
 """The optimizer's tensors of one parameter, by torch's names, without the counter of steps."""
 
 
+PROBE = 2.0**40
+"""By how many gradients a step with the numbers of `probe` moves a parameter.
+
+So many that the parameter itself is lost in rounding beside them.
+"""
+
+
 class Update(ABC):
     """One family of optimizers."""
 
@@ -35,6 +42,13 @@ class Update(ABC):
     def options(self, group: Group) -> tuple[bool, ...]:
         """Return which switches are on."""
         return tuple(bool(group[name]) for name in self.switches)
+
+    @abstractmethod
+    def probe(self) -> list[float]:
+        """Return numbers that show the gradient.
+
+        With them, a step from a state of zeros moves a parameter by -`PROBE` times its gradient.
+        """
 
     @abstractmethod
     def numbers(self, group: Group, step: int) -> list[float]:
@@ -64,6 +78,10 @@ class Adam(Update):
 
     switches = ("weight_decay", "decoupled_weight_decay", "amsgrad", "maximize")
 
+    def probe(self) -> list[float]:
+        """Return numbers that show the gradient."""
+        return [PROBE, 1.0, 1.0, 0.0, 1.0, 0.0]
+
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return step size, second bias correction's root, complements of betas, eps, decay."""
         lr, (first, second) = float(group["lr"]), map(float, group["betas"])
@@ -86,6 +104,10 @@ class Adam(Update):
 class Adamax(Update):
     """Adam by the infinity norm (Kingma and Ba, 2015)."""
 
+    def probe(self) -> list[float]:
+        """Return numbers that show the gradient."""
+        return [PROBE * PROBE, 1.0, 0.0, PROBE, 0.0]  # the norm is PROBE, plus a gradient
+
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return step size, complement of the first beta, the second, eps and decay."""
         first, second = map(float, group["betas"])
@@ -105,6 +127,10 @@ class RMSprop(Update):
     """RMSprop (Hinton, lecture 6 of "Neural Networks for Machine Learning", 2012)."""
 
     switches = ("weight_decay", "momentum", "centered", "maximize")
+
+    def probe(self) -> list[float]:
+        """Return numbers that show the gradient."""
+        return [PROBE, 0.0, 1.0, 0.0, 0.0]
 
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return learning rate, complement of alpha, eps, momentum and decay."""
@@ -130,6 +156,10 @@ class SGD(Update):
     """Stochastic gradient descent, with momentum (Sutskever et al., 2013)."""
 
     switches = ("weight_decay", "momentum", "nesterov", "maximize")
+
+    def probe(self) -> list[float]:
+        """Return numbers that show the gradient."""
+        return [PROBE, 0.0, 1.0, 0.0]
 
     def numbers(self, group: Group, step: int) -> list[float]:
         """Return learning rate, momentum, complement of dampening, and decay."""

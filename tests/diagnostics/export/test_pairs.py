@@ -15,6 +15,7 @@ import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
 from tests import strangers
 from tests.linear_gaussian import LinearGaussian
+from tests.marks import each_once
 
 SIGMA = 5.0  # a false alarm in 2 million for each number that is compared
 GROUPS = {
@@ -197,8 +198,10 @@ MODELS = {
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("memory", [2**27, 100_000], ids=["whole", "chunked"])
-@pytest.mark.parametrize("stranger", MODELS)
+@pytest.mark.parametrize(
+    ("stranger", "memory"),
+    each_once({one.__name__: one for one in MODELS}, {"whole": 2**27, "chunked": 100_000}),
+)
 def test_strangers_are_exported(stranger, memory):
     pair, x = stranger(), stranger_data(stranger)
     draws = 20 if issubclass(stranger, strangers.OneBatchDimension) else 60
@@ -374,7 +377,6 @@ class NamedDraw(strangers.TwoLatents):
 
 
 REFUSED = {
-    GlobalLatent: "'shared' of the guide stands outside the plate 'data'.*from_pyro_svi",
     NoSampler: r"cannot be drawn from .*no sampler.*predictive=False",
     NamedDraw: "site 'draw' has the name of a dim",
 }
@@ -384,6 +386,13 @@ REFUSED = {
 def test_what_cannot_be_exported_is_refused(pair, message):
     with pytest.raises(ValueError, match=message):
         diagnostics.to_arviz(pair(), torch.linspace(-1, 1, 5), draws=3)
+
+
+def test_latents_of_all_datapoints_are_drawn_anew_for_each_draw():
+    found = groups(diagnostics.to_arviz(GlobalLatent(), torch.linspace(-1, 1, 5), draws=30))
+    shared = found["posterior"].shared
+    assert shared.dims == ("chain", "draw")
+    assert len(np.unique(shared)) == 30
 
 
 def test_without_prediction_a_sampler_is_not_needed():

@@ -27,6 +27,7 @@ import ppvae
 from ppvae import diagnostics
 from ppvae.engine.isolation import seeded
 from tests.diagnostics.export.test_pairs import GROUPS, SIGMA, groups, moments_agree, read
+from tests.marks import each_once
 
 COUNTIES, PEOPLE = 5, 4
 
@@ -173,8 +174,13 @@ AUTOGUIDES = [
 ]
 
 
-@pytest.mark.parametrize("autoguide", AUTOGUIDES)
-@pytest.mark.parametrize("model", [conjugate, scaled, subsampled, masked, with_factor])
+@pytest.mark.parametrize(
+    ("model", "autoguide"),
+    each_once(
+        {one.__name__: one for one in (conjugate, scaled, subsampled, masked, with_factor)},
+        {one.__name__: one for one in AUTOGUIDES},
+    ),
+)
 def test_mean_weight_is_the_elbo(model, autoguide):
     x = torch.linspace(-1, 2, 8)
     guide = fitted(autoguide(model), model, x)
@@ -335,6 +341,7 @@ def test_modules_in_closures_are_evaluated_too():
     assert not pyro.get_param_store().keys()
 
 
+@pytest.mark.slow
 def test_the_pairs_of_this_library_and_its_weights():
     from tests.linear_gaussian import LinearGaussian
 
@@ -410,12 +417,6 @@ def test_guides_in_parts_and_plates_without_a_size():
     assert len(ppvae.from_pyro_svi(conjugate, alone, x, draws=2)["posterior"]["loc"][0]) == 2
 
 
-def enumerated(x):
-    with pyro.plate("rows", len(x)):
-        k = pyro.sample("k", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
-        pyro.sample("x", dist.Normal(k.to(x.dtype), 1.0), obs=x)
-
-
 def branching(x):
     if pyro.sample("loc", dist.Normal(0.0, 1.0)) > 0:
         pyro.sample("more", dist.Normal(0.0, 1.0), obs=torch.zeros(()))
@@ -424,6 +425,17 @@ def branching(x):
 
 def nothing(x):
     pass
+
+
+def observing(x):
+    pyro.sample("loc", dist.Normal(0.0, 1.0), obs=x.new_zeros(()))
+
+
+def picking(x):
+    loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+    index = torch.randperm(100)[: len(x)]
+    with pyro.plate("person", 100, subsample=index):
+        pyro.sample("height", dist.Normal(loc, 1.0), obs=x)
 
 
 def plate_named_draw(x):
@@ -442,7 +454,9 @@ def extra(x):
 
 
 REFUSED = {
-    (enumerated, nothing): "'k' of the model is missing from the guide.*enumeration",
+    (conjugate, nothing): "'loc' of the model is missing from the guide.*or discrete",
+    (conjugate, observing): "'loc' is latent in the model and observed in the guide",
+    (picking, loc_only): "picks other rows in each run for the plate 'person'",
     (conjugate, extra): "'other' of the guide is missing from the model",
     (plate_named_draw, loc_only): "'height' has the dims draw; they must differ",
     (branching, loc_only): "'more' is not in every run of the model",

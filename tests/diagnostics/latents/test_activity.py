@@ -144,7 +144,7 @@ class Images(nn.Module):
         raise NotImplementedError
 
 
-@pytest.mark.slow
+@pytest.mark.verify
 def test_convolutions_are_run_draw_by_draw():
     torch.manual_seed(1)
     networks = Images()

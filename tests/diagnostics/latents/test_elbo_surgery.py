@@ -364,7 +364,7 @@ class NoInverse(Normals):
         (
             NoInverse(),
             torch.randn(9, 2),
-            "site 'z': OwnDraws has no density at other draws",
+            "site 'z' OwnDraws has no density at other draws",
         ),
         (strangers.TwoLatents(), torch.randn(9), "distribution of latent site 'odd name' changes"),
         (strangers.TopDown(), torch.randn(9), "distribution of latent site 'b' changes"),

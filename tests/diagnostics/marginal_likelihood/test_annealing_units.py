@@ -41,7 +41,10 @@ def points(rows, columns, dtype=torch.float64):
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(dtype)
 
 
-@START
+@pytest.mark.parametrize(
+    "from_guide",
+    [pytest.param(True, id="guide", marks=pytest.mark.slow), pytest.param(False, id="prior")],
+)
 def test_units_of_the_latents_do_not_matter(from_guide):
     u, found = points(4, 2), []
     for units in ((1.0, 1.0), (2.0**17, 2.0**-17)):
@@ -179,6 +182,7 @@ def test_trajectories_to_where_nothing_is_finite_are_rejected():
     assert float(result.acceptance.min()) > 0.4
 
 
+@pytest.mark.slow
 def test_rejected_trajectories_are_no_convergence(monkeypatch):
     pair, x = Units(torch.ones(2).double()), points(6, 2)
     settings = {"temperatures": 5, "chains": 16, "leapfrogs": 1}
@@ -197,6 +201,7 @@ def test_rejected_trajectories_are_no_convergence(monkeypatch):
     assert not bool(diagnostics.bdmc(pair, x, simulations=2, **settings).converged)
 
 
+@pytest.mark.slow
 def test_few_agreeing_chains_are_no_convergence():
     pair, x = Units(torch.ones(2).double()), points(6, 2)
     short = diagnostics.ais(pair, x, temperatures=2, chains=16, leapfrogs=1, from_guide=False)

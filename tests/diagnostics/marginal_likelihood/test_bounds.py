@@ -76,10 +76,13 @@ def test_terms_agree_with_those_of_the_other_diagnostics():
     for bound, term in (("elbo", "elbo"), ("importance", "log_evidence")):
         row = table.sel(bound=bound)
         assert np.allclose(row.log_evidence, evidence[term])
-        # The table has the error of the weights that were drawn alone.
-        unseen = evidence.unseen if bound == "importance" else 0.0
-        error = np.hypot(row.log_evidence_error, unseen)
-        assert np.allclose(error, evidence[f"{term}_error"])
+        assert np.allclose(row.log_evidence_error, evidence[f"{term}_error"])
+        mean = diagnostics.summarize(evidence).sel(term=term)
+        assert float(row.mean_error) == pytest.approx(float(mean.monte_carlo_error))
+    for name in ("pareto_k", "pooled_k", "trusted", "unseen"):
+        assert np.allclose(table[name], evidence[name])
+    assert float(table.unseen.max()) > 0.01
+    assert table.attrs["threshold"] == evidence.attrs["threshold"]
     annealed = diagnostics.ais(case.pair(), x, temperatures=5, chains=4, seed=3)
     assert np.array_equal(table.sel(bound="ais").log_evidence, annealed.log_evidence)
 

@@ -68,7 +68,9 @@ def covered(estimate, error, exact):
     ],
 )
 @pytest.mark.parametrize("kind", ["VAE", "subsampled"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)]
+)
 def test_exact_guide_has_constant_weights(draws, kind, memory, dtype):
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)
     x = case.draw(7, seed=2)
@@ -125,7 +127,7 @@ def new_data_covered(draws, seeds):
 @pytest.mark.parametrize(
     ("draws", "memory"),
     [
-        pytest.param(10, 2**27, id="10-whole", marks=pytest.mark.slow),
+        pytest.param(10, 2**27, id="10-whole", marks=pytest.mark.verify),
         pytest.param(10, CHUNKED, id="10-chunked", marks=pytest.mark.slow),
         pytest.param(1000, 2**27, id="1000-whole", marks=pytest.mark.slow),
         pytest.param(1000, CHUNKED, id="1000-chunked", marks=pytest.mark.verify),
@@ -138,7 +140,10 @@ def test_mean_is_covered(draws, kind, memory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draws", [1, 10, pytest.param(1000, marks=pytest.mark.verify)])
+@pytest.mark.parametrize(
+    "draws",
+    [pytest.param(1, marks=pytest.mark.verify), 10, pytest.param(1000, marks=pytest.mark.verify)],
+)
 def test_mean_over_new_data_is_covered(draws):
     assert new_data_covered(draws, SEEDS) in COVERED
 

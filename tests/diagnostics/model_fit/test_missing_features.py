@@ -11,6 +11,7 @@ from ppvae.diagnostics import Effort, diagnose
 from ppvae.diagnostics.model_fit.replicates import replicate
 from ppvae.engine import isolated, seeds
 from tests.engine.test_masks import Nan
+from tests.marks import slow_but
 from tests.masked import NOISE, Around, Within, drawn
 
 ROWS = 400
@@ -45,7 +46,7 @@ def around():
     return measured(Around(), drawn(ROWS))
 
 
-@pytest.mark.parametrize("kind", [Within, Nan, Constant])
+@pytest.mark.parametrize("kind", slow_but({Within}, [Within, Nan, Constant]))
 def test_every_diagnostic_gives_the_numbers_of_a_mask_around_the_site(kind, around):
     found = measured(kind(), drawn(ROWS))
     for name, value in around.items():  # a mixture draws its hidden component too

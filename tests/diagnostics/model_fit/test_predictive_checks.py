@@ -13,9 +13,10 @@ import pytest
 import torch
 from scipy.stats import kstest
 from sklearn.neighbors import NearestCentroid
+from torch.distributions import constraints
 
 import ppvae
-from ppvae import diagnostics
+from ppvae import data, diagnostics
 from ppvae.diagnostics.model_fit import two_sample
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
 from ppvae.diagnostics.rank_tests.exchangeable import upper_p_value
@@ -208,6 +209,41 @@ def test_outliers_are_found_and_likely_ones_too():
     assert result.attrs["reference"] == 300
     with pytest.raises(TypeError, match="reference must be a tensor"):
         diagnostics.outlier_score(pair, doubtful, reference="known")
+
+
+class Overfitted:
+    """A normal with the mean and covariance of few rows that it was fitted to."""
+
+    def __init__(self, fitted):
+        self.moments = fitted.mean(0), fitted.T.cov()
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.MultivariateNormal(*self.moments), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+
+
+def test_known_rows_of_a_dataset_are_those_that_the_pair_was_not_fitted_to():
+    x = torch.randn(840, 20, generator=torch.Generator().manual_seed(0))
+    dataset = data.Dataset("normal", x[:40], x[40:440], x[440:], constraints.real)
+    pair = Overfitted(dataset.train)
+
+    def unusual(reference):
+        found = diagnostics.outlier_score(pair, dataset, reference=reference, draws=2)
+        return found.attrs["reference"], float((found.p_value <= 0.1).mean())
+
+    # By chance 0.1 with a standard error of 0.021, of 400 among 400: a false alarm of 1 in 7000.
+    known, share = unusual(dataset)
+    assert known == 400
+    assert share == pytest.approx(0.1, abs=0.08)
+    assert unusual(dataset.train)[1] > 0.5
+    without = replace(dataset, validation=x[:0])
+    with pytest.raises(ValueError, match="dataset 'normal', whose validation split is empty"):
+        unusual(without)
 
 
 def test_ranks_with_ties_are_uniform():

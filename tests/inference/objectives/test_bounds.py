@@ -21,6 +21,7 @@ from ppvae.inference.objectives.particles import particles
 from ppvae.inference.steps.kl_weight import KLWeight
 from tests.engine.compilation.pairs import Plain, SummedInModel, bits
 from tests.linear_gaussian import LinearGaussian
+from tests.marks import each_once, slow_but
 
 ROWS = 200
 CASE = LinearGaussian.random(0, orthogonal=True, perturbation=0.15)
@@ -89,7 +90,7 @@ SCALES = {
 }
 
 
-@pytest.mark.parametrize("scales", SCALES.values(), ids=SCALES.keys())
+@pytest.mark.parametrize("scales", slow_but({"both", "a scale of each row"}, SCALES))
 def test_a_bound_rises_to_log_evidence_under_any_scale(scales):
     """Each bound is two standard errors or more above the one before, of ROWS rows and 8 seeds."""
     pair, x = Scaled(CASE, **scales), CASE.draw(ROWS, 1)
@@ -114,8 +115,7 @@ def test_a_bound_rises_to_log_evidence_under_any_scale(scales):
 COMMON = {name: scales for name, scales in SCALES.items() if name != "a scale of each row"}
 
 
-@pytest.mark.parametrize("scales", COMMON.values(), ids=COMMON.keys())
-@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@pytest.mark.parametrize(("objective", "scales"), each_once(OBJECTIVES, COMMON))
 def test_a_scale_of_the_data_multiplies_bound_and_gradient(objective, scales):
     factor = scales.get("size", ROWS) / ROWS * scales.get("scale", 1.0)
     x = CASE.draw(ROWS, 1)
@@ -129,8 +129,7 @@ def test_a_scale_of_the_data_multiplies_bound_and_gradient(objective, scales):
 SINGLE = {name: build for name, build in OBJECTIVES.items() if build(1).num_particles == 1}
 
 
-@pytest.mark.parametrize("objective", SINGLE.values(), ids=SINGLE.keys())
-@pytest.mark.parametrize("scales", SCALES.values(), ids=SCALES.keys())
+@pytest.mark.parametrize(("scales", "objective"), each_once(SCALES, SINGLE))
 def test_with_one_draw_they_are_the_elbo(objective, scales):
     objective = objective(1)
     pair, x = Scaled(CASE, **scales), CASE.draw(ROWS, 1)

@@ -32,6 +32,7 @@ from tests.inference.objectives.cases import (
     replayed_and_eager,
     rows,
 )
+from tests.marks import slow_but
 
 SCALES = [(None, None, 1.0), (60, None, 5.0), (None, 0.25, 0.25), (60, 0.5, 2.5)]
 
@@ -252,10 +253,12 @@ def test_particles_are_averaged_before_the_maximum(per_dimension):
         assert len(gradients) == 3
 
 
+SCALED = functools.partial(Linear, 60, torch.tensor(0.5))
+
+
 @pytest.mark.parametrize("per_dimension", [False, True])
 @pytest.mark.parametrize(
-    "build",
-    [Linear, NoClosedForm, Masked, TwoLatents, functools.partial(Linear, 60, torch.tensor(0.5))],
+    "build", slow_but({Masked, TwoLatents}, [Linear, NoClosedForm, Masked, TwoLatents, SCALED])
 )
 def test_the_graph_is_the_objective_exactly(build, per_dimension):
     first, second = replayed_and_eager(FreeBits_ELBO(0.6, per_dimension), build())

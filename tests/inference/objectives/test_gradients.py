@@ -28,6 +28,7 @@ from ppvae.inference import (
 )
 from ppvae.inference.steps.kl_weight import KLWeight
 from tests.linear_gaussian import LinearGaussian
+from tests.marks import slow_but
 
 # Of up to 60 coordinates, |t| above 5.2 in one: once in 10,000 runs.
 _FALSE_ALARM = 5.2
@@ -128,7 +129,13 @@ def test_sticking_the_landing_climbs_the_elbo_in_closed_form():
         assert bool(((estimates.mean(0) - exact).abs() < _FALSE_ALARM * error + 1e-9).all())
 
 
-@pytest.mark.parametrize("objective", [*members(True).values(), StickingTheLanding_ELBO()])
+@pytest.mark.parametrize(
+    "objective",
+    slow_but(
+        {"partially", "sticking the landing"},
+        members(True) | {"sticking the landing": StickingTheLanding_ELBO()},
+    ),
+)
 def test_at_the_posterior_the_guides_gradient_has_no_noise(objective):
     _, pair, x = linear(perturbation=0.0)
     guides = torch.cat(
@@ -241,7 +248,7 @@ class Choice(nn.Module):
             pyro.sample("k", dist.OneHotCategorical(logits=self.logits(x)))
 
 
-@pytest.mark.parametrize("draws", [1, 2, 3])
+@pytest.mark.parametrize("draws", slow_but({2}, [1, 2, 3]))
 def test_scores_of_discrete_latents_are_right_by_enumeration(draws):
     """All 3^K outcomes of K draws, each with its probability."""
     pair, x = Choice(), torch.randn(2, 2, dtype=torch.float64)
@@ -345,7 +352,10 @@ class Weighted(nn.Module):
     ("name", "beta"),
     [
         pytest.param(
-            name, beta, marks=[] if (name, beta) == (NAMES[0], 0.4) else [pytest.mark.slow]
+            name,
+            beta,
+            marks=[pytest.mark.slow] * ((name, beta) != (NAMES[0], 0.4))
+            + [pytest.mark.verify] * (beta != 0.4),
         )
         for name in NAMES
         for beta in (0.4, 0.0, 2.5)
@@ -381,6 +391,7 @@ class RowsWeighed(nn.Module):
             self.pair.guide(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
 )
@@ -563,11 +574,14 @@ class Impossible(Choice):
 
 @pytest.mark.parametrize(
     "objective",
-    [
-        ImportanceWeighted_ELBO(3),
-        CombinedImportanceWeighted_ELBO(3, elbo_weight=0.0),
-        VariationalRenyi_ELBO(0.5, 3),
-    ],
+    slow_but(
+        {"combined"},
+        {
+            "importance weighted": ImportanceWeighted_ELBO(3),
+            "combined": CombinedImportanceWeighted_ELBO(3, elbo_weight=0.0),
+            "Renyi": VariationalRenyi_ELBO(0.5, 3),
+        },
+    ),
 )
 def test_draws_without_weight_leave_bound_and_gradient_finite(objective):
     """Unless none of them has any."""

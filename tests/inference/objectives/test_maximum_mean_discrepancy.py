@@ -29,6 +29,7 @@ from tests.inference.objectives.cases import (
     replayed_and_eager,
     rows,
 )
+from tests.marks import slow_but
 
 SCALES = [(None, None, 1.0), (60, None, 5.0), (None, 0.25, 0.25), (60, 0.5, 2.5)]
 
@@ -197,7 +198,10 @@ def test_a_prior_without_closed_form_is_drawn_from_too():
 
 @pytest.mark.parametrize(
     "build",
-    [Linear, Correlated, Mixed, functools.partial(Linear, 60, torch.tensor(0.5).double())],
+    slow_but(
+        {Mixed},
+        [Linear, Correlated, Mixed, functools.partial(Linear, 60, torch.tensor(0.5).double())],
+    ),
 )
 def test_the_graph_is_the_objective_exactly(build):
     first, second = replayed_and_eager(MaximumMeanDiscrepancy_ELBO(5.0), build())

@@ -1,11 +1,21 @@
 """Pairs that keep parameters in Pyro's store, each in another way: z ~ N(0, 1), x | z normal."""
 
+import functools
 from types import SimpleNamespace
 
 import pyro
 import pyro.distributions as dist
+import pyro.poutine as poutine
 import torch
 from pyro.distributions import constraints
+from pyro.infer.autoguide import (
+    AutoDelta,
+    AutoGuideList,
+    AutoIAFNormal,
+    AutoLowRankMultivariateNormal,
+    AutoMultivariateNormal,
+    AutoNormal,
+)
 from pyro.nn import PyroModule, PyroParam
 from torch import nn
 
@@ -120,3 +130,43 @@ PAIRS = {
     "module with pyro.param": ModuleWithParam,
     "PyroModule": Attributes,
 }
+
+
+def global_model(x):
+    """Latents of four supports, one of them in the plate over datapoints."""
+    loc = pyro.sample("loc", dist.Normal(0.0, 10.0))
+    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+    weights = pyro.sample("weights", dist.Dirichlet(torch.ones(3)))
+    pyro.sample("bound", dist.Uniform(0.0, torch.tensor([1.0, 2.0])).to_event(1))
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(loc, 1.0))
+        with pyro.plate("columns", 3):
+            pyro.sample("x", dist.Normal(z + weights[:, None], scale), obs=x.T)
+
+
+def parts(model):
+    """A list of two autoguides and a function."""
+    guide = AutoGuideList(model, create_plates=lambda x: pyro.plate("data", len(x)))
+    guide.append(AutoNormal(poutine.block(model, expose=["scale", "z"])))
+    guide.append(AutoMultivariateNormal(poutine.block(model, expose=["loc", "weights"])))
+    guide.append(bound_guide)
+    return guide
+
+
+def bound_guide(x):
+    high = pyro.param("high", torch.ones(2))
+    pyro.sample("bound", dist.Uniform(0.0, high).to_event(1))
+
+
+AUTOGUIDES = {
+    "AutoDelta": AutoDelta,
+    "AutoNormal": AutoNormal,
+    "AutoLowRank": functools.partial(AutoLowRankMultivariateNormal, rank=2),
+    "AutoIAFNormal": AutoIAFNormal,
+    "AutoGuideList": parts,
+}
+
+
+def with_autoguide(name):
+    """A pair of functions whose guide is an autoguide."""
+    return SimpleNamespace(model=global_model, guide=AUTOGUIDES[name](global_model))

@@ -137,11 +137,18 @@ def assert_same(first, second):
     assert (result.steps, result.reason) == (other.steps, other.reason)
 
 
-FAST = {"Adam", "plateau", "early stopping", "in Pyro's store"}
+FAST = {"plateau", "in Pyro's store"}
+ALIKE = {"epochs", "AdamW", "Adamax", "StepLR", "MultiStepLR"}  # as others of these
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in CASES]
+    "name",
+    [
+        pytest.param(
+            n, marks=pytest.mark.verify if n in ALIKE else [pytest.mark.slow][n in FAST :]
+        )
+        for n in CASES
+    ],
 )
 def test_resumed_training_equals_the_uninterrupted_one(name, tmp_path):
     case = CASES[name]

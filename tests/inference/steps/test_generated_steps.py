@@ -32,11 +32,8 @@ OPTIONS = {
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(OPTIONS["clipped, warmed up"], id="clipped, warmed up"),
-        *(
-            pytest.param(OPTIONS[name], id=name, marks=pytest.mark.verify)
-            for name in ("Adam", "RMSprop")
-        ),
+        pytest.param(options, id=name, marks=pytest.mark.verify)
+        for name, options in OPTIONS.items()
     ],
 )
 @pytest.mark.filterwarnings("ignore:kl_weight is a LinearWarmup of 100 steps")
@@ -53,6 +50,7 @@ def test_some_steps_agree_to_rounding(options):
         assert change < 1e-4, name
 
 
+@pytest.mark.verify
 def test_repeat_is_bit_for_bit_the_same(tmp_path):
     (first, fit), (second, again) = (trained(compile_from=15, steps=40) for _ in range(2))
     assert fit.compiled_from == again.compiled_from == 15

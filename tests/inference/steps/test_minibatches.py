@@ -11,7 +11,7 @@ import ppvae
 from ppvae import likelihoods, posteriors, priors
 from ppvae.inference import Checkpoints
 from ppvae.inference.steps import minibatches_of
-from tests.conftest import random_states
+from tests.guards import random_states
 
 X = torch.randn(61, 4, generator=torch.Generator().manual_seed(0))
 

@@ -5,6 +5,8 @@ import functools
 import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.util import zero_grads
+from pyro.optim import Adam
 from torch import nn
 
 from ppvae.inference import JointOptim
@@ -108,6 +110,22 @@ def test_parameters_that_stay_away_are_not_moved():
     layer(torch.ones(2)).sum().backward()
     optim([layer.weight])
     assert torch.equal(layer.bias, bias)
+
+
+def test_parameters_that_a_batch_leaves_out_go_on_as_in_pyro():
+    """Pyro's loop leaves a gradient of 0 behind, with which Adam goes on by its momentum."""
+    reached = []
+    for optim in (
+        JointOptim(functools.partial(torch.optim.Adam, lr=0.1)),
+        Adam({"lr": 0.1}),
+    ):
+        both = [nn.Parameter(torch.tensor(1.0)) for _ in range(2)]
+        for loss in (lambda a, b: a + b**2, lambda a, b: a**2, lambda a, b: 3 * b):
+            loss(*both).backward()
+            optim(both)
+            zero_grads(both)
+        reached.append([parameter.item() for parameter in both])
+    assert reached[0] == pytest.approx(reached[1], rel=1e-6)
 
 
 def test_gradient_that_is_not_finite_moves_nothing():

@@ -47,6 +47,19 @@ class TopDown(TwoLatents):
             pyro.sample("b", dist.Normal((a + x) / 2, math.sqrt(1 / 2)))
 
 
+class Ignored:
+    """z ~ N(0, 1), and x ~ N(0, 1) without z: the guide knows nothing, and has no parameters."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(x.new_zeros(()), 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+
+
 class PlateNotRightmost:
     """z ~ N(0, 1), x_t | z ~ N(z, 1) for 3 times in a plate right of the data plate."""
 
