@@ -22,6 +22,7 @@ from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
+    density_at,
     log_density,
     log_mean_exp,
     log_prob,
@@ -141,6 +142,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "density_at",
     "depends_on_enumerated",
     "depends_on_place",
     "draw",
