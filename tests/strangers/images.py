@@ -13,6 +13,7 @@ from tests.strangers.stranger import (
     CHANGING,
     NO_INVERSE,
     NO_LATENT,
+    SUMMED,
     Programs,
     Stranger,
     bits,
@@ -286,8 +287,9 @@ STRANGERS = (
         "ss_vae_m2_enumerated",
         lambda: enumerated(SemiSupervised()),
         lambda: [*unlabelled(1), *labelled(1)],
-        objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
+        objective=lambda: TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False),
         log_evidence=semi_supervised,
+        expected={"diagnose": SUMMED},
     ),
     Stranger(
         "ss_vae_m2_sampled",

@@ -18,7 +18,15 @@ from torch.distributions import (
     constraints,
 )
 
-from tests.strangers.stranger import ALL_SHARED, Programs, Stranger, exact, line, seeded_data
+from tests.strangers.stranger import (
+    ALL_SHARED,
+    CHANGING,
+    Programs,
+    Stranger,
+    exact,
+    line,
+    seeded_data,
+)
 
 
 def values(given, name):
@@ -263,6 +271,7 @@ STRANGERS = (
         log_evidence=of_players,
         joint=joint_of_players,
         shared=True,
+        expected={"diagnose": CHANGING},
     ),
     Stranger(
         "bayesian_regression",

@@ -12,6 +12,7 @@ from torch.distributions import Normal
 
 # What mathematics lacks, as refusals say it.
 CHANGING = "so one datapoint's draws cannot be scored at another"
+SUMMED = "is a mixture over a site that is summed out"
 NO_INVERSE = "has no inverse"
 MASKED = "so the posteriors of two datapoints are not over the same latents"
 NO_LATENT = "a pair needs a latent site in model and guide"
