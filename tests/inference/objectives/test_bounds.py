@@ -1,6 +1,7 @@
 """Bounds of log P(X) are bounds, whatever scales the data."""
 
 import contextlib
+import itertools
 import math
 
 import pyro
@@ -305,6 +306,19 @@ def test_latents_are_summed_out_in_plates_of_their_own():
     pair, x = Summed(), torch.randn(5, 3)
     expected = loss(TraceEnum_ELBO(max_plate_nesting=2), pair, x)
     assert loss(ImportanceWeighted_ELBO(1), pair, x) == pytest.approx(expected, rel=1e-5)
+
+
+def test_latents_are_summed_out_within_the_product_over_a_plate_of_their_own():
+    pair, x = Summed(), torch.randn(5, 3) + 2
+    covariance = torch.eye(3) + 1  # of x given its labels, z integrated out
+    terms = []
+    for labels in itertools.product((0.0, 1.0), repeat=3):
+        weights = math.prod(0.7 if k else 0.3 for k in labels)
+        normal = torch.distributions.MultivariateNormal(3 * torch.tensor(labels), covariance)
+        terms.append(math.log(weights) + normal.log_prob(x))
+    torch.manual_seed(0)
+    bound = -loss(ImportanceWeighted_ELBO(4000), pair, x)
+    assert abs(bound - float(torch.stack(terms).logsumexp(0).sum())) < 0.1
 
 
 class Labeled(nn.Module):
