@@ -6,6 +6,7 @@ import pytest
 
 import ppvae
 import ppvae.inference.training as training
+from ppvae import diagnostics
 from ppvae.engine.compilation import replay
 from tests.strangers.table import COLUMNS, SEPARATOR, STRANGERS, Trained
 
@@ -54,3 +55,18 @@ def test_every_exit_works_or_says_what_mathematics_lacks(name, monkeypatch):
             run(STRANGERS[name], subject)
         for sentence in str(refusal.value).split(SEPARATOR):
             assert any(fragment in sentence for fragment in expected), sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, stranger in STRANGERS.items() if stranger.joint])
+def test_evidence_of_all_data_together_is_that_of_integrals(name):
+    subject = trained(name, steps=400)
+    found = diagnostics.joint_evidence(subject.pair, subject.batch, draws=400, progress=False)
+    exact = STRANGERS[name].joint(subject.pair, subject.batch)
+    distance = float(found.log_evidence) - exact
+    assert distance < 4 * float(found.log_evidence_error)
+    assert float(found.elbo) - 4 * float(found.elbo_error) < exact
+    if float(found.pareto_k) < found.attrs["threshold"]:
+        assert distance > -4 * float(found.log_evidence_error)
+    else:
+        assert name == "eight_schools"  # a mean-field guide is narrow where tau is small
