@@ -45,8 +45,8 @@ class RowScale:
     def sentence(self) -> str:
         """Say what is done, for whoever trains."""
         return (
-            f"the rows of a minibatch stand for all {self.total}, since all rows share latent sites "
-            f"{names_of(self.shared)}"
+            f"the rows of a minibatch stand for all {self.total}, since all rows share latent "
+            f"sites {names_of(self.shared)}"
         )
 
     def factor(self, rows: int) -> float:
