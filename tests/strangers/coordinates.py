@@ -223,7 +223,7 @@ STRANGERS = (
         lambda: [(bits(10, *SHAPE), None), (bits(10, *SHAPE, seed=1), one_hot(10, CLASSES))],
         objective=enumerating,
         log_evidence=of_classes,
-        expected={"diagnose": SUMMED},
+        expected={"diagnose": (SUMMED,)},
     ),
     Stranger(
         "ssivae_labelled",

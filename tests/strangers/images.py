@@ -264,7 +264,7 @@ def flows(name, make, **expected):
         lambda: Flow(make(LATENTS)),
         lambda: [(reals(12, 4, seed=seed),) for seed in range(2)],
         log_evidence=of_reals,
-        expected=expected,
+        expected={column: (said,) for column, said in expected.items()},
     )
 
 
@@ -289,14 +289,14 @@ STRANGERS = (
         lambda: [*unlabelled(1), *labelled(1)],
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False),
         log_evidence=semi_supervised,
-        expected={"diagnose": SUMMED},
+        expected={"diagnose": (SUMMED,)},
     ),
     Stranger(
         "ss_vae_m2_sampled",
         SemiSupervised,
         unlabelled,
         log_evidence=semi_supervised,
-        expected={"diagnose": CHANGING},
+        expected={"diagnose": (CHANGING,)},
     ),
     Stranger("ss_vae_m2_labelled", SemiSupervised, labelled, log_evidence=semi_supervised),
     Stranger(
@@ -305,7 +305,7 @@ STRANGERS = (
         labelled,
         rows=lambda batch: 5.0 * len(batch[0]),  # the scale around all its sites,
         expected=dict.fromkeys(
-            ("evidence", "pareto_k", "diagnose", "active_units", "to_arviz"), NO_LATENT
+            ("evidence", "pareto_k", "diagnose", "active_units", "to_arviz"), (NO_LATENT,)
         ),
     ),
     Stranger(
@@ -313,7 +313,7 @@ STRANGERS = (
         CVAE,
         lambda: [halves(12, seed) for seed in range(2)],
         log_evidence=completed,
-        expected={"compiled": "depends on values"},
+        expected={"compiled": ("depends on values",)},
     ),
     flows("planar", transforms.planar, diagnose=NO_INVERSE),
     flows(

@@ -12,6 +12,8 @@ from torch.distributions import Normal
 
 # What mathematics lacks, as refusals say it.
 CHANGING = "so one datapoint's draws cannot be scored at another"
+ONE_POINT = "the guide gives a single point (Delta), which has no density"
+PICKED = "takes some of its rows"
 SUMMED = "is a mixture over a site that is summed out"
 NO_INVERSE = "has no inverse"
 MASKED = "so the posteriors of two datapoints are not over the same latents"
@@ -48,7 +50,7 @@ class Stranger:
         alike: whether `fit` and SVI's own loop draw the same numbers.
         same_bound: whether the loss is the negative of log p(x, z) - log q(z), in expectation.
         evaluated: the batch of diagnostics, where it is not the first.
-        expected: the outcome by column; "works" where nothing is said.
+        expected: by column, what each sentence of a refusal says; nothing where it works.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Stranger:
     alike: bool = True
     same_bound: bool = True
     evaluated: Callable[[], Any] | None = None
-    expected: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def subject(self):
         """Return the batch that diagnostics look at."""

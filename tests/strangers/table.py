@@ -118,8 +118,6 @@ def pyros_loss(stranger: Stranger) -> tuple[float, float]:
         # `fit` makes the parameters that come at the first call by its own seed.
         torch.manual_seed(SEED)
         given_to(pair.guide, batches[0])
-        torch.manual_seed(SEED)
-        given_to(pair.model, batches[0])
         svi = svi_of(stranger, pair, RATE)
         torch.manual_seed(SEED)
         losses, rows = [], []
