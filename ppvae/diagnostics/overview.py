@@ -82,7 +82,7 @@ class Diagnosis:
                 f"only the results are exported, without draws: {first_line(error)}", stacklevel=2
             )
             tree = arviz_data({}, {})
-        return with_groups(tree, results)
+        return with_groups(tree, results) if results else tree
 
 
 def diagnose(
@@ -105,7 +105,7 @@ def diagnose(
     measured on data simulated from the model, all else on `data`.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, preferably not used in the training; or a dataset, whose labels and
             factors, if known, are predicted from the latents of its test split.
         split: of a dataset, the part to check.
@@ -116,6 +116,7 @@ def diagnose(
 
     Raises:
         ValueError: if the data or a number of `effort` are not valid, or there is no such split.
+        Exception: what the pair's own code raises, if `strict`.
 
     Example:
         >>> from ppvae import data, pairs

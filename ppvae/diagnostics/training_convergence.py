@@ -12,10 +12,12 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
+    Adapted,
     Data,
     Pair,
     Unsupported,
-    as_batch,
+    arguments_of,
+    batch_of,
     collect,
     effective_sample_size,
     isolated,
@@ -128,11 +130,12 @@ def gradient_signal(
         raise ValueError(
             f"objective {type(objective).__name__} has no differentiable_loss; pass another ELBO"
         )
-    batch = as_batch(data, pair, split="train")
+    batch, form = batch_of(pair, arguments_of(data, split="train"))
+    run = pair if form.plain else Adapted(pair, form)
     with isolated(pair, seed), torch.enable_grad():
 
         def evaluate() -> Tensor:
-            loss: Tensor = loss_of(pair.model, pair.guide, *batch)
+            loss: Tensor = loss_of(run.model, run.guide, *batch)
             return loss
 
         parameters = collect(evaluate)

@@ -60,10 +60,13 @@ def _parts_of(data: object) -> tuple[object, ...]:
     return tuple(data) if isinstance(data, tuple | list) else (data,)
 
 
-def checked(batch: Batch, pair: object, *, argument: str = "data", count: bool = True) -> Batch:
+def checked(
+    batch: Batch, pair: object, *, argument: str = "data", count: bool = True, real: bool = True
+) -> Batch:
     """Check values and numbers of rows; make contiguous and move to a pair's device and dtype.
 
-    With `count`, the pair's programs must take so many tensors.
+    With `count`, the pair's programs must take so many tensors; with `real`, the datapoints become
+    floating values.
     """
     if not batch:
         raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
@@ -87,10 +90,10 @@ def checked(batch: Batch, pair: object, *, argument: str = "data", count: bool =
     if like is None:
         return batch
     floating = [tensor.is_floating_point() for tensor in batch]
-    floating[0] = floating[0] or not _looks_up(pair)
+    floating[0] = floating[0] or (real and not _looks_up(pair))
     moved = tuple(
-        tensor.to(device=like.device, dtype=like.dtype if real else None)
-        for tensor, real in zip(batch, floating, strict=True)
+        tensor.to(device=like.device, dtype=like.dtype if cast else None)
+        for tensor, cast in zip(batch, floating, strict=True)
     )
     for before, after in zip(batch, moved, strict=True):
         if before.dtype != after.dtype and before.dtype.itemsize > after.dtype.itemsize:

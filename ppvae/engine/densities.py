@@ -32,12 +32,22 @@ def log_prob(site: Site) -> Tensor:
     Where an enumerated site is masked its log density is that of a uniform choice, so that
     summing it out changes nothing.
     """
-    with at_site(site["name"]):
-        values = site["fn"].log_prob(site["value"])
+    values = density_at(site, site["value"])
     if site["infer"].get("_enumerate_dim") is None:
         return _masked(values, site)
     uniform = math.log(len(site["fn"].enumerate_support(expand=False)))
     return _masked(values + uniform, site) - uniform
+
+
+def density_at(site: Site, value: Tensor) -> Tensor:
+    """Return the log density of a site's distribution at a value, in nats.
+
+    Raises:
+        Exception: what the distribution raises, with a note of the site.
+    """
+    with at_site(site["name"]):
+        values: Tensor = site["fn"].log_prob(value)
+    return values
 
 
 def per_datapoint(
@@ -119,7 +129,7 @@ def scaled(values: Tensor, site: Site) -> Tensor:
 
 def scaled_log_prob(sites: Iterable[Site]) -> float:
     """Return the sum of the sites' log densities over the batch, in nats, factors included."""
-    return sum(float(scaled(site["fn"].log_prob(site["value"]), site).sum()) for site in sites)
+    return sum(float(scaled(density_at(site, site["value"]), site).sum()) for site in sites)
 
 
 def scaled_kl(guide: Sites, model: Sites, latents: Sequence[str]) -> float | None:

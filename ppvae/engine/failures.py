@@ -48,7 +48,10 @@ def on_sound_rows(
         except Unsupported:
             raise
         except _FAILURES as error:
-            sound = sound_rows(pair, part)
+            try:
+                sound = sound_rows(pair, part)
+            except Unsupported:  # of fewer rows; that of all says more
+                raise error from None
             if len(sound) in (0, len(rows)):
                 raise
             place = getattr(error, "__notes__", [""])[-1]  # which program, on what

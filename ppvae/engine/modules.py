@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
 _DEPTH = 8  # objects within objects; a pair of modules is found long before
@@ -60,6 +61,12 @@ def modules_of(pair: object) -> list[nn.Module]:
             }
             waiting += [held for _, held in walk(plain)]
     return list(found)
+
+
+def unfinished(pair: object) -> bool:
+    """Tell whether a pair has an automatic guide that takes its shapes from its first run."""
+    guides = [module for module in modules_of(pair) if isinstance(module, AutoGuide)]
+    return any(guide.prototype_trace is None for guide in guides)
 
 
 def as_module(pair: object) -> nn.Module:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from ppvae.engine.densities import log_prob
+from ppvae.engine.densities import density_at
 from ppvae.engine.tracing import traced
 
 _OURS = __name__.partition(".")[0]
@@ -15,7 +15,7 @@ _LIBRARIES = frozenset(
 ) | set(sys.stdlib_module_names)
 """What both call: an exception that came up in there is whose code called it."""
 
-_CALLS = (traced.__code__, log_prob.__code__)
+_CALLS = (traced.__code__, density_at.__code__)
 """Where a pair's programs are run, and its sites' distributions scored."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppvae.engine.densities import density_at
 from ppvae.engine.sites import Site, Sites
 
 CANNOT_SCORE = (NotImplementedError, KeyError)
@@ -27,7 +28,7 @@ def own_draws_alone(guide: Sites) -> dict[str, str]:
     reasons = {}
     for name, site in guide.items():
         try:
-            site["fn"].log_prob(site["value"].clone())
+            density_at(site, site["value"].clone())
         except CANNOT_SCORE:
             reasons[name] = _reason(site["fn"], site["value"])
     return reasons

@@ -1,4 +1,4 @@
-"""Parameters that have a row for each datapoint, where the data have other rows."""
+"""Parameters that have a row for each datapoint, where the data have fewer rows."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 def other_rows(
     program: Any, trace: poutine.Trace, batch: tuple[Any, ...], error: Exception
 ) -> str | None:
-    """Say that a parameter has other rows than the data, if an error names both numbers.
+    """Say that a parameter has more rows than the data, if an error names both numbers.
 
     Args:
         program: the model or the guide.
@@ -26,7 +26,7 @@ def other_rows(
     rows, named = len(first), set(map(int, re.findall(r"\d+", text)))
     for name, value in _parameters(program, trace):
         count = len(value) if value.dim() else 0
-        if count > 1 and count != rows and {rows, count} <= named:
+        if count > rows and {rows, count} <= named:
             return (
                 f"parameter {name!r} has {count} rows and the data have {rows}; if it has one for "
                 f"each datapoint, pass all {count} together, to `fit` with batch_size={count}"

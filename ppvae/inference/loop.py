@@ -257,7 +257,7 @@ class Loop:
             self.checkpoints.write(self.training.step, self.state.as_dict())
 
     def _result(self) -> Fit:
-        training, steps = self.training, self.steps
+        training, steps, scale = self.training, self.steps, self.steps.eager.row_scale
         history = as_dataset(training.records)
         trend = Trend(None, False, f"convergence not judged: the training {self.state.reason}")
         if self.state.reason in ("finished", "interrupted"):
@@ -273,6 +273,7 @@ class Loop:
             compilation=steps.report,
             converged=trend.converged,
             convergence=trend.sentence,
+            scaling="" if scale is None else scale.sentence,
         )
 
     def _progress_bar(self, epochs: int | None, steps: int | None, progress: bool | None) -> Any:

@@ -1,7 +1,7 @@
 """Weighs the rows of a minibatch against latents that all rows of the data share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,12 +26,28 @@ class RowScale:
         total: number of all rows.
         plates: names of the plates over rows.
         sites: names of the sites over rows that stand in no such plate.
+        shared: names of the latents that all rows share.
     """
 
-    def __init__(self, total: int, plates: frozenset[str], sites: frozenset[str]) -> None:
+    def __init__(
+        self,
+        total: int,
+        plates: frozenset[str],
+        sites: frozenset[str],
+        shared: Sequence[str] = (),
+    ) -> None:
         self.total = total
+        self.shared = shared
         self.plates = plates
         self.sites = sites
+
+    @property
+    def sentence(self) -> str:
+        """Say what is done, for whoever trains."""
+        return (
+            f"the rows of a minibatch stand for all {self.total}, since all rows share latent "
+            f"sites {names_of(self.shared)}"
+        )
 
     def factor(self, rows: int) -> float:
         """Return the factor of a minibatch of `rows` rows."""
@@ -118,6 +134,7 @@ def row_scale_of(
     of_rows = [name for name, site in first.items() if scale.concerns(site) and name in second]
     if not shared:
         return None
+    scale.shared = shared
     # How many rows each site of the rows stands for, in the units of a shared latent.
     counts = {
         name: [

@@ -107,6 +107,8 @@ class Fit:
             over the last fifth of the evaluations, by more than 0.05 nats per datapoint and two
             standard errors; None where that is not known.
         convergence: what was found of that, as a sentence.
+        scaling: how the terms of a minibatch were multiplied where all rows share latents, as a
+            sentence; "" where nothing was.
     """
 
     pair: Pair
@@ -117,6 +119,7 @@ class Fit:
     compilation: str = ""
     converged: bool | None = None
     convergence: str = ""
+    scaling: str = ""
 
 
 class Diverged(FloatingPointError):

@@ -188,6 +188,35 @@ def test_own_pair_by_import_path(capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
 
 
+@pytest.mark.filterwarnings("ignore:only the results are exported")
+def test_an_exception_of_ones_own_pair_is_a_finding(capsys, monkeypatch):
+    """On simulated pixels below 0 it costs one diagnostic, on all pixels the exit code tells."""
+    checked = "        assert x.min() >= LEAST\n        with"
+    guide = "def guide(self, x):\n"
+    Path("own_checks.py").write_text(
+        "LEAST = 0\n" + OWN_PAIR.replace(f"{guide}        with", f"{guide}{checked}")
+    )
+    fitted = ["--pair", "own_checks.MyPair", "--epochs", "1", "--draws", "9"]
+    assert main(["fit", "digits", *fitted, *PLAIN]) == 0
+    monkeypatch.setattr(diagnostics, "QUICK", diagnostics.Effort(20, 20, simulations=30))
+    run = ["diagnose", "runs/digits-1", "--draws", "9", *PLAIN, "--trust", "own_checks.MyPair"]
+    capsys.readouterr()
+    assert main([*run, "--level", "quick"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"\?     calibration +AssertionError at\s+\S+own_checks.py:\d+:\s+assert", shown
+    )
+    assert "assert x.min() >= LEAST" in shown and "latents in use" in shown
+    assert main([*run, "--level", "quick", "--strict", "true"]) == 1
+    assert "AssertionError: assert x.min() >= LEAST (" in capsys.readouterr().err
+    monkeypatch.setattr(sys.modules["own_checks"], "LEAST", 1)
+    assert main([*run, "--level", "quick"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("assert x.min() >= LEAST") == 4 and "AssertionError" in shown.err
+    assert main(run) == 1
+    monkeypatch.delitem(sys.modules, "own_checks", raising=False)
+
+
 def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
     # The pixels of digits are no gray values in [0, 1], so the run is made by hand.
     torch.manual_seed(0)

@@ -105,6 +105,19 @@ def test_a_bare_not_implemented_error_is_no_empty_sentence():
     assert raised.value.__notes__ == ["at step 1, on data of shape (20, 4)"]
 
 
+def test_a_density_of_wrong_shape_says_the_shapes_first():
+    class Narrow(Failing):
+        def __init__(self):
+            super().__init__()
+            self.decoder = nn.Linear(1, 3)
+
+    cause = r"at site 'x': shape mismatch of value and distribution, \[20, 4\] vs \[20, 3\]"
+    with pytest.raises(ValueError, match=rf"^{cause}") as raised:
+        fit(Narrow(), epochs=1)
+    assert raised.value.__notes__ == ["at step 1, on data of shape (20, 4)"]
+    assert "Trace Shapes:" in str(raised.value.__cause__)
+
+
 def raising(error, when=lambda training: True):
     def callback(training):
         if when(training):

@@ -185,6 +185,9 @@ def test_a_shared_mean_has_its_conjugate_posterior():
     decay = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.996)
     adam = functools.partial(torch.optim.Adam, lr=0.03)
     fit = ppvae.fit(pair, x, epochs=400, optimizer=adam, schedule=decay, compile=False)
+    assert fit.scaling == (
+        "the rows of a minibatch stand for all 1000, since all rows share latent sites 'm'"
+    )
     precision = 1 / 100 + 1000 / 25
     assert pair.log_scale.exp().item() == pytest.approx(precision**-0.5, rel=0.1)
     assert pair.loc.item() == pytest.approx(x.sum().item() / 25 / precision, abs=0.08)

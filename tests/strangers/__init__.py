@@ -2,6 +2,7 @@
 
 from tests.strangers.closed_forms import (
     FixedPlate,
+    Ignored,
     Marginalized,
     MaskedLoop,
     OneBatchDimension,
@@ -15,6 +16,7 @@ from tests.strangers.closed_forms import (
 
 __all__ = [
     "FixedPlate",
+    "Ignored",
     "Marginalized",
     "MaskedLoop",
     "OneBatchDimension",

@@ -10,7 +10,16 @@ from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import nn
 from torch.distributions import Bernoulli
 
-from tests.strangers.stranger import Programs, Stranger, bits, exact, grid, labels_of, one_hot
+from tests.strangers.stranger import (
+    SUMMED,
+    Programs,
+    Stranger,
+    bits,
+    exact,
+    grid,
+    labels_of,
+    one_hot,
+)
 
 SHAPE, PIXELS, CLASSES = (2, 3), 6, 2
 
@@ -214,6 +223,7 @@ STRANGERS = (
         lambda: [(bits(10, *SHAPE), None), (bits(10, *SHAPE, seed=1), one_hot(10, CLASSES))],
         objective=enumerating,
         log_evidence=of_classes,
+        expected={"diagnose": (SUMMED,)},
     ),
     Stranger(
         "ssivae_labelled",

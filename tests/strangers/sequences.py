@@ -256,14 +256,14 @@ STRANGERS = (
         DMM,
         lambda: [minibatch(8, 0.5), minibatch(8, 1.0, seed=1)],
         log_evidence=filtered,
-        expected={"diagnose": MASKED},
+        expected={"diagnose": (MASKED,), "compiled": ("reads a tensor's value by `bool`",)},
     ),
     Stranger(
         "dmm_by_keyword",
         ByKeyword,
         lambda: [as_dict(minibatch(8, 1.0)), as_dict(minibatch(8, 1.0, seed=1))],
         log_evidence=filtered,
-        expected={"diagnose": MASKED},
+        expected={"diagnose": (MASKED,), "compiled": ("reads a tensor's value by `bool`",)},
     ),
     Stranger(
         "factor_mue",
@@ -271,7 +271,7 @@ STRANGERS = (
         lambda: [(letters(0),)],
         log_evidence=aligned,
         shared=True,
-        expected={"diagnose": "has the shape (1, 3) where it is drawn"},
+        expected={"diagnose": ("has the shape (1, 3) where it is drawn",)},
     ),
     Stranger(
         "markov_states",

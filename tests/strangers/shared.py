@@ -18,7 +18,16 @@ from torch.distributions import (
     constraints,
 )
 
-from tests.strangers.stranger import ALL_SHARED, Programs, Stranger, exact, line, seeded_data
+from tests.strangers.stranger import (
+    ALL_SHARED,
+    CHANGING,
+    ONE_POINT,
+    Programs,
+    Stranger,
+    exact,
+    line,
+    seeded_data,
+)
 
 
 def values(given, name):
@@ -246,7 +255,7 @@ STRANGERS = (
         log_evidence=of_toy,
         joint=joint_of_toy,
         shared=True,
-        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
+        expected=dict.fromkeys(("diagnose", "active_units"), (ALL_SHARED,)),
     ),
     Stranger(
         "eight_schools",
@@ -263,6 +272,7 @@ STRANGERS = (
         log_evidence=of_players,
         joint=joint_of_players,
         shared=True,
+        expected={"diagnose": (CHANGING,)},
     ),
     Stranger(
         "bayesian_regression",
@@ -271,7 +281,7 @@ STRANGERS = (
         log_evidence=of_line,
         joint=joint_of_line,
         shared=True,
-        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
+        expected=dict.fromkeys(("diagnose", "active_units"), (ALL_SHARED,)),
     ),
     Stranger(
         "gmm_delta",
@@ -280,7 +290,7 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
         log_evidence=of_gmm,
         shared=True,
-        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
+        expected={"diagnose": (ONE_POINT, ALL_SHARED), "active_units": (ALL_SHARED,)},
     ),
     Stranger(
         "gmm_normal",
@@ -289,6 +299,6 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1),
         log_evidence=of_gmm,
         shared=True,
-        expected=dict.fromkeys(("diagnose", "active_units"), ALL_SHARED),
+        expected=dict.fromkeys(("diagnose", "active_units"), (ALL_SHARED,)),
     ),
 )

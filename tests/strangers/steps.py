@@ -106,6 +106,6 @@ STRANGERS = (
         objective=TraceGraph_ELBO,
         log_evidence=of_objects,
         draws=200,
-        expected={"diagnose": MASKED},
+        expected={"diagnose": (MASKED,)},
     ),
 )

@@ -12,6 +12,9 @@ from torch.distributions import Normal
 
 # What mathematics lacks, as refusals say it.
 CHANGING = "so one datapoint's draws cannot be scored at another"
+ONE_POINT = "the guide gives a single point (Delta), which has no density"
+PICKED = "takes some of its rows"
+SUMMED = "is a mixture over a site that is summed out"
 NO_INVERSE = "has no inverse"
 MASKED = "so the posteriors of two datapoints are not over the same latents"
 NO_LATENT = "a pair needs a latent site in model and guide"
@@ -41,12 +44,13 @@ class Stranger:
         joint: log P(X) of a batch as a whole, where rows share latents.
         rows: the datapoints that the loss of a batch is a sum over.
         draws: of the evidence.
+        steps: of the training before diagnostics.
         adapted: attributes of the pair, such as `data_dim`.
         shared: whether rows share latents.
         alike: whether `fit` and SVI's own loop draw the same numbers.
         same_bound: whether the loss is the negative of log p(x, z) - log q(z), in expectation.
         evaluated: the batch of diagnostics, where it is not the first.
-        expected: the outcome by column; "works" where nothing is said.
+        expected: by column, what each sentence of a refusal says; nothing where it works.
     """
 
     name: str
@@ -57,12 +61,13 @@ class Stranger:
     joint: Callable[..., float] | None = None
     rows: Callable[[Any], float] = lambda batch: len(first(batch))
     draws: int = 500
+    steps: int = 150
     adapted: Mapping[str, Any] = field(default_factory=dict)
     shared: bool = False
     alike: bool = True
     same_bound: bool = True
     evaluated: Callable[[], Any] | None = None
-    expected: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def subject(self):
         """Return the batch that diagnostics look at."""

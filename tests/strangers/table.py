@@ -31,7 +31,6 @@ STRANGERS: dict[str, Stranger] = {
 }
 EPOCHS, RATE, SEED = 4, 0.01, 7
 SEPARATOR = " | "  # of several refusals in one cell
-STEPS = 150  # of the training before diagnostics
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def given_to(function: Callable[..., Any], batch: Any, **options: Any) -> Any:
 class Trained:
     """A program after Pyro's own training, in evaluation mode."""
 
-    def __init__(self, stranger: Stranger, steps: int = STEPS) -> None:
+    def __init__(self, stranger: Stranger, steps: int | None = None) -> None:
         self.stranger = stranger
         torch.manual_seed(SEED)
         self.pair = stranger.build()
@@ -67,7 +66,7 @@ class Trained:
         svi = svi_of(stranger, self.pair, rate=0.02)
         batches = stranger.batches()
         torch.manual_seed(SEED)
-        for number in range(steps):
+        for number in range(steps or stranger.steps):
             given_to(svi.step, batches[number % len(batches)])
         for module in modules_of(self.pair):
             module.eval()
@@ -119,8 +118,6 @@ def pyros_loss(stranger: Stranger) -> tuple[float, float]:
         # `fit` makes the parameters that come at the first call by its own seed.
         torch.manual_seed(SEED)
         given_to(pair.guide, batches[0])
-        torch.manual_seed(SEED)
-        given_to(pair.model, batches[0])
         svi = svi_of(stranger, pair, RATE)
         torch.manual_seed(SEED)
         losses, rows = [], []

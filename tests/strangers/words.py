@@ -7,7 +7,16 @@ from pyro.infer import TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import nn
 from torch.distributions import Dirichlet, Gamma, Multinomial, Poisson, constraints
 
-from tests.strangers.stranger import Stranger, counts, exact, grid, sampled, seeded_data
+from tests.strangers.stranger import (
+    ONE_POINT,
+    PICKED,
+    Stranger,
+    counts,
+    exact,
+    grid,
+    sampled,
+    seeded_data,
+)
 
 TOPICS, WORDS, LENGTH, DOCUMENTS = 2, 5, 4, 12
 
@@ -192,6 +201,7 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=2),
         rows=lambda batch: batch[0].shape[1],
         adapted=DOCUMENTS_BY_COLUMN,
+        expected=dict.fromkeys(("evidence", "pareto_k", "diagnose"), (ONE_POINT,)),
         shared=True,
     ),
     Stranger(
@@ -212,6 +222,7 @@ STRANGERS = (
         log_evidence=of_documents,
         rows=lambda batch: batch[0].shape[1],
         adapted=DOCUMENTS_BY_COLUMN,
+        expected={"diagnose": (PICKED, "the program picks 5 datapoints itself")},
         shared=True,
     ),
     Stranger(
@@ -219,7 +230,7 @@ STRANGERS = (
         ProdLDA,
         lambda: [(counts(12, WORDS, seed=seed),) for seed in range(2)],
         log_evidence=of_topics,
-        expected={"compiled": "Python reads a tensor's value by `int`"},
+        expected={"compiled": ("Python reads a tensor's value by `int`",)},
     ),
     Stranger(
         "sparse_gamma_def",
@@ -227,6 +238,8 @@ STRANGERS = (
         lambda: [(counts(8, BOTTOM),)],
         objective=TraceMeanField_ELBO,
         log_evidence=of_gammas,
+        draws=2000,
+        steps=600,
         shared=True,
     ),
 )

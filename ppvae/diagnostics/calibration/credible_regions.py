@@ -72,7 +72,7 @@ def coverage(
     It tests the guide on data simulated from the model, not on real data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.

@@ -107,7 +107,7 @@ def sbc(
     real data, nor the guide on data that are unlikely under the model.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template: the model runs on its rows, repeated as needed; its
             observations are replaced by simulated ones, all else (masks, labels, conditions) is
             kept; of a dataset, the test split.
@@ -174,7 +174,7 @@ def vsbc(
     It tests the guide on data simulated from the model, not on real data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, a template, as of `sbc`; of a dataset, the test split.
         simulations: number of datapoints simulated.
         draws: number of draws for each.

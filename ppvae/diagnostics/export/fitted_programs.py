@@ -106,8 +106,8 @@ class FittedPrograms:
             if not site["is_observed"] and not site["infer"].get("is_auxiliary")
         }
         latents = {name: site for name, site in model.items() if not site["is_observed"]}
-        missing = [name for name in latents if name not in drawn]
-        for name in missing:
+        self.summed_out = tuple(name for name in latents if name not in drawn)
+        for name in self.summed_out:
             if not getattr(latents[name]["fn"], "has_enumerate_support", False):
                 raise Unsupported(
                     f"latent site {name!r} of the model is missing from the guide, so its "
@@ -119,7 +119,6 @@ class FittedPrograms:
                 f"latent site {name!r} of the guide is missing from the model; sample it there "
                 'under the same name, or mark it infer={"is_auxiliary": True}'
             )
-        self.summed_out = tuple(missing)
 
     def draw(self) -> tuple[Sites, float]:
         """Run the guide; return what it draws and log q(z) in nats, with all factors."""

@@ -59,7 +59,7 @@ def to_arviz(
     draws x data values for each number in a datapoint.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         predictive: draw from the model too, for the two predictive groups and `prior`.

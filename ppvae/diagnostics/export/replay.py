@@ -89,7 +89,9 @@ class _Replay(Messenger):  # type: ignore[misc]
                 f"the program picks other rows in each run for the plate {msg['name']!r}; let the "
                 "plate pick them: `with pyro.plate(name, size, subsample_size) as index`"
             )
-        msg["done"], msg["value"], msg["infer"] = True, given["value"], given["infer"]
+        # Not done: enumeration has to see what the site depends on. It leaves the value as it is.
+        msg["value"] = given["value"]
+        msg["infer"] = {key: value for key, value in msg["infer"].items() if key != "enumerate"}
 
 
 def _same(first: Any, second: Any) -> bool:

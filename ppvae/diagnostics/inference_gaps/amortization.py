@@ -80,7 +80,7 @@ def gaps(
     small learning rate, can go unnoticed.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`, its guide a product
+        pair: any pair, its guide a product
             of distributions that depend on the data alone.
         data: `(data, *event)`; of a dataset, the test split.
         log_evidence: log P(X) by another method: a dataset with `log_evidence` and

@@ -88,7 +88,7 @@ def active_units(
     symmetric modes: `surgery` measures its information.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
         threshold: the share of the prior's variance above which a dimension is active.
         draws: number of draws per datapoint where the mean is not known.

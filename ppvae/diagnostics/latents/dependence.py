@@ -6,7 +6,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from ppvae.engine import Batch, Pair, Site, Sites, Structure, execute, log_prob
+from ppvae.engine import Batch, Pair, Site, Sites, Structure, density_at, execute, log_prob
 
 
 def changed_by_draws(first: Sites, second: Sites, names: tuple[str, ...]) -> list[str]:
@@ -46,7 +46,7 @@ def changed_by_data(pair: Pair, batch: Batch, other: Batch, structure: Structure
 def _score(site: Site, drawn: Site) -> Tensor:
     try:
         # A copy, because flows cache the density of their own draw, equal only up to rounding.
-        scores: Tensor = site["fn"].log_prob(drawn["value"].clone())
+        scores = density_at(site, drawn["value"].clone())
     except ValueError:
         if bool(site["fn"].support.check(drawn["value"]).all()):
             raise

@@ -8,7 +8,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ppvae.engine import PLATE, Site, Unsupported, factors_of, first_line, plates, support_text
+from ppvae.engine import (
+    PLATE,
+    Site,
+    Unsupported,
+    density_at,
+    factors_of,
+    first_line,
+    plates,
+    support_text,
+)
 
 _REFUSED = "one datapoint's draws cannot be scored at another, at latent site"
 
@@ -88,7 +97,7 @@ def flagged(flags: Mapping[Any, xr.DataArray]) -> tuple[str, ...]:
 
 def _scored(site: Site, distribution: Any, values: Tensor) -> Tensor:
     try:
-        scores: Tensor = distribution.log_prob(values)
+        return density_at({**site, "fn": distribution}, values)
     except NotImplementedError as error:
         raise Unsupported(
             f"{_REFUSED} {site['name']!r}: {type(distribution).__name__} has no density at other "
@@ -101,4 +110,3 @@ def _scored(site: Site, distribution: Any, values: Tensor) -> Tensor:
             f"{_REFUSED} {site['name']!r}: they lie outside its support there, "
             f"{support_text(distribution.support)}"
         ) from error
-    return scores

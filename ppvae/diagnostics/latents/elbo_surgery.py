@@ -119,7 +119,7 @@ def surgery(
     gives the reason.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)` and whose guide draws
+        pair: any pair and whose guide draws
             every latent given the data alone.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
         draws: number of draws per datapoint; with one, `monte_carlo_error` is NaN.

@@ -52,7 +52,7 @@ def disentanglement(
     fails on are left out, and a warning names them.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: a dataset with at least two known factors, such as `ppvae.data.factors()`.
         bins: number of bins of `mig`.
         rows: how many datapoints of each split to use at most, drawn at random.

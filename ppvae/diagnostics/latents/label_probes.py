@@ -46,7 +46,7 @@ def probes(
     out of both representations, and a warning names them.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: a dataset with training and test data.
         labels: the classes of "train" and "test", `(data,)` each; the dataset's unless given.
         rows: the largest number of training datapoints to fit to, chosen at random.

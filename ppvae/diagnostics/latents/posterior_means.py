@@ -57,12 +57,13 @@ def mean_features(
     means, _ = means_with_variances(pair, kept.batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()
-    lost: NDArray[np.bool_] = ~np.isfinite(values).all(axis=1)
-    if lost.all():
+    lost = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(lost) == len(values):
         raise Unsupported(f"the posterior mean of no datapoint of the {split!r} split is finite")
-    if lost.any():
+    if len(lost):
         warn_of_rows(kept.rows[lost], kept.count, "its posterior mean is not finite")
-    return kept.filled(np.where(lost[:, None], np.nan, values), 0)
+        values[lost] = np.nan
+    return kept.filled(values, 0)
 
 
 def measured(features: Numbers, order: NDArray[np.int64]) -> NDArray[np.int64]:

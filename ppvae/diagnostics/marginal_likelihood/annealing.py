@@ -84,7 +84,7 @@ def ais(
     or that the guide enumerates, are summed out.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`; of a dataset, the test split.
         temperatures: the number T of densities after the first, the posterior among them.
         chains: number of chains per datapoint.
@@ -182,7 +182,7 @@ def bdmc(
     simulations that it fails on are left out; warnings say how many.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`, the template; of a dataset, the test split.
         simulations: number of pairs (x, z) drawn from the model.
         temperatures: the number of densities from prior to posterior, as in `ais`.

@@ -73,7 +73,7 @@ def bound_table(
     failed convergence: it may simply be inefficient.
 
     Args:
-        pair: any pair whose latents are continuous and stand inside `pyro.plate("data", ...)`.
+        pair: any pair whose latents are continuous.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws of the first three, at least 21.
         temperatures: of annealing.

@@ -59,7 +59,7 @@ def weights(
     it was.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         seed: of the draws.
@@ -141,7 +141,7 @@ def evidence(
     drawn. `summarize` gives means over the data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint.
         seed: of the draws.
@@ -228,7 +228,7 @@ def pareto_k(
     - `effective_sample_size` = (sum w)^2 / sum w^2 as in `evidence`, between 1 and S.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         draws: number of draws per datapoint, at least 21.
         seed: of the draws.

@@ -91,7 +91,10 @@ def joint_evidence(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     if isinstance(pair, Adapted):
-        own, (arguments, keywords) = pair.pair, pair.form.filled(tuple(data))
+        rows, _ = batch_of(
+            pair, arguments_of(data, split="train")
+        )  # already as the engine takes them
+        own, (arguments, keywords) = pair.pair, pair.form.filled(rows)
     else:
         given = arguments_of(data, split="train")
         batch, form = batch_of(pair, given)

@@ -156,7 +156,7 @@ def pit(
     it.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, held out from the training; of a dataset, the test split.
         draws: number of replicates for each datapoint.
         proposals: number of draws of the guide for each datapoint; with 1, and for a guide

@@ -52,7 +52,7 @@ def outlier_score(
     usual log P(x).
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: the datapoints to judge, `(data, *event)`; of a dataset, the test split.
         reference: datapoints of the usual source, `(reference, *event)`, better not used in the
             fit; of a dataset, the validation split. The training split would make new datapoints

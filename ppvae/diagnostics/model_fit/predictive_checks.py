@@ -39,7 +39,7 @@ def prior_predictive_check(
     closer to the middle. Masked entries of all replicates are those of the data.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         statistics: by name; each a function of the observed sites' values on the whole data set
             that returns a scalar or an array, such as one number for each feature.
@@ -90,7 +90,7 @@ def posterior_predictive_check(
     result are those of `prior_predictive_check`, whose p-values are uniform.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         statistics: functions of the observed sites' values, by name.
         draws: number of replicated data sets.

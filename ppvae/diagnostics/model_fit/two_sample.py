@@ -51,7 +51,7 @@ def mmd(
     rank of MMD^2 among random swaps, exactly uniform for data not used in the fit.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`, at least 2 datapoints; of a dataset, the test split.
         permutations: number of random swaps.
         bandwidth: h in the data's units; the median distance between any two of the datapoints
@@ -173,7 +173,7 @@ def classifier_two_sample(
     used in the fit; a binomial p-value of cross-validated accuracy is not.
 
     Args:
-        pair: any pair whose sites stand inside `pyro.plate("data", ...)`.
+        pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
         classifier: a scikit-learn classifier of rows of numbers; logistic regression on
             standardized features and their squares and products, unless given. With many

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppvae.engine.adaptation.conventions import Conventions
+from ppvae.engine.adaptation.conventions import Conventions, Sizes
 from ppvae.engine.adaptation.data_plate import DataPlate
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import Shared
@@ -52,7 +52,8 @@ class Adapted:
     ) -> Any:
         arguments, keywords = self.form.filled(batch)
         if self.plate is None:
-            return program(*arguments, **keywords)
+            with Sizes():
+                return program(*arguments, **keywords)
         rows, given = len(batch[0]), self.shared.given
         chosen, index = self.plate.chosen, None
         if chosen is not None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pyro.infer.autoguide import AutoGuide
 
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.arguments import arguments_of, batch_of
@@ -19,12 +18,12 @@ from ppvae.engine.adaptation.data_plate import (
 )
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
-from ppvae.engine.batches import Batch, as_batch
+from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_guide, run_once
 from ppvae.engine.failures import rows_at, sound_rows
 from ppvae.engine.isolation import isolated
-from ppvae.engine.modules import modules_of
+from ppvae.engine.modules import unfinished
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Sites
 from ppvae.engine.tracing import traced
@@ -53,7 +52,7 @@ def adapted(
         Unsupported: if no plate has as many rows as the data, or several have.
     """
     if isinstance(pair, Adapted):  # by whom a diagnostic is called that makes use of another
-        return pair, as_batch(data, pair, split=split, argument=argument)
+        return pair, tuple(data)
     arguments = arguments_of(data, split=split)
     batch, form = batch_of(pair, arguments, argument=argument)
     found = _found(Adapted(pair, form), batch, seed)
@@ -154,7 +153,7 @@ def trained(pair: Pair, form: Form, example: Batch) -> Pair:
 
 def _examples(pair: Pair, batch: Batch) -> Iterator[Batch]:
     """Yield rows on which a pair may run: the first, all, and those that it does not fail on."""
-    if len(batch[0]) > _ROWS and not _makes_parameters(pair):
+    if len(batch[0]) > _ROWS and not unfinished(pair):
         yield tuple(part[:_ROWS] for part in batch)
     yield batch
     with suppress(Exception):
@@ -163,18 +162,13 @@ def _examples(pair: Pair, batch: Batch) -> Iterator[Batch]:
             yield rows_at(batch, rows[:_ROWS])
 
 
-def _makes_parameters(pair: Pair) -> bool:
-    """Tell whether a pair has an automatic guide that takes its shapes from its first run."""
-    guides = [module for module in modules_of(pair) if isinstance(module, AutoGuide)]
-    return any(guide.prototype_trace is None for guide in guides)
-
-
 def _conventional(guide: Sites, model: Sites, rows: int) -> bool:
     """Tell whether a pair is as the engine takes it."""
     frames = [site["cond_indep_stack"] for site in (*guide.values(), *model.values())]
     return (
         all((PLATE, rows) in [(frame.name, frame.size) for frame in stack] for stack in frames)
-        and all(frame.vectorized and frame.size != -1 for stack in frames for frame in stack)
+        # A plate without a size of its own has no `full_size`.
+        and all(f.vectorized and f.full_size is not None for stack in frames for f in stack)
         and not any(site["is_observed"] for site in guide.values())
     )
 
@@ -189,7 +183,9 @@ def _with_plate(
     with isolated(plain.pair, seed):
         guide, model = run_once(with_plate, example)
     shared = shared_of(guide, model)
-    if shared.given and len(example[0]) < len(batch[0]):  # they may depend on all datapoints
+    if (
+        shared.given and plate.chosen is None and len(example[0]) < len(batch[0])
+    ):  # they may depend on all datapoints
         with isolated(plain.pair, seed):
             shared = shared_of(*run_once(with_plate, batch))
     return replace(with_plate, shared=shared), batch

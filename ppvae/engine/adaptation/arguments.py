@@ -7,9 +7,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from ppvae.data import Dataset
+from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.forms import Form, moved_to, taken_apart
 from ppvae.engine.batches import Batch, as_tensor, checked, reference, refuse_unless_taken
+from ppvae.engine.execution import run_once
+from ppvae.engine.isolation import isolated
+from ppvae.engine.modules import unfinished
 
+_ROWS = 128  # on which it is tried whether a pair takes whole numbers
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a program by position and by name."""
 
@@ -26,7 +31,12 @@ def arguments_of(data: Any, *, split: str) -> Arguments:
 
 
 def batch_of(
-    pair: Any, arguments: Arguments, *, rows: int | None = None, argument: str = "data"
+    pair: Any,
+    arguments: Arguments,
+    *,
+    rows: int | None = None,
+    real: bool | None = None,
+    argument: str = "data",
 ) -> tuple[Batch, Form]:
     """Return the tensors of rows, on the pair's device and in its dtype, and their form.
 
@@ -34,6 +44,8 @@ def batch_of(
         pair: the pair, whose attribute `data_dim` may name the dimension of rows.
         arguments: of its programs.
         rows: number of rows; that of the first tensor unless given.
+        real: whether datapoints that are whole numbers become floating values, as networks take
+            them; unless given, they do if the pair runs on them so, or does not run on either.
         argument: what to call the data in an error.
 
     Raises:
@@ -53,11 +65,31 @@ def batch_of(
             f"{argument} holds no tensor with a dimension {dim} of rows; expected at least one "
             "datapoint there"
         )
-    if form.plain:
-        return checked(tuple(tensors), pair, argument=argument), form
-    _check_taken(pair, arguments, argument)
-    batch = checked(tuple(tensors), pair, argument=argument, count=False)
-    return batch, moved_to(form, reference(pair))
+    if not form.plain:
+        _check_taken(pair, arguments, argument)
+        form = moved_to(form, reference(pair))
+
+    def batch(real: bool) -> Batch:
+        return checked(tuple(tensors), pair, argument=argument, count=form.plain, real=real)
+
+    if real is not None or tensors[0].is_floating_point():
+        return batch(real is not False), form
+    found = batch(True)
+    if found[0].is_floating_point() and not _runs(pair, form, found):
+        whole = batch(False)
+        found = whole if _runs(pair, form, whole) else found
+    return found, form
+
+
+def _runs(pair: Any, form: Form, batch: Batch) -> bool:
+    """Tell whether a pair runs on some rows, or on all if it makes its parameters on them."""
+    rows = batch if unfinished(pair) else tuple(part[:_ROWS] for part in batch)
+    try:
+        with isolated(pair, 0):
+            run_once(Adapted(pair, form), rows)
+    except Exception:
+        return False
+    return True
 
 
 def _check_taken(pair: Any, arguments: Arguments, argument: str) -> None:

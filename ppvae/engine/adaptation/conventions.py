@@ -13,6 +13,21 @@ from ppvae.engine.adaptation.data_plate import size_at
 from ppvae.engine.sites import PLATE
 
 
+class Sizes(Messenger):  # type: ignore[misc]
+    """Gives plates without a size that of each site's distribution."""
+
+    def _pyro_sample(self, message: Any) -> None:
+        if not site_is_subsample(message):
+            frames = message["cond_indep_stack"]
+            message["cond_indep_stack"] = tuple(_sized(frame, message["fn"]) for frame in frames)
+
+
+def _sized(frame: Any, distribution: Any) -> Any:
+    if not frame.vectorized or frame.size != -1:
+        return frame
+    return frame._replace(size=size_at(distribution, frame.dim), full_size=None)
+
+
 class Conventions(Messenger):  # type: ignore[misc]
     """Renames the plate over datapoints "data", and gives plates without a size theirs.
 
@@ -69,9 +84,9 @@ class Conventions(Messenger):  # type: ignore[misc]
             BroadcastMessenger._pyro_sample(message)
 
     def _renamed(self, frame: Any, message: Any) -> Any:
-        if frame.vectorized and frame.size == -1:
-            size = self.rows if frame.name == self.plate else size_at(message["fn"], frame.dim)
-            frame = frame._replace(size=size, full_size=size)
+        if frame.vectorized and frame.size == -1 and frame.name == self.plate:
+            frame = frame._replace(size=self.rows, full_size=None)
+        frame = _sized(frame, message["fn"])
         if frame.name == self.plate:
             return frame if frame.name == PLATE else frame._replace(name=PLATE)
         return frame._replace(name=f"{PLATE}_") if frame.name == PLATE else frame

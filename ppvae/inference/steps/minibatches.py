@@ -207,6 +207,7 @@ class Streamed:
         self.form = PLAIN
         self._first: tuple[Batch, Form] | None = None
         self._opened: Iterator[tuple[Batch, Form]] | None = None
+        self._real: bool | None = None  # whether datapoints are floating values
         self._full = 0  # rows of the largest batch so far
 
     def __iter__(self) -> Iterator[Minibatch]:
@@ -235,7 +236,10 @@ class Streamed:
     def _batches(self) -> Iterator[tuple[Batch, Form]]:
         for parts in self._source:
             arguments = arguments_of(parts, split="train")
-            batch, form = batch_of(self._pair, arguments, argument="a batch of data")
+            batch, form = batch_of(
+                self._pair, arguments, real=self._real, argument="a batch of data"
+            )
+            self._real = batch[0].is_floating_point()
             self._full = max(self._full, len(batch[0]))
             yield batch, form
 

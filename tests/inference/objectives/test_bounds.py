@@ -302,6 +302,12 @@ class Summed(nn.Module):
             pyro.sample("z", dist.Normal(x.mean(1, keepdim=True), 1.0))
 
 
+def test_latents_are_summed_out_in_plates_of_their_own():
+    pair, x = Summed(), torch.randn(5, 3)
+    expected = loss(TraceEnum_ELBO(max_plate_nesting=2), pair, x)
+    assert loss(ImportanceWeighted_ELBO(1), pair, x) == pytest.approx(expected, rel=1e-5)
+
+
 def test_latents_are_summed_out_within_the_product_over_a_plate_of_their_own():
     pair, x = Summed(), torch.randn(5, 3) + 2
     torch.manual_seed(0)

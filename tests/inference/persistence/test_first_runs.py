@@ -64,6 +64,43 @@ def test_autoguide_is_loaded_in_a_fresh_process(tmp_path, empty_store):
     assert json.loads(shown.stdout) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.verify
+def test_training_of_an_autoguide_resumes_in_a_fresh_process(tmp_path, empty_store):
+    program = (
+        "import sys, ppvae\n"
+        "from tests.inference.persistence import store_pairs, test_first_runs as tests\n"
+        "options = {'compile': False, 'progress': False}\n"
+        "if len(sys.argv) > 1: options['resume'] = sys.argv[1]\n"
+        "ppvae.fit(tests.local_pair(), store_pairs.data(), steps=6, **options)\n"
+        "import pyro\n"
+        "print(pyro.param('AutoNormal.locs.z').tolist())"
+    )
+    options = {"compile": False, "progress": False, "checkpoint": tmp_path}
+    ppvae.fit(local_pair(), store_pairs.data(), steps=3, **options)
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        for arguments in ([str(tmp_path)], [])
+    ]
+    assert all(run.returncode == 0 for run in shown), shown[0].stderr + shown[1].stderr
+    assert shown[0].stdout == shown[1].stdout
+
+
+def local_pair():
+    """A pair of functions with an autoguide inside the data plate."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    return store_pairs.SimpleNamespace(model=model, guide=AutoNormal(model))
+
+
 def test_what_cannot_be_made_is_said_with_the_remedy(tmp_path, empty_store):
     pair = store_pairs.with_autoguide("AutoDelta")
     store_pairs.train(pair, steps=1)

@@ -12,73 +12,17 @@ from torch import Tensor
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import site_kl
+from ppvae.engine.draws.drawn import Draws, by_site, stacked, unfolded_draws
+from ppvae.engine.draws.folding import folded, one_folded, unfolded
+from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
-from ppvae.engine.folding import folded, of_draws, one_folded, unfolded
 from ppvae.engine.isolation import seeded
 from ppvae.engine.own_draws import own_draws_alone
 from ppvae.engine.pair import Pair
 from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
-from ppvae.engine.ways import Way
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Log densities of draws z ~ q(z|x), in nats, `(draw, data)` each.
-
-    Args:
-        log_prior: log p(z).
-        log_likelihood: log p(x|z).
-        log_posterior: log q(z|x).
-        log_likelihoods: log p(x_i|z) of each observed site alone.
-        kl: closed-form KL[q(z|x) || p(z)] given each draw, or None without closed form.
-        latents: the draws, `(draw, data, *inner plates, *event)`, by site.
-        predicted: x ~ p(x|z) at these draws, by observed site, shaped as `latents`; empty unless
-            asked for.
-        simulated: z ~ p(z) and x ~ p(x|z), independent of these draws, by site; likewise.
-    """
-
-    log_prior: Tensor
-    log_likelihood: Tensor
-    log_posterior: Tensor
-    log_likelihoods: dict[str, Tensor]
-    kl: Tensor | None
-    latents: dict[str, Tensor]
-    predicted: dict[str, Tensor]
-    simulated: dict[str, Tensor]
-
-    @property
-    def log_weights(self) -> Tensor:
-        """Return log p(x, z) - log q(z|x), `(draw, data)`."""
-        return self.log_prior + self.log_likelihood - self.log_posterior
-
-    def first(self, rows: int) -> "Draws":
-        """Return the draws of the first datapoints."""
-
-        def by_site(values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: value[:, :rows] for name, value in values.items()}
-
-        return Draws(
-            self.log_prior[:, :rows],
-            self.log_likelihood[:, :rows],
-            self.log_posterior[:, :rows],
-            by_site(self.log_likelihoods),
-            None if self.kl is None else self.kl[:, :rows],
-            by_site(self.latents),
-            by_site(self.predicted),
-            by_site(self.simulated),
-        )
-
-    def tensors(self) -> list[Tensor]:
-        """Return every measured tensor and the latents, without predictions and simulations."""
-        return [
-            *(self.log_prior, self.log_likelihood, self.log_posterior),
-            *self.log_likelihoods.values(),
-            *self.latents.values(),
-            *([] if self.kl is None else [self.kl]),
-        ]
 
 
 @dataclass(frozen=True)
@@ -123,14 +67,14 @@ def draw(
         guide, model = execute(pair, folded(batch, draws), structure)
         kl = structure.kl
         repeated = replace(structure, kl=None if kl is None else kl.repeat(draws))
-        scored = _unfolded(score_sites(guide, model, repeated, draws * rows, None), draws)
+        scored = unfolded_draws(score_sites(guide, model, repeated, draws * rows, None), draws)
         return _simulate(scored, pair, batch, structure, guide, model, draws, way, simulation)
     runs = []
     for _ in range(draws):
         guide, model = execute(pair, batch, structure)
         scored = score_sites(guide, model, structure, rows, None)
         runs.append(_simulate(scored, pair, batch, structure, guide, model, 1, way, simulation))
-    return _stack(runs)
+    return stacked(runs)
 
 
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
@@ -197,7 +141,7 @@ def _simulate(
                     given = one_folded(values, rows, index).nodes
                 at_draws.append(model_draws.simulate(pair, batch, structure, None, given))
                 anew.append(model_draws.simulate(pair, batch, structure, None))
-            predicted, simulated = _by_site(at_draws), _by_site(anew)
+            predicted, simulated = by_site(at_draws), by_site(anew)
     return replace(
         scored,
         predicted={name: predicted[name] for name in structure.observations},
@@ -270,33 +214,3 @@ def score_sites(
 
 def _with_draws(value: Tensor, draws: int | None) -> Tensor:
     return value.unsqueeze(0) if draws is None else value
-
-
-def _unfolded(drawn: Draws, draws: int) -> Draws:
-    return replace(
-        drawn,
-        log_prior=of_draws(drawn.log_prior, draws),
-        log_likelihood=of_draws(drawn.log_likelihood, draws),
-        log_posterior=of_draws(drawn.log_posterior, draws),
-        log_likelihoods=unfolded(drawn.log_likelihoods, draws),
-        kl=None if drawn.kl is None else of_draws(drawn.kl, draws),
-        latents=unfolded(drawn.latents, draws),
-    )
-
-
-def _by_site(runs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([run[name] for run in runs]) for name in runs[0]}
-
-
-def _stack(runs: list[Draws]) -> Draws:
-    kls = [run.kl for run in runs if run.kl is not None]
-    return Draws(
-        log_prior=torch.cat([run.log_prior for run in runs]),
-        log_likelihood=torch.cat([run.log_likelihood for run in runs]),
-        log_posterior=torch.cat([run.log_posterior for run in runs]),
-        kl=torch.cat(kls) if len(kls) == len(runs) else None,
-        log_likelihoods=_by_site([run.log_likelihoods for run in runs]),
-        latents=_by_site([run.latents for run in runs]),
-        predicted=_by_site([run.predicted for run in runs]),
-        simulated=_by_site([run.simulated for run in runs]),
-    )

@@ -19,7 +19,7 @@ from ppvae.engine import (
     simulated_sites,
     structure_of,
 )
-from ppvae.engine.vectorization import way_of
+from ppvae.engine.draws.vectorization import way_of
 from tests.engine.discrete_pairs import (
     Chain,
     Classes,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppvae.engine.densities import log_prob
 from ppvae.engine.enumerated_sites import at, is_enumerated, support_of
-from ppvae.engine.enumeration import Factors
+from ppvae.engine.enumeration.sums import Factors
 from ppvae.engine.layout import Layout
 from ppvae.engine.pair import Program
 from ppvae.engine.sites import Site, Sites, plates

@@ -62,7 +62,8 @@ class Factors:
                 if frame.dim == draw_dim and frame.name not in kept:
                     kept.insert(0, frame.name)
             self.terms[name] = _packed(name, site, log_prob(site))
-        self.kept = [self.symbol_of[name] for name in kept]
+        # Before the plate over datapoints is found, it may have any name.
+        self.kept = [self.symbol_of[name] for name in kept if name in self.symbol_of]
         self.summed = {
             symbol
             for term in self.terms.values()
