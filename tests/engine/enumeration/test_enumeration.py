@@ -196,6 +196,30 @@ def test_a_model_is_simulated_at_one_value_of_what_is_enumerated(kind):
         assert abs(float(rest.mean()) - 0.3 * c) < 4 * pair.scale / math.sqrt(count)
 
 
+class Sizeless(Classes):
+    """The plate takes its size from the shapes of its sites, and has another name."""
+
+    def model(self, x):
+        with pyro.plate("rows"):
+            k = pyro.sample("k", dist.Categorical(self.weights.to(x).expand(len(x), 3)))
+            z = pyro.sample("z", dist.Normal(self.locs.to(x)[k], 1.0))
+            pyro.sample("x", dist.Normal(z + self.shift * k, self.scale), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("rows"):
+            logits = x.unsqueeze(-1) * self.slope
+            k = pyro.sample("k", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
+            pyro.sample("z", dist.Normal((x + self.locs.to(x)[k]) / 2, 1.0))
+
+
+def test_sites_of_a_plate_without_a_size_are_summed_out():
+    pair = Sizeless().double()
+    x = data(pair).flatten()
+    found = ppvae.diagnostics.evidence(pair, x, draws=2000, progress=False)
+    gap = torch.tensor(found["log_evidence"].values) - pair.log_evidence(x).detach()
+    assert bool((gap.abs() < 4 * torch.tensor(found["log_evidence_error"].values)).all())
+
+
 class Deeper(Classes):
     """The model alone has a plate left of the data's."""
 
