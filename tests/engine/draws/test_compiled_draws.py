@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ppvae import diagnostics
-from ppvae.engine import compiled_draws
 from ppvae.engine.compilation import CaptureError, Replay, replay
+from ppvae.engine.draws import compiled_draws
 from tests import strangers
 from tests.engine.discrete_pairs import Chain, Classes
 from tests.linear_gaussian import LinearGaussian
