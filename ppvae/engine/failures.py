@@ -12,7 +12,7 @@ from ppvae.engine.execution import run_pair
 from ppvae.engine.isolation import isolated
 from ppvae.engine.pair import Pair
 
-_FAILURES = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+FAILURES = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 """What distributions raise that get parameters outside their range, from a single row as well."""
 
 _ROWS = 1024  # rows that are run at once
@@ -47,7 +47,7 @@ def on_sound_rows(
             return measure(part), rows, failure
         except Unsupported:
             raise
-        except _FAILURES as error:
+        except FAILURES as error:
             try:
                 sound = sound_rows(pair, part)
             except Unsupported:  # of fewer rows; that of all says more
@@ -77,7 +77,7 @@ def sound_rows(pair: Pair, batch: Batch) -> Tensor:
             run_pair(pair, rows_at(batch, rows))
         except Unsupported:
             raise
-        except _FAILURES:
+        except FAILURES:
             failed += 1
             if len(rows) > 1 and (found or failed < _TRIES):
                 for half in rows.tensor_split(2):
@@ -100,7 +100,7 @@ def _runs(pair: Pair, batch: Batch, rows: Tensor, kept: Tensor) -> bool:
     replaced = torch.where(torch.isin(rows, kept), rows, kept[0])
     try:
         run_pair(pair, rows_at(batch, replaced))
-    except _FAILURES:
+    except FAILURES:
         return False
     return True
 

@@ -21,7 +21,7 @@ from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_guide, run_once
-from ppvae.engine.failures import rows_at, sound_rows
+from ppvae.engine.failures import FAILURES, rows_at, sound_rows
 from ppvae.engine.isolation import isolated
 from ppvae.engine.modules import unfinished
 from ppvae.engine.pair import Pair
@@ -80,7 +80,7 @@ def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None
     Raises:
         Unsupported: if the pair runs, all tensors have as many rows, and no plate does.
     """
-    for example in _examples(plain.pair, batch):
+    for example in _examples(plain, batch):
         try:
             with isolated(plain.pair, seed):
                 guide, model = run_once(plain, example)
@@ -153,13 +153,13 @@ def trained(pair: Pair, form: Form, example: Batch) -> Pair:
     return replace(plain, plate=replace(plate, chosen=None))
 
 
-def _examples(pair: Pair, batch: Batch) -> Iterator[Batch]:
+def _examples(plain: Adapted, batch: Batch) -> Iterator[Batch]:
     """Yield rows on which a pair may run: the first, all, and those that it does not fail on."""
-    if len(batch[0]) > _ROWS and not unfinished(pair):
+    if len(batch[0]) > _ROWS and not unfinished(plain.pair):
         yield tuple(part[:_ROWS] for part in batch)
     yield batch
     with suppress(Exception):
-        rows = sound_rows(pair, batch)
+        rows = sound_rows(plain, batch)
         if 0 < len(rows) < len(batch[0]):
             yield rows_at(batch, rows[:_ROWS])
 
@@ -183,12 +183,10 @@ def _with_plate(
     if plate.chosen is not None:
         with_plate, batch, example = _by_index(with_plate, batch)
     with isolated(plain.pair, seed):
-        guide, model = run_once(with_plate, example)
-    shared = shared_of(guide, model)
-    if (
-        shared.given and plate.chosen is None and len(example[0]) < len(batch[0])
-    ):  # they may depend on all datapoints
-        with isolated(plain.pair, seed):
+        shared = shared_of(*run_once(with_plate, example))
+    if shared.given and plate.chosen is None and len(example[0]) < len(batch[0]):
+        # They may depend on all datapoints, if the pair does not fail on some.
+        with suppress(*FAILURES), isolated(plain.pair, seed):
             shared = shared_of(*run_once(with_plate, batch))
     return replace(with_plate, shared=shared), batch
 
