@@ -42,6 +42,7 @@ def test_evidence_is_that_of_sums_and_integrals(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:not compiled")
 @pytest.mark.parametrize("name", rows(SLOW, pytest.mark.verify))
 def test_every_exit_works_or_says_what_mathematics_lacks(name, monkeypatch):
     monkeypatch.setattr(training, "generate", replay)
