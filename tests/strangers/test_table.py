@@ -2,7 +2,9 @@
 
 import warnings
 
+import arviz  # noqa: F401, imported late it would change the warning filters
 import pytest
+import torch._dynamo  # noqa: F401, likewise
 
 import ppvae
 import ppvae.inference.training as training
