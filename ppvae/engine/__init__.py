@@ -18,7 +18,6 @@ from ppvae.engine.batches import (
     refuse_unless_taken,
     row_chunks,
 )
-from ppvae.engine.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.densities import (
     Weight,
     closed_form_kl,
@@ -33,12 +32,23 @@ from ppvae.engine.densities import (
     scaled_kl,
     scaled_log_prob,
 )
-from ppvae.engine.drawn import Draws
+from ppvae.engine.draws.chunks import MEMORY, collected, draw_chunks, first_rows
+from ppvae.engine.draws.drawn import Draws
+from ppvae.engine.draws.guide_draws import draw, draw_latents
+from ppvae.engine.draws.posterior_draws import draw_resampled
+from ppvae.engine.draws.row_order import depends_on_place
+from ppvae.engine.draws.vectorization import (
+    check_vectorized,
+    foldable,
+    model_vectorizable,
+    vectorizable,
+    way_of,
+)
+from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
-from ppvae.engine.guide_draws import draw, draw_latents
 from ppvae.engine.isolation import (
     RandomState,
     isolated,
@@ -59,8 +69,6 @@ from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
-from ppvae.engine.posterior_draws import draw_resampled
-from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -93,14 +101,6 @@ from ppvae.engine.structure import (
     training_structure_of,
 )
 from ppvae.engine.tracing import SiteReached, traced
-from ppvae.engine.vectorization import (
-    check_vectorized,
-    foldable,
-    model_vectorizable,
-    vectorizable,
-    way_of,
-)
-from ppvae.engine.ways import Way
 
 __all__ = [
     "CANNOT_SCORE",

@@ -25,6 +25,27 @@ def one_valued(sites: Sites) -> Sites:
     return {name: site for name, site in sites.items() if not is_enumerated(site)}
 
 
+def plate_sizes(site: Site) -> dict[int, int]:
+    """Return the sizes of the plates around a site by dimension.
+
+    A plate without a size, which is -1 to Pyro, has that of the site.
+    """
+    shape = site["fn"].batch_shape
+    return {
+        frame.dim: frame.size if frame.size > 0 or -frame.dim > len(shape) else shape[frame.dim]
+        for frame in plates(site)
+    }
+
+
+def plate_shape(site: Site, dims: int = 0) -> list[int]:
+    """Return the shape of a site's plates, with 1 elsewhere, and at least so many dimensions."""
+    sizes = plate_sizes(site)
+    shape = [1] * max(dims, -min(sizes, default=0))
+    for dim, size in sizes.items():
+        shape[dim] = max(size, 1)
+    return shape
+
+
 def support_of(site: Site) -> Tensor:
     """Return all values of a site, `(value, *event)`."""
     fn = site["fn"]
@@ -59,7 +80,7 @@ def at(site: Site, indices: Mapping[int, Tensor]) -> Site:
         place = index.reshape(*index.shape, *(1,) * events)
         place = place.expand(*batch, *value.shape[value.dim() - events :])
         value = value.gather(value.dim() + dim - events, place)
-    depth = -min(frame.dim for frame in plates(site))
+    depth = -min((frame.dim for frame in plates(site)), default=0)
     while value.dim() > depth + events and value.shape[0] == 1:
         value = value.squeeze(0)
     return {**site, "value": value}

@@ -7,7 +7,8 @@ from typing import Any
 import pyro.poutine as poutine
 
 from ppvae.engine.batches import Batch
-from ppvae.engine.enumerated_runs import (
+from ppvae.engine.enumerated_sites import copied_dims, is_enumerated, without_copies
+from ppvae.engine.enumeration.runs import (
     AnnotationReached,
     Given,
     asks_for_enumeration,
@@ -18,7 +19,6 @@ from ppvae.engine.enumerated_runs import (
     free_dim,
     one_value_each,
 )
-from ppvae.engine.enumerated_sites import copied_dims, is_enumerated, without_copies
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.layout import Layout
 from ppvae.engine.pair import Pair

@@ -13,7 +13,7 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
-from ppvae.engine.enumerated_runs import (
+from ppvae.engine.enumeration.runs import (
     Given,
     enumerating,
     enumeration,

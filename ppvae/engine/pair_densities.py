@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppvae.engine.densities import Weight, log_density, log_prob
 from ppvae.engine.enumerated_sites import support_of
-from ppvae.engine.enumeration import Factors
+from ppvae.engine.enumeration.sums import Factors
 from ppvae.engine.layout import Layout
 from ppvae.engine.sites import PLATE, Site, Sites, plates
 

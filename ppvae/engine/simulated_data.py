@@ -12,12 +12,12 @@ from torch import Tensor
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_prob
-from ppvae.engine.drawn import Draws
+from ppvae.engine.draws.drawn import Draws
+from ppvae.engine.draws.folding import at_rows
+from ppvae.engine.draws.guide_draws import score
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_model
 from ppvae.engine.failures import rows_at, sound_rows
-from ppvae.engine.folding import at_rows
-from ppvae.engine.guide_draws import score
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import Site, Sites

@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 from torch import nn
 
 from ppvae import diagnostics
-from ppvae.engine.chunks import draw_chunks
+from ppvae.engine.draws.chunks import draw_chunks
 from ppvae.engine.isolation import isolated
 from tests.linear_gaussian import LinearGaussian
 from tests.strangers import Marginalized

@@ -48,12 +48,12 @@ def to_arviz(
     - `observed_data`.
 
     Dims are `(chain, draw, data)`, then the names of plates within the data plate, then
-    `<site>_dim_0`, ... for the dimensions of one value. Discrete latents of the model alone are
-    summed out of all densities, separately for each observed site, and drawn from p(k | x, z) for
-    `posterior_predictive`. Where a site has no density of the data (`pyro.factor`, a
-    pseudo-likelihood), the attribute `pseudo_likelihood` of its log likelihood says why.
-    `pyro.deterministic` sites are left out. A datapoint that the pair fails on is NaN in every
-    group, and a warning names it.
+    `<site>_dim_0`, ... for the dimensions of one value. Discrete latents that only the model has,
+    or that the guide enumerates, are summed out of all densities, separately for each observed
+    site, and drawn from p(k | x, z) for `posterior_predictive`. Where a site has no density of the
+    data (`pyro.factor`, a pseudo-likelihood), the attribute `pseudo_likelihood` of its log
+    likelihood says why. `pyro.deterministic` sites are left out. A datapoint that the pair fails
+    on is NaN in every group, and a warning names it.
 
     `memory` bounds the intermediate tensors, not the result: `posterior_predictive` holds
     draws x data values for each number in a datapoint.

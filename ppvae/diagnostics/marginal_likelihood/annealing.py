@@ -80,8 +80,8 @@ def ais(
     - `log_weight`: log w of each chain.
 
     One temperature is plain importance sampling from f_0. Factors of plates and of
-    `poutine.scale` are left out, masks are applied, and discrete latents that only the model has
-    are summed out.
+    `poutine.scale` are left out, masks are applied, and discrete latents that only the model has,
+    or that the guide enumerates, are summed out.
 
     Args:
         pair: any pair whose latents are continuous.

@@ -53,8 +53,10 @@ def weights(
     """Return the log importance weights log p(x, z) - log q(z|x) of draws z ~ q(z|x).
 
     Factors of `plate(size, subsample_size)` and of `poutine.scale` are left out, masks are
-    applied, and discrete latents that only the model has are summed out. The pair runs in
-    evaluation mode and is left as it was.
+    applied. Discrete latents that only the model has, or that the guide enumerates, are summed
+    out: p(x, z) = sum_k p(x, z, k) and q(z|x) = sum_k q(k|x) q(z|x, k), so that the mean of the
+    log weights is at least the ELBO that keeps k. The pair runs in evaluation mode and is left as
+    it was.
 
     Args:
         pair: any pair.

@@ -51,8 +51,10 @@ def adapted(
         ValueError: if data are empty or not finite, or have different numbers of rows.
         Unsupported: if no plate has as many rows as the data, or several have.
     """
-    if isinstance(pair, Adapted):  # by whom a diagnostic is called that makes use of another
-        return pair, tuple(data)
+    if isinstance(pair, Adapted):
+        if isinstance(data, tuple):  # a diagnostic makes use of another, on the same rows
+            return pair, data
+        pair = pair.pair
     arguments = arguments_of(data, split=split)
     batch, form = batch_of(pair, arguments, argument=argument)
     found = _found(Adapted(pair, form), batch, seed)

@@ -442,3 +442,5 @@ def test_adapted_pairs_are_adapted_once():
     pair, batch = adapted(OfAnotherName(), rows(), split="test")
     assert isinstance(pair, Adapted)
     assert adapted(pair, batch, split="test")[0] is pair
+    # Other data are adapted anew.
+    assert adapted(pair, rows()[:5], split="test")[0] is not pair

@@ -1,6 +1,7 @@
 """Bounds of log P(X) are bounds, whatever scales the data."""
 
 import contextlib
+import itertools
 import math
 
 import pyro
@@ -305,6 +306,21 @@ def test_latents_are_summed_out_in_plates_of_their_own():
     pair, x = Summed(), torch.randn(5, 3)
     expected = loss(TraceEnum_ELBO(max_plate_nesting=2), pair, x)
     assert loss(ImportanceWeighted_ELBO(1), pair, x) == pytest.approx(expected, rel=1e-5)
+
+
+def test_latents_are_summed_out_within_the_product_over_a_plate_of_their_own():
+    pair, x = Summed(), torch.randn(5, 3) + 2
+    torch.manual_seed(0)
+    z = pyro.poutine.trace(pair.guide).get_trace(x).nodes["z"]["value"]
+    terms = []
+    for labels in itertools.product((0.0, 1.0), repeat=3):
+        weight = math.prod(0.7 if k else 0.3 for k in labels)
+        scores = torch.distributions.Normal(z + 3 * torch.tensor(labels), 1.0).log_prob(x)
+        terms.append(math.log(weight) + scores.sum(1))
+    log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z)
+    log_posterior = torch.distributions.Normal(x.mean(1, keepdim=True), 1.0).log_prob(z)
+    weights = torch.stack(terms).logsumexp(0) + (log_prior - log_posterior).squeeze(1)
+    assert math.isclose(loss(ImportanceWeighted_ELBO(1), pair, x), -weights.sum(), rel_tol=1e-5)
 
 
 class Labeled(nn.Module):

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch, row_chunks
-from ppvae.engine.compiled_draws import CompiledDraws
-from ppvae.engine.drawn import Draws
-from ppvae.engine.guide_draws import Simulation, draw
+from ppvae.engine.draws.compiled_draws import CompiledDraws
+from ppvae.engine.draws.drawn import Draws
+from ppvae.engine.draws.guide_draws import Simulation, draw
+from ppvae.engine.draws.row_order import depends_on_place
+from ppvae.engine.draws.vectorization import model_way_of, way_of
+from ppvae.engine.draws.ways import Way
 from ppvae.engine.isolation import seeded, seeds
 from ppvae.engine.pair import Pair
-from ppvae.engine.row_order import depends_on_place
 from ppvae.engine.structure import Structure, structure_of
-from ppvae.engine.vectorization import model_way_of, way_of
-from ppvae.engine.ways import Way
 
 MEMORY = 64 * 2**20
 """Default bytes of a chunk; larger ones do not fit into the processor's caches."""

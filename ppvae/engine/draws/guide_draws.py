@@ -12,17 +12,17 @@ from torch import Tensor
 from ppvae.engine import model_draws
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import site_kl
-from ppvae.engine.drawn import Draws, by_site, stacked, unfolded_draws
+from ppvae.engine.draws.drawn import Draws, by_site, stacked, unfolded_draws
+from ppvae.engine.draws.folding import folded, one_folded, unfolded
+from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
-from ppvae.engine.folding import folded, one_folded, unfolded
 from ppvae.engine.isolation import seeded
 from ppvae.engine.own_draws import own_draws_alone
 from ppvae.engine.pair import Pair
 from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
 from ppvae.engine.structure import Structure
-from ppvae.engine.ways import Way
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.draws.guide_draws import draw_latents, latent_sites, score_sites
 from ppvae.engine.execution import execute
-from ppvae.engine.guide_draws import draw_latents, latent_sites, score_sites
 from ppvae.engine.model_draws import DRAWS
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Site, Sites, plates, unvectorized

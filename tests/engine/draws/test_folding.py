@@ -8,7 +8,7 @@ from torch import nn
 
 from ppvae import diagnostics
 from ppvae.engine import Way, draw, isolated, structure_of, way_of
-from ppvae.engine.guide_draws import Simulation
+from ppvae.engine.draws.guide_draws import Simulation
 from ppvae.engine.isolation import seeds
 
 X = torch.linspace(-1, 1, 24).reshape(6, 4)

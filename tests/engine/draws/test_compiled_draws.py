@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from ppvae import diagnostics
-from ppvae.engine import compiled_draws
 from ppvae.engine.compilation import CaptureError, Replay, replay
+from ppvae.engine.draws import compiled_draws
 from tests import strangers
+from tests.engine.discrete_pairs import Chain, Classes
 from tests.linear_gaussian import LinearGaussian
 from tests.marks import slow_but
 
@@ -23,11 +24,16 @@ def pairs():
         "top-down": (strangers.TopDown(), torch.randn(40)),
         "inner plate": (strangers.PlateNotRightmost(), torch.randn(40, 3)),
         "masked": (strangers.MaskedLoop(), (torch.randn(40, 3), torch.rand(40, 3) < 0.5)),
+        "chain": (Chain(), torch.randn(40, 4)),
+        "enumerated": (Classes(), torch.randn(40)),
         "summed out": (strangers.Marginalized(), torch.randn(40)),
     }
 
 
-NAMES = ("VAE", "bottom-up", "top-down", "inner plate", "masked", "summed out")
+NAMES = (
+    *("VAE", "bottom-up", "top-down", "inner plate", "masked", "chain", "enumerated"),
+    "summed out",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.engine.densities import log_prob
-from ppvae.engine.enumerated_sites import at, is_enumerated, support_of
-from ppvae.engine.enumeration import Factors
+from ppvae.engine.enumerated_sites import at, is_enumerated, plate_shape, support_of
+from ppvae.engine.enumeration.sums import Factors
 from ppvae.engine.layout import Layout
 from ppvae.engine.pair import Program
 from ppvae.engine.sites import Site, Sites, plates
@@ -156,10 +156,7 @@ def _places(value: Tensor, site: Site) -> Tensor:
     )
     if events:
         equal = equal.flatten(-events).all(-1)
-    shape = [1] * -min(frame.dim for frame in plates(site))
-    for frame in plates(site):
-        shape[frame.dim] = frame.size
-    return equal.int().argmax(0).expand(shape)
+    return equal.int().argmax(0).expand(plate_shape(site))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from ppvae.engine.enumerated_sites import is_enumerated
+from ppvae.engine.enumerated_sites import is_enumerated, plate_shape, plate_sizes
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.sites import PLATE, Site, Sites, names_of, plates
 
@@ -57,8 +57,10 @@ class Factors:
         self.terms: dict[str, Tensor] = {}
         kept = [PLATE]
         for name, site in sites.items():
+            sizes = plate_sizes(site)
             for frame in plates(site):
-                self.sizes[self.symbol_of[frame.name]] = frame.size
+                symbol = self.symbol_of[frame.name]
+                self.sizes[symbol] = max(sizes[frame.dim], self.sizes.get(symbol, 1))
                 if frame.dim == draw_dim and frame.name not in kept:
                     kept.insert(0, frame.name)
             self.terms[name] = _packed(name, site, log_prob(site))
@@ -142,11 +144,8 @@ class Factors:
 
     def _in_plates(self, index: Tensor, site: Site) -> Tensor:
         dims = index._pyro_dims  # type: ignore[attr-defined]
-        frames = plates(site)
-        shape = [1] * -min(frame.dim for frame in frames)
-        for frame in frames:
-            shape[frame.dim] = frame.size
-        return index.permute([dims.index(self.symbol_of[f.name]) for f in frames]).reshape(shape)
+        ordered = [dims.index(self.symbol_of[frame.name]) for frame in plates(site)]
+        return index.permute(ordered).reshape(plate_shape(site))
 
 
 class _LogSumRing(LogRing):  # type: ignore[misc]
@@ -196,13 +195,9 @@ def _taken(term: Any, index: Any, symbol: str) -> Any:
 
 def _packed(name: str, site: Site, values: Tensor) -> Tensor:
     """Return a site's log density in all its plates, with a symbol for each dimension."""
-    frames = plates(site)
-    depth = -min(frame.dim for frame in frames)
-    shape = [1] * max(depth, values.dim())
-    for frame in frames:
-        shape[frame.dim] = frame.size
+    shape = tuple(plate_shape(site, values.dim()))
     try:
-        values = values.expand(torch.broadcast_shapes(values.shape, tuple(shape)))
+        values = values.expand(torch.broadcast_shapes(values.shape, shape))
         term: Tensor = packed.pack(values, site["infer"]["_dim_to_symbol"])
     except (ValueError, RuntimeError) as error:
         raise Unsupported(

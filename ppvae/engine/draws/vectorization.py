@@ -18,18 +18,18 @@ from torch import Tensor
 
 from ppvae.engine.batches import Batch
 from ppvae.engine.densities import log_density
+from ppvae.engine.draws.folding import folded, of_draws, one_folded
+from ppvae.engine.draws.guide_draws import score_sites
+from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import execute
-from ppvae.engine.folding import folded, of_draws, one_folded
-from ppvae.engine.guide_draws import score_sites
 from ppvae.engine.isolation import random_state, set_random_state
 from ppvae.engine.model_draws import DRAWS, simulated_sites
 from ppvae.engine.own_draws import CANNOT_SCORE
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import Sites, one_draw
 from ppvae.engine.structure import Structure
-from ppvae.engine.ways import Way
 
 Run: TypeAlias = Callable[[int | None, poutine.Trace | None], tuple[Sites, Tensor]]
 """Draws that many at once, or without a plate for them, taking given values of its sites instead.

@@ -10,10 +10,10 @@ from contextlib import suppress
 import torch
 
 from ppvae.engine.batches import Batch
+from ppvae.engine.draws.folding import at_rows
+from ppvae.engine.draws.guide_draws import score, score_sites
 from ppvae.engine.execution import execute
 from ppvae.engine.failures import rows_at
-from ppvae.engine.folding import at_rows
-from ppvae.engine.guide_draws import score, score_sites
 from ppvae.engine.isolation import random_state, set_random_state
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import Sites

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ppvae.engine.folding import of_draws, unfolded
+from ppvae.engine.draws.folding import of_draws, unfolded
 
 
 @dataclass(frozen=True)

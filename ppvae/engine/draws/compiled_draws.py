@@ -15,9 +15,9 @@ from ppvae.engine.compilation import (
     Quantity,
     generate,
 )
-from ppvae.engine.drawn import Draws
+from ppvae.engine.draws.drawn import Draws
+from ppvae.engine.draws.guide_draws import draw
 from ppvae.engine.errors import first_line
-from ppvae.engine.guide_draws import draw
 from ppvae.engine.isolation import random_state, set_random_state
 from ppvae.engine.pair import Pair
 from ppvae.engine.structure import Structure

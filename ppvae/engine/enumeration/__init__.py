@@ -1,0 +1,1 @@
+"""Discrete sites that are enumerated: how programs are run so, and their sums."""
