@@ -46,7 +46,7 @@ class ToyMixture:
     @config_enumerate
     def model(self, data):
         with pyro.plate("components", 2):
-            locs = pyro.sample("locs", dist.Normal(0.0, 3.0))
+            locs = pyro.sample("locs", dist.Normal(torch.tensor([-2.0, 2.0]), 1.0))
         with pyro.plate("data", len(data)):
             k = pyro.sample("k", dist.Categorical(torch.tensor([0.4, 0.6])))
             pyro.sample("obs", dist.Normal(locs[k], 1.0), obs=data)
@@ -65,10 +65,10 @@ def of_toy(pair, batch, given):
 
 def joint_of_toy(pair, batch):
     nodes, step = line(-9.0, 9.0, 150)
-    prior = Normal(0.0, 3.0).log_prob(nodes) + step
+    prior = Normal(torch.tensor([[-2.0], [2.0]]), 1.0).log_prob(nodes) + step
     seen = Normal(nodes, 1.0).log_prob(batch[0][:, None])  # (rows, nodes)
     first, second = seen[:, :, None] + math.log(0.4), seen[:, None, :] + math.log(0.6)
-    total = torch.logaddexp(first, second).sum(0) + prior[:, None] + prior
+    total = torch.logaddexp(first, second).sum(0) + prior[0, :, None] + prior[1]
     return float(total.flatten().logsumexp(0))
 
 

@@ -2,7 +2,9 @@
 
 import warnings
 
+import arviz  # noqa: F401, imported late it would change the warning filters
 import pytest
+import torch._dynamo  # noqa: F401, likewise
 
 import ppvae
 import ppvae.inference.training as training
@@ -42,6 +44,7 @@ def test_evidence_is_that_of_sums_and_integrals(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:not compiled")
 @pytest.mark.parametrize("name", rows(SLOW, pytest.mark.verify))
 def test_every_exit_works_or_says_what_mathematics_lacks(name, monkeypatch):
     monkeypatch.setattr(training, "generate", replay)
