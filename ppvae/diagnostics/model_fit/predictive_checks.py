@@ -36,7 +36,8 @@ def prior_predictive_check(
     For held-out data of the right model p is uniform on (0, 1), exactly (Box, "Sampling and Bayes'
     Inference in Scientific Modeling and Robustness", 1980). Near 0 the statistic of the data is
     larger than under the model, near 1 smaller. For the data that the model was fitted to, p is
-    closer to the middle. Masked entries of all replicates are those of the data.
+    closer to the middle. Entries that a mask hides are the same in data and replicates: the number
+    that stands for a feature in all datapoints where it is hidden, or 0 if they differ.
 
     Args:
         pair: any pair.

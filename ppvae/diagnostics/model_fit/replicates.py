@@ -33,18 +33,35 @@ class Replicates:
 
 
 def observations(pair: Pair, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return values of the observed sites, and which are not masked, `(data, *plates, *event)`."""
+    """Return values of the observed sites, and which are not masked, `(data, *plates, *event)`.
+
+    The masked values tell nothing of the others: `_hidden` says what they are.
+    """
     _, model = run_pair(pair, batch)
     values, masks = {}, {}
     for name, site in model.items():
         if not site["is_observed"] or site_is_factor(site):
             continue
         kept = unmasked(site)
-        # Hidden values can be NaN, with which nothing can be computed.
-        value = torch.where(kept, site["value"], site["value"].nan_to_num())
-        values[name] = by_datapoint(value, site, None)
+        value = by_datapoint(site["value"].expand(kept.shape), site, None)
         masks[name] = by_datapoint(kept, site, None)
+        values[name] = torch.where(masks[name], value, _hidden(value, masks[name]))
     return values, masks
+
+
+def _hidden(value: Tensor, kept: Tensor) -> Tensor:
+    """Return one number for each feature, for the datapoints where it is masked.
+
+    It is the number that stands in all of these datapoints, or 0 if they differ or are NaN.
+    Masked numbers that are true depend on those of the datapoint that are not, which a replicate
+    does not reproduce: it would differ from the data.
+    """
+    value = value.nan_to_num()
+    count = (~kept).sum(0)
+    first = (~kept).to(torch.uint8).argmax(0, keepdim=True)
+    constant = value.gather(0, first)[0]
+    alike = ((value == constant) | kept).all(0) & (count > 1)  # one number alone can be true
+    return torch.where(alike, constant, torch.zeros_like(constant))
 
 
 def replicate(
@@ -58,8 +75,8 @@ def replicate(
 ) -> Iterator[Replicates]:
     """Draw the whole data `draws` times, in blocks that stay within `memory`.
 
-    Masked entries of the replicates are those of the observed data, so that no statistic differs
-    because of them.
+    Masked entries of the replicates are those that `observations` returns, so that no statistic
+    differs because of them.
 
     Args:
         pair: the model/guide pair.
@@ -99,7 +116,7 @@ def replicate(
 def _joined(
     parts: list[dict[str, Tensor]], values: dict[str, Tensor], masks: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Join the chunks of the data; take masked entries from the observed data."""
+    """Join the chunks of the data; take masked entries from `values`."""
     return {
         name: torch.where(masks[name], torch.cat([part[name] for part in parts], 1), values[name])
         for name in values

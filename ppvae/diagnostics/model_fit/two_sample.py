@@ -48,7 +48,8 @@ def mmd(
     estimated without bias (Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A Kernel Two-Sample
     Test", 2012, equation 4). One sample is drawn from p(x) for every datapoint, given what the
     model conditions on. Under the right model a datapoint and its sample can be swapped; p is the
-    rank of MMD^2 among random swaps, exactly uniform for data not used in the fit.
+    rank of MMD^2 among random swaps, exactly uniform for data not used in the fit. Where a
+    mask hides a feature, the feature's mean stands in both.
 
     Args:
         pair: any pair.
@@ -170,7 +171,8 @@ def classifier_two_sample(
     p(x) for every datapoint, given what the model conditions on, and both are in the same fold.
     Under the right model the two can be swapped; p is the rank of the accuracy among those after
     random swaps, for each of which classifiers are trained. It is exactly uniform for data not
-    used in the fit; a binomial p-value of cross-validated accuracy is not.
+    used in the fit; a binomial p-value of cross-validated accuracy is not. Where a mask hides a
+    feature, the feature's mean stands in both.
 
     Args:
         pair: any pair.
@@ -278,12 +280,23 @@ def _samples_of(pair: Pair, batch: Batch, seed: int, memory: int) -> tuple[Value
                 f"samples of observed site {name!r} do not have the distribution of its data: "
                 f"{reason}; use a normalized likelihood"
             )
-        values, _ = observations(pair, batch)
+        values, masks = observations(pair, batch)
         (drawn,) = replicate(pair, batch, 1, memory, seeds(seed))
 
-    def rows(parts: list[torch.Tensor]) -> Values:
-        flat = [part.reshape(len(batch[0]), -1).double() for part in parts]
-        array: Values = torch.cat(flat, 1).cpu().numpy()
-        return array
+    def rows(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        flat = [parts[name].reshape(len(batch[0]), -1).double() for name in values]
+        return torch.cat(flat, 1).cpu()
 
-    return rows(list(values.values())), rows([drawn.simulated[name][0] for name in values])
+    samples = {name: drawn.simulated[name][0] for name in values}
+    return _without_hidden(rows(values), rows(samples), rows(masks) > 0)
+
+
+def _without_hidden(x: torch.Tensor, y: torch.Tensor, seen: torch.Tensor) -> tuple[Values, Values]:
+    """Put the mean of a feature where it is hidden, so that what stands there tells nothing.
+
+    The mean is that of data and samples together, which no swap changes.
+    """
+    total = torch.where(seen, x + y, 0.0).sum(0)
+    mean = total / (2 * seen.sum(0).clamp(min=1))
+    first, second = (torch.where(seen, part, mean).numpy() for part in (x, y))
+    return first, second
