@@ -46,6 +46,7 @@ from ppvae.engine.draws.vectorization import (
 )
 from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
+from ppvae.engine.enumeration.runs import asks_for_enumeration
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
@@ -135,6 +136,7 @@ __all__ = [
     "arguments_of",
     "as_batch",
     "as_module",
+    "asks_for_enumeration",
     "base_of",
     "batch_of",
     "by_datapoint",

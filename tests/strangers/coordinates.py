@@ -216,6 +216,7 @@ STRANGERS = (
         lambda: [(bits(10, *SHAPE, seed=seed),) for seed in range(2)],
         objective=enumerating,
         log_evidence=of_classes,
+        expected={"from_pyro_svi": ("does not run on single values of 'latent_disc'",)},
     ),
     Stranger(
         "ssivae",

@@ -16,6 +16,7 @@ from ppvae.engine import (
     Site,
     Sites,
     Unsupported,
+    asks_for_enumeration,
     first_line,
     names_of,
     noted,
@@ -78,7 +79,16 @@ class FittedPrograms:
         guide = self._trace("guide", self.guide, {})
         observed = [name for name, site in sample_sites(guide).items() if site["is_observed"]]
         given = {name: site for name, site in guide.nodes.items() if site["type"] == "sample"}
-        model = self._trace("model", self.model, given)
+        enumerated = [name for name, site in given.items() if asks_for_enumeration(site)]
+        try:
+            model = self._trace("model", self.model, given)
+        except Exception as error:
+            if not enumerated:
+                raise
+            raise Unsupported(
+                f"the model does not run on single values of {names_of(enumerated)}, which the "
+                "guide enumerates; `diagnostics.to_arviz(pair, x)` sums such sites out"
+            ) from error
         for trace in (guide, model):
             self.subsamples |= {
                 name: site for name, site in trace.nodes.items() if site_is_subsample(site)
