@@ -19,6 +19,7 @@ from ppvae import data as datasets
 from tests import strangers
 from tests.correlated_gaussian import CorrelatedGaussian
 from tests.diagnostics.export.test_pairs import groups, read
+from tests.exact_pairs import TwoObservedSites
 from tests.linear_gaussian import LinearGaussian
 from tests.marks import slow_but
 
@@ -419,3 +420,15 @@ class OwnDrawsAlone(strangers.RefusesTwo):
 def test_ranks_do_not_need_the_density_of_other_draws():
     ranks = diagnostics.sbc(OwnDrawsAlone(), torch.zeros(8, 1), simulations=8, draws=9).ranks
     assert ranks.z.shape == (8, 1)
+
+
+@pytest.mark.slow
+def test_the_center_of_an_exact_guide_causes_an_alarm_at_the_rate_of_the_test():
+    pair = TwoObservedSites(2, 5)
+    batch = pair.simulate(500, 0)
+    found = [
+        diagnostics.vsbc(pair, batch, draws=199, seed=seed, progress=False)
+        for seed in range(20, 40)
+    ]
+    alarms = sum(bool((each.p_value_adjusted.z < 0.05).any()) for each in found)
+    assert alarms <= 5  # more of 20, by chance, in one of 3000 runs
