@@ -311,9 +311,8 @@ def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches
             f"batches, such as a DataLoader, got {type(data).__name__}"
         )
     if isinstance(data, list) and data and isinstance(data[0], list | int | float):
-        batch_of(
-            pair, arguments_of(data, split="train")
-        )  # rows of numbers are refused, with what to write
+        # Rows of numbers are refused, with what to write.
+        batch_of(pair, arguments_of(data, split="train"))
     if isinstance(data, Iterator):  # `iter(data)` may draw random numbers
         raise TypeError(
             "data is an iterator, which can be passed over only once; pass a list or a DataLoader"

@@ -92,7 +92,7 @@ class Steps:
         elif not minibatch.form.plain:
             raise TypeError(
                 "a batch of data holds more than tensors, unlike the first one; let the first "
-                "batch have None, a dict or a number too, or pass a list of batches"
+                "batch have None, a dict or a number too, such as (x, None)"
             )
 
     def evaluate(self, minibatch: Minibatch) -> float:
