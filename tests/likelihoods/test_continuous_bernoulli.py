@@ -36,6 +36,21 @@ def test_normalizer_and_mean(dtype, tolerance, sign):
         assert average.item() == pytest.approx(mean(logit), rel=10 * tolerance)
 
 
+def variance(logit):
+    with mpmath.workdps(50):
+        logit = mpmath.mpf(logit)
+        if logit == 0:
+            return float(mpmath.mpf(1) / 12)
+        return float(1 / logit**2 - 1 / (4 * mpmath.sinh(logit / 2) ** 2))
+
+
+def test_variance():
+    logits = torch.tensor([*LOGITS, -0.3, -1.001, 0.999], dtype=torch.float64)[:, None]
+    distribution = ContinuousBernoulli(nn.Identity())(logits)
+    exact = [variance(logit) for logit in logits[:, 0].tolist()]
+    assert distribution.variance[:, 0].tolist() == pytest.approx(exact, rel=1e-8)
+
+
 def test_gradient_is_smooth_through_zero():
     # d log C / dl = mean - sigmoid(l), which is 0 at l = 0 and changes sign there.
     logits = torch.linspace(-0.2, 0.2, 401, dtype=torch.float64)[:, None].requires_grad_()
