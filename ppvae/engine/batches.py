@@ -76,7 +76,7 @@ def checked(
                 f"{argument} has shape {tuple(tensor.shape)}; expected at least one datapoint "
                 "along the first dimension"
             )
-        _check_finite(tensor, argument)
+        check_finite(tensor, argument)
     rows = [len(tensor) for tensor in batch]
     if len(set(rows)) > 1:
         raise ValueError(
@@ -97,11 +97,16 @@ def checked(
     )
     for before, after in zip(batch, moved, strict=True):
         if before.dtype != after.dtype and before.dtype.itemsize > after.dtype.itemsize:
-            _check_finite(after, f"{argument} in the pair's {after.dtype}")
+            check_finite(after, f"{argument} in the pair's {after.dtype}")
     return moved
 
 
-def _check_finite(tensor: Tensor, argument: str) -> None:
+def check_finite(tensor: Tensor, argument: str) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises:
+        ValueError: if there are any.
+    """
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(

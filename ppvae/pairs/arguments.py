@@ -1,9 +1,69 @@
 """The tensors that a VAE is called with."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import reference, refuse_unless_taken
+from ppvae.engine import as_tensor, check_finite, reference, refuse_unless_taken
+
+
+def tensors_of(pair: nn.Module, values: Sequence[object], first: str = "") -> tuple[Tensor, ...]:
+    """Return x or z and conditions, as a user has them, as tensors that the pair's networks take.
+
+    Floating values get the pair's dtype, whole numbers too (see `floating`), and all its device.
+
+    Args:
+        pair: the pair whose first floating tensor gives dtype and device.
+        values: tensors, arrays, and what NumPy sees as an array, such as tables of pandas.
+        first: what to call the first value in an error; without it, all are conditions.
+
+    Raises:
+        TypeError: if a value is no tensor and no array of numbers, or a condition holds the
+            numbers of classes.
+        ValueError: if an array holds NaN or infinite values, or the pair's dtype cannot hold one.
+
+    Example:
+        >>> import numpy as np
+        >>> tensors_of(nn.Linear(2, 1), (np.zeros((3, 2)),), "x")[0].dtype
+        torch.float32
+    """
+    names = [first] * bool(first)
+    names += [f"condition {number}" for number in range(1, 1 + len(values) - len(names))]
+    tensors = []
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, Tensor) and (
+            isinstance(value, str | list | tuple | dict) or not _like_array(value)
+        ):
+            raise _unlike(value, "tensor or array")
+        tensor = as_tensor(value, name)
+        if not isinstance(value, Tensor):
+            check_finite(tensor, name)
+            tensor = tensor.contiguous()  # tables lie column by column; networks may take views
+        tensors.append(tensor)
+    placeholder = () if first else (torch.empty(0),)  # `floating` takes x first
+    cast = floating(pair, (*placeholder, *tensors))[len(placeholder) :]
+    like = reference(pair)
+    if like is None:
+        return cast
+    moved = []
+    for name, before in zip(names, cast, strict=True):
+        after = before.to(like.device, like.dtype if before.is_floating_point() else None)
+        if before.dtype.itemsize > after.dtype.itemsize:
+            check_finite(after, f"{name} in the pair's {after.dtype}")
+        moved.append(after)
+    return tuple(moved)
+
+
+def _like_array(value: object) -> bool:
+    return hasattr(value, "__array__") or hasattr(value, "toarray")  # arrays, tables, sparse
+
+
+def _unlike(value: object, expected: str) -> TypeError:
+    return TypeError(
+        f"VAE needs x, z and every condition to be a {expected} with one row a datapoint, got "
+        f"{type(value).__name__}; sample(n) draws n datapoints without conditions"
+    )
 
 
 def floating(pair: nn.Module, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -44,3 +104,21 @@ def check_conditions(posterior: nn.Module, count: int) -> None:
     if count and isinstance(network, nn.Module):
         name = f"the encoder, {type(network).__name__},"
         refuse_unless_taken(network, 1 + count, name, "a batch of data")
+
+
+def check_rows(tensors: Sequence[Tensor]) -> None:
+    """Refuse tensors of one batch that differ in their number of datapoints.
+
+    Raises:
+        TypeError: if one is no tensor.
+        ValueError: if their numbers of rows differ.
+    """
+    for value in tensors:
+        if not isinstance(value, Tensor):
+            raise _unlike(value, "tensor")
+    if len({tensor.shape[:1] for tensor in tensors}) > 1 or any(t.dim() == 0 for t in tensors):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(
+            "VAE needs x and every condition to have one row a datapoint, the same number in "
+            f"each, got shapes {shapes}"
+        )

@@ -12,9 +12,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import announce, modules_of, noted, sound_rows
+from ppvae.engine import Array, announce, modules_of, noted, sound_rows
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, floating
+from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -34,7 +34,11 @@ class VAE(nn.Module):
     Pyro's parameter store.
 
     `encode`, `decode`, `sample` and `reconstruct` evaluate the networks in evaluation mode and
-    leave every module in the mode in which it was.
+    leave every module in the mode in which it was. They take tensors of any real dtype, arrays and
+    tables of pandas or polars, and bring them to the pair's dtype and device. What they return
+    requires no gradient, unless an argument does; then it keeps the graph. For gradients of
+    parameters alone call the factor, such as `pair.posterior(x)`. A flow evaluates its parameters
+    in `log_prob`: call that inside `torch.no_grad()`.
 
     Args:
         prior: p(z), or p(z|y); priors without a network ignore conditions.
@@ -56,6 +60,8 @@ class VAE(nn.Module):
         ... )
         >>> pair.sample(3).shape
         torch.Size([3, 5])
+        >>> pair.encode(np.zeros((4, 5))).mean.numpy().shape
+        (4, 2)
     """
 
     # Not in `vars`: whatever walks, compares, copies or pickles a module does not meet it.
@@ -105,26 +111,32 @@ class VAE(nn.Module):
         """Return what `copy` and `pickle` take, without the programs, which a copy makes anew."""
         return vars(self)
 
-    def encode(self, x: Tensor, *conditions: Tensor) -> dist.Distribution:
+    def encode(self, x: Array, *conditions: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
 
         Raises:
-            ValueError: if its parameters are not valid for a row; a note names such rows.
+            TypeError: if an argument is no tensor and no array or table of numbers.
+            ValueError: if an array holds NaN or infinite values, or the distribution's parameters
+                are not valid for a row; a note names such rows.
         """
-        _check_tensors((x, *conditions))
         check_conditions(self.posterior, len(conditions))
-        given = floating(self, (x, *conditions))
-        with _evaluating(self), noted(partial(_failing, self, given)):
+        given = tensors_of(self, (x, *conditions), "x")
+        with _evaluating(self, given), noted(partial(_failing, self, given)):
             return self.posterior(*given)
 
-    def decode(self, z: Tensor, *conditions: Tensor) -> dist.Distribution:
-        """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`."""
-        _check_tensors((z, *conditions))
-        with _evaluating(self):
-            return self.likelihood(*floating(self, (z, *conditions)))
+    def decode(self, z: Array, *conditions: Array) -> dist.Distribution:
+        """Return p(x|z) for `z` of shape `(*, latent)`, given conditions `(*, features)`.
+
+        Raises:
+            TypeError: if an argument is no tensor and no array or table of numbers.
+            ValueError: if an array holds NaN or infinite values.
+        """
+        given = tensors_of(self, (z, *conditions), "z")
+        with _evaluating(self, given):
+            return self.likelihood(*given)
 
     @torch.no_grad()
-    def sample(self, n: int, *conditions: Tensor) -> Tensor:
+    def sample(self, n: int, *conditions: Array) -> Tensor:
         """Draw `n` datapoints from p(x), by z from the prior and x from p(x|z): `(n, *event)`.
 
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
@@ -134,15 +146,15 @@ class VAE(nn.Module):
             raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}")
-        _check_rows(conditions)
-        _, *given = floating(self, (torch.empty(0), *conditions))
+        given = tensors_of(self, conditions)
+        check_rows(given)
         with _evaluating(self):
             prior = self.prior(*given).expand([len(rows) for rows in given[:1]])
             x: Tensor = self.decode(prior.sample((int(n),)), *given).sample()
         return x
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, *conditions: Tensor) -> Tensor:
+    def reconstruct(self, x: Array, *conditions: Array) -> Tensor:
         """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
         with _evaluating(self):
             z = self.encode(x, *conditions).sample()
@@ -151,13 +163,15 @@ class VAE(nn.Module):
 
 
 @contextmanager
-def _evaluating(pair: VAE) -> Iterator[None]:
-    """Put the modules of a pair in evaluation mode inside the block."""
+def _evaluating(pair: VAE, given: Sequence[Tensor] = ()) -> Iterator[None]:
+    """Put a pair's modules in evaluation mode; record a graph only if `given` requires one."""
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     training = [module for module in modules_of(pair) if module.training]
     for module in training:
         module.training = False
     try:
-        yield
+        with torch.set_grad_enabled(recorded):
+            yield
     finally:
         for module in training:
             module.training = True
@@ -173,26 +187,6 @@ def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
             names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
             return f"while encode ran on data of shape {shape}; leave out row {names}"
     return f"while encode ran on data of shape {shape}"
-
-
-def _check_tensors(values: Sequence[object]) -> None:
-    for value in values:
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                "VAE needs x, z and every condition to be a tensor with one row a datapoint, got "
-                f"{type(value).__name__}; sample(n) draws n datapoints without conditions"
-            )
-
-
-def _check_rows(tensors: Sequence[Tensor]) -> None:
-    """Refuse tensors of one batch that differ in their number of datapoints."""
-    _check_tensors(tensors)
-    if len({tensor.shape[:1] for tensor in tensors}) > 1 or any(t.dim() == 0 for t in tensors):
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        raise ValueError(
-            "VAE needs x and every condition to have one row a datapoint, the same number in "
-            f"each, got shapes {shapes}"
-        )
 
 
 def _check_supports(prior: Prior, posterior: Posterior) -> None:
@@ -221,7 +215,7 @@ class _Program(nn.Module):
                 f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
                 f"got shape {tuple(x.shape)}"
             )
-        _check_rows((x, *conditions))
+        check_rows((x, *conditions))
         check_conditions(self.pair.posterior, len(conditions))
         return floating(self.pair, (x, *conditions))
 

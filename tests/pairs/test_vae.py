@@ -4,6 +4,8 @@ import copy
 import pickle
 import weakref
 
+import numpy as np
+import pandas
 import pyro
 import pyro.poutine as poutine
 import pytest
@@ -156,14 +158,13 @@ def test_asking_a_pair_leaves_no_trace():
     assert torch.equal(first.mean, pair.encode(x).mean)
     assert torch.equal(pair.decode(first.mean).mean, pair.decode(first.mean).mean)
     assert pair.reconstruct(x[:1]).shape == (1, 6) and pair.sample(1).shape == (1, 6)
-    assert first.mean.requires_grad
     assert [module.training for module in pair.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in pair.state_dict().items())
 
 
 WRONG = {
-    "every condition to be a tensor with one row a datapoint, got int; sample": (3, 7),
-    "every condition to be a tensor .* got list": (3, [1.0]),
+    "every condition to be a tensor or array with one row a datapoint, got int; sample": (3, 7),
+    "every condition to be a tensor or array .* got list": (3, [1.0]),
     "sample needs n to be a whole number, got float": (2.5,),
     "sample needs n to be a whole number, got tuple": ((3, 7),),
     "sample needs n to be a whole number, got bool": (True,),
@@ -237,3 +238,53 @@ def test_labels_are_told_apart_from_conditions():
     one_hot = nn.functional.one_hot(labels)
     assert torch.equal(pair.encode(x, one_hot).mean, pair.encode(x, one_hot.float()).mean)
     assert pair.sample(2, one_hot).shape == (2, 6, 6)
+
+
+FORMS = {
+    "float64 array": lambda x: x.numpy().astype(float),
+    "table": lambda x: pandas.DataFrame(x.numpy().astype(float)),
+    "reversed array": lambda x: x.numpy().astype(float)[::-1, ::-1][::-1, ::-1],
+    "bytes": lambda x: x.numpy().astype(np.uint8),
+    "float64 tensor": torch.Tensor.double,
+    "bool tensor": torch.Tensor.bool,
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_any_form_of_the_data_gives_the_numbers_of_a_tensor_without_gradient(form):
+    pair, x, z = conditional(networks.Joined(nn.Linear(6 + 3, 4))), bits(5), bits(5)[:, :2]
+    y = nn.functional.one_hot(torch.arange(5) % 3).float()
+    encoded = pair.encode(form(x), form(y))
+    assert np.array_equal(encoded.mean.numpy(), pair.posterior(x, y).mean.detach().numpy())
+    decoded = pair.decode(form(z), form(y))
+    assert np.array_equal(decoded.mean.numpy(), pair.likelihood(z, y).mean.detach().numpy())
+    for ask in (lambda *rows: pair.reconstruct(*rows), lambda _, *y: pair.sample(3, *y)):
+        torch.manual_seed(0)
+        expected = ask(x, y)
+        torch.manual_seed(0)
+        assert np.array_equal(ask(form(x), form(y)).numpy(), expected.numpy())
+
+
+def test_an_input_that_requires_grad_keeps_its_graph():
+    pair, x = small(), bits(3).requires_grad_()
+    z = pair.encode(x).rsample()
+    pair.decode(z).mean.sum().backward()
+    assert x.grad is not None and bool(x.grad.any())
+    assert torch.is_grad_enabled() and not pair.encode(x.detach()).stddev.requires_grad
+    saliency = torch.func.grad(lambda x: pair.encode(x).mean.sum())(x.detach())
+    (expected,) = torch.autograd.grad(pair.encode(x).mean.sum(), x)
+    torch.testing.assert_close(saliency, expected)
+
+
+def test_arrays_that_no_pair_takes_are_a_sentence():
+    x, pair = bits(4).double().numpy(), conditional(networks.Joined(nn.Linear(6 + 3, 4)))
+    hole = np.where(np.eye(4, 3) > 0, np.nan, 0.0)
+    for call in (lambda: pair.encode(x, hole), lambda: pair.sample(2, hole)):
+        with pytest.raises(ValueError, match=r"condition 1 holds 3 NaN or infinite value\(s\)"):
+            call()
+    with pytest.raises(ValueError, match="z holds 1 NaN or infinite"):
+        pair.decode(np.array([[np.inf, 0.0]]), hole[:1, 1:])
+    with pytest.raises(ValueError, match=r"x in the pair's torch.float32 holds 24 NaN or inf"):
+        small().encode(torch.full((4, 6), 1e300, dtype=torch.float64))
+    with pytest.raises(TypeError, match="x must be .* array of dtype object; make every column"):
+        small().reconstruct(pandas.DataFrame({"a": [1, 2], "name": ["b", "c"]}))
