@@ -51,7 +51,11 @@ REFUSED = {
     "table with a gap": (pandas.DataFrame({"a": [1.0, None]}), ValueError, "1 NaN or infinite"),
     "rows of numbers": (ROWS.tolist(), TypeError, r"got list; write torch.tensor\(x\) for rows"),
     "numbers": ([1.0, 2.0], TypeError, r"got float; write torch.tensor\(x\)"),
-    "loader": (DataLoader(TensorDataset(torch.ones(3, 2))), TypeError, "only fit takes batches"),
+    "loader": (
+        DataLoader(TensorDataset(torch.ones(3, 2))),
+        TypeError,
+        "got DataLoader; pass one tensor",
+    ),
     "a word": ("rows.csv", TypeError, "got text"),
     "a dict": ({"x": ROWS}, TypeError, "got a dict"),
     "nothing": (None, TypeError, "got NoneType"),
