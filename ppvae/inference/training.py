@@ -109,8 +109,8 @@ def fit(
             returns what the pair is called with: a tensor, a tuple of arguments, or a dict of them
             by name, such as `lambda item: item["image"]`.
         validation: held-out data; a `DataLoader` or map-style dataset, whose batches go through
-            `batch` too, is read into tensors once. They are evaluated together with training data: after each epoch, after
-            several if they have fewer than 10 steps, and at the end.
+            `batch` too, is read into tensors once. They are evaluated together with training
+            data: after each epoch, after several if they have fewer than 10 steps, and at the end.
         objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given.

@@ -54,7 +54,7 @@ REFUSED = {
     "loader": (
         DataLoader(TensorDataset(torch.ones(3, 2))),
         TypeError,
-        "got DataLoader; pass one tensor",
+        "got DataLoader; pass one",
     ),
     "a word": ("rows.csv", TypeError, "got text"),
     "a dict": ({"x": ROWS}, TypeError, "got a dict"),
@@ -94,7 +94,7 @@ def test_labels_beside_the_data_are_told_apart():
         ):
             as_batch(given, OfOne(), split="test")
     with pytest.raises(TypeError, match=r"a batch of data holds 2 .* without labels"):
-        ppvae.fit(OfOne(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1)
+        ppvae.fit(OfOne(), [(x, labels)], epochs=1)
 
 
 class OfTwo:

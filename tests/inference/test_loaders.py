@@ -31,7 +31,7 @@ def vae():
     return ppvae.VAE(
         priors.StandardNormal(2),
         likelihoods.Bernoulli(networks.MLP(2, 6, hidden=[8])),
-        posteriors.DiagonalNormal(networks.MLP(6, 2, 2, hidden=[8])),
+        posteriors.DiagonalNormal(networks.MLP(6, 4, hidden=[8])),
     )
 
 
@@ -59,19 +59,24 @@ LOADED = {
 def test_a_loader_trains_as_its_datapoints_do(make, caplog):
     data, options = make()
     weights, _ = trained(data, **options)
-    assert torch.equal(weights, trained([*X.float().split(20)])[0])
+    same = [*X.float().split(20)] if isinstance(data, list) else DataLoader(X.float(), 20)
+    assert torch.equal(weights, trained(same)[0])
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == (isinstance(data, DataLoader) and len(data.dataset[0]) == 2)
     assert all("2 parts a batch and the pair takes the first" in message for message in told)
+
+
+def validated(fit):
+    return [float(fit.history[name][-1]) for name in ("validation_elbo", "validation_kl")]
 
 
 def test_validation_may_be_a_loader_or_a_dataset():
     _, expected = trained(X, validation=X[:30])
     for validation in (DataLoader(Pictures(30), 7), Pictures(30), Subset(Pictures(), range(30))):
         _, fit = trained(X, validation=validation, batch=image)
-        assert fit.history.equals(expected.history)
+        assert validated(fit) == validated(expected)
     _, fit = trained(X, validation=DataLoader(TensorDataset(X[:30], LABELS[:30]), 7))
-    assert fit.history.equals(expected.history)
+    assert validated(fit) == validated(expected)
 
 
 def test_labels_are_left_aside_once_for_data_and_validation(caplog):
@@ -87,13 +92,10 @@ def test_rows_of_a_dataset_are_shuffled_by_the_seed_alone():
     again, _ = trained(Pictures(), batch_size=16, batch=image, seed=1)
     other, _ = trained(Pictures(), batch_size=16, batch=image, seed=2)
     assert torch.equal(first, again) and not torch.equal(first, other)
-    orders = [torch.cat([b.tensors[0] for b in shuffled()]) for _ in range(2)]
+    batches = minibatches_of(Subset(TensorDataset(X), range(50)), vae(), 16)
+    orders = [torch.cat([batch.tensors[0] for batch in batches]) for _ in range(2)]
     assert not torch.equal(orders[0], orders[1])
     assert [torch.equal(order.sum(0), X.float().sum(0)) for order in orders] == [True, True]
-
-
-def shuffled():
-    return minibatches_of(Subset(TensorDataset(X), range(50)), vae(), 16)
 
 
 def test_a_dataset_resumes_within_an_epoch_as_if_it_had_never_stopped(tmp_path):

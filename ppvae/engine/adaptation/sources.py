@@ -46,7 +46,7 @@ def arguments_of(
 
     Raises:
         TypeError: if a loader has no last row, or yields what is no tensor.
-        ValueError: if the rows of a loader are none, too many for the memory, or of several shapes.
+        ValueError: if a loader has no rows, too many for the memory, or rows of several shapes.
     """
     if isinstance(data, Dataset):
         data = getattr(data, split)
@@ -115,7 +115,7 @@ class Reading:
             self._alone = takes_one(self._pair, by_position)
             if self._alone:
                 _LOG.warning(
-                    "data yield %d parts a batch, of which the pair takes the first; the others, "
+                    "the loader yields %d parts a batch and the pair takes the first; the others, "
                     "such as labels, are left aside",
                     len(by_position),
                 )

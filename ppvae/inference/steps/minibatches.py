@@ -201,7 +201,7 @@ class Streamed:
         self._source = source
         self._pair = pair
         self._reading = reading or Reading(pair)
-        self._of_loader = isinstance(source, DataLoader)
+        self._made_by_caller = isinstance(source, Sequence)
         self.form = PLAIN
         self._first: tuple[Batch, Form] | None = None
         self._opened: Iterator[tuple[Batch, Form]] | None = None
@@ -243,9 +243,9 @@ class Streamed:
 
     def _arguments(self, item: Any) -> Arguments:
         """Return the arguments of a batch; labels of a list that the caller made are refused."""
-        if self._of_loader or self._reading.batch is not None:
-            return self._reading.arguments(item)
-        return arguments_of(item, split="train")
+        if self._made_by_caller and self._reading.batch is None:
+            return arguments_of(item, split="train")
+        return self._reading.arguments(item)
 
     def _joined(self, batches: Iterator[tuple[Batch, Form]]) -> Iterator[tuple[Batch, Form]]:
         """Yield batches; one of a single row, read in advance, is joined to the one before."""
