@@ -217,8 +217,8 @@ def _joined(pieces: list[Any], dim: int, argument: str) -> Any:
         return first
     if _holds(first):
         raise ValueError(
-            f"{argument} yields batches of different structure, or lists such as of text; expected "
-            "tensors, and the same names or number of them in each batch"
+            f"{argument} yields batches of different structure, or lists such as of text; "
+            "expected tensors, and the same names or number of them in each batch"
         )
     tensors = [as_tensor(piece, argument) for piece in pieces]
     if len(tensors) == 1:
