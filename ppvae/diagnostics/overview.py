@@ -133,7 +133,7 @@ def diagnose(
     try:
         pair, batch = adapted(pair, data, split=split, seed=seed)
     except Unsupported as error:  # no datapoint has a density of its own
-        batch, _ = batch_of(own, arguments_of(data, split=split))
+        batch, _ = batch_of(own, arguments_of(data, split=split, pair=own))
         options = (own, data, effort, seed, progress)
         found = _findings("all data together", lambda: together(*options), strict)
         return Diagnosis((*found, does_not_apply("datapoints", error)), {}, own, batch, seed)

@@ -130,7 +130,7 @@ def gradient_signal(
         raise ValueError(
             f"objective {type(objective).__name__} has no differentiable_loss; pass another ELBO"
         )
-    batch, form = batch_of(pair, arguments_of(data, split="train"))
+    batch, form = batch_of(pair, arguments_of(data, split="train", pair=pair))
     run = pair if form.plain else Adapted(pair, form)
     with isolated(pair, seed), torch.enable_grad():
 

@@ -217,7 +217,7 @@ def as_tensor(part: object, argument: str = "data") -> Tensor:
 _NAMED: dict[type, str] = {str: "text", bytes: "bytes", dict: "a dict"}
 _TENSOR = "write torch.tensor(x)"
 _ADVICE = {
-    "DataLoader": "only fit takes batches; pass one tensor with all rows",
+    "DataLoader": "pass one tensor with all rows",
     "list": "write torch.tensor(x) for rows of numbers",
     "Subset": "pass its rows as one tensor",
 }

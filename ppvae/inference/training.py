@@ -12,9 +12,21 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ppvae.data import Dataset
-from ppvae.engine import Data, Pair, arguments_of, batch_of, first_line, modules_of, noted, seeded
+from ppvae.engine import (
+    Data,
+    Pair,
+    Reading,
+    arguments_of,
+    batch_of,
+    first_line,
+    is_map_style,
+    modules_of,
+    noted,
+    seeded,
+)
 from ppvae.engine.compilation import generate
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
@@ -43,7 +55,8 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
-    validation: Data | None = None,
+    batch: Callable[[Any], Any] | None = None,
+    validation: Data | Iterable[Any] | None = None,
     objective: ELBO | None = None,
     optimizer: Constructor | PyroOptim = _ADAM,
     schedule: Schedule | None = None,
@@ -82,15 +95,22 @@ def fit(
     Args:
         pair: an object with `model(*batch)` and `guide(*batch)` in plain Pyro.
         data: a tensor or array `(data, *event)`, a tuple of such, a dataset (its training split
-            is fitted, its validation split validates), or an iterable of batches such as a
-            `DataLoader`. Floating values are cast to the pair's dtype.
+            is fitted, its validation split validates), an iterable of batches such as a
+            `DataLoader`, or a map-style dataset of rows, with `__len__` and `__getitem__`.
+            Datapoints and all floating values are cast to the pair's dtype. Labels beside the
+            datapoints of a loader or dataset are left aside where the pair takes one tensor; this
+            is logged.
         epochs: number of passes over the data. If neither these nor `steps` are given, there are
             100, and without a schedule as many more as the ELBO (that of the validation data, if
             there are any) still rises by what `Fit.converged` says, up to 10,000 steps.
         steps: number of optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128, or all rows if there are fewer.
-        validation: held-out data, evaluated together with training data: after each epoch, after
-            several if they have fewer than 10 steps, and at the end.
+        batch: called with each batch of a loader or dataset, as torch's `DataLoader` makes it;
+            returns what the pair is called with: a tensor, a tuple of arguments, or a dict of them
+            by name, such as `lambda item: item["image"]`.
+        validation: held-out data; a `DataLoader` or map-style dataset, whose batches go through
+            `batch` too, is read into tensors once. They are evaluated together with training
+            data: after each epoch, after several if they have fewer than 10 steps, and at the end.
         objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given.
@@ -149,12 +169,16 @@ def fit(
     if device is not None:
         _move(pair, device)
     _check_compile(compile, compile_from)
-    batches = minibatches_of(data, pair, batch_size)
+    reading = Reading(pair, batch)
+    _check_batch(batch, data, validation)
+    batches = minibatches_of(data, pair, batch_size, reading)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None
     if validation is not None:
-        arguments = arguments_of(validation, split="validation")
+        arguments = arguments_of(
+            validation, split="validation", reading=reading, argument="validation"
+        )
         kept, form = batch_of(pair, arguments, argument="validation")
         held_out = Minibatch(kept, form=form)
     with seeded(seed), warnings.catch_warnings():
@@ -202,6 +226,23 @@ def fit(
         rate.check()
         with _training_mode(pair):
             return loop.run(epochs, steps, progress, open_ended=open_ended)
+
+
+def _check_batch(batch: object, data: object, validation: object) -> None:
+    if batch is None:
+        return
+    if not callable(batch):
+        raise TypeError(
+            f"batch must be a function of a loader's batch, got {type(batch).__name__}; the rows "
+            "of a minibatch are batch_size"
+        )
+    whole = (Tensor, tuple, dict, Dataset)
+    loaded = not (isinstance(data, whole) or hasattr(data, "__array__"))
+    if not (loaded or isinstance(validation, DataLoader) or is_map_style(validation)):
+        raise ValueError(
+            "batch is for a loader, a dataset of torch or an iterable of batches; data is "
+            f"{type(data).__name__}: pass what the pair is called with"
+        )
 
 
 def _move(pair: Pair, device: str | torch.device) -> None:

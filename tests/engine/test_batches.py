@@ -51,7 +51,11 @@ REFUSED = {
     "table with a gap": (pandas.DataFrame({"a": [1.0, None]}), ValueError, "1 NaN or infinite"),
     "rows of numbers": (ROWS.tolist(), TypeError, r"got list; write torch.tensor\(x\) for rows"),
     "numbers": ([1.0, 2.0], TypeError, r"got float; write torch.tensor\(x\)"),
-    "loader": (DataLoader(TensorDataset(torch.ones(3, 2))), TypeError, "only fit takes batches"),
+    "loader": (
+        DataLoader(TensorDataset(torch.ones(3, 2))),
+        TypeError,
+        "got DataLoader; pass one",
+    ),
     "a word": ("rows.csv", TypeError, "got text"),
     "a dict": ({"x": ROWS}, TypeError, "got a dict"),
     "nothing": (None, TypeError, "got NoneType"),
@@ -90,7 +94,7 @@ def test_labels_beside_the_data_are_told_apart():
         ):
             as_batch(given, OfOne(), split="test")
     with pytest.raises(TypeError, match=r"a batch of data holds 2 .* without labels"):
-        ppvae.fit(OfOne(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1)
+        ppvae.fit(OfOne(), [(x, labels)], epochs=1)
 
 
 class OfTwo:

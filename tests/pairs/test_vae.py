@@ -21,7 +21,6 @@ from pyro.infer import (
 )
 from pyro.optim import Adam
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import ppvae
 from ppvae import diagnostics, likelihoods, networks, posteriors, priors
@@ -226,7 +225,7 @@ def test_whole_numbers_are_taken_as_floating_ones():
 def test_labels_are_told_apart_from_conditions():
     x, labels = torch.zeros(6, 6), torch.tensor([0, 1, 2, 0, 1, 2])
     for call in (
-        lambda: ppvae.fit(small(), DataLoader(TensorDataset(x, labels), batch_size=3), epochs=1),
+        lambda: ppvae.fit(small(), [(x, labels)], epochs=1),
         lambda: small().encode(x, labels),
         lambda: small().model(x, labels),
     ):

@@ -92,11 +92,11 @@ def joint_evidence(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if isinstance(pair, Adapted):
         rows, _ = batch_of(
-            pair, arguments_of(data, split="train")
+            pair, arguments_of(data, split="train", pair=pair)
         )  # already as the engine takes them
         own, (arguments, keywords) = pair.pair, pair.form.filled(rows)
     else:
-        given = arguments_of(data, split="train")
+        given = arguments_of(data, split="train", pair=pair)
         batch, form = batch_of(pair, given)
         own, (arguments, keywords) = pair, form.filled(batch)
     programs = FittedPrograms(own.model, own.guide, arguments, keywords)

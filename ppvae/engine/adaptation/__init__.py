@@ -2,7 +2,20 @@
 
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.adapting import adapted, redrawn, trained
-from ppvae.engine.adaptation.arguments import arguments_of, batch_of
+from ppvae.engine.adaptation.arguments import Arguments, batch_of
 from ppvae.engine.adaptation.forms import PLAIN, Form
+from ppvae.engine.adaptation.sources import Reading, arguments_of, is_map_style
 
-__all__ = ["PLAIN", "Adapted", "Form", "adapted", "arguments_of", "batch_of", "redrawn", "trained"]
+__all__ = [
+    "PLAIN",
+    "Adapted",
+    "Arguments",
+    "Form",
+    "Reading",
+    "adapted",
+    "arguments_of",
+    "batch_of",
+    "is_map_style",
+    "redrawn",
+    "trained",
+]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ppvae.engine.adaptation.adapted import Adapted
-from ppvae.engine.adaptation.arguments import arguments_of, batch_of
+from ppvae.engine.adaptation.arguments import batch_of
 from ppvae.engine.adaptation.data_plate import (
     DataPlate,
     data_plate,
@@ -18,6 +18,7 @@ from ppvae.engine.adaptation.data_plate import (
 )
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import shared_of
+from ppvae.engine.adaptation.sources import arguments_of
 from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_guide, run_once
@@ -41,7 +42,8 @@ def adapted(
     Args:
         pair: any pair. Its attribute `data_plate` may name the plate over datapoints, and
             `data_dim` the dimension of the data's rows, 0 without it.
-        data: tensors or arrays, a tuple or dict of them, of None and of numbers, or a dataset.
+        data: tensors or arrays, a tuple or dict of them, of None and of numbers, a dataset, or a
+            `DataLoader`, whose rows are read into tensors.
         split: the part of a dataset that is taken.
         argument: what to call the data in an error.
         seed: of the draws of latents that all datapoints share.
@@ -55,7 +57,7 @@ def adapted(
         if isinstance(data, tuple):  # a diagnostic makes use of another, on the same rows
             return pair, data
         pair = pair.pair
-    arguments = arguments_of(data, split=split)
+    arguments = arguments_of(data, split=split, pair=pair, argument=argument)
     batch, form = batch_of(pair, arguments, argument=argument)
     found = _found(Adapted(pair, form), batch, seed)
     if found is not None:

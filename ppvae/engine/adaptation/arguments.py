@@ -1,12 +1,10 @@
-"""What a user passes as data, as the arguments of a program."""
+"""The arguments of a program as tensors of rows."""
 
 import inspect
 from typing import Any, TypeAlias
 
 from torch import nn
-from torch.utils.data import TensorDataset
 
-from ppvae.data import Dataset
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.forms import Form, moved_to, taken_apart
 from ppvae.engine.batches import Batch, as_tensor, checked, reference, refuse_unless_taken
@@ -17,17 +15,6 @@ from ppvae.engine.modules import unfinished
 _ROWS = 128  # on which it is tried whether a pair takes whole numbers
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a program by position and by name."""
-
-
-def arguments_of(data: Any, *, split: str) -> Arguments:
-    """Return data as the arguments of a program: those of a dict by name."""
-    if isinstance(data, Dataset):
-        data = getattr(data, split)
-    if isinstance(data, TensorDataset):
-        return data.tensors, {}
-    if isinstance(data, dict):
-        return (), data
-    return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
 
 
 def batch_of(
@@ -79,6 +66,15 @@ def batch_of(
         whole = batch(False)
         found = whole if _runs(pair, form, whole) else found
     return found, form
+
+
+def runs_on(pair: Any, arguments: Arguments) -> bool:
+    """Tell whether a pair runs on arguments, of which some rows are tried."""
+    try:
+        batch, form = batch_of(pair, arguments)
+    except (TypeError, ValueError):
+        return False
+    return _runs(pair, form, batch)
 
 
 def _runs(pair: Any, form: Form, batch: Batch) -> bool:

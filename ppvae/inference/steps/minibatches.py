@@ -14,12 +14,15 @@ from ppvae.data import Dataset
 from ppvae.engine import (
     PLAIN,
     Adapted,
+    Arguments,
     Batch,
     Form,
     Pair,
     RandomState,
+    Reading,
     arguments_of,
     batch_of,
+    is_map_style,
     random_state,
     row_chunks,
 )
@@ -151,14 +154,7 @@ class InMemory:
     def __init__(self, batch: Batch, batch_size: int | None, form: Form = PLAIN) -> None:
         self.form = form
         self.rows: int | None = len(batch[0])
-        if len(batch[0]) < 2:
-            raise ValueError("data has 1 row; training needs at least 2")
-        if batch_size is not None and not 1 <= batch_size <= len(batch[0]):
-            raise ValueError(
-                f"batch_size must lie between 1 and the {len(batch[0])} rows of the data, "
-                f"got {batch_size}"
-            )
-        size = batch_size or min(128, len(batch[0]))
+        size = _checked_size(len(batch[0]), batch_size)
         self.batch = batch
         self.total: int | None = len(batch[0])
         self.batch_size: int | None = size
@@ -194,7 +190,7 @@ class Streamed:
     only once loses none. A single last row is joined to the batch before.
     """
 
-    def __init__(self, source: Iterable[Any], pair: Pair) -> None:
+    def __init__(self, source: Iterable[Any], pair: Pair, reading: Reading | None = None) -> None:
         self.rows: int | None = None
         self.steps: int | None = None
         # May be wrong, as that of a stream with several workers.
@@ -204,6 +200,8 @@ class Streamed:
         self.began: RandomState | None = None
         self._source = source
         self._pair = pair
+        self._reading = reading or Reading(pair)
+        self._made_by_caller = isinstance(source, Sequence)
         self.form = PLAIN
         self._first: tuple[Batch, Form] | None = None
         self._opened: Iterator[tuple[Batch, Form]] | None = None
@@ -235,13 +233,19 @@ class Streamed:
 
     def _batches(self) -> Iterator[tuple[Batch, Form]]:
         for parts in self._source:
-            arguments = arguments_of(parts, split="train")
+            arguments = self._arguments(parts)
             batch, form = batch_of(
                 self._pair, arguments, real=self._real, argument="a batch of data"
             )
             self._real = batch[0].is_floating_point()
             self._full = max(self._full, len(batch[0]))
             yield batch, form
+
+    def _arguments(self, item: Any) -> Arguments:
+        """Return the arguments of a batch; labels of a list that the caller made are refused."""
+        if self._made_by_caller and self._reading.batch is None:
+            return arguments_of(item, split="train")
+        return self._reading.arguments(item)
 
     def _joined(self, batches: Iterator[tuple[Batch, Form]]) -> Iterator[tuple[Batch, Form]]:
         """Yield batches; one of a single row, read in advance, is joined to the one before."""
@@ -286,7 +290,7 @@ def _length(source: Iterable[Any]) -> int | None:
 def _total(source: Iterable[Any]) -> int | None:
     """Return how many rows the data of a source have, if it says so."""
     if isinstance(source, list):
-        parts = [batch[0] if isinstance(batch, tuple | list) else batch for batch in source]
+        parts = [_first_part(batch) for batch in source]
         return sum(len(part) for part in parts if hasattr(part, "__len__"))
     if isinstance(source, DataLoader) and source.batch_size is not None:
         whole = isinstance(source.sampler, SequentialSampler | RandomSampler)
@@ -294,17 +298,62 @@ def _total(source: Iterable[Any]) -> int | None:
     return None
 
 
-def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches:
-    """Return the minibatches that `fit`'s `data` and `batch_size` ask for.
+def _first_part(batch: Any) -> Any:
+    """Return what has the rows of a batch."""
+    if isinstance(batch, dict):
+        batch = tuple(batch.values())
+    return next(iter(batch), None) if isinstance(batch, tuple | list) else batch
+
+
+def loader_of(dataset: Any, batch_size: int | None) -> DataLoader[Any]:
+    """Return a loader of a map-style dataset, shuffled unless all rows are in one batch.
+
+    The order of an epoch depends on the random state at its start alone, so that a training can be
+    resumed within it.
+
+    Raises:
+        TypeError: if the dataset has no length.
+        ValueError: if it has less than 2 rows, or the batch size cannot be used.
+    """
+    try:
+        rows = len(dataset)
+    except (TypeError, NotImplementedError):
+        raise TypeError(
+            f"data is a {type(dataset).__name__} without a length; define __len__, which returns "
+            "the number of its rows, or pass a DataLoader"
+        ) from None
+    size = _checked_size(rows, batch_size)
+    return DataLoader(dataset, batch_size=size, shuffle=size < rows)
+
+
+def _checked_size(rows: int, batch_size: int | None) -> int:
+    if rows < 2:
+        raise ValueError(f"data has {rows} row{'s' * (rows != 1)}; training needs at least 2")
+    if batch_size is not None and not 1 <= batch_size <= rows:
+        raise ValueError(
+            f"batch_size must lie between 1 and the {rows} rows of the data, got {batch_size}"
+        )
+    return batch_size or min(128, rows)
+
+
+def minibatches_of(
+    data: Any, pair: Pair, batch_size: int | None, reading: Reading | None = None
+) -> Minibatches:
+    """Return the minibatches that `fit`'s `data`, `batch_size` and `batch` ask for.
 
     Raises:
         TypeError: if `data` is neither arrays nor an iterable of batches.
         ValueError: if the data or the batch size cannot be used.
     """
-    whole = isinstance(data, Tensor | tuple | dict | Dataset | TensorDataset)
+    reading = reading or Reading(pair)
+    whole = isinstance(data, Tensor | tuple | dict | Dataset)
+    if isinstance(data, TensorDataset):
+        whole = reading.batch is None
     if whole or hasattr(data, "__array__"):
-        batch, form = batch_of(pair, arguments_of(data, split="train"))
+        batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
         return InMemory(batch, batch_size, form)
+    if is_map_style(data):
+        return Streamed(loader_of(data, batch_size), pair, reading)
     if not isinstance(data, Iterable) or isinstance(data, str | bytes):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
@@ -319,7 +368,7 @@ def minibatches_of(data: Any, pair: Pair, batch_size: int | None) -> Minibatches
         )
     if batch_size is not None:
         raise ValueError("batch_size is for data in memory; the iterable decides on its batches")
-    return Streamed(data, pair)
+    return Streamed(data, pair, reading)
 
 
 def row_chunk(batches: Minibatches) -> int:
