@@ -51,9 +51,8 @@ def test_pictures_are_channels_first_with_labels_rows_and_names(tmp_path):
         for row, values in enumerate(getattr(dataset, part)):
             number = int(dataset.rows[part][row])
             name = dataset.row_names[part][row]
-            assert name == (
-                f"a/{number:02d}.png" if number < 7 else f"b/black/{number - 7:02d}.png"
-            )
+            below = f"a/{number:02d}" if number < 7 else f"b/black/{number - 7:02d}"
+            assert name == f"{below}.png"
             assert dataset.label_names[dataset.labels[part][row]] == name.rpartition("/")[0]
             expected = np.moveaxis(ordered[number], -1, 0)
             np.testing.assert_array_equal(values.reshape(3, 3, 4), expected)
@@ -85,11 +84,10 @@ def test_orientation_transparency_and_files_left_out(tmp_path, caplog):
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned by 90 degrees, clockwise
     Image.fromarray(LEVELS[0, ..., 0]).save(tmp_path / "turned.png", exif=turned)
-    clear = np.zeros((4, 3, 2), np.uint8)
-    clear[1:, :, 1] = 255  # black, the upper row transparent
-    Image.merge("LA", [Image.fromarray(clear[..., c]) for c in (0, 1)]).save(
-        tmp_path / "clear.PNG"
-    )
+    layers = np.zeros((2, 4, 3), np.uint8)
+    layers[1, 1:] = 255  # black, the upper row transparent
+    clear = Image.merge("LA", [Image.fromarray(layer) for layer in layers])
+    clear.save(tmp_path / "clear.PNG")
     for name in (".hidden.png", "readme.txt", ".folder/00.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"no picture")
@@ -119,9 +117,27 @@ def test_sizes_must_be_one_or_given(tmp_path):
         data.images(tmp_path, size=(3, 0))
 
 
-def png_header(width, height):
-    content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + content + struct.pack(">I", zlib.crc32(content))
+def test_first_picture_of_an_animation_and_a_link_inside(tmp_path):
+    write(tmp_path)
+    first, *others = (Image.fromarray(levels) for levels in LEVELS[..., 0])
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others)
+    (tmp_path / "linked.png").symlink_to("03.png")
+    dataset = data.images(tmp_path, color=False)
+    pictures = by_name(dataset)
+    np.testing.assert_array_equal(pictures["moving.gif"][0], LEVELS[0, ..., 0])
+    assert torch.equal(pictures["linked.png"], pictures["03.png"])
+    assert dataset.notes == (f"{tmp_path}: 1 animation(s): the first picture was taken",)
+
+
+def chunk(kind, content):
+    size, check = len(content), zlib.crc32(kind + content)
+    return struct.pack(">I", size) + kind + content + struct.pack(">I", check)
+
+
+def bomb(path):
+    header = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels))
 
 
 def truncated(path):
@@ -139,11 +155,7 @@ DAMAGED = {
     "truncated JPEG": ("bad.jpg", truncated, "cannot be read: image file is truncated"),
     "empty": ("bad.png", lambda path: path.touch(), "its content is no picture"),
     "text": ("bad.gif", lambda path: path.write_text("GIF"), "its content is no picture"),
-    "bomb": (
-        "bad.png",
-        lambda path: path.write_bytes(png_header(12_000, 12_000)),
-        "cannot be read: .*exceeds limit",
-    ),
+    "bomb": ("bad.png", bomb, "cannot be read: .*exceeds limit"),
     "PostScript": (
         "bad.png",
         lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
