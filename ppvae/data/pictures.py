@@ -107,20 +107,18 @@ def images(
     )
     notes = [f"{folder}: {number} {what}" for what, number in said.items()]
     if left_out:
-        notes.append(
-            f"{folder}: {left_out} hidden file(s) or file(s) with other endings were left out"
-        )
+        what = "hidden file(s) or file(s) with other endings were left out"
+        notes.append(f"{folder}: {left_out} {what}")
     for note in notes:
         _LOG.warning(note)
+    rows = {part: numbers.tolist() for part, numbers in dataset.rows.items()}
     return replace(
         dataset,
         train=dataset.train.float(),
         validation=dataset.validation.float(),
         test=dataset.test.float(),
         label_names=label_names,
-        row_names={
-            part: tuple(names[row] for row in rows.tolist()) for part, rows in dataset.rows.items()
-        },
+        row_names={part: tuple(names[row] for row in rows[part]) for part in rows},
         notes=tuple(notes),
     )
 
@@ -150,14 +148,12 @@ def _found(folder: Path) -> tuple[list[Path], int]:
                 left_out += 1
             else:
                 found.append(Path(place, name))
-        links = [path for name in folders if (path := Path(place, name)).is_symlink()]
-        for path in links:  # these are not walked into
-            _check_inside(path, root)
-        left_out += len(links)
+        for link in filter(Path.is_symlink, (Path(place, name) for name in folders)):
+            _check_inside(link, root)  # it is not walked into
+            left_out += 1
     found.sort(key=lambda path: path.relative_to(folder).parts)
     for path in found:
-        if path.is_symlink():
-            _check_inside(path, root)
+        _check_inside(path, root)
         check_plain(path)
     return found, left_out
 
@@ -167,7 +163,7 @@ def _raise(error: OSError) -> NoReturn:
 
 
 def _check_inside(path: Path, root: Path) -> None:
-    if not Path(os.path.realpath(path)).is_relative_to(root):
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         raise ValueError(f"{path} is a symbolic link out of the folder; copy what it links to")
 
 
@@ -187,8 +183,7 @@ def _read(
             first, other = (" x ".join(map(str, v.shape[:2])) for v in (pictures[0], values))
             raise ValueError(
                 f"pictures must have one size (height x width): {found[0]} has {first} and {path} "
-                f"{other}; give size=(height, width), on the command line "
-                "--data.size [height,width]"
+                f"{other}; give size=(height, width), in a command --data.size [height,width]"
             )
         if values.size > largest:
             largest = values.size
@@ -213,7 +208,7 @@ def _pixels(
                 said["animation(s): the first picture was taken"] += 1
                 opened.seek(0)
             picture = ImageOps.exif_transpose(opened)
-        gray = picture.mode in _GRAY or _has_gray_palette(picture)
+        gray = _is_gray(picture)
         picture = _opaque(picture, said)
         wanted = gray if color is None else not color
         picture = picture.convert("L" if wanted else "RGB")
@@ -226,9 +221,9 @@ def _pixels(
         return np.array(picture)
 
 
-def _has_gray_palette(picture: Image.Image) -> bool:
+def _is_gray(picture: Image.Image) -> bool:
     if picture.mode not in ("P", "PA"):
-        return False
+        return picture.mode in _GRAY
     palette: NDArray[Any] = np.array(picture.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 
