@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.cli import annotations
 from ppvae.cli.annotations import Types
-from ppvae.cli.choices import DATASETS, FILES
+from ppvae.cli.choices import DATASETS, READERS, reader_of
 from ppvae.cli.commands import fit
 from ppvae.cli.first_look import did_you_mean
 from ppvae.inference.persistence import ClosedList
@@ -117,9 +117,10 @@ class Checker:
         name, arguments = self._taken_apart(value, "data") if _is_class(value) else (value, {})
         if not isinstance(name, str):
             raise self._wrong("data", "the name of a dataset, a file or an import path", name)
-        if Path(name).suffix in FILES:
-            name, arguments = "array", {**arguments, "path": name}
-        if name in (*DATASETS, "array"):
+        reader = reader_of(name)
+        if reader is not None:
+            name, arguments = reader[0], {**arguments, **reader[1]}
+        if name in (*DATASETS, *READERS):
             name = f"ppvae.data.{name}"
         elif "." not in name:
             return name  # it is said elsewhere which datasets there are

@@ -15,6 +15,7 @@ from ppvae.data import Dataset
 
 FILES = (".npy", ".npz", ".csv")
 DATASETS = ("digits", "mnist", "segments", "colors", "factors")
+READERS = ("array", "images")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def source(chosen: Any) -> Source:
     """Return the source of the dataset that was chosen.
 
     Args:
-        chosen: the name of a dataset, a file, the import path of a function that returns a
-            dataset, or one of these with arguments, as configuration files have it:
+        chosen: the name of a dataset, a file, a folder of pictures, the import path of a function
+            that returns a dataset, or one of these with arguments, as configuration files have it:
             `{"class_path": path, "init_args": arguments}`.
 
     Raises:
@@ -49,8 +50,9 @@ def source(chosen: Any) -> Source:
         chosen = chosen.get("class_path")
     if not isinstance(chosen, str):
         raise ValueError(f"data must be a name, a file or an import path, got {chosen!r}")
-    if Path(chosen).suffix in FILES:
-        chosen, arguments = "ppvae.data.array", {**arguments, "path": chosen}
+    reader = reader_of(chosen)
+    if reader is not None:
+        chosen, arguments = reader[0], {**arguments, **reader[1]}
     path = _import_path(chosen)
     found = imported(path, "--data")
     if not _returns_dataset(found):
@@ -58,14 +60,27 @@ def source(chosen: Any) -> Source:
     return Source(path, found, arguments)
 
 
+def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the function that reads a file or a folder of pictures, and its arguments.
+
+    A name of a dataset or an import path is no folder; `./name` is.
+    """
+    if Path(name).suffix in FILES:
+        return "ppvae.data.array", {"path": name}
+    if name in ("", *DATASETS, *READERS) or is_import_path(name) or not Path(name).is_dir():
+        return None
+    return "ppvae.data.images", {"folder": name}
+
+
 def _import_path(name: str) -> str:
-    if name in (*DATASETS, "array"):
+    if name in (*DATASETS, *READERS):
         return f"ppvae.data.{name}"
     if is_import_path(name):
         return name
     raise ValueError(
         f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a file "
-        f"{', '.join(FILES)}, or the import path of a function that returns a dataset"
+        f"{', '.join(FILES)}, a folder of pictures, or the import path of a function that returns "
+        "a dataset"
     )
 
 

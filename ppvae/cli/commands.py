@@ -334,9 +334,9 @@ def _measure(
 COMMANDS: dict[str, Callable[..., int]] = {"fit": fit, "diagnose": diagnose, "sample": sample}
 
 DATA_HELP = (
-    "digits, mnist, segments, colors or factors; a file .npy, .npz or .csv; or the import path of "
-    "a function that returns a dataset. Its options follow as --data.OPTION, such as "
-    "--data.seed 1; --data.help NAME lists them"
+    "digits, mnist, segments, colors or factors; a file .npy, .npz or .csv; a folder of pictures; "
+    "or the import path of a function that returns a dataset. Its options follow as "
+    "--data.OPTION, such as --data.seed 1; --data.help NAME lists them"
 )
 _OF_A_RUN: dict[str, tuple[Any, str]] = {
     "pair": (str, "your own pair by import path, if its run could not keep its structure"),

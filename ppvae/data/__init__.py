@@ -3,6 +3,7 @@
 from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
 from ppvae.data.synthetic import colors, factors, redness, segments
 
@@ -13,6 +14,7 @@ __all__ = [
     "colors",
     "digits",
     "factors",
+    "images",
     "mnist",
     "redness",
     "segments",

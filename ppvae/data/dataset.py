@@ -35,6 +35,8 @@ class Dataset:
         rows: where each datapoint was in the data that were split: for each split the numbers of
             its rows, `(data,)`, from 0; empty where that is not known.
         columns: the names of the features, where they have any.
+        label_names: the names of the classes, in the order of their numbers in `labels`.
+        row_names: the name of each datapoint, for each split; empty where they have none.
         notes: what was decided in reading the data, one sentence each.
     """
 
@@ -50,6 +52,8 @@ class Dataset:
     standardization: Standardization | None = None
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    row_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

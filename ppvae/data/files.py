@@ -25,8 +25,16 @@ def check_plain(path: Path) -> None:
     raise ValueError(f"{path} is no plain file; copy its content into one")
 
 
-def check_memory(path: Path, needed: int) -> None:
+_FEWER = "take fewer rows, or save the values as .npy, which is not read whole"
+
+
+def check_memory(path: Path, needed: int, instead: str = _FEWER) -> None:
     """Refuse a file whose values need more memory than the machine has.
+
+    Args:
+        path: the file.
+        needed: the bytes that are needed.
+        instead: what to do.
 
     Raises:
         ValueError: if they do.
@@ -34,7 +42,7 @@ def check_memory(path: Path, needed: int) -> None:
     if needed > _memory():
         raise ValueError(
             f"{path} asks for {needed / 2**30:,.1f} GiB, more than the memory of this machine; "
-            "take fewer rows, or save the values as .npy, which is not read whole"
+            f"{instead}"
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 import ppvae
@@ -530,6 +531,25 @@ def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     assert main(["sample", f"runs/{name}-1", "-n", "250"]) == 0
     samples = np.load(f"runs/{name}-1/samples.npy")
     assert samples.shape[0] == 250 and np.isfinite(samples).all()
+
+
+def test_folder_of_pictures_is_fitted_and_its_options_are_told(capsys):
+    Path("photos/red").mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (6, 4), (200 + number, 0, 0)).save(f"photos/red/{number}.png")
+    assert main(["fit", "--data.help", "photos"]) == 0
+    assert "--data.color" in capsys.readouterr().out
+    words = ["--data.size", "[2,3]", "--network.width", "16", "--steps", "2", "--draws", "5"]
+    assert main(["fit", "photos", *words, *PLAIN]) == 0
+    table = capsys.readouterr().out.splitlines()
+    saved = yaml.safe_load(Path("runs/photos-1/config.yaml").read_text())["data"]
+    assert saved["class_path"] == "ppvae.data.images" and saved["init_args"]["size"] == [2, 3]
+    assert main(["diagnose", "runs/photos-1", "--draws", "5", *PLAIN]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again == table[-len(again) :] and "bits per dimension" in "".join(again)
+    Path("config.yaml").write_text("data: ./photos\n")
+    assert main(["fit", "--config", "config.yaml", "--print_config"]) == 0
+    assert "ppvae.data.images" in capsys.readouterr().out
 
 
 def test_standardization_is_remembered_when_the_file_changes(capsys):
