@@ -19,6 +19,19 @@ from ppvae.cli.commands import CHOICES, COMMANDS
 
 _FLAGS = ("--help", "--traceback", "--print_config")
 
+# What others call our options. Those of classes stand here since looking them up needs torch.
+MEANT = {
+    "lr": "optimizer.lr",
+    "learning_rate": "optimizer.lr",
+    "weight_decay": "optimizer.weight_decay",
+    "width": "network.width",
+    "standardize": "data.standardize",
+    "beta": "kl_weight",
+    "kl": "kl_weight",
+    "latents": "latent",
+    "latent_dim": "latent",
+}
+
 
 @dataclass(frozen=True)
 class Look:
@@ -157,6 +170,10 @@ def _unknown(word: str, names: Sequence[str]) -> ArgumentError:
     if not option.startswith("-"):
         return ArgumentError(None, f"unrecognized argument {word!r}")
     root, dot, rest = option.removeprefix("--").partition(".")
+    plain = option.removeprefix("--").replace("-", "_").lower()
+    other = f"--{MEANT.get(plain, plain)}"
+    if other.partition(".")[0] in {*names, "--data"} and other != option:
+        return ArgumentError(None, f"unrecognized option {option}; did you mean {other}?")
     meant = did_you_mean(root, [name.removeprefix("--") for name in names], f"--{{}}{dot}{rest}")
     return ArgumentError(None, f"unrecognized option {option}{meant}")
 

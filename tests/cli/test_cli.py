@@ -952,3 +952,21 @@ def test_help_explains_every_option(command, capsys):
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "draws per datapoint" in shown
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("--lr", "--optimizer.lr"),
+        ("--learning-rate", "--optimizer.lr"),
+        ("--width", "--network.width"),
+        ("--beta", "--kl_weight"),
+        ("--latent_dim", "--latent"),
+        ("--batch-size", "--batch_size"),
+        ("--standardize", "--data.standardize"),
+    ],
+)
+def test_other_names_of_an_option_name_it(word, meant, capsys):
+    assert main(["fit", "digits", word, "1"]) == 2
+    shown = capsys.readouterr().err
+    assert f"unrecognized option {word}; did you mean {meant}?" in shown
