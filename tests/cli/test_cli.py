@@ -1,6 +1,7 @@
 """The command line as its user types it."""
 
 import errno
+import inspect
 import json
 import math
 import os
@@ -20,6 +21,8 @@ from safetensors.torch import load_file
 import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
+from ppvae.cli.commands import COMMANDS
+from ppvae.cli.first_look import MEANT
 from ppvae.engine.compilation import replay
 from tests.marks import slow_but
 
@@ -970,3 +973,21 @@ def test_other_names_of_an_option_name_it(word, meant, capsys):
     assert main(["fit", "digits", word, "1"]) == 2
     shown = capsys.readouterr().err
     assert f"unrecognized option {word}; did you mean {meant}?" in shown
+
+
+@pytest.mark.parametrize(
+    ("root", "built"),
+    [
+        ("optimizer", torch.optim.Adam),
+        ("network", ppvae.networks.ResidualMLP),
+        ("data", data.array),
+    ],
+)
+def test_option_that_is_named_instead_exists(root, built):
+    meant = [name.partition(".")[2] for name in MEANT.values() if name.startswith(f"{root}.")]
+    assert meant and set(meant) <= inspect.signature(built).parameters.keys()
+
+
+def test_other_option_that_is_named_instead_exists():
+    meant = {name for name in MEANT.values() if "." not in name}
+    assert meant <= inspect.signature(COMMANDS["fit"]).parameters.keys()
