@@ -2,6 +2,7 @@
 
 from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
+from ppvae.data.files import memory
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
@@ -15,6 +16,7 @@ __all__ = [
     "digits",
     "factors",
     "images",
+    "memory",
     "mnist",
     "redness",
     "segments",

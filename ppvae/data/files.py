@@ -39,14 +39,15 @@ def check_memory(path: Path, needed: int, instead: str = _FEWER) -> None:
     Raises:
         ValueError: if they do.
     """
-    if needed > _memory():
+    if needed > memory():
         raise ValueError(
             f"{path} asks for {needed / 2**30:,.1f} GiB, more than the memory of this machine; "
             f"{instead}"
         )
 
 
-def _memory() -> float:
+def memory() -> float:
+    """Return the bytes of memory that the machine, or the container, has."""
     sizes = [float("inf")]
     with contextlib.suppress(OSError, ValueError):
         sizes.append(float(_LIMIT.read_text()))

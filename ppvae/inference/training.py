@@ -41,6 +41,7 @@ from ppvae.inference.steps import (
     Minibatch,
     Steps,
     announced_programs,
+    in_memory,
     minibatches_of,
     monitored,
 )
@@ -236,9 +237,8 @@ def _check_batch(batch: object, data: object, validation: object) -> None:
             f"batch must be a function of a loader's batch, got {type(batch).__name__}; the rows "
             "of a minibatch are batch_size"
         )
-    whole = (Tensor, tuple, dict, Dataset)
-    loaded = not (isinstance(data, whole) or hasattr(data, "__array__"))
-    if not (loaded or isinstance(validation, DataLoader) or is_map_style(validation)):
+    loaded = isinstance(validation, DataLoader) or is_map_style(validation)
+    if in_memory(data) and not loaded:
         raise ValueError(
             "batch is for a loader, a dataset of torch or an iterable of batches; data is "
             f"{type(data).__name__}: pass what the pair is called with"

@@ -32,9 +32,7 @@ def tensors_of(pair: nn.Module, values: Sequence[object], first: str = "") -> tu
     names += [f"condition {number}" for number in range(1, 1 + len(values) - len(names))]
     tensors = []
     for name, value in zip(names, values, strict=True):
-        if not isinstance(value, Tensor) and (
-            isinstance(value, str | list | tuple | dict) or not _like_array(value)
-        ):
+        if not _like_array(value):
             raise _unlike(value, "tensor or array")
         tensor = as_tensor(value, name)
         if not isinstance(value, Tensor):

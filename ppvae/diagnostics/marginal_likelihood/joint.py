@@ -90,15 +90,10 @@ def joint_evidence(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    own, (batch, form) = pair, batch_of(pair, arguments_of(data, split="train", pair=pair))
     if isinstance(pair, Adapted):
-        rows, _ = batch_of(
-            pair, arguments_of(data, split="train", pair=pair)
-        )  # already as the engine takes them
-        own, (arguments, keywords) = pair.pair, pair.form.filled(rows)
-    else:
-        given = arguments_of(data, split="train", pair=pair)
-        batch, form = batch_of(pair, given)
-        own, (arguments, keywords) = pair, form.filled(batch)
+        own, form = pair.pair, pair.form  # the data are already as the engine takes them
+    arguments, keywords = form.filled(batch)
     programs = FittedPrograms(own.model, own.guide, arguments, keywords)
     with isolated(own, seed):
         with seeded(seed):

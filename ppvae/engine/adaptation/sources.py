@@ -3,7 +3,6 @@
 import inspect
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -14,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from ppvae.data import Dataset
+from ppvae.data import Dataset, memory
 from ppvae.engine.adaptation.arguments import Arguments, runs_on
 from ppvae.engine.batches import as_tensor
 from ppvae.engine.errors import noted
@@ -167,7 +166,7 @@ def _whole(data: Any, reading: Reading, argument: str) -> Arguments:
     if loader is None:
         loader = DataLoader(data, batch_size=_READ)
     pieces: list[Arguments] = []
-    size, limit = 0, _memory() / 2  # they are joined into a second copy
+    size, limit = 0, memory() / 2  # they are joined into a second copy
     with seeded(0), noted(f"while reading {argument}"):
         for item in itertools.islice(loader, len(loader)):
             pieces.append(reading.arguments(item))
@@ -237,11 +236,3 @@ def _joined(pieces: list[Any], dim: int, argument: str) -> Any:
 
 def _holds(part: object) -> bool:
     return isinstance(part, dict | tuple | list) and not isinstance(part, PackedSequence)
-
-
-def _memory() -> float:
-    """Return the bytes of the machine's memory."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):  # a system without sysconf
-        return float("inf")

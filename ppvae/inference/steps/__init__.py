@@ -3,6 +3,7 @@
 from ppvae.inference.steps.minibatches import (
     Minibatch,
     Minibatches,
+    in_memory,
     minibatches_of,
     monitored,
     row_chunk,
@@ -21,6 +22,7 @@ __all__ = [
     "Minibatches",
     "Steps",
     "announced_programs",
+    "in_memory",
     "minibatches_of",
     "monitored",
     "row_chunk",

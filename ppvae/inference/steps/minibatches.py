@@ -336,6 +336,11 @@ def _checked_size(rows: int, batch_size: int | None) -> int:
     return batch_size or min(128, rows)
 
 
+def in_memory(data: object) -> bool:
+    """Tell whether data are all rows as the pair takes them, not batches or single rows."""
+    return isinstance(data, Tensor | tuple | dict | Dataset) or hasattr(data, "__array__")
+
+
 def minibatches_of(
     data: Any, pair: Pair, batch_size: int | None, reading: Reading | None = None
 ) -> Minibatches:
@@ -346,10 +351,7 @@ def minibatches_of(
         ValueError: if the data or the batch size cannot be used.
     """
     reading = reading or Reading(pair)
-    whole = isinstance(data, Tensor | tuple | dict | Dataset)
-    if isinstance(data, TensorDataset):
-        whole = reading.batch is None
-    if whole or hasattr(data, "__array__"):
+    if in_memory(data) or (isinstance(data, TensorDataset) and reading.batch is None):
         batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
         return InMemory(batch, batch_size, form)
     if is_map_style(data):

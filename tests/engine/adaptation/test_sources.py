@@ -96,6 +96,6 @@ def test_what_has_no_last_row_or_no_one_shape_is_refused(data, error, message):
 
 
 def test_more_rows_than_the_memory_holds_are_refused(monkeypatch):
-    monkeypatch.setattr("ppvae.engine.adaptation.sources._memory", lambda: 16.0)
+    monkeypatch.setattr("ppvae.engine.adaptation.sources.memory", lambda: 16.0)
     with pytest.raises(ValueError, match="a DataLoader, has more rows than fit into the memory"):
         adapted(Pair(), DataLoader(TensorDataset(X), batch_size=3), split="test")
