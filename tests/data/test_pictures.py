@@ -184,6 +184,6 @@ def test_folder_without_pictures_or_memory(tmp_path, monkeypatch):
         data.images(tmp_path)
     with pytest.raises(FileNotFoundError):
         data.images(tmp_path / "nowhere")
-    monkeypatch.setattr("ppvae.data.files._memory", lambda: 1000.0)
+    monkeypatch.setattr("ppvae.data.files.memory", lambda: 1000.0)
     with pytest.raises(ValueError, match=r"asks for 0.0 GiB.* take fewer pictures, or a smaller"):
         data.images(write(tmp_path / "many"))
