@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.functional import one_hot
 
 from ppvae.data.pieces import pieces_of
 from ppvae.data.standardization import Standardization
@@ -38,6 +39,12 @@ class Dataset:
         label_names: the names of the classes, in the order of their numbers in `labels`.
         row_names: the name of each datapoint, for each split; empty where they have none.
         notes: what was decided in reading the data, one sentence each.
+        conditions: what a pair gets beside each datapoint: for each split tensors
+            `(data, features)`, such as classes, one-hot; empty where it gets nothing.
+        sizes: how much of each datapoint was observed, such as the total count of a cell: for each
+            split `(data, 1)`; empty where that is not known. `likelihoods.ObservedSize` takes it.
+        seen: which numbers of each datapoint are known, 1 or 0: for each split `(data, *event)`;
+            empty where all are. The others hold any value of the support.
     """
 
     name: str
@@ -55,6 +62,9 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     row_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    conditions: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, Tensor] = field(default_factory=dict)
+    seen: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def event_shape(self) -> torch.Size:
@@ -76,6 +86,47 @@ class Dataset:
             True
         """
         return self.rows[split] if split in self.rows else torch.arange(len(getattr(self, split)))
+
+    def batch(self, split: str) -> tuple[Tensor, ...]:
+        """Return what a pair is called with for a split: `(x, *conditions, size, seen)`.
+
+        Size and seen are left out where there are none.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Example:
+            >>> parts = split("noise", torch.randn(100, 3), constraints.real)
+            >>> len(parts.batch("train"))
+            1
+        """
+        others = [each[split] for each in (self.sizes, self.seen) if each]
+        return (getattr(self, split), *self.conditions.get(split, ()), *others)
+
+    def conditional(self) -> "Dataset":
+        """Return the dataset for a pair that is given the class of each datapoint, one-hot.
+
+        Raises:
+            ValueError: if the classes are not known.
+
+        Example:
+            >>> classes = torch.arange(100) % 4
+            >>> parts = split("noise", torch.randn(100, 3), constraints.real, labels=classes)
+            >>> x, given_class = parts.conditional().batch("test")
+            >>> given_class.shape
+            torch.Size([10, 4])
+        """
+        if not self.labels:
+            raise ValueError(f"dataset {self.name!r} has no labels, which a pair could be given")
+        count = 1 + max(int(labels.max()) for labels in self.labels.values())
+        conditions = {
+            part: (
+                one_hot(labels.long(), count).to(self.train.dtype),
+                *self.conditions.get(part, ()),
+            )
+            for part, labels in self.labels.items()
+        }
+        return replace(self, conditions=conditions)
 
     def standardized(self, by: Standardization | None = None) -> "Dataset":
         """Return the dataset for a pair that learns every feature in units of its own.

@@ -47,7 +47,7 @@ def as_batch(data: Data, pair: object, *, split: str, argument: str = "data") ->
         torch.float32
     """
     if isinstance(data, Dataset):
-        data = getattr(data, split)
+        data = data.batch(split)
     return checked(
         tuple(as_tensor(part, argument) for part in _parts_of(data)), pair, argument=argument
     )

@@ -48,7 +48,7 @@ def arguments_of(
         ValueError: if a loader has no rows, too many for the memory, or rows of several shapes.
     """
     if isinstance(data, Dataset):
-        data = getattr(data, split)
+        data = data.batch(split)
     reading = reading or Reading(pair)
     if isinstance(data, TensorDataset) and reading.batch is None:
         return reading.arguments(data.tensors)
