@@ -13,6 +13,32 @@ from ppvae.data.pieces import pieces_of
 LEVELS = 255
 """The highest level of what has levels and is not counted."""
 
+
+class _OpenUnitInterval(constraints.Constraint):
+    lower_bound, upper_bound = 0.0, 1.0
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value > 0) & (value < 1)
+
+
+open_unit_interval = _OpenUnitInterval()
+"""The numbers between 0 and 1, both excluded."""
+
+
+class Categories(constraints.integer_interval):
+    """The numbers of levels without order, from 0.
+
+    Example:
+        >>> categories(3).upper_bound
+        2
+    """
+
+
+def categories(count: int) -> Categories:
+    """Return the support of a category of so many levels."""
+    return Categories(0, count - 1)
+
+
 _PILED, _AT_LEAST = 0.01, 5  # the share and the number of values at the highest of true levels
 _SMALL = 20  # the highest of whole numbers that are never taken as real ones
 _GROUPS = 20  # groups of neighboring columns of one kind
