@@ -8,6 +8,7 @@ from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import Categories, categories, merged, open_unit_interval
 from ppvae.data.synthetic import colors, factors, redness, segments
+from ppvae.data.table import table
 from ppvae.data.tabular import Schema
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "redness",
     "segments",
     "split",
+    "table",
 ]
