@@ -6,9 +6,15 @@ from ppvae.data.files import memory
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
-from ppvae.data.supports import Categories, categories, merged, open_unit_interval
+from ppvae.data.supports import (
+    Categories,
+    categories,
+    merged,
+    open_unit_interval,
+    support_of,
+)
 from ppvae.data.synthetic import colors, factors, redness, segments
-from ppvae.data.table import table
+from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "digits",
     "factors",
     "images",
+    "inferred_schema",
     "memory",
     "merged",
     "mnist",
@@ -29,5 +36,6 @@ __all__ = [
     "redness",
     "segments",
     "split",
+    "support_of",
     "table",
 ]
