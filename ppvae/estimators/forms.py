@@ -79,7 +79,7 @@ class Numbers(Form):
 
     def name(self, place: int) -> str:
         """Return the number of a feature."""
-        return str(place)
+        return f"feature {place}"
 
     def encode(self, rows: Any) -> tuple[Tensor, Tensor]:
         """Return the numbers, and which of them are known, `(data, features)` each."""
@@ -118,7 +118,7 @@ class Table(Form):
 
     def name(self, place: int) -> str:
         """Return the name of the column that a feature stands for."""
-        return repr(self.schema.features[place].name)
+        return f"column {self.schema.features[place].name!r}"
 
     def encode(self, rows: Any) -> tuple[Tensor, Tensor]:
         """Return the numbers, and which of them are known, `(data, features)` each."""

@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class VariationalAutoencoder(
         epochs: number of passes over the data. If neither these nor `steps` are given, training
             goes on while the ELBO rises, as `ppvae.fit` says.
         steps: number of optimizer steps, instead of epochs.
-        batch_size: rows of a minibatch; 128, or all rows if there are fewer.
+        batch_size: rows of a minibatch, 128 by default; all rows if there are fewer.
         learning_rate: that of Adam.
         validation_fraction: the fraction of the rows that is held out to stop early, if `fit` gets
             at least 50 rows; 0 holds out none.
@@ -151,18 +152,22 @@ class VariationalAutoencoder(
         unknown = (seen.sum(1) == 0).nonzero().flatten()
         if len(unknown):
             raise ValueError(f"row {int(unknown[0])} of X has no known cell; remove such rows")
-        may_lack = self.schema is not None and self.schema_ and not self.schema_.complete
-        self._complete = bool(seen.all()) and not may_lack
+        self._complete = bool(seen.all())
+        if self.schema_ is not None:
+            given = self.schema is None or self.schema_.complete
+            self._complete = self._complete and given
+            self.schema_ = replace(self.schema_, complete=self._complete)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        dataset = self._split(x if _needs_double(x) else x.float(), seen)
+        _check_digits(x, self._form)
+        dataset = self._split(x.float(), seen)
         with seeded(self._seed):
             pair = assemble(
                 dataset,
-                latent=self.latent,
+                latent=int(self.latent),
                 network=self.network,
                 likelihood=self.likelihood,
                 prior=self.prior,
-            ).to(dataset.train.dtype)
+            )
         held_out = dataset.batch("validation") if len(dataset.validation) else None
         result = fit(
             pair,
@@ -170,7 +175,7 @@ class VariationalAutoencoder(
             validation=held_out,
             epochs=self.epochs,
             steps=self.steps,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size and min(self.batch_size, len(dataset.train)),
             optimizer=functools.partial(torch.optim.Adam, lr=self.learning_rate),
             callbacks=() if held_out is None else [EarlyStopping(self.patience)],
             compile=False,  # from which step on code is compiled depends on time
@@ -323,9 +328,9 @@ class VariationalAutoencoder(
         if len(lacking):
             row, feature = lacking[0].tolist()
             raise ValueError(
-                f"X lacks feature {self._form.name(feature)} in row {row}, or holds a level there "
-                "that fit did not see, and the rows of fit were complete: fit rows of which some "
-                "lack cells, or give fit a schema with complete=False"
+                f"X lacks {self._form.name(feature)} in row {row}, or holds a level there that "
+                "fit did not see, while no row of fit lacked a cell; give fit some rows that do, "
+                "or a schema with complete=False"
             )
         return (x,)
 
@@ -354,7 +359,13 @@ def _parts(tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.split(_ROWS) for tensor in tensors), strict=True)
 
 
-def _needs_double(x: Tensor) -> bool:
-    """Tell whether numbers of 32 bits lose differences between the rows."""
+def _check_digits(x: Tensor, form: Form) -> None:
+    """Refuse features whose differences 32-bit numbers lose; a pair is trained with these."""
     lost = (x.float().double() - x).abs().amax(0)
-    return bool((lost > _LOST * Standardization.of(x).scale).any())
+    bad = (lost > _LOST * Standardization.of(x).scale).nonzero().flatten()
+    if len(bad):
+        raise ValueError(
+            f"the values of {form.name(int(bad[0]))} of X differ by too little, or are too large, "
+            "for 32-bit numbers; subtract a constant from them and divide by one, as "
+            "StandardScaler does"
+        )
