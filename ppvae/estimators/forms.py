@@ -106,12 +106,12 @@ class Table(Form):
     Args:
         schema: what the columns hold.
         names: the names of all columns, in their order.
-        library: the name of the library of the frames.
+        library: the library of the frames, as narwhals knows it.
     """
 
     schema: Schema
     names: tuple[str, ...]
-    library: str
+    library: Any
 
     def __len__(self) -> int:
         return len(self.schema.columns)
@@ -153,9 +153,9 @@ def is_frame(rows: Any) -> bool:
     return isinstance(known, narwhals.DataFrame)
 
 
-def library_of(frame: Any) -> str:
-    """Return the name of a frame's library, as narwhals takes it."""
-    return str(narwhals.from_native(frame, eager_only=True).implementation.value)
+def library_of(frame: Any) -> Any:
+    """Return the library of a frame, as narwhals knows it."""
+    return narwhals.from_native(frame, eager_only=True).implementation
 
 
 def _is_scaled(x: Tensor) -> bool:

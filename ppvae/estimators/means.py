@@ -18,6 +18,7 @@ def mean_of(likelihood: Distribution) -> Tensor:
     parts = getattr(likelihood, "parts", None)
     if parts is not None:  # of `Columns`
         return torch.cat([mean_of(part) for part in parts], -1)
-    categorical = isinstance(likelihood, torch.distributions.Categorical)
-    mean: Tensor = likelihood.probs.argmax(-1) if categorical else likelihood.mean
+    if isinstance(likelihood, torch.distributions.Categorical):
+        return likelihood.logits.argmax(-1)
+    mean: Tensor = likelihood.mean
     return mean

@@ -1,7 +1,6 @@
 """A VAE as an estimator of scikit-learn."""
 
 import functools
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from ppvae.data import Dataset, Schema, Standardization, inferred_schema
-from ppvae.data.tabular import as_frame
+from ppvae.data import Schema
 from ppvae.engine import seeded
 from ppvae.estimators.densities import log_densities
-from ppvae.estimators.forms import Form, Numbers, Table, is_frame, library_of
+from ppvae.estimators.forms import Table, is_frame
 from ppvae.estimators.means import mean_of
+from ppvae.estimators.preparation import check_rows, form_of, split
 from ppvae.estimators.validation import check_columns, checked_array
 from ppvae.inference import EarlyStopping, fit
 from ppvae.likelihoods import Likelihood
@@ -29,10 +28,7 @@ from ppvae.networks import ResidualMLP
 from ppvae.pairs import VAE, assemble
 from ppvae.priors import Prior
 
-_LOG = logging.getLogger(__name__)
-_FEWEST = 50  # rows of which some are kept for validation
 _ROWS = 10_000  # that a network is called with at once
-_LOST = 1e-3  # of a feature's standard deviation: the rounding that is too much
 
 
 class VariationalAutoencoder(
@@ -147,19 +143,17 @@ class VariationalAutoencoder(
         """
         self._check_parameters()
         rows = self._rows(X, reset=True)
-        self._form, self.schema_, self.notes_ = self._form_of(rows)
+        self._form, self.notes_ = form_of(rows, self.schema, self.types)
         x, seen = self._form.encode(rows)
-        unknown = (seen.sum(1) == 0).nonzero().flatten()
-        if len(unknown):
-            raise ValueError(f"row {int(unknown[0])} of X has no known cell; remove such rows")
+        check_rows(self._form, x, seen)
+        self.schema_ = self._form.schema if isinstance(self._form, Table) else None
         self._complete = bool(seen.all())
         if self.schema_ is not None:
-            given = self.schema is None or self.schema_.complete
-            self._complete = self._complete and given
+            self._complete &= self.schema is None or self.schema_.complete
             self.schema_ = replace(self.schema_, complete=self._complete)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        _check_digits(x, self._form)
-        dataset = self._split(x.float(), seen)
+        known = None if self._complete else seen
+        dataset = split(self._form, x.float(), known, self.validation_fraction, self._seed)
         with seeded(self._seed):
             pair = assemble(
                 dataset,
@@ -299,18 +293,6 @@ class VariationalAutoencoder(
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
 
-    def _form_of(self, rows: Any) -> tuple[Form, Schema | None, tuple[str, ...]]:
-        """Return the form of rows, the schema of a frame, and what is to be said of it."""
-        if isinstance(rows, np.ndarray):
-            for name in ("schema", "types"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is for a frame, got it with an array")
-            return Numbers.of(rows), None, ()
-        schema, notes = inferred_schema(rows, schema=self.schema, types=self.types)
-        for note in notes:
-            _LOG.warning(note)
-        return Table(schema, tuple(as_frame(rows, "X")[0]), library_of(rows)), schema, notes
-
     def _rows(self, X: Any, *, reset: bool = False) -> Any:
         """Return rows as a checked array, or a frame as it is."""
         if is_frame(X) and (reset or isinstance(self._form, Table)):
@@ -339,33 +321,7 @@ class VariationalAutoencoder(
         features = len(self._form)
         return () if self._complete else (torch.ones(len(z), features, dtype=z.dtype),)
 
-    def _split(self, x: Tensor, seen: Tensor) -> Dataset:
-        """Hold out some rows."""
-        count = int(len(x) * self.validation_fraction) if len(x) >= _FEWEST else 0
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(self._seed))
-        rows = {"validation": order[:count], "train": order[count:], "test": order[:0]}
-        return Dataset(
-            name="X",
-            **{split: x[index] for split, index in rows.items()},
-            support=self._form.support(x),
-            seen={} if self._complete else {s: seen[index].to(x) for s, index in rows.items()},
-            rows=rows,
-            columns=tuple(self._form.name(place) for place in range(x.shape[1])),
-        )
-
 
 def _parts(tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
     """Yield rows that a network is called with at once."""
     return zip(*(tensor.split(_ROWS) for tensor in tensors), strict=True)
-
-
-def _check_digits(x: Tensor, form: Form) -> None:
-    """Refuse features whose differences 32-bit numbers lose; a pair is trained with these."""
-    lost = (x.float().double() - x).abs().amax(0)
-    bad = (lost > _LOST * Standardization.of(x).scale).nonzero().flatten()
-    if len(bad):
-        raise ValueError(
-            f"the values of {form.name(int(bad[0]))} of X differ by too little, or are too large, "
-            "for 32-bit numbers; subtract a constant from them and divide by one, as "
-            "StandardScaler does"
-        )
