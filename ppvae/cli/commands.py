@@ -89,8 +89,8 @@ def fit(
             NormalMixture, StandardNormal, StudentT, UniformSphere.
         pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
             at training data.
-        likelihood: class of p(x|z), such as Normal or Bernoulli; one that suits the data unless
-            given. Of ours: Bernoulli, Beta, Binomial, Categorical, ContinuousBernoulli,
+        likelihood: class of p(x|z), such as Normal; what suits the data unless given. Of ours:
+            Bernoulli, Beta, Binomial, Categorical, ContinuousBernoulli,
             DiscretizedLogisticMixture, GrayBernoulli, LogNormal, Multinomial, NegativeBinomial,
             Normal, Poisson, StudentT, ZeroInflatedNegativeBinomial.
         posterior: class of q(z|x), such as FullRankNormal; DiagonalNormal unless given. Of ours:
@@ -118,9 +118,9 @@ def fit(
             exactly; the run's configuration keeps it.
         draws: draws per datapoint for the measurement after training.
         figures: whether to write figures.
-        seed: of all random numbers of pair and training, the first weights included.
+        seed: of all random numbers; those of pair and training, the first weights included.
         device: cpu or cuda; cpu unless given.
-        folder: the run's folder; runs/DATA-N, N a new number, unless given.
+        folder: the run's folder; runs/DATA-N with a new N unless given.
         overwrite: whether the folder of another run may be replaced.
         resume: folder of a run to go on with; its options and checkpoint are used, and more epochs
             or steps may be asked for.

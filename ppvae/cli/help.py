@@ -25,7 +25,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "the data": "data* label* data.OPTION",
         "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
-        "kl_weight* clip_norm patience* device* compile compile_from checkpoint_seconds",
+        "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds",
         "the run": "folder* resume* config overwrite seed* draws figures trust",
     }
 }
@@ -41,6 +41,10 @@ _TOLD = {
     "print_config": "print the configuration that repeats the command, and exit",
     "traceback": "show the traceback of an error",
 }
+_OF_CLASSES = (
+    "Options of a dataset: `ppvae fit --data.help digits`; classes: `ppvae fit --network.help`; "
+    "options of one: `ppvae fit --network.help MLP`"
+)
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,13 @@ def help_of_command(command: str, whole: bool = False) -> str:
     lines = [*_usage(command), "", *textwrap.wrap(about.summary, width())]
     if whole and about.more:
         lines += ["", *textwrap.wrap(about.more, width())]
-    groups = list(_grouped(command, whole))
-    for title, options in groups:
-        lines += ["", f"{title[:1].upper()}{title[1:]}:"] if whole or len(groups) > 1 else [""]
+    lines += [""] * (not whole)
+    for title, options in _grouped(command, whole):
+        lines += [""] * whole + [f"{title[:1].upper()}{title[1:]}:"]
         lines += [line for option in options for line in option.lines(whole)]
     lines += ["", f"Example: {example_of(command)}"]
-    if not whole:
-        lines.append(f"All options: ppvae {command} --help-all")
+    lines += textwrap.wrap(_OF_CLASSES, width()) if whole else []
+    lines += [] if whole else [f"All options: ppvae {command} --help-all"]
     return "\n".join(lines)
 
 
