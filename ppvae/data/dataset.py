@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot
 
 from ppvae.data.pieces import pieces_of
 from ppvae.data.standardization import Standardization
+from ppvae.data.tabular import Schema
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Dataset:
             split `(data, 1)`; empty where that is not known. `likelihoods.ObservedSize` takes it.
         seen: which numbers of each datapoint are known, 1 or 0: for each split `(data, *event)`;
             empty where all are. The others hold any value of the support.
+        schema: of a table, what its columns hold.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset:
     conditions: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
     sizes: Mapping[str, Tensor] = field(default_factory=dict)
     seen: Mapping[str, Tensor] = field(default_factory=dict)
+    schema: Schema | None = None
 
     @property
     def event_shape(self) -> torch.Size:

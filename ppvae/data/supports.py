@@ -13,6 +13,32 @@ from ppvae.data.pieces import pieces_of
 LEVELS = 255
 """The highest level of what has levels and is not counted."""
 
+
+class _OpenUnitInterval(constraints.Constraint):
+    lower_bound, upper_bound = 0.0, 1.0
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value > 0) & (value < 1)
+
+
+open_unit_interval = _OpenUnitInterval()
+"""The numbers between 0 and 1, both excluded."""
+
+
+class Categories(constraints.integer_interval):
+    """The numbers of levels without order, from 0.
+
+    Example:
+        >>> categories(3).upper_bound
+        2
+    """
+
+
+def categories(count: int) -> Categories:
+    """Return the support of a category of so many levels."""
+    return Categories(0, count - 1)  # type: ignore[no-untyped-call]  # torch's has no types
+
+
 _PILED, _AT_LEAST = 0.01, 5  # the share and the number of values at the highest of true levels
 _SMALL = 20  # the highest of whole numbers that are never taken as real ones
 _GROUPS = 20  # groups of neighboring columns of one kind
@@ -110,17 +136,25 @@ def _by_column(
             kinds.append(constraints.integer_interval(0, int(seen.high[column])))
         else:
             kinds.append(constraints.nonnegative_integer if counts[column] else constraints.real)
+    support = merged(kinds)
+    many = isinstance(support, constraints.cat) and len(support.cseq) > _GROUPS
+    return otherwise if many else support
+
+
+def merged(kinds: Sequence[constraints.Constraint]) -> constraints.Constraint:
+    """Return the support of features with one each: theirs, or `constraints.cat` of groups.
+
+    Example:
+        >>> merged([constraints.real, constraints.real, constraints.boolean]).lengths
+        [2, 1]
+    """
     supports, lengths = [kinds[0]], [0]
     for kind in kinds:
         if not _same(kind, supports[-1]):
             supports.append(kind)
             lengths.append(0)
         lengths[-1] += 1
-    if len(supports) == 1:
-        return supports[0]
-    if len(supports) > _GROUPS:
-        return otherwise
-    return constraints.cat(supports, -1, lengths)
+    return supports[0] if len(supports) == 1 else constraints.cat(supports, -1, lengths)
 
 
 def _same(one: constraints.Constraint, other: constraints.Constraint) -> bool:

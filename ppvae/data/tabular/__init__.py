@@ -1,0 +1,29 @@
+"""Tables as people have them: read, understood column by column, and turned into tensors."""
+
+from ppvae.data.tabular.columns import (
+    Binary,
+    Category,
+    Cells,
+    Column,
+    Count,
+    Date,
+    Frame,
+    Positive,
+    Proportion,
+    Real,
+)
+from ppvae.data.tabular.schema import Schema
+
+__all__ = [
+    "Binary",
+    "Category",
+    "Cells",
+    "Column",
+    "Count",
+    "Date",
+    "Frame",
+    "Positive",
+    "Proportion",
+    "Real",
+    "Schema",
+]
