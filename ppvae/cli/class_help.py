@@ -8,7 +8,7 @@ from typing import Any
 
 from ppvae.cli import annotations, class_names
 from ppvae.cli.docstrings import docstring_of
-from ppvae.cli.help import hanging, width
+from ppvae.cli.layout import hanging, width
 from ppvae.cli.words import Words
 from ppvae.inference.persistence import ClosedList
 
@@ -76,7 +76,15 @@ def _options(found: Any, path: str, given: Sequence[str]) -> list[str]:
         text = about.get(argument, "") or annotations.shown(types)
         default = getattr(parameters.get(argument), "default", inspect.Parameter.empty)
         if default is not inspect.Parameter.empty:
-            shown = default.__name__ if inspect.isclass(default) else default
-            text = f"{text.rstrip('.')} (default: {'none' if shown is None else shown})"
+            text = f"{text.rstrip('.')} (default: {_written(default)})"
         lines += hanging(f"  --{path}.{argument}", text, _INDENT)
     return lines or ["It has no options."]
+
+
+def _written(value: Any) -> str:
+    """Return a default as it is written on the command line."""
+    if inspect.isclass(value):
+        return value.__name__
+    if isinstance(value, tuple):
+        return str([*value]).replace(" ", "")
+    return {None: "none", True: "true", False: "false"}.get(value, str(value))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
 from ppvae.cli import errors
+from ppvae.cli.opening import opening
 
 if TYPE_CHECKING:
     import torch
@@ -188,11 +189,20 @@ def fit(
         if new:
             run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
+        print(
+            opening(
+                dataset,
+                pair,
+                run.folder,
+                reason=reason,
+                options=chosen.configuration,
+                latent=latent,
+            ),
+            flush=True,
+        )
         return ppvae.inference.fit(pair, dataset, **options)
 
-    result, code = _trained(train, run, checkpoints, new)
-    if reason:
-        print(reason)
+    result, code = _trained(train, run, checkpoints, chosen, new)
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     measured = _measure(
@@ -211,7 +221,7 @@ def _assembled(
 
 
 def _trained(
-    train: "Callable[[], Fit]", run: "Run", checkpoints: "Checkpoints", new: bool
+    train: "Callable[[], Fit]", run: "Run", checkpoints: "Checkpoints", chosen: Chosen, new: bool
 ) -> "tuple[Fit, int]":
     """Train; return what came of it and the exit code.
 
@@ -220,7 +230,13 @@ def _trained(
     try:
         return train(), 0
     except ppvae.inference.Diverged as error:
-        return error.fit, errors.complain(str(error), code=1)
+        rate = chosen.configuration["optimizer"].get("init_args", {}).get("lr")
+        lower = f"Lower --optimizer.lr ({rate})" if rate is not None else "Lower the learning rate"
+        return error.fit, errors.complain(
+            f"training diverged at step {error.fit.steps + 1}: {error.cause} {lower}, or bound "
+            "the gradient with --clip_norm. The table below is of the last finite weights",
+            code=1,
+        )
     except BaseException as error:
         if isinstance(error, OSError) and checkpoints.exists:
             error.add_note(
@@ -243,9 +259,7 @@ def _save(
         run.write_config({**kept, "compile": False})
     else:
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
-    passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
-    print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
-    print(result.convergence)
+    print(result)
 
 
 def diagnose(
@@ -360,9 +374,10 @@ def _measure(
 COMMANDS: dict[str, Callable[..., int]] = {"fit": fit, "diagnose": diagnose, "sample": sample}
 
 DATA_HELP = (
-    "a file .csv, .npy or .npz, a folder of pictures, or a name such as digits; the names are "
-    "digits, mnist, segments, colors and factors. It may also be the import path of a function "
-    "that returns a dataset"
+    "a file .csv, .xlsx, .npy or the like, a folder of pictures, or digits; tables are .csv, "
+    ".tsv, .txt, these also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz. Other "
+    "names are mnist, segments, colors and factors. It may also be the import path of a "
+    "function that returns a dataset"
 )
 _OF_A_RUN: dict[str, tuple[Any, str]] = {
     "pair": (str, "your own pair by import path, if its run could not keep its structure"),

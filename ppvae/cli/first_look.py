@@ -9,17 +9,16 @@ import argparse
 import difflib
 import functools
 import inspect
-import os
 import re
-import sys
 import types
 from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from ppvae.cli import help, meant
 from ppvae.cli.commands import CHOICES, COMMANDS
+from ppvae.cli.layout import show
 
 _FLAGS = ("--help", "--help-all", "--traceback", "--print_config")
 _WHOLE = ("--help-all", "--help_all")
@@ -98,15 +97,6 @@ class _Help(argparse.Action):
         show(help.help_of_program())
 
 
-def show(text: str) -> NoReturn:
-    """Print a text and end the program, also where a pager wants no more of it."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit
-    raise SystemExit(0)
-
-
 class _Version(argparse.Action):
     """Prints the version, which is looked up only if it is asked for."""
 
@@ -128,7 +118,8 @@ def _in_full(command: str, words: Sequence[str]) -> Iterable[str]:
     own = {name for name, _, _ in _arguments(command)}
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
-        short = word.startswith("--") and name in meant.OF_DATA and name not in own
+        root = name.partition(".")[0]
+        short = word.startswith("--") and root in meant.OF_DATA and root not in own
         yield f"--data.{name}{equals}{value}" if short else word
 
 

@@ -5,7 +5,6 @@ The standard library alone is needed, so that help comes at once.
 
 import inspect
 import re
-import shutil
 import textwrap
 import types
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP
 from ppvae.cli.docstrings import docstring_of
+from ppvae.cli.layout import hanging, width
 
 _INDENT = 26  # where the explanations begin
 
@@ -67,32 +67,6 @@ class Option:
         if self.default and f"{self.default} unless" not in text:
             text = f"{text.rstrip('.')} (default: {self.default})"
         return hanging(f"  {self.shown}", text, _INDENT, 1 if not whole else None)
-
-
-def width() -> int:
-    """Return how many columns a text has: those of the terminal, 100 at most and without one."""
-    return min(100, max(40, shutil.get_terminal_size((100, 24)).columns))
-
-
-def hanging(title: str, text: str, indent: int, most: int | None = None) -> list[str]:
-    """Return lines with a title on the left and a text on the right.
-
-    Example:
-        >>> hanging("data", "digits", 8)
-        ['data    digits']
-    """
-    if len(title) >= indent - 1:
-        rest = textwrap.wrap(text, width() - indent, max_lines=most, placeholder=" ...")
-        short = most == 1 and len(title) + 2 + len(text) <= width()
-        return [f"{title}  {text}"] if short else [title, *(" " * indent + row for row in rest)]
-    return textwrap.wrap(
-        text,
-        width(),
-        initial_indent=title.ljust(indent),
-        subsequent_indent=" " * indent,
-        max_lines=most,
-        placeholder=" ...",
-    ) or [title]
 
 
 def help_of_program() -> str:

@@ -14,7 +14,8 @@ from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
 from ppvae.cli.class_help import help_of_class, help_of_dataset
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
-from ppvae.cli.first_look import Look, did_you_mean, show
+from ppvae.cli.first_look import Look, did_you_mean
+from ppvae.cli.layout import show
 from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
