@@ -87,4 +87,4 @@ def _written(value: Any) -> str:
         return value.__name__
     if isinstance(value, tuple):
         return str([*value]).replace(" ", "")
-    return {None: "none", True: "true", False: "false"}.get(value, str(value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -96,11 +96,12 @@ def _is_called_so(part: Any, hint: Any) -> bool:
 
 
 def _can_be_said(part: Any, parameter: inspect.Parameter) -> bool:
-    """Tell whether an argument may be left out, or is a number or a text."""
+    """Tell whether an argument may be left out, or is neither a class nor a list of classes."""
     if parameter.default is not parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
         return True
     types = annotations.expected(part)[0].get(parameter.name, ())
-    return not annotations.classes_in(types) and not annotations.items_of(types)
+    parts = (*types, *annotations.items_of(types))
+    return not annotations.classes_in(parts) and "Callable" not in str(types)
 
 
 def arguments_given(hint: Any) -> list[Any]:

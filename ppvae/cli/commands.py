@@ -230,7 +230,8 @@ def _trained(
     try:
         return train(), 0
     except ppvae.inference.Diverged as error:
-        rate = chosen.configuration["optimizer"].get("init_args", {}).get("lr")
+        optimizer = chosen.configuration.get("optimizer")
+        rate = optimizer.get("init_args", {}).get("lr") if isinstance(optimizer, dict) else None
         lower = f"Lower --optimizer.lr ({rate})" if rate is not None else "Lower the learning rate"
         return error.fit, errors.complain(
             f"training diverged at step {error.fit.steps + 1}: {error.cause} {lower}, or bound "

@@ -73,6 +73,7 @@ def look(words: Sequence[str]) -> Look:
     if asked:
         whole = any(words[i] in _WHOLE or words[i + 1 : i + 2] == ["all"] for i in asked)
         show(help.help_of_command(command, whole))
+        raise SystemExit(0)
     return _command(command, list(_in_full(command, words)))
 
 
@@ -95,6 +96,7 @@ class _Help(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         show(help.help_of_program())
+        parser.exit()
 
 
 class _Version(argparse.Action):

@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import textwrap
-from typing import NoReturn
 
 
 def width() -> int:
@@ -42,10 +41,9 @@ def hanging(
     ) or [title]
 
 
-def show(text: str) -> NoReturn:
-    """Print a text and end the program, also where a pager wants no more of it."""
+def show(text: str) -> None:
+    """Print a text, also where its reader, such as a pager, wants no more of it."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit
-    raise SystemExit(0)

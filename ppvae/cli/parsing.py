@@ -43,9 +43,11 @@ def execute(look: Look) -> int:
             raise ArgumentError(None, "--data.help tells the options of data; name some after it")
         described = choices.source(name)
         show(help_of_dataset(name, described.path, described.function))
+        return 0
     asked = [name for name in look.given if name.endswith(".help") and look.command == "fit"]
     if asked:
         show(help_of_class(asked[0], Words(look.words, _DEFAULTS)))
+        return 0
     trust = [name for text in look.given.get("trust", ()) for name in _listed(text)]
     options = {} if look.asks_for_help else _of_files(look, trust)
     of_pair = [name for name in look.given if name.startswith("pair.")]

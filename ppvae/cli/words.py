@@ -67,6 +67,8 @@ class Words:
         if whole in self._listed or (other and not option.endswith(".help")):
             return whole
         could_be = class_names.what_could_be(word, name, types, self._listed)
+        if not could_be:
+            return word  # the parser says what is wrong
         raise ArgumentError(None, f"--{option}: there is no class {word}{could_be}")
 
     def types_of(self, option: str) -> Types:
