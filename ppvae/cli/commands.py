@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
 from ppvae.cli import errors
+from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _save(
         run.write_config({**kept, "compile": False})
     else:
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
-    print(result)
+    print(wrapped(str(result)))
 
 
 def diagnose(
