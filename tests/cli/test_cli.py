@@ -908,8 +908,8 @@ def test_program_itself():
 
 
 QUICKLY = {
-    "--help": (0, "Train a VAE, or a pair of your own, on data"),
-    "fit --help": (0, "--optimizer.lr X        learning rate (default: 0.001)"),
+    "--help": (0, "Train a VAE, or a pair of your own, and"),
+    "fit --help": (0, "--optimizer.lr X    learning rate (default: 0.001)"),
     "fit digits --help-all": (0, "ZeroInflatedNegativeBinomial"),
     "sample --help": (0, "ppvae sample runs/wine-1 -n 10"),
     "--version": (0, f"ppvae {ppvae.__version__}"),
