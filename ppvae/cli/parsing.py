@@ -12,8 +12,11 @@ from torch import nn
 
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
+from ppvae.cli.class_help import help_of_class, help_of_dataset
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
 from ppvae.cli.first_look import Look, did_you_mean
+from ppvae.cli.layout import show
+from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
 from ppvae.report import Run
@@ -35,7 +38,15 @@ def execute(look: Look) -> int:
         ValueError: if a configuration file is damaged, or says what a file may not say.
     """
     if "data.help" in look.given:
-        choices.describe(look.last("data.help") or look.last("data") or "")
+        name = look.last("data.help") or look.last("data")
+        if name is None:
+            raise ArgumentError(None, "--data.help tells the options of data; name some after it")
+        described = choices.source(name)
+        show(help_of_dataset(name, described.path, described.function))
+        return 0
+    asked = [name for name in look.given if name.endswith(".help") and look.command == "fit"]
+    if asked:
+        show(help_of_class(asked[0], Words(look.words, _DEFAULTS)))
         return 0
     trust = [name for text in look.given.get("trust", ()) for name in _listed(text)]
     options = {} if look.asks_for_help else _of_files(look, trust)
@@ -51,7 +62,8 @@ def execute(look: Look) -> int:
         arguments = {name: _namespace(value) for name, value in data.arguments.items()}
         given["data"] = _group(arguments)
         _check_options_of_data(look, parser, data)
-    parsed = parser.parse_args(list(look.words), namespace=_group(given))
+    words = Words(look.words, _DEFAULTS | options).named if look.command == "fit" else look.words
+    parsed = parser.parse_args(list(words), namespace=_group(given))
     assert data is not None  # `--help` has ended the program
     return _run(look.command, parser, parsed, data, filled, trust, conditional)
 
@@ -180,7 +192,7 @@ def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Sou
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:
-            meant = did_you_mean(name, names)
+            meant = did_you_mean(name, names) or f"; it has {', '.join(names) or 'none'}"
             raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{meant}")
 
 
