@@ -51,6 +51,12 @@ class Subject:
         """What the datapoints are called."""
         return names_of(self.batch, "test")
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Their row numbers in the user's data, or in what a dataset was split from."""
+        rows = self.names.rows
+        return np.arange(len(self.batch[0])) if rows is None else rows
+
     def first(self, count: int) -> Batch:
         """Return the first datapoints, or all where the pair does not take fewer."""
         with isolated(self.pair, self.seed):
