@@ -26,19 +26,28 @@ class Standardization:
     scale: Tensor
 
     @classmethod
-    def of(cls, values: Tensor) -> "Standardization":
+    def of(cls, values: Tensor, seen: Tensor | None = None) -> "Standardization":
         """Return the map that gives `values` mean 0 and standard deviation 1.
 
         Features that do not vary are only shifted.
+
+        Args:
+            values: `(data, *event)`.
+            seen: which of them are known, of the same shape; all unless given.
         """
         total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
-        squares = total.clone()
-        for rows in pieces_of(values):
+        squares, count = total.clone(), torch.as_tensor(float(len(values)))
+        known = None if seen is None else [*pieces_of(seen)]
+        if known is not None:
+            count = sum((rows.sum(0, dtype=torch.float64) for rows in known), total).clamp(min=1)
+        for number, rows in enumerate(pieces_of(values)):
+            rows = rows if known is None else rows * known[number]
             total += rows.sum(0, dtype=torch.float64)
-        loc = total / len(values)
-        for rows in pieces_of(values):
-            squares += (rows - loc).square().sum(0)
-        scale = (squares / len(values)).sqrt()
+        loc = total / count
+        for number, rows in enumerate(pieces_of(values)):
+            gaps = (rows - loc).square()
+            squares += (gaps if known is None else gaps * known[number]).sum(0)
+        scale = (squares / count).sqrt()
         # What differs by rounding alone does not vary.
         varies = scale > torch.finfo(values.dtype).eps * loc.abs()
         scale = torch.where(varies, scale, torch.ones_like(scale))

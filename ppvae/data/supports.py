@@ -136,17 +136,25 @@ def _by_column(
             kinds.append(constraints.integer_interval(0, int(seen.high[column])))
         else:
             kinds.append(constraints.nonnegative_integer if counts[column] else constraints.real)
+    support = merged(kinds)
+    many = isinstance(support, constraints.cat) and len(support.cseq) > _GROUPS
+    return otherwise if many else support
+
+
+def merged(kinds: Sequence[constraints.Constraint]) -> constraints.Constraint:
+    """Return the support of features with one each: theirs, or `constraints.cat` of groups.
+
+    Example:
+        >>> merged([constraints.real, constraints.real, constraints.boolean]).lengths
+        [2, 1]
+    """
     supports, lengths = [kinds[0]], [0]
     for kind in kinds:
         if not _same(kind, supports[-1]):
             supports.append(kind)
             lengths.append(0)
         lengths[-1] += 1
-    if len(supports) == 1:
-        return supports[0]
-    if len(supports) > _GROUPS:
-        return otherwise
-    return constraints.cat(supports, -1, lengths)
+    return supports[0] if len(supports) == 1 else constraints.cat(supports, -1, lengths)
 
 
 def _same(one: constraints.Constraint, other: constraints.Constraint) -> bool:

@@ -6,23 +6,15 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from ppvae.data import open_unit_interval
 from ppvae.distributions import exponential, positive
 from ppvae.likelihoods.likelihood import Likelihood
 
 _MOST = 1e10  # concentration; above, double precision loses digits of the log density too
 
 
-class _Inside(constraints.Constraint):
-    """The numbers between 0 and 1, both excluded."""
-
-    lower_bound, upper_bound = 0.0, 1.0
-
-    def check(self, value: Tensor) -> Tensor:
-        return (value > 0) & (value < 1)
-
-
 class _Beta(dist.Beta):  # type: ignore[misc]
-    support = _Inside()  # at 0 and 1 the density is 0 or infinite
+    support = open_unit_interval  # at 0 and 1 the density is 0 or infinite
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return torch's, in double precision: its terms cancel at large concentrations."""
@@ -62,7 +54,7 @@ class Beta(Likelihood):
     @property
     def support(self) -> constraints.Constraint:
         """The numbers between 0 and 1, both excluded."""
-        return _Inside()
+        return open_unit_interval
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""

@@ -1,11 +1,12 @@
 """Positive data."""
 
 import pyro.distributions as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppvae.distributions import positive
 from ppvae.likelihoods.likelihood import Likelihood
+from ppvae.likelihoods.units import Units
 
 
 class LogNormal(Likelihood):
@@ -17,6 +18,8 @@ class LogNormal(Likelihood):
     Args:
         network: module from latent to `loc` and raw scale.
         event_dim: number of dimensions of one datapoint.
+        units: shift and scale of log x_i; the network's outputs are those of the standardized
+            logarithm.
 
     Example:
         >>> import torch
@@ -24,6 +27,10 @@ class LogNormal(Likelihood):
         >>> bool((sizes.sample() > 0).all())
         True
     """
+
+    def __init__(self, network: nn.Module, event_dim: int = 1, units: Units | None = None) -> None:
+        super().__init__(network, event_dim)
+        self.units = units
 
     @property
     def outputs_per_feature(self) -> int:
@@ -38,4 +45,7 @@ class LogNormal(Likelihood):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""
         loc, raw_scale = self.outputs(*conditions)
-        return dist.LogNormal(loc, positive(raw_scale)).to_event(self.event_dim)
+        scale = positive(raw_scale)
+        if self.units is not None:
+            loc, scale = self.units(loc, scale)
+        return dist.LogNormal(loc, scale).to_event(self.event_dim)

@@ -2,6 +2,7 @@
 
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
+from ppvae.networks.encoder_input import EncoderInput
 from ppvae.networks.mlp import MLP
 from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
@@ -13,6 +14,7 @@ __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "EncoderInput",
     "First",
     "GRUDecoder",
     "GRUEncoder",

@@ -1,5 +1,6 @@
 """Builds a VAE for a dataset."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -7,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Dataset, Standardization
+from ppvae.data import Categories, Dataset, Standardization
 from ppvae.engine import Unsupported
-from ppvae.likelihoods import Likelihood, Normal, StudentT, Units
-from ppvae.networks import ResidualMLP, Scaled, Standardized
+from ppvae.likelihoods import Columns, Likelihood, Normal, StudentT, Units
+from ppvae.networks import EncoderInput, Joined, ResidualMLP, Scaled, Standardized
 from ppvae.pairs.families import family_for, parts_of
+from ppvae.pairs.preparation import prepared
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, PseudoInputs, StandardNormal, VampPrior
@@ -63,31 +65,45 @@ def assemble(
     if latent < 1:
         raise ValueError(f"latent must be at least 1, got {latent}")
     features = math.prod(dataset.event_shape)
+    given = sum(part.shape[1] for part in dataset.conditions.get("train", ()))
+    masked = bool(dataset.seen)
     scaling = dataset.standardization
     if scaling is None and likelihood is None and dataset.support is constraints.real:
         scaling = _scaling_of(dataset)
     units = None if scaling is None else Units.of(scaling.loc.flatten(), scaling.scale.flatten())
     build = likelihood or family_for(dataset, units)
+    if likelihood is not None and masked:
+        build = functools.partial(Columns, groups=[(features, likelihood)], masked=True)
     # A factor without a network says how many outputs it needs, given its arguments.
-    decoder = network(latent, build(nn.Identity()).outputs_for(features))
-    encoder = _scaled(network(features, posterior(nn.Identity()).outputs_for(latent)), dataset)
-    if scaling is not None:
-        encoder = Standardized.of(encoder, scaling.loc.flatten(), scaling.scale.flatten())
+    decoder = network(latent + given, build(nn.Identity()).outputs_for(features))
+    outputs = posterior(nn.Identity()).outputs_for(latent)
+    if given or masked or dataset.sizes or _has_levels_or_logs(dataset.support):
+        encoder: nn.Module = prepared(dataset, scaling, lambda size: network(size, outputs))
+    else:
+        encoder = _scaled(network(features, outputs), dataset)
+        if scaling is not None:
+            encoder = Standardized.of(encoder, scaling.loc.flatten(), scaling.scale.flatten())
     approximate = posterior(encoder)
     if pseudo_inputs is None:
         chosen = (prior or StandardNormal)(latent)
+    elif isinstance(encoder, EncoderInput):
+        raise Unsupported(
+            "pseudo-inputs are data without conditions, categories and missing cells; leave "
+            "pseudo_inputs out, or take a prior such as NormalMixture"
+        )
     elif prior is None:
         chosen = VampPrior(approximate, _from_training(dataset, pseudo_inputs, scaling, units))
     else:
         raise ValueError("pseudo_inputs make a VampPrior; pass them or a prior, not both")
-    factor = build(decoder)
+    factor = build(Joined(decoder) if given else decoder)
     if likelihood is not None and units is not None:
-        if not isinstance(factor, Normal | StudentT):
-            raise Unsupported(
-                f"{type(factor).__name__} has no units; leave standardize out, or take Normal or "
-                "StudentT"
-            )
-        factor.units = units
+        for part in factor.families if isinstance(factor, Columns) else [factor]:
+            if not isinstance(part, Normal | StudentT):
+                raise Unsupported(
+                    f"{type(part).__name__} has no units; leave standardize out, or take Normal "
+                    "or StudentT"
+                )
+            part.units = units
     return VAE(prior=chosen, likelihood=factor, posterior=approximate)
 
 
@@ -118,6 +134,11 @@ def _standardized(encoder: nn.Module, train: Tensor, counted: Tensor) -> Standar
     rows = train[:: max(1, len(train) // _ROWS)].double().flatten(1)
     by = Standardization.of(torch.where(counted, torch.log1p(rows.clamp(min=0)), rows))
     return Standardized.of(encoder, by.loc, by.scale, counted)
+
+
+def _has_levels_or_logs(support: constraints.Constraint) -> bool:
+    parts = support.cseq if isinstance(support, constraints.cat) else [support]
+    return any(isinstance(part, Categories) or part is constraints.positive for part in parts)
 
 
 def _from_training(

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Dataset, Standardization
+from ppvae.data import Categories, Dataset, Standardization, open_unit_interval
 from ppvae.engine import Unsupported
 from ppvae.likelihoods import (
     Bernoulli,
+    Beta,
     Binomial,
+    Categorical,
     Columns,
     ContinuousBernoulli,
     FeatureSizes,
@@ -31,20 +33,24 @@ def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
 
     Args:
         dataset: the data.
-        units: those of real features.
+        units: those of real features, where all are real; found from the training data if none.
 
     Raises:
         Unsupported: if no likelihood is known for the support.
     """
     features = dataset.event_shape.numel()
-    if not isinstance(dataset.support, constraints.cat):
-        return _family(dataset.support, dataset.train, units)
+    seen = dataset.seen.get("train")
+    if not isinstance(dataset.support, constraints.cat) and seen is None:
+        units = units or _units_of(dataset.train, None, dataset.support)
+        return _family(dataset.support, dataset.train, None, units)
     groups, start = [], 0
     for support, length in parts_of(dataset.support, features):
         rows = dataset.train[:, start : start + length]
-        groups.append((length, _family(support, rows, _units_of(rows, support))))
+        known = None if seen is None else seen[:, start : start + length]
+        own = _units_of(rows, known, support)
+        groups.append((length, _family(support, rows, known, own)))
         start += length
-    return functools.partial(Columns, groups=groups)
+    return functools.partial(Columns, groups=groups, masked=seen is not None)
 
 
 def parts_of(
@@ -57,26 +63,36 @@ def parts_of(
         yield support, features
 
 
-def _units_of(rows: Tensor, support: constraints.Constraint) -> Units | None:
-    if support is not constraints.real:
+def _units_of(rows: Tensor, seen: Tensor | None, support: constraints.Constraint) -> Units | None:
+    if support is constraints.positive:
+        rows = rows.log()
+    elif support is not constraints.real:
         return None
-    scaling = Standardization.of(rows)
-    return Units.of(scaling.loc, scaling.scale)
+    scaling = Standardization.of(rows, seen)
+    return Units.of(scaling.loc.flatten(), scaling.scale.flatten())
 
 
-def _family(support: constraints.Constraint, train: Tensor, units: Units | None) -> _Family:
+def _family(
+    support: constraints.Constraint, train: Tensor, seen: Tensor | None, units: Units | None
+) -> _Family:
     if support is constraints.boolean:
         return Bernoulli
     if support is constraints.unit_interval:
         return ContinuousBernoulli
+    if support is open_unit_interval:
+        return Beta
     if support is constraints.real:
         return Normal if units is None else functools.partial(Normal, units=units)
     if support is constraints.positive:
-        return LogNormal
+        return LogNormal if units is None else functools.partial(LogNormal, units=units)
     if support is constraints.nonnegative_integer:
-        means = train.flatten(1).sum(0, dtype=torch.float64) / len(train)
+        known = torch.as_tensor(len(train)) if seen is None else seen.sum(0).clamp(min=1)
+        counts = train.flatten(1) if seen is None else train * seen
+        means = counts.sum(0, dtype=torch.float64) / known
         sizes = FeatureSizes.of(means.clamp(min=1 / len(train)))
         return functools.partial(NegativeBinomial, size=sizes)
+    if isinstance(support, Categories):
+        return functools.partial(Categorical, levels=int(support.upper_bound) + 1)
     if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
         return functools.partial(Binomial, total_count=max(1, int(support.upper_bound)))
     raise Unsupported(f"no likelihood is known for the support {support}; pass likelihood")
@@ -96,7 +112,7 @@ def explained(dataset: Dataset) -> str:
     features = dataset.event_shape.numel()
     sentences, start = [], 0
     for support, length in parts_of(dataset.support, features):
-        made = _family(support, dataset.train[:1], None)
+        made = _family(support, dataset.train[:1], None, None)
         family = made.func if isinstance(made, functools.partial) else made
         names = dataset.columns[start : start + length]
         start += length
@@ -109,11 +125,14 @@ def explained(dataset: Dataset) -> str:
 
 
 def _values(support: constraints.Constraint) -> str:
+    if isinstance(support, Categories):
+        return f"one of {int(support.upper_bound) + 1} levels"
     if isinstance(support, constraints.integer_interval):
         return f"whole numbers from 0 to {support.upper_bound}"
     return {
         constraints.boolean: "0 or 1",
         constraints.unit_interval: "numbers in [0, 1]",
-        constraints.positive: "positive numbers",
+        open_unit_interval: "numbers between 0 and 1",
+        constraints.positive: "positive numbers, in units of their logarithm's standard deviation",
         constraints.nonnegative_integer: "whole numbers from 0",
     }.get(support, "real numbers, in units of each feature's standard deviation")

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.data.supports import merged
 from ppvae.data.tabular.columns import KINDS, Category, Cells, Column, Frame
 
 _OF_ALL = ("columns", "set_aside", "label", "labels", "id", "complete")
@@ -24,10 +25,10 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table: those that are modeled, in order, and what the others are.
+    """The columns of a table: those that are modeled, and what the others are.
 
     Args:
-        columns: the columns that are modeled, each as one feature.
+        columns: the columns that are modeled, each as one feature, in the order of the table.
         set_aside: columns that are left out, each with the reason.
         label: the column of the classes, if there is one.
         labels: the classes, in the order of their numbers.
@@ -53,15 +54,24 @@ class Schema:
     complete: bool = True
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the columns that are modeled."""
-        return tuple(column.name for column in self.columns)
+    def features(self) -> tuple[Column, ...]:
+        """The columns in the order of the features, those of one kind side by side."""
+        kinds = list(KINDS.values())
+        return tuple(
+            sorted(
+                self.columns,
+                key=lambda column: (
+                    kinds.index(type(column)),
+                    getattr(column, "count", 0),
+                    getattr(column, "ends", False),
+                ),
+            )
+        )
 
     @property
     def support(self) -> constraints.Constraint:
-        """The values that the numbers of each column may take."""
-        supports = [column.support for column in self.columns]
-        return constraints.cat(supports, -1, [1] * len(supports))
+        """The values that the features may take."""
+        return merged([column.support for column in self.features])
 
     def encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Return the numbers of a table's cells, and which of them are known, 1 or 0.
@@ -72,16 +82,17 @@ class Schema:
             frame: the columns by name; those that are not modeled are not looked at.
 
         Returns:
-            Two tensors `(data, columns)`.
+            Two tensors `(data, features)`, in the order of `features`.
 
         Raises:
             ValueError: if a column is missing, or a cell is not of its column's kind.
         """
-        check_names("the table", self.names, frame)
-        rows = len(frame[self.names[0]])
-        x = np.empty((rows, len(self.columns)), dtype=np.float32)
+        features = self.features
+        check_names("the table", [column.name for column in features], frame)
+        rows = len(frame[features[0].name])
+        x = np.empty((rows, len(features)), dtype=np.float32)
         seen = np.ones_like(x)
-        for place, column in enumerate(self.columns):
+        for place, column in enumerate(features):
             numbers = column.encode(frame[column.name])
             empty = np.isnan(numbers)
             if empty.any():
@@ -97,16 +108,14 @@ class Schema:
         return torch.from_numpy(x), torch.from_numpy(seen)
 
     def decode(self, x: Tensor) -> dict[str, Cells]:
-        """Return the columns that numbers stand for, in the units and types of the table.
+        """Return the columns that numbers stand for, in the units, types and order of the table.
 
         Args:
-            x: `(data, columns)`.
+            x: `(*, features)`.
         """
         numbers = x.detach().cpu().double().numpy()
-        return {
-            column.name: column.decode(numbers[..., place])
-            for place, column in enumerate(self.columns)
-        }
+        places = {column.name: place for place, column in enumerate(self.features)}
+        return {c.name: c.decode(numbers[..., places[c.name]]) for c in self.columns}
 
     def write(self) -> str:
         """Return the text of a YAML file that `read` reads."""
