@@ -12,10 +12,11 @@ from jsonargparse import ArgumentParser
 
 from ppvae.cli.configuration import is_import_path
 from ppvae.data import Dataset
+from ppvae.data.tabular.reading import is_table_file
 
-FILES = (".npy", ".npz", ".csv")
+FILES = (".npy", ".npz")
 DATASETS = ("digits", "mnist", "segments", "colors", "factors")
-READERS = ("array", "images")
+READERS = ("array", "images", "table")
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ def source(chosen: Any) -> Source:
 
 
 def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the function that reads a file or a folder of pictures, and its arguments.
+    """Return the function that reads an array, a table or a folder of pictures, and its arguments.
 
     A name of a dataset or an import path is no folder; `./name` is.
     """
     if Path(name).suffix in FILES:
         return "ppvae.data.array", {"path": name}
+    if is_table_file(name):
+        return "ppvae.data.table", {"source": name}
     if name in ("", *DATASETS, *READERS) or is_import_path(name) or not Path(name).is_dir():
         return None
     return "ppvae.data.images", {"folder": name}
@@ -78,9 +81,9 @@ def _import_path(name: str) -> str:
     if is_import_path(name):
         return name
     raise ValueError(
-        f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a file "
-        f"{', '.join(FILES)}, a folder of pictures, or the import path of a function that returns "
-        "a dataset"
+        f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a table (.csv, "
+        f".tsv, .xlsx, .parquet, ...), an array ({', '.join(FILES)}), a folder of pictures, or "
+        "the import path of a function that returns a dataset"
     )
 
 

@@ -37,18 +37,21 @@ class Chosen:
         pair: the user's own pair, if one was chosen.
         trust: what may be built beside the classes of ppvae and torch.nn.
         configuration: the options that repeat the command, by name.
+        conditional: whether the pair of a run is given the class of each datapoint.
     """
 
     dataset: "Dataset"
     pair: "nn.Module | None" = None
     trust: Sequence[str] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    conditional: bool = False
 
 
 def fit(
     chosen: Chosen,
     *,
     latent: int = 10,
+    conditional: bool = False,
     network: "Callable[[int, int], nn.Module] | None" = None,
     prior: "Callable[[int], Prior] | None" = None,
     pseudo_inputs: int | None = None,
@@ -83,6 +86,8 @@ def fit(
     Args:
         chosen: the data, and the pair if it is the user's own.
         latent: number of latent dimensions.
+        conditional: whether the pair is given the class of each datapoint, so that it models each
+            class; the data need labels.
         network: class of the networks, called with the sizes of input and output.
         prior: class of p(z); StandardNormal unless given.
         pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
@@ -129,6 +134,7 @@ def fit(
     }
     run = ppvae.report.Run.resume(resume) if resume else None
     dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
+    dataset = dataset.conditional() if conditional else dataset
     pair, reason = chosen.pair, ""
     if pair is None and run is not None and run.is_old:
         pair = ppvae.load(run.folder, trust=chosen.trust)  # a new one would scale its input
@@ -289,6 +295,7 @@ def _opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
     """Return a run with its dataset and its pair."""
     run = ppvae.report.Run(folder)
     dataset = run.standardized(chosen.dataset)
+    dataset = dataset.conditional() if chosen.conditional else dataset
     return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)
 
 

@@ -6,33 +6,11 @@ from typing import Any
 
 import yaml
 
+from ppvae.data.plain_yaml import PlainLoader
 from ppvae.inference.persistence import present_name, read_text
 
 _LARGEST = 2**18  # bytes, a hundred times more than a run's configuration has
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-_FLOAT = re.compile(r"(?i)([-+]?(\d+\.\d*|\.\d+|\d+(?=e))(e[-+]?\d+)?|[-+]?\.inf|\.nan)$")
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without tags and aliases: null, true, numbers, strings, lists and mappings."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
-        tag = getattr(event, "tag", None)
-        if isinstance(event, yaml.AliasEvent) or tag is not None:
-            what = f"an alias (*{event.anchor})" if tag is None else f"a tag ({tag})"
-            raise yaml.MarkedYAMLError(
-                problem=f"{what}, which is not read", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-
-# A date is text, and 1e-3 is a number (YAML 1.2).
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, shape) for tag, shape in shapes if not tag.endswith((":timestamp", ":float"))]
-    for first, shapes in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def is_import_path(text: str) -> bool:
@@ -50,7 +28,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, _LARGEST)
     try:
-        content = present(yaml.load(text, Loader=_Loader))
+        content = present(yaml.load(text, Loader=PlainLoader))
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number with too many digits

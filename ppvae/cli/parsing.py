@@ -43,6 +43,7 @@ def execute(look: Look) -> int:
     if of_pair and "pair" not in options and not look.asks_for_help:
         raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
     data = choices.source(options.pop("data")) if "data" in options else None
+    conditional = look.command != "fit" and options.pop("conditional", False)
     filled = _fill_in_features(look, options)
     parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
     given = {name: _namespace(value) for name, value in options.items()}
@@ -52,7 +53,7 @@ def execute(look: Look) -> int:
         _check_options_of_data(look, parser, data)
     parsed = parser.parse_args(list(look.words), namespace=_group(given))
     assert data is not None  # `--help` has ended the program
-    return _run(look.command, parser, parsed, data, filled, trust)
+    return _run(look.command, parser, parsed, data, filled, trust, conditional)
 
 
 def _run(
@@ -62,6 +63,7 @@ def _run(
     data: choices.Source,
     filled: bool,
     trust: Sequence[str],
+    conditional: bool,
 ) -> int:
     seed = parsed.seed
     pair = parsed.pop("pair", None)
@@ -78,7 +80,7 @@ def _run(
         return 0
     function = COMMANDS[command]
     names = inspect.signature(function).parameters.keys() - {"chosen"}
-    chosen = Chosen(dataset, own, trust, repeating)
+    chosen = Chosen(dataset, own, trust, repeating, conditional)
     return function(chosen, **{name: arguments[name] for name in names})
 
 
@@ -97,6 +99,8 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
             files.insert(0, _to_resume(Path(resumed)))
         for path in files:
             options |= Checker(path, listed).options(configuration.read(path))
+        if resumed is not None and "data" in options:
+            options["data"] = _of_schema(options["data"], Run(Path(resumed)))
         if look.last("data") is not None:
             options["data"] = look.last("data")
         if "data" not in options:
@@ -107,11 +111,21 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
         if not isinstance(content.get("data"), dict | str):
             raise ValueError(f"{path} is damaged: it names no dataset under `data`")
         options["data"] = Checker(path, listed).options(content)["data"]
+        options["data"] = _of_schema(options["data"], Run(Path(look.last("run") or "")))
+        options["conditional"] = content.get("conditional") is True
     if look.last("pair") is not None:
         options["pair"] = look.last("pair")
     if isinstance(options.get("pair"), str):
         options["pair"] = {"class_path": options["pair"]}
     return options
+
+
+def _of_schema(data: Any, run: Run) -> Any:
+    """Return the data of a run, a table by the schema that was found then."""
+    if run.schema is None or not isinstance(data, dict):
+        return data
+    found = {name: v for name, v in (data.get("init_args") or {}).items() if name != "types"}
+    return {**data, "init_args": {**found, "schema": str(run.schema)}}
 
 
 def _to_read(path: str) -> Path:

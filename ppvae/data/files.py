@@ -20,7 +20,7 @@ def check_plain(path: Path) -> None:
     if path.is_file():
         return
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a file .npy, .npz or .csv")
+        raise ValueError(f"{path} is a folder; expected a file")
     path.stat()  # the system says that there is none
     raise ValueError(f"{path} is no plain file; copy its content into one")
 

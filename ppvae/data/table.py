@@ -21,13 +21,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def table(
-    source: Any,
+    source: str | Path | Any,
     *,
-    schema: str | Path | Schema | None = None,
+    schema: str | Path | Any = None,
     label: str | None = None,
     id: str | None = None,
-    types: Mapping[str, str] | None = None,
-    missing: Sequence[str | int | float] | None = None,
+    types: dict[str, str] | None = None,
+    missing: list[str | int | float] | None = None,
     header: bool | None = None,
     validation: float = 0.1,
     test: float = 0.1,
@@ -94,7 +94,8 @@ def table(
         shuffle=shuffle,
         seed=seed,
     )
-    found = replace(found, complete=bool(seen.all()))
+    # A pair that was told which cells are known is told so of complete rows too.
+    found = replace(found, complete=bool(seen.all()) and (schema is None or found.complete))
     names = row_names(read_in, found)
     dataset = replace(
         dataset,

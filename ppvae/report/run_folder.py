@@ -29,12 +29,14 @@ from ppvae.inference.persistence import (
 
 _CONFIG = "config.yaml"
 _DATA = "data.json"
+_SCHEMA = "schema.yaml"
 _STANDARDIZATION = "standardization.json"
 _FIGURES = "figures"
 _WRITTEN = (  # what a run writes: nothing else is removed with a run that is overwritten
     *(
         _CONFIG,
         _DATA,
+        _SCHEMA,
         _STANDARDIZATION,
         "metrics.jsonl",
         "pair.json",
@@ -151,6 +153,12 @@ class Run:
         return self.folder / _CONFIG
 
     @property
+    def schema(self) -> Path | None:
+        """The file of the schema of the run's table, if its data are one."""
+        path = self.folder / _SCHEMA
+        return path if path.exists() else None
+
+    @property
     def is_old(self) -> bool:
         """Whether version 0.1 wrote the run's pair, which takes values as that version did."""
         saved = (self.folder / "pair.json").exists()
@@ -162,9 +170,14 @@ class Run:
         write_bytes(self.config, text.encode())
 
     def write_data(self, dataset: Dataset, likelihood: str) -> None:
-        """Keep what was decided about the data, and why the pair has its likelihood."""
+        """Keep what was decided about the data, and why the pair has its likelihood.
+
+        Of a table, keep what its columns hold, which new rows are read by.
+        """
         content = {"notes": [*dataset.notes, *([likelihood] if likelihood else [])]}
         write_json(self.folder / _DATA, content)
+        if dataset.schema is not None:
+            write_bytes(self.folder / _SCHEMA, dataset.schema.write().encode())
 
     @property
     def standardization(self) -> Standardization | None:
@@ -209,7 +222,7 @@ class Run:
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""
-        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA}:
+        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA, _SCHEMA}:
             shutil.rmtree(self.folder)
             if self._aside is not None:
                 self._aside.rename(self.folder)

@@ -35,6 +35,7 @@ _FEW = 12  # levels, of which none is too rare
 _SAMPLE = 10_000  # values by which it is seen that there are many
 _SMALL = 20  # the highest of whole numbers that are never real ones
 _NEAR = 0.25  # of their mean: the lowest of counts
+_END = 0.1  # proportions come so near 0 and 1
 _SKEWED = 1.0  # skewness
 _SENTINELS = (999, 9999, 99999, 999999, 99, 88888, 8888, 888)
 _FAR = 1.0  # ranges of the other values between them and a sentinel
@@ -201,7 +202,7 @@ def _numeric(
         varied = values.var() >= mean * max(0.3, 1 - 4 * (2 / len(values)) ** 0.5)
         if low >= 0 and (high <= _SMALL or (varied and low <= _NEAR * mean)):
             return Count(name, missing)
-    if not whole and low >= 0 and high <= 1 and high > 0.5:
+    if not whole and 0 <= low < _END and 1 - _END < high <= 1:
         return Proportion(name, missing, ends=low == 0 or high == 1)
     if low > 0 and _skewness(values) > max(_SKEWED, 2 * abs(_skewness(np.log(values)))):
         return Positive(name, missing, whole=whole)

@@ -12,9 +12,12 @@ import yaml
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.data.files import check_plain
+from ppvae.data.plain_yaml import PlainLoader
 from ppvae.data.supports import merged
 from ppvae.data.tabular.columns import KINDS, Category, Cells, Column, Frame
 
+_LARGEST = 2**24  # bytes
 _OF_ALL = ("columns", "set_aside", "label", "labels", "id", "complete")
 _HEAD = """\
 # What each column of the table holds. Correct it, and pass it as --schema FILE.
@@ -135,9 +138,14 @@ class Schema:
             ValueError: if it is no schema; the message names what is wrong.
         """
         path = Path(path)
+        check_plain(path)
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"{path} is no schema: it is larger than {_LARGEST} bytes")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)
+        except RecursionError as error:
+            raise ValueError(f"{path} is no schema: it is nested too deeply") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, too many digits
             raise ValueError(f"{path} is no schema: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict) or not isinstance(content.get("columns"), dict):
             raise ValueError(f"{path} is no schema: it has no `columns`, each with its type")
