@@ -71,10 +71,10 @@ CASES = [
         "\n".join(f"{x:.3f}" for x in RANDOM.normal(size=80)),
         fit(80, real="0"),
     ),
-    _csv("two rows", "\n".join([HEAD, *BODY[:2]]), refused("2", "rows")),
+    _csv("two rows", "\n".join([HEAD, *BODY[:2]]), refused("2 datapoints", "at least")),
     _csv("ten rows", "\n".join([HEAD, *BODY[:10]]), fit(10, others=True, real="height weight")),
-    _csv("an empty file", "", refused("empty")),
-    _csv("line ends alone", "\n\n\n", refused("empty")),
+    _csv("an empty file", "", refused("no rows")),
+    _csv("line ends alone", "\n\n\n", refused("no rows")),
     _csv("a header alone", HEAD + "\n", refused("rows")),
     _csv(
         "nothing left to model",
@@ -85,7 +85,7 @@ CASES = [
     _csv(
         "a row too short",
         "\n".join([HEAD, *BODY[:50], "1.7,60", *BODY[50:]]),
-        refused("row 52", "field"),
+        fit(121, **KINDS, missing=3, said="row 52"),
     ),
     _csv(
         "a row too long",
@@ -106,17 +106,24 @@ CASES = [
     ),
     _csv("no gzip", PLAIN, refused("gzip"), "table.csv.gz"),
     _csv("bytes", bytes(range(256)) * 20, refused("text")),
-    _csv("another ending", PLAIN, refused(".dat"), "table.dat"),
-    _csv("each row twice", "\n".join([HEAD, *BODY, *BODY]), fit(240, **KINDS, said="twice")),
+    _csv("another ending", PLAIN, refused(".docx"), "table.docx"),
+    _csv(
+        "each row twice",
+        "\n".join([HEAD, *BODY, *BODY]),
+        fit(240, **KINDS, said="copies of training rows"),
+    ),
     _csv("more columns than rows", survey.written(WIDE), fit(60, real=list(WIDE.columns))),
     _csv(
         "one row of each class",
         "x,kind\n" + "\n".join(f"{x:.3f},kind {n}" for n, x in enumerate(RANDOM.normal(size=60))),
-        fit(60, real="x"),
+        refused("'kind'", "classes"),
         label="kind",
     ),
     _csv(
-        "a label with gaps", PLAIN.replace("Bonn", ""), refused("'city'", "missing"), label="city"
+        "a label with gaps",
+        PLAIN.replace("Bonn", ""),
+        refused("'city'", "data row", "remove"),
+        label="city",
     ),
     _csv("a label that is not there", PLAIN, refused("'town'", "city"), label="town"),
     _csv(

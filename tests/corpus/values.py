@@ -67,24 +67,22 @@ CASES = [
     _with(
         "9999 in counts",
         _some(RANDOM.poisson(40, N), 12, 9999),
-        _also(10, count="extra", said="9999"),
+        _also(10, real="extra", said="9999"),
     ),
-    _with(
-        "-1 in counts", _some(RANDOM.poisson(40, N), 12, -1), _also(10, count="extra", said="-1")
-    ),
+    _with("-1 in counts", _some(RANDOM.poisson(40, N), 12, -1), _also(real="extra", said="-1")),
     _with("-999, kept", _some(ROUND, 12, -999), _also(real="extra"), missing=[]),
     _with("-999, said", _some(ROUND, 12, -999), _also(10, real="extra"), missing=[-999]),
     _with("one outlier", [-999, *ROUND[1:]], EXTRA),
     _with("infinite cells", _some(ROUND, 40, "inf"), refused("'extra'", "inf", "row 1")),
-    _with("nothing at all", [""] * N, _also(aside={"extra": "empty"})),
-    _with("only NA", ["NA"] * N, _also(aside={"extra": "empty"})),
+    _with("nothing at all", [""] * N, _also(aside={"extra": "no values"})),
+    _with("only NA", ["NA"] * N, _also(aside={"extra": "no values"})),
     _with("one value", [3.5] * N, _also(aside={"extra": "3.5"})),
     _with("one word", ["DE"] * N, _also(aside={"extra": "DE"})),
     _with("one value and gaps", _some([3.5] * N, 5, ""), _also(aside={"extra": "3.5"})),
     _with("one differs", [1, *[0] * (N - 1)], _also(binary="extra")),
     _with("counts the rows", range(1, N + 1), _also(aside={"extra": "counts"})),
-    _with("counts down", range(N, 0, -1), _also(aside={"extra": "counts"})),
-    _with("counts by tens", range(0, 10 * N, 10), _also(aside={"extra": "counts"})),
+    _with("counts down", range(N, 0, -1), _also(count="extra", said="rises by -1")),
+    _with("counts by tens", range(0, 10 * N, 10), _also(count="extra", said="rises by 10")),
     _with(
         "numbers of patients",
         RANDOM.permutation(10**6)[:N] + 10**6,
@@ -134,7 +132,7 @@ CASES = [
     _with(
         "times of day",
         (f"{n % 24:02}:{n * 7 % 60:02}" for n in range(N)),
-        refused("'extra'", "aside"),
+        _also(aside={"extra": "different"}),
     ),
     _with(
         "dates with gaps",
@@ -184,6 +182,11 @@ CASES = [
     _with(
         "a rare level",
         ["odd", *(WORDS[n % 3] for n in range(N - 1))],
+        _also(category="extra"),
+    ),
+    _with(
+        "rare levels among many",
+        (f"odd {n}" if n % 9 == 0 else WORDS[n % 9] for n in range(N)),
         _also(category="extra", said="(other)"),
     ),
     _with("small numbers", 1e-6 * ROUND, EXTRA),
@@ -222,16 +225,24 @@ CASES = [
     _with(
         "half numbers, half words",
         (n * 1.37 if n % 2 else WORDS[n % 12] for n in range(N)),
-        refused("'extra'", "aside"),
+        _also(aside={"extra": "numbers and text"}),
     ),
     _changed(
         "a column twice",
         lambda table: table.insert(0, "copy", table["height"]),
-        fit(N, others=True, real="height weight", said="copy"),
+        fit(
+            N,
+            **{**KINDS, "real": "copy weight"},
+            aside={"height": "repeats column 'copy'"},
+        ),
     ),
     _changed(
         "a column in other units",
         lambda table: table.insert(0, "copy", table["height"] * 100),
-        fit(N, others=True, real="height weight copy"),
+        fit(
+            N,
+            **{**KINDS, "real": "copy weight"},
+            aside={"height": "'copy' in other units"},
+        ),
     ),
 ]
