@@ -1,4 +1,4 @@
-"""`python -m tests.corpus [WORDS]`: what becomes of each file, of those whose names hold a word."""
+"""`python -m tests.corpus [WORDS]`: what becomes of each file whose name holds a word."""
 
 import logging
 import sys

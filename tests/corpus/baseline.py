@@ -1,4 +1,4 @@
-"""What a table's columns have in nats if each is taken alone: the least that a pair should reach."""
+"""What the columns of a table reach in nats, each taken alone: the least of a pair."""
 
 import numpy as np
 from scipy import stats
@@ -9,7 +9,7 @@ from ppvae.data.tabular import Category, Count, Date, Positive, Proportion, Real
 def independent(dataset):
     """Return the log density of each test row under columns that are fitted one by one."""
     total = np.zeros(len(dataset.test))
-    for place, column in enumerate(dataset.schema.columns):
+    for place, column in enumerate(dataset.schema.features):
         train, test = (
             getattr(dataset, part)[:, place].double().numpy() for part in ("train", "test")
         )
@@ -36,7 +36,7 @@ def _scores(column, train, test):
         return stats.norm(logs.mean(), max(logs.std(), 1e-12)).logpdf(np.log(test)) - np.log(test)
     if isinstance(column, Count):
         excess = max(spread**2 - mean, 1e-3 * mean)
-        size = mean**2 / excess
+        size = mean**2 / excess if mean > 0 else 1.0
         return stats.nbinom(size, size / (size + mean)).logpmf(test)
     assert isinstance(column, Proportion)
     if column.ends:

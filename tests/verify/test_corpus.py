@@ -1,4 +1,4 @@
-"""Every file of the corpus is trained on, on the command line, with finite and sensible numbers."""
+"""A pair is trained on every file of the corpus, with finite and sensible numbers."""
 
 import pytest
 
