@@ -215,7 +215,7 @@ def _copies(name: str, dataset: Dataset) -> list[str]:
     def hashes(rows: Tensor) -> Any:
         return pandas.util.hash_pandas_object(pandas.DataFrame(rows.numpy()), index=False)
 
-    copies = int(np.isin(hashes(dataset.test), hashes(dataset.train)).sum())
+    copies = int(hashes(dataset.test).isin(hashes(dataset.train)).sum())
     if not copies:
         return []
     return [
