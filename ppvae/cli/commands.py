@@ -373,7 +373,36 @@ def _measure(
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"fit": fit, "diagnose": diagnose, "sample": sample}
+def data(chosen: Chosen, *, output: Path | None = None) -> int:
+    """Show what a file holds before any training: the type and values of each column, oddities.
+
+    Args:
+        chosen: the data.
+        output: a file for the schema of a table, to be corrected and passed as --schema; none
+            unless given.
+
+    Example:
+        ppvae data wine.csv --label quality
+    """
+    schema = chosen.dataset.schema
+    if output is not None and schema is None:
+        raise ValueError("--output takes the schema of a table; these data are none")
+    print(ppvae.report.described(chosen.dataset))
+    if output is not None and schema is not None:
+        ppvae.inference.persistence.write_bytes(output, schema.write().encode())
+        print(output)
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "data": data,
+    "fit": fit,
+    "diagnose": diagnose,
+    "sample": sample,
+}
+
+TAKE_DATA = ("data", "fit")
+"""The commands whose first argument is the data."""
 
 DATA_HELP = (
     "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, "
@@ -390,6 +419,7 @@ _OF_A_RUN: dict[str, tuple[Any, str]] = {
     ),
 }
 CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
+    "data": {},
     "fit": {
         "pair": (
             str,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from ppvae.cli import help, meant
-from ppvae.cli.commands import CHOICES, COMMANDS
+from ppvae.cli.commands import CHOICES, COMMANDS, TAKE_DATA
 from ppvae.cli.layout import show
 
 _FLAGS = ("--help", "--help-all", "--traceback", "--print_config")
@@ -160,7 +160,7 @@ def _command(command: str, words: Sequence[str]) -> Look:
 
 def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
     """Yield name and type of each argument, and whether it goes without its name."""
-    if command == "fit":
+    if command in TAKE_DATA:
         yield "data", str, True
     for parameter in inspect.signature(COMMANDS[command]).parameters.values():
         if parameter.name != "chosen":

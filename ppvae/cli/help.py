@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.docstrings import docstring_of
 from ppvae.cli.layout import hanging, width
 
@@ -21,13 +21,14 @@ _INDENT = 26  # where the explanations begin
 # The options by group; those of the first screen are marked with a star. A command that is not
 # here has one group, of its own options.
 _GROUPS: dict[str, dict[str, str]] = {
+    "data": {"arguments and options": "data* label* data.OPTION output*"},
     "fit": {
         "the data": "data* label* data.OPTION",
         "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds",
         "the run": "folder* resume* config overwrite seed* draws figures trust",
-    }
+    },
 }
 _TOLD = {
     "data": DATA_HELP,
@@ -117,7 +118,7 @@ def example_of(command: str) -> str:
 
 def _usage(command: str) -> list[str]:
     words = []
-    if command == "fit":
+    if command in TAKE_DATA:
         words.append("DATA")
     for parameter in _parameters(command):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -150,9 +151,10 @@ def _options(command: str) -> dict[str, Option]:
     """Return all options of a command by their names."""
     told = docstring_of(COMMANDS[command]).arguments
     found: dict[str, Option] = {}
-    if command == "fit":
+    if command in TAKE_DATA:
         found["data"] = Option("DATA", DATA_HELP)
         found["label"] = _option("label", "--label COLUMN", _TOLD["label"])
+    if command == "fit":
         found["optimizer.lr"] = _option("optimizer.lr", "--optimizer.lr X", _TOLD["optimizer.lr"])
     found["data.OPTION"] = Option("--data.OPTION VALUE", _TOLD["data.OPTION"])
     for parameter in _parameters(command):

@@ -13,7 +13,7 @@ from torch import nn
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
 from ppvae.cli.class_help import help_of_class, help_of_dataset
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA, Chosen
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.cli.layout import show
 from ppvae.cli.words import Words
@@ -54,7 +54,7 @@ def execute(look: Look) -> int:
     if of_pair and "pair" not in options and not look.asks_for_help:
         raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
     data = choices.source(options.pop("data")) if "data" in options else None
-    conditional = look.command != "fit" and options.pop("conditional", False)
+    conditional = look.command not in TAKE_DATA and options.pop("conditional", False)
     filled = _fill_in_features(look, options)
     parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
     given = {name: _namespace(value) for name, value in options.items()}
@@ -77,7 +77,7 @@ def _run(
     trust: Sequence[str],
     conditional: bool,
 ) -> int:
-    seed = parsed.seed
+    seed = parsed.get("seed", 0)
     pair = parsed.pop("pair", None)
     with seeded(seed):
         arguments = parser.instantiate(parsed)
@@ -104,7 +104,7 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
     # A pair that the words name is the user's own, also where the file names it too.
     listed = ClosedList([*trust, *look.given.get("pair", ())])
     options: dict[str, Any] = {}
-    if look.command == "fit":
+    if look.command in TAKE_DATA:
         resumed = look.last("resume")
         files = [_to_read(path) for path in look.given.get("config", ())]
         if resumed is not None:
@@ -209,7 +209,7 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
         allow_abbrev=False,
         print_config=None,
     )
-    if command == "fit":
+    if command in TAKE_DATA:
         parser.add_argument("dataset", metavar="data", nargs="?", help=DATA_HELP)
     for name, (annotation, explained) in CHOICES[command].items():
         if name == "config":
