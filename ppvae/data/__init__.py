@@ -3,6 +3,7 @@
 from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
+from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
@@ -20,6 +21,7 @@ from ppvae.data.tabular import Schema
 __all__ = [
     "Categories",
     "Dataset",
+    "GivenClasses",
     "Schema",
     "Standardization",
     "array",
@@ -27,6 +29,7 @@ __all__ = [
     "colors",
     "digits",
     "factors",
+    "given_classes",
     "images",
     "inferred_schema",
     "memory",

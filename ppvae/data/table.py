@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -244,7 +243,7 @@ def _copies(name: str, dataset: Dataset) -> list[str]:
     def hashes(rows: Tensor) -> Any:
         return pandas.util.hash_pandas_object(pandas.DataFrame(rows.numpy()), index=False)
 
-    copies = int(np.isin(hashes(dataset.test), hashes(dataset.train)).sum())
+    copies = int(hashes(dataset.test).isin(hashes(dataset.train)).sum())
     if not copies:
         return []
     return [
