@@ -263,8 +263,7 @@ class VariationalAutoencoder(
             ValueError: if `n_samples` is below 1.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"sample needs n_samples of at least 1, got {n_samples}")
+        _check_whole("n_samples", n_samples)
         state = self.random_state if random_state is None else random_state
         with seeded(int(check_random_state(state).randint(2**31 - 1))), torch.no_grad():
             z = self.pair_.prior().expand([int(n_samples)]).sample()
@@ -283,9 +282,7 @@ class VariationalAutoencoder(
 
     def _check_parameters(self) -> None:
         for name in ("latent", "draws", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+            _check_whole(name, getattr(self, name))
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must be in [0, 1), got {self.validation_fraction}"
@@ -325,3 +322,8 @@ class VariationalAutoencoder(
 def _parts(tensors: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
     """Yield rows that a network is called with at once."""
     return zip(*(tensor.split(_ROWS) for tensor in tensors), strict=True)
+
+
+def _check_whole(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -147,6 +147,23 @@ def test_a_frame_of_any_columns_with_missing_cells(birds):
     )
 
 
+def test_frames_of_types_of_pandas_and_of_names_that_repeat():
+    frame = pd.DataFrame(
+        {
+            "level": pd.Categorical(list("abcab") * 12),
+            "count": pd.array([1, 2, None, 4, 5] * 12, dtype="Int64"),
+            "yes": pd.array([True, False, None, True, True] * 12, dtype="boolean"),
+            "text": pd.array(["x", "y", None, "x", "y"] * 12, dtype="string"),
+            "real": np.random.default_rng(0).normal(size=60),
+        }
+    )
+    drawn = small().fit(frame).sample(30)
+    assert set(drawn["level"]) <= set("abc") and set(drawn["text"]) <= set("xy")
+    assert set(drawn["yes"]) <= {True, False} and set(drawn["count"]) <= {1, 2, 4, 5}
+    twice = frame[["real", "level"]].set_axis(["a", "a"], axis=1)
+    assert list(small().fit(twice).sample()) == ["a", "a (2)"]
+
+
 def test_what_the_levels_and_cells_of_fit_exclude_is_said(birds):
     complete = birds.dropna()
     model = small().fit(complete)
@@ -203,7 +220,7 @@ def test_arguments_of_a_fitted_estimator_are_checked():
     model = small().fit(IRIS)
     with pytest.raises(ValueError, match="needs 2 latent dimensions, got an array with 3 columns"):
         model.inverse_transform(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="n_samples of at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, got 0"):
         model.sample(0)
     with pytest.raises(ValueError, match="contains infinity"):
         model.transform(np.full((2, 4), np.inf))
