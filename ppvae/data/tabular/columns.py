@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch.distributions import constraints
 
 from ppvae.data.supports import categories, open_unit_interval
+from ppvae.data.tabular.dates import are_dates
 
 Cells: TypeAlias = NDArray[Any]
 """The cells of a column, `(data,)`, of any type."""
@@ -304,9 +305,11 @@ class Date(Column):
         name: the column's name.
         missing: values that stand for a missing one.
         whole: whether there are no times of day.
+        day_first: whether the day stands before the month, as in 31/12/2024.
     """
 
     whole: bool = True
+    day_first: bool = False
 
     @property
     def support(self) -> constraints.Constraint:
@@ -327,10 +330,17 @@ class Date(Column):
     def _numbers(self, cells: Cells) -> NDArray[np.float64]:
         import pandas
 
-        if cells.dtype.kind in "iuf":  # of a schema that is applied to days
-            return cells.astype(np.float64)
         kept = pandas.Series(cells)
-        dates = pandas.to_datetime(kept, errors="coerce", format="mixed", utc=True)
+        if cells.dtype.kind in "iuf":
+            numbers = cells.astype(np.float64)
+            if not are_dates(numbers[~np.isnan(numbers)]):
+                return numbers  # of a schema that is applied to days
+            kept, form = kept.astype("Int64").astype(str), "%Y%m%d"
+        else:
+            form = "mixed"
+        dates = pandas.to_datetime(
+            kept, errors="coerce", format=form, utc=True, dayfirst=self.day_first
+        )
         wrong = dates.isna() & ~is_missing(cells, self.missing)
         if wrong.any():
             self._refuse(cells, wrong.to_numpy(), "dates such as 2024-12-31")

@@ -1,14 +1,15 @@
 """Finds what each column of a table holds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ppvae.data.headers import is_number
 from ppvae.data.tabular.columns import (
     KINDS,
     Binary,
@@ -24,11 +25,14 @@ from ppvae.data.tabular.columns import (
     distinct_cells,
     is_missing,
 )
+from ppvae.data.tabular.copies import find_copies
+from ppvae.data.tabular.dates import are_dates, day_first, holds_dates
+from ppvae.data.tabular.sentinels import only_negative, sentinels
 
 ASIDE = "aside"
 """What the types call a column that is left out."""
 
-_CODES = 10  # whole numbers of at most so many values are codes of levels
+_CODES = 10  # numbers of at most so many values are codes of levels
 _ROWS_PER_CODE = 3  # of so many rows at least, each
 _LEVELS = 50  # levels of text
 _RARE = 5  # rows of a level, in a column of more than a few levels
@@ -38,14 +42,14 @@ _SMALL = 20  # the highest of whole numbers that are never real ones
 _NEAR = 0.25  # of their mean: the lowest of counts
 _END = 0.1  # proportions come so near 0 and 1
 _SKEWED = 1.0  # skewness
-_SENTINELS = (999, 9999, 99999, 999999, 99, 88888, 8888, 888)
-_FAR = 1.0  # ranges of the other values between them and a sentinel
 _TOKENS = 3  # texts in a column of numbers that stand for missing ones
-_NAMES = re.compile(r"(^|[_\s.-])(id|ids|index|idx|row|rowid|rownames?|uuid|key|nr|no|number)$")
-_UNNAMED = re.compile(r"(Unnamed: 0(\.\d+)?|column \d+|rownames|)")
-_DATE = re.compile(
-    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ]\d{1,2}:.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}.*"
+_NAMES = re.compile(
+    r"(^|[_\s.-])(id|ids|identifier|index|idx|row|rowid|rownames?|uuid|key|nr|no|number|obs)$"
 )
+_EXACT = 2**53  # above which a number of double precision is not exact
+_SMALLEST, _LARGEST = 1e-37, 3e38  # of 32-bit numbers
+_LOST = 1e-3  # of the standard deviation: the rounding to 32 bits that is too much
+_UNNAMED = re.compile(r"(Unnamed: 0(\.\d+)?|column \d+|rownames|)")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _YES = {"true": True, "false": False}
 
@@ -88,7 +92,9 @@ def find_columns(
             found.set_aside[name] = "as was asked for"
             continue
         _find(found, name, cells, kind, suspect, tuple(missing))
-    _set_aside_copies(found, frame)
+    copies = find_copies(found.columns, frame)
+    found.columns = [column for column in found.columns if column.name not in copies]
+    found.set_aside |= copies
     return found
 
 
@@ -121,17 +127,15 @@ def _find(
         found.set_aside[name] = "it has no values"
         return
     if cells.dtype.kind == "M" or (cells.dtype == object and kind in (None, "date")):
-        dated = cells.dtype.kind == "M" or _holds_dates(cells[~empty])
+        dated = cells.dtype.kind == "M" or holds_dates(cells[~empty])
         if dated and kind is None:
-            example = str(cells[~empty][0])[:40]
-            raise ValueError(
-                f"column {name!r} holds dates such as {example!r}: types={{{name!r}: 'date'}} "
-                f"takes them as days, types={{{name!r}: 'aside'}} leaves them out (--data.types)"
-            )
+            _refuse_dates(name, cells[~empty][0])
     if kind == "date":
-        days = Date(name, missing).encode(cells)
+        first = cells.dtype == object and day_first(cells[~empty])
+        days = Date(name, missing, day_first=first).encode(cells)
         known = days[~np.isnan(days)]
-        found.columns.append(Date(name, missing, whole=bool((known == np.floor(known)).all())))
+        whole = bool((known == np.floor(known)).all())
+        found.columns.append(Date(name, missing, whole, first))
         return
     if cells.dtype.kind not in "biuf":
         numbers, tokens = _as_numbers(cells, empty, missing)
@@ -144,6 +148,13 @@ def _find(
             missing = (*missing, *tokens)
         cells = numbers
     _find_numbers(found, name, cells, kind, suspect, missing)
+
+
+def _refuse_dates(name: str, example: Any) -> NoReturn:
+    raise ValueError(
+        f"column {name!r} holds dates such as {str(example)[:40]!r}: types={{{name!r}: 'date'}} "
+        f"takes them as days, types={{{name!r}: 'aside'}} leaves them out (--data.types)"
+    )
 
 
 def _find_numbers(
@@ -163,26 +174,53 @@ def _find_numbers(
             f"{int(np.isinf(cells).argmax()) + 1}; correct them, or leave them empty"
         )
     if suspect and kind is None and cells.dtype.kind != "b":
-        sentinels = _sentinels(known)
-        if sentinels:
-            shown = ", ".join(f"{value:g}" for value in sentinels)
+        stand_ins = sentinels(known)
+        if stand_ins:
+            shown = ", ".join(f"{value:g}" for value in stand_ins)
             found.notes.append(
                 f"column {name!r}: {shown} is far from the other values and repeated, and was "
                 "taken as missing; missing=[] takes it as a value"
             )
-            missing = (*missing, *sentinels)
-            known = known[~np.isin(known, sentinels)]
+            missing = (*missing, *stand_ins)
+            known = known[~np.isin(known, stand_ins)]
+        negative = only_negative(known)
+        if negative is not None:
+            found.notes.append(
+                f"column {name!r}: {negative} is its only negative value; if it stands for a "
+                f"missing one, pass missing=[{negative}]"
+            )
     distinct = _distinct(known)
     if kind is None:
+        if (distinct is None or len(distinct) > 2) and are_dates(known):
+            _refuse_dates(name, _python(known[0]))
         reason = _reason(found, name, cells, known, distinct)
         if reason:
             found.set_aside[name] = reason
             return
     levels = None if distinct is None else tuple(_python(value) for value in np.sort(distinct))
-    if kind is not None:
+    if kind not in ("binary", "category") and (levels is None or len(levels) > _CODES):
+        _check_digits(name, known.astype(np.float64))
+    if kind is None:
+        found.columns.append(_numeric(name, known, levels, missing))
+    else:
         found.columns.append(_typed(name, kind, known, levels, missing))
-        return
-    found.columns.append(_numeric(name, known, levels, missing))
+
+
+def _check_digits(name: str, known: NDArray[np.float64]) -> None:
+    """Refuse numbers whose differences 32-bit values lose; a pair computes with these."""
+    lowest = np.abs(known[known != 0]).min(initial=1.0)
+    if np.abs(known).max() > _LARGEST or lowest < _SMALLEST:
+        by = "divide" if lowest >= _SMALLEST else "multiply"
+        raise ValueError(
+            f"column {name!r} holds a value that 32-bit numbers cannot hold; {by} the column by a "
+            "constant"
+        )
+    lost = np.abs(known.astype(np.float32) - known).max()
+    if lost > _LOST * known.std() > 0:
+        raise ValueError(
+            f"the values of column {name!r} differ by too little for 32-bit numbers: subtract a "
+            f"constant from it, or leave it out, types={{{name!r}: 'aside'}}"
+        )
 
 
 def _numeric(
@@ -193,10 +231,10 @@ def _numeric(
     values = known.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     whole = bool((values == np.floor(values)).all())
+    if levels is not None and len(levels) <= min(_CODES, len(values) / _ROWS_PER_CODE):
+        # Of whole numbers codes; at few other numbers a density could grow without bound.
+        return Category(name, missing, levels=levels)
     if whole:
-        enough = levels is not None and len(values) >= _ROWS_PER_CODE * len(levels)
-        if levels is not None and len(levels) <= _CODES and enough:
-            return Category(name, missing, levels=tuple(_python(v) for v in map(int, levels)))
         mean = float(values.mean())
         # Counts come near 0 and vary at least as much as those of a Poisson distribution. Of
         # small numbers a density could grow without bound.
@@ -278,6 +316,11 @@ def _find_text(
             if words <= 3 and found.names is None and len(levels) == len(cells):
                 found.names = name
             return
+        mixed = _mixed(levels, counts)
+        if mixed:
+            found.set_aside[name] = mixed
+            return
+        found.notes += _alike(name, levels)
     if len(levels) == 2:
         found.columns.append(Binary(name, missing, levels=levels))
         return
@@ -298,6 +341,24 @@ def _find_text(
     found.columns.append(Category(name, missing, levels=kept, other=other))
 
 
+def _mixed(levels: tuple[Any, ...], counts: Any) -> str | None:
+    """Say that texts are numbers in part, of many different values."""
+    numbers = [level for level in levels if is_number(str(level))]
+    if not _FEW < len(numbers) < len(levels):
+        return None
+    text = next(level for level in counts.index if not is_number(str(level)))
+    return f"it mixes numbers and text, such as {numbers[0]!r} and {str(text)[:40]!r}"
+
+
+def _alike(name: str, levels: tuple[Any, ...]) -> Iterator[str]:
+    """Say which levels differ in capitals alone."""
+    first: dict[str, Any] = {}
+    for level in levels:
+        other = first.setdefault(str(level).casefold(), level)
+        if other is not level:
+            yield f"column {name!r}: levels {other!r} and {level!r} differ in capitals alone"
+
+
 def _reason(
     found: Findings, name: str, cells: Cells, known: Cells, distinct: Cells | None
 ) -> str | None:
@@ -314,27 +375,15 @@ def _reason(
     if named and bool((numbers == np.floor(numbers)).all()) and distinct is None:
         if len(np.unique(numbers)) == len(numbers):
             return "its values name the rows, all different"
+    exact = cells.dtype.kind not in "iu" or int(np.abs(known).max()) <= _EXACT
+    if distinct is None and not exact and len(np.unique(known)) == len(known):
+        return "it holds whole numbers of more digits than a number keeps, all different, as names"
     if bool((steps == steps[0]).all()) and len(known) > 20:
         found.notes.append(
             f"column {name!r} rises by {steps[0]:g} from row to row; leave it out if it measures "
             f"nothing: types={{{name!r}: 'aside'}}"
         )
     return None
-
-
-def _sentinels(known: Cells) -> tuple[float, ...]:
-    """Return the lowest and highest values that look as if they stand for missing ones."""
-    found: list[float] = []
-    values = known.astype(np.float64)
-    for value in (float(values.min()), float(values.max())):
-        others = values[values != value]
-        if abs(value) not in _SENTINELS or len(others) < 5 or len(values) - len(others) < 2:
-            continue
-        low, high = float(others.min()), float(others.max())
-        gap = low - value if value < low else value - high
-        if gap > _FAR * (high - low) and (value < 0 or gap > 2 * abs(high)):
-            found.append(value)
-    return tuple(int(value) if value.is_integer() else value for value in found)
 
 
 def _distinct(known: Cells) -> Cells | None:
@@ -369,40 +418,10 @@ def _as_numbers(
     return None, ()
 
 
-def _holds_dates(known: Cells) -> bool:
-    """Tell whether texts are dates."""
-    import datetime
-
-    import pandas
-
-    if all(isinstance(cell, datetime.date) for cell in known[:100]):
-        return True
-    texts = [str(cell).strip() for cell in known[:: max(1, len(known) // 100)]]
-    if not all(isinstance(cell, str) for cell in known[:100]):
-        return False
-    if not all(_DATE.fullmatch(text) for text in texts):
-        return False
-    dates = pandas.to_datetime(pandas.Series(texts), errors="coerce", format="mixed", utc=True)
-    return bool(dates.notna().all())
-
-
-def _set_aside_copies(found: Findings, frame: Frame) -> None:
-    """Leave out columns that repeat another: a density could grow without bound between them."""
-    seen: dict[int, list[Column]] = {}
-    for column in list(found.columns):
-        numbers = column.encode(frame[column.name])
-        key = hash(numbers.tobytes())
-        for other in seen.get(key, ()):
-            if np.array_equal(numbers, other.encode(frame[other.name]), equal_nan=True):
-                found.columns.remove(column)
-                found.set_aside[column.name] = f"it repeats column {other.name!r}"
-                break
-        else:
-            seen.setdefault(key, []).append(column)
-
-
 def _skewness(values: NDArray[np.float64]) -> float:
     gaps = values - values.mean()
+    largest = float(np.abs(gaps).max())
+    gaps = gaps / largest if largest > 0 else gaps  # no power is too large or too small then
     spread = float(np.sqrt((gaps**2).mean()))
     return float((gaps**3).mean()) / spread**3 if spread > 0 else 0.0
 
