@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.tabular import Column, Schema
-from ppvae.data.tabular.columns import codes_of, is_missing
+from ppvae.data.tabular.cells import codes_of, is_missing
 from ppvae.data.tabular.inference import check_types, find_columns
 from ppvae.data.tabular.reading import Source, read
 from ppvae.data.tabular.schema import check_names
@@ -138,6 +138,7 @@ def inferred_schema(
         ValueError: as `table` does.
 
     Example:
+        >>> import numpy as np
         >>> found, notes = inferred_schema({"size": np.linspace(1, 9, 40) ** 0.5, "one": [1] * 40})
         >>> [column.name for column in found.columns], notes
         (['size'], ("column 'one' was set aside: it has one value, 1",))

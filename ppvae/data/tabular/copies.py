@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ppvae.data.tabular.columns import Column, Frame, Positive, Real
+from ppvae.data.tabular.cells import Frame
+from ppvae.data.tabular.columns import Column, Positive, Real
 
 _LOOKED_AT = 1000  # rows by which a column in other units is suspected
 _MOST = 2000  # columns that are compared two by two

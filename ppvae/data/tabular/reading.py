@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.files import check_plain
-from ppvae.data.tabular.columns import Cells, Frame
+from ppvae.data.tabular.cells import Cells, Frame
 from ppvae.data.tabular.frames import FRAME_FILES, as_frame, read_frame_file
 from ppvae.data.tabular.signs import without_signs
 from ppvae.data.tabular.text_files import ENDINGS, is_text_file, read_text

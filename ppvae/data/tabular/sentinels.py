@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppvae.data.tabular.columns import Cells
+from ppvae.data.tabular.cells import Cells
 
 _NUMBERS = (999, 9999, 99999, 999999, 99, 88888, 8888, 888)
 _FAR = 1.0  # ranges of the other values between them and a sentinel

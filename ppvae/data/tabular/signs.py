@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from ppvae.data.tabular.columns import Cells, Frame, distinct_cells
+from ppvae.data.tabular.cells import Cells, Frame, distinct_cells
 
 _SIGNS = "%‰°$€£¥"
 _SIGNED = re.compile(rf"([-+]?)\s*([{_SIGNS}]?)\s*([-+]?[\d.,' ]*\d)\s*([{_SIGNS}]?)")

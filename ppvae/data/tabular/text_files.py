@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ppvae.data.files import DamagedFile, check_memory, reading
 from ppvae.data.headers import is_number, names_columns
-from ppvae.data.tabular.columns import Frame
+from ppvae.data.tabular.cells import Frame
 from ppvae.data.tabular.frames import as_frame, unique_names
 from ppvae.data.tabular.text_layout import Layout, layout_of
 
