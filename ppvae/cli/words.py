@@ -86,7 +86,8 @@ class Words:
 
     def asked(self, option: str) -> Any:
         """Return the class whose help is asked for; None if none is named."""
-        return self._listed.find(name) if (name := self._asked.get(_path(option))) else None
+        name = self._asked.get(_path(option))
+        return None if name is None else self._listed.find(name)
 
     def class_of(self, option: str) -> Any:
         """Return the class that an option chooses; None if that is not known."""

@@ -66,8 +66,11 @@ def gallery(
                 pair, dataset, batch, means, given, split, shape, limits, seed
             )
     elif len(dataset.columns) == dataset.event_shape.numel() > 0:
+        times = -(-_ROWS // len(batch[0]))  # few rows would make ragged histograms
         with isolated(pair, seed):
-            samples = torch.cat([_sample(pair, chunk) for chunk in row_chunks(batch, _ROWS)])
+            samples = torch.cat(
+                [_sample(pair, chunk) for _ in range(times) for chunk in row_chunks(batch, _ROWS)]
+            )
         yield "columns", columns_figure(dataset, split, samples.cpu())
 
 

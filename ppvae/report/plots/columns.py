@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-_BINS = 30
+_BINS = 30  # at most
 _LEVELS = 8  # that have a bar each; the others share one
 _NAME = 30  # characters
 _WIDE = 300  # the ratio of quantiles from which on a positive column has a logarithmic axis
@@ -80,19 +80,20 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     known = data[np.isfinite(data.astype(float))]
+    bins = int(np.clip(np.sqrt(2 * len(known)), 5, _BINS))
     if not len(known):
         axes.text(0.5, 0.5, "no cell is known", ha="center", transform=axes.transAxes)
         return
     low, high = (float(each) for each in np.quantile(known, [0.005, 0.995]))
     if low == high:
         low, high = low - 0.5, high + 0.5
-    if known.dtype.kind in "iu" and high - low <= _BINS:
+    if known.dtype.kind in "iu" and high - low <= bins:
         edges = np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
     elif low > 0 and high / low > _WIDE:
-        edges = np.geomspace(low, high, _BINS + 1)
+        edges = np.geomspace(low, high, bins + 1)
         axes.set_xscale("log")
     else:
-        edges = np.linspace(low, high, _BINS + 1)
+        edges = np.linspace(low, high, bins + 1)
     for values, (label, color) in zip((known, drawn), _LOOKS, strict=True):
         filled = label == "data"
         axes.hist(
