@@ -4,6 +4,7 @@ from ppvae.data.arrays import array
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import Categories, categories, merged, open_unit_interval
@@ -14,6 +15,7 @@ from ppvae.data.tabular import Schema
 __all__ = [
     "Categories",
     "Dataset",
+    "NewValues",
     "Schema",
     "Standardization",
     "array",
@@ -30,4 +32,5 @@ __all__ = [
     "segments",
     "split",
     "table",
+    "values_like",
 ]
