@@ -10,6 +10,7 @@ from ppvae.answers.reconstruction import reconstruct
 from ppvae.answers.rows import Rows, rows_of
 from ppvae.answers.sampling import draw_rows, sample
 from ppvae.answers.scores import score
+from ppvae.answers.screens import shown_cells, shown_comparison, shown_scores
 
 __all__ = [
     "STDOUT",
@@ -28,6 +29,9 @@ __all__ = [
     "rows_of",
     "sample",
     "score",
+    "shown_cells",
+    "shown_comparison",
+    "shown_scores",
     "verdict",
     "write_table",
 ]

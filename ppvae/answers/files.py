@@ -1,6 +1,7 @@
 """Tables as files: CSV, Parquet or netCDF by the ending."""
 
 import importlib.util
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -57,7 +58,11 @@ def write_table(table: Frame, path: Path, about: Mapping[str, Any] | None = None
     """
     check_output(path)
     if path == STDOUT:
-        table.to_csv(sys.stdout, index=False)
+        try:
+            table.to_csv(sys.stdout, index=False)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads wants no more, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     ending = path.suffix.lower()
     if ending == ".nc":

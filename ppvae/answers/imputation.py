@@ -224,9 +224,11 @@ def _cells(
         level = place in (kept or {})
         columns = {key: cells[index] for key, cells in described.items()}
         columns["column"] = np.full(len(index), name, dtype=object)
-        for key in ("value", "low", "high"):
-            cells = np.full(len(index), None) if level and key != "value" else values[key][name]
-            columns[key] = (cells if level and key != "value" else cells[index]).astype(object)
+        for key, decoded_values in values.items():
+            cells = np.full(len(index), None)
+            if key == "value" or not level:
+                cells[:] = list(decoded_values[name][index])  # of several types in one column
+            columns[key] = cells
         columns["probability"] = found["probability"][index, place].numpy()
         tables.append(
             pandas.DataFrame({**columns, "pareto_k": k[index], "trusted": trusted[index]})

@@ -7,7 +7,7 @@ from torch import Tensor
 from ppvae.answers.decoding import decoded
 from ppvae.answers.new_rows import classes_given
 from ppvae.answers.rows import Frame, feature_names, free, label_of, named
-from ppvae.data import Dataset
+from ppvae.data import Dataset, Standardization
 from ppvae.engine import (
     Batch,
     Pair,
@@ -21,7 +21,13 @@ from ppvae.engine import (
 
 
 def sample(
-    pair: Pair, dataset: Dataset, n: int, *, label: str | int | None = None, seed: int = 0
+    pair: Pair,
+    dataset: Dataset,
+    n: int,
+    *,
+    label: str | int | None = None,
+    units: Standardization | None = None,
+    seed: int = 0,
 ) -> Frame:
     """Return new rows of the model, in the columns, types and units of the data.
 
@@ -31,6 +37,7 @@ def sample(
         n: number of rows.
         label: the name or number of a class, of a pair that is given the class. Without it, such
             a pair draws classes in the proportions of the training data.
+        units: those of the data, where the pair gives standardized values.
         seed: of the draws.
 
     Returns:
@@ -50,6 +57,7 @@ def sample(
     import pandas
 
     x, classes = draw_rows(pair, dataset, n, label=label, seed=seed)
+    x = x if units is None else units.invert(x)
     names = feature_names(dataset)
     first = {}
     if classes is not None:

@@ -4,7 +4,7 @@ from ppvae.report import plots
 from ppvae.report.measurement import examine, measure
 from ppvae.report.metrics import Metrics
 from ppvae.report.run_folder import Run
-from ppvae.report.samples import write_samples
+from ppvae.report.samples import write_interpolation, write_samples
 
 __all__ = [
     "Metrics",
@@ -12,5 +12,6 @@ __all__ = [
     "examine",
     "measure",
     "plots",
+    "write_interpolation",
     "write_samples",
 ]
