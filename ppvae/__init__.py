@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ppvae import diagnostics as diagnostics
     from ppvae import distributions as distributions
     from ppvae import engine as engine
+    from ppvae import estimators as estimators
     from ppvae import inference as inference
     from ppvae import likelihoods as likelihoods
     from ppvae import networks as networks
@@ -54,6 +55,7 @@ _ROOMS = (
     "diagnostics",
     "distributions",
     "engine",
+    "estimators",
     "inference",
     "likelihoods",
     "networks",

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ppvae.answers.rows import Rows, feature_names, label_of, named, names_of_rows
-from ppvae.data import Dataset, values_like
+from ppvae.data import Dataset, given_classes, values_like
 from ppvae.engine import Unsupported
 
 
@@ -55,23 +55,12 @@ def new_rows(dataset: Dataset, source: Any) -> Rows:
     )
 
 
-def classes_given(dataset: Dataset) -> int | None:
-    """Return the number of classes if a pair is given the class of each row, one-hot, alone."""
-    given = dataset.conditions.get("train", ())
-    if len(given) != 1 or "train" not in dataset.labels:
-        return None
-    labels, hot = dataset.labels["train"].long(), given[0]
-    if hot.dim() != 2 or int(labels.max()) >= hot.shape[1]:
-        return None
-    return hot.shape[1] if bool((one_hot(labels, hot.shape[1]) == hot).all()) else None
-
-
 def _conditions(dataset: Dataset, codes: Tensor | None) -> list[Tensor]:
     """Return the class of each row, one-hot, if the pair is given it."""
     if not dataset.conditions:
         return []
-    count = classes_given(dataset)
-    if count is None:
+    given = given_classes(dataset)
+    if given is None or len(dataset.conditions["train"]) > 1 or not dataset.labels:
         raise Unsupported(
             "the pair is given conditions other than the classes of the rows, which no file of "
             "new rows holds; answer for the rows of the run"
@@ -81,14 +70,13 @@ def _conditions(dataset: Dataset, codes: Tensor | None) -> list[Tensor]:
             f"the pair is given the class of each row, and the new rows have none; add a column "
             f"{label_of(dataset)!r}"
         )
-    wrong = (codes < 0) | (codes >= count)
+    wrong = (codes < 0) | (codes >= given.count)
     if bool(wrong.any()):
-        classes = ", ".join(map(str, named(np.arange(count), dataset).tolist()))
         raise ValueError(
             f"data row {int(wrong.nonzero()[0]) + 1} has no class that the pair knows; expected "
-            f"one of {classes:.200}"
+            f"one of {', '.join(given.names):.200}"
         )
-    return [one_hot(codes.long(), count).to(dataset.train.dtype)]
+    return [one_hot(codes.long(), given.count).to(dataset.train.dtype)]
 
 
 def _sizes(dataset: Dataset, x: Tensor) -> Tensor:

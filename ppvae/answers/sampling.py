@@ -1,13 +1,13 @@
 """New rows, drawn from the model of a pair, of a class that is asked for."""
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ppvae.answers.decoding import decoded
-from ppvae.answers.new_rows import classes_given
 from ppvae.answers.rows import Frame, feature_names, free, label_of, named
-from ppvae.data import Dataset, Standardization
+from ppvae.data import Dataset, Standardization, given_classes
 from ppvae.engine import (
     Batch,
     Pair,
@@ -77,21 +77,17 @@ def draw_rows(
         raise ValueError(f"n must be at least 1, got {n}")
     # The rows of a batch tell a pair how many datapoints there are, not what they look like.
     batch = as_batch(dataset, pair, split="train")
-    classes = None
-    count = classes_given(dataset)
-    if count is not None:
-        classes = dataset.labels["train"].long()
+    given = given_classes(dataset)
+    classes = None if given is None else given.of(batch)
     if label is not None:
-        if count is None:
-            given = "knows no classes" if not dataset.labels else "is not given the class"
+        if given is None or classes is None:
+            reason = "is not given the class of a row" if dataset.labels else "knows no classes"
             raise Unsupported(
-                f"the pair {given} of a row, so that it cannot draw rows of the class {label!r}; "
-                "train it with --conditional true on data with labels"
+                f"the pair {reason}, so that it draws no rows of the class {str(label)!r}; train "
+                "it with --conditional true on data with labels"
             )
-        code = code_of(label, dataset, count)
-        classes = torch.full_like(classes, code) if classes is not None else None
-        hot = torch.nn.functional.one_hot(classes, count).to(batch[1])
-        batch = (batch[0], hot, *batch[2:])
+        classes = torch.full_like(classes, code_of(label, given.names))
+        batch = given.put(batch, classes)
     if dataset.seen:
         batch = (*batch[:-1], torch.ones_like(batch[-1]))
     rows = len(batch[0])
@@ -108,20 +104,19 @@ def draw_rows(
             else:
                 part = rows_at(batch, chosen[start:stop].to(batch[0].device))
             parts.append(_drawn(pair, part))
-    drawn = None if classes is None or chosen is None else classes[chosen]
+    drawn = None if classes is None or chosen is None else classes.cpu()[chosen]
     return torch.cat(parts), drawn
 
 
-def code_of(label: str | int, dataset: Dataset, count: int) -> int:
+def code_of(label: str | int, names: Sequence[str]) -> int:
     """Return the number of a class that is given by its name or number.
 
     Raises:
         ValueError: if there is no such class.
     """
-    names = [str(name) for name in np.asarray(named(np.arange(count), dataset)).tolist()]
     if str(label) in names:
-        return names.index(str(label))
-    if str(label).isdecimal() and int(label) < count:
+        return list(names).index(str(label))
+    if str(label).isdecimal() and int(label) < len(names):
         return int(label)
     raise ValueError(f"there is no class {str(label)!r}; expected one of {', '.join(names):.300}")
 

@@ -12,8 +12,11 @@ from torch import nn
 
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
+from ppvae.cli.class_help import help_of_class, help_of_dataset
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA, Chosen
 from ppvae.cli.first_look import Look, did_you_mean
+from ppvae.cli.layout import show
+from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
 from ppvae.report import Run
@@ -35,7 +38,15 @@ def execute(look: Look) -> int:
         ValueError: if a configuration file is damaged, or says what a file may not say.
     """
     if "data.help" in look.given:
-        choices.describe(look.last("data.help") or look.last("data") or "")
+        name = look.last("data.help") or look.last("data")
+        if name is None:
+            raise ArgumentError(None, "--data.help tells the options of data; name some after it")
+        described = choices.source(name)
+        show(help_of_dataset(name, described.path, described.function))
+        return 0
+    asked = [name for name in look.given if name.endswith(".help") and look.command == "fit"]
+    if asked:
+        show(help_of_class(asked[0], Words(look.words, _DEFAULTS)))
         return 0
     trust = [name for text in look.given.get("trust", ()) for name in _listed(text)]
     options = {} if look.asks_for_help else _of_files(look, trust)
@@ -43,7 +54,7 @@ def execute(look: Look) -> int:
     if of_pair and "pair" not in options and not look.asks_for_help:
         raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
     data = choices.source(options.pop("data")) if "data" in options else None
-    conditional = look.command != "fit" and options.pop("conditional", False)
+    conditional = look.command not in TAKE_DATA and options.pop("conditional", False)
     filled = _fill_in_features(look, options)
     parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
     given = {name: _namespace(value) for name, value in options.items()}
@@ -51,7 +62,8 @@ def execute(look: Look) -> int:
         arguments = {name: _namespace(value) for name, value in data.arguments.items()}
         given["data"] = _group(arguments)
         _check_options_of_data(look, parser, data)
-    parsed = parser.parse_args(list(look.words), namespace=_group(given))
+    words = Words(look.words, _DEFAULTS | options).named if look.command == "fit" else look.words
+    parsed = parser.parse_args(list(words), namespace=_group(given))
     assert data is not None  # `--help` has ended the program
     others = _others(look, trust, parsed.seed)
     return _run(look.command, parser, parsed, data, filled, trust, conditional, others)
@@ -67,7 +79,7 @@ def _run(
     conditional: bool,
     others: Sequence[Chosen],
 ) -> int:
-    seed = parsed.seed
+    seed = parsed.get("seed", 0)
     pair = parsed.pop("pair", None)
     with seeded(seed):
         arguments = parser.instantiate(parsed)
@@ -94,7 +106,7 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
     # A pair that the words name is the user's own, also where the file names it too.
     listed = ClosedList([*trust, *look.given.get("pair", ())])
     options: dict[str, Any] = {}
-    if look.command == "fit":
+    if look.command in TAKE_DATA:
         resumed = look.last("resume")
         files = [_to_read(path) for path in look.given.get("config", ())]
         if resumed is not None:
@@ -204,7 +216,7 @@ def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Sou
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:
-            meant = did_you_mean(name, names)
+            meant = did_you_mean(name, names) or f"; it has {', '.join(names) or 'none'}"
             raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{meant}")
 
 
@@ -219,7 +231,7 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
         allow_abbrev=False,
         print_config=None,
     )
-    if command == "fit":
+    if command in TAKE_DATA:
         parser.add_argument("dataset", metavar="data", nargs="?", help=DATA_HELP)
     for name, (annotation, explained) in CHOICES[command].items():
         if name == "config":

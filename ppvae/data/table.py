@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,6 +114,35 @@ def table(
     return dataset
 
 
+def inferred_schema(
+    source: Any,
+    *,
+    schema: str | Path | Schema | None = None,
+    types: Mapping[str, str] | None = None,
+    missing: Sequence[str | int | float] | None = None,
+) -> tuple[Schema, tuple[str, ...]]:
+    """Return what the columns of a table hold, and what is to be said of it, a sentence each.
+
+    Args:
+        source: the file or frame, as in `table`.
+        schema: a schema or its file, instead of what would be found.
+        types: the types of some columns, as in `table`.
+        missing: values that stand for missing ones, as in `table`.
+
+    Raises:
+        TypeError: if the source is no table.
+        ValueError: as `table` does.
+
+    Example:
+        >>> found, notes = inferred_schema({"size": np.linspace(1, 9, 40) ** 0.5, "one": [1] * 40})
+        >>> [column.name for column in found.columns], notes
+        (['size'], ("column 'one' was set aside: it has one value, 1",))
+    """
+    read_in = read(source, missing=missing or ())
+    found, notes = _schema_of(read_in, schema, None, None, types or {}, missing)
+    return found, (*read_in.notes, *notes)
+
+
 def row_names(source: Source, schema: Schema) -> tuple[str, ...]:
     """Return the names of a table's rows, or none if it has none."""
     if schema.id is not None:
@@ -215,7 +243,7 @@ def _copies(name: str, dataset: Dataset) -> list[str]:
     def hashes(rows: Tensor) -> Any:
         return pandas.util.hash_pandas_object(pandas.DataFrame(rows.numpy()), index=False)
 
-    copies = int(np.isin(hashes(dataset.test), hashes(dataset.train)).sum())
+    copies = int(hashes(dataset.test).isin(hashes(dataset.train)).sum())
     if not copies:
         return []
     return [

@@ -12,6 +12,7 @@ from ppvae.data.tabular.columns import (
     Proportion,
     Real,
 )
+from ppvae.data.tabular.frames import as_frame
 from ppvae.data.tabular.schema import Schema
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Proportion",
     "Real",
     "Schema",
+    "as_frame",
 ]

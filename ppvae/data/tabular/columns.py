@@ -67,13 +67,15 @@ class Column(ABC):
 
         if cells.dtype.kind in "biuf":
             return cells.astype(np.float64)
-        kept = pandas.Series(cells, dtype=object)
+        places, distinct = distinct_cells(cells)
+        kept = pandas.Series(distinct, dtype=object)
         kept = kept.mask(kept.isin([value for value in self.missing if isinstance(value, str)]))
         numbers = pandas.to_numeric(kept, errors="coerce")
-        wrong = numbers.isna() & kept.notna()
+        wrong = (numbers.isna() & kept.notna()).to_numpy()
         if wrong.any():
-            self._refuse(cells, wrong.to_numpy(), self.values)
-        return np.array(numbers, dtype=np.float64)
+            self._refuse(cells, np.append(wrong, False)[places], self.values)
+        values: NDArray[np.float64] = np.append(numbers.to_numpy(np.float64), np.nan)[places]
+        return values
 
     def _check(self, cells: Cells, numbers: NDArray[np.float64]) -> None:
         """Refuse numbers outside the support."""
@@ -358,6 +360,18 @@ def is_missing(cells: Cells, missing: tuple[Any, ...] = ()) -> NDArray[np.bool_]
     return empty
 
 
+def distinct_cells(cells: Cells) -> tuple[NDArray[np.int64], Cells]:
+    """Return the different cells that are not missing, and the place of each cell among them.
+
+    What has to be found out of texts is found out of each but once. The place of a missing cell
+    is -1.
+    """
+    import pandas
+
+    places, distinct = pandas.factorize(np.asarray(cells, dtype=object))
+    return places, np.asarray(distinct, dtype=object)
+
+
 def codes_of(cells: Cells, levels: tuple[Any, ...]) -> NDArray[np.int64]:
     """Return the number of each cell's level, `(data,)`, -1 where it has none of them.
 
@@ -367,8 +381,9 @@ def codes_of(cells: Cells, levels: tuple[Any, ...]) -> NDArray[np.int64]:
 
     if cells.dtype == object or cells.dtype.kind in "US":
         listed = {_plain(level): code for code, level in enumerate(levels)}
-        codes = pandas.Series(cells, dtype=object).map(lambda cell: listed.get(_plain(cell), -1))
-        return np.array(codes, dtype=np.int64)
+        places, distinct = distinct_cells(cells)
+        codes = np.array([*(listed.get(_plain(cell), -1) for cell in distinct), -1], np.int64)
+        return codes[places]
     if any(isinstance(level, str) for level in levels):
         return codes_of(cells.astype(object), levels)
     found: NDArray[np.int64] = pandas.Index(np.array(levels)).get_indexer(cells).astype(np.int64)

@@ -21,6 +21,7 @@ from ppvae.data.tabular.columns import (
     Positive,
     Proportion,
     Real,
+    distinct_cells,
     is_missing,
 )
 
@@ -260,8 +261,9 @@ def _find_text(
             "expected binary, category or aside"
         )
     known = pandas.Series(cells[~empty], dtype=object)
-    known = known.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     counts = known.value_counts()
+    counts = counts.groupby([c.strip() if isinstance(c, str) else c for c in counts.index]).sum()
+    counts = counts.sort_values(ascending=False, kind="stable")
     levels = tuple(sorted(counts.index, key=lambda level: (str(type(level)), level)))
     levels = tuple(_python(level) for level in levels)
     if kind is None:
@@ -351,20 +353,19 @@ def _as_numbers(
     """Return a column of texts as numbers where nearly all are so, and the texts that are not."""
     import pandas
 
-    known = pandas.Series(cells, dtype=object)
-    if known[~empty].map(lambda cell: isinstance(cell, bool | np.bool_)).any():
+    places, distinct = distinct_cells(np.where(empty, None, cells))
+    if any(isinstance(cell, bool | np.bool_) for cell in distinct):
         return None, ()
-    numbers = pandas.to_numeric(known.mask(empty), errors="coerce")
-    wrong = numbers.isna().to_numpy() & ~empty
-    if not wrong.any():
-        return numbers.to_numpy(np.float64, copy=True), ()
-    texts = known[wrong].map(str).str.strip()
-    tokens = tuple(sorted(texts.unique())) if len(texts) < 0.5 * len(cells) else ()
-    kept = (~empty).sum() - len(texts)
-    if tokens and len(tokens) <= _TOKENS and kept >= 5 and kept > len(texts):
-        digits = any(re.search(r"\d", token) for token in tokens)
-        if not digits:
-            return numbers.to_numpy(np.float64, copy=True), tokens
+    found = pandas.to_numeric(pandas.Series(distinct, dtype=object), errors="coerce")
+    numbers = np.append(found.to_numpy(np.float64), np.nan)[places]
+    tokens = tuple(sorted({str(cell).strip() for cell in distinct[found.isna().to_numpy()]}))
+    if not tokens:
+        return numbers, ()
+    kept = int((~np.isnan(numbers)).sum())
+    texts = int((~empty).sum()) - kept
+    few = len(tokens) <= _TOKENS and texts < 0.5 * len(cells)
+    if few and kept >= 5 and kept > texts and not any(re.search(r"\d", t) for t in tokens):
+        return numbers, tokens
     return None, ()
 
 
