@@ -699,7 +699,7 @@ def test_diverged_training_keeps_its_run(capsys):
 
 
 WRONG = {
-    "": "one of {fit,diagnose,sample}",
+    "": "expected a command, one of {",
     "fit": "arguments are required: data",
     "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
     "fit digits --latnt 3": "unrecognized option --latnt; did you mean --latent?",
@@ -759,7 +759,7 @@ WRONG = {
     "diagnose .": "config.yaml: No such file or directory",
     "diagnose . --split tests": "'validation', 'test', got tests",
     "--bogus": "unrecognized option --bogus",
-    "fitt digits": "there is no command 'fitt'; expected one of {fit,diagnose,sample}; did you",
+    "fitt digits": "; did you mean fit?",
     "fit digits mnist": "unrecognized argument 'mnist'",
     "fit digits --latent": "--latent: expected one argument",
     "fit digits --pair.latent 3": "--pair.latent needs a pair, chosen by --pair",
