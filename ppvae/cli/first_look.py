@@ -126,6 +126,7 @@ def _in_full(command: str, words: Sequence[str]) -> Iterable[str]:
 
 
 def _command(command: str, words: Sequence[str]) -> Look:
+    words = words if command in TAKE_DATA else _in_order(words)
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     for flag in ("--traceback", "--print_config"):
         parser.add_argument(flag, action="store_true")
@@ -134,7 +135,7 @@ def _command(command: str, words: Sequence[str]) -> Look:
         check = functools.partial(checked, annotation)
         if positional:
             positionals.append(name)
-            parser.add_argument(name, nargs="?")
+            parser.add_argument(name, nargs="*" if get_origin(annotation) is list else "?")
             continue
         names.append(f"--{name}")
         also = ["-n"] if name == "n" else [f"--{name}+"] if get_origin(annotation) is list else []
@@ -149,10 +150,11 @@ def _command(command: str, words: Sequence[str]) -> Look:
     values = {
         name: value if isinstance(value, list) else [value]
         for name, value in vars(known).items()
-        if value is not None and value is not False
+        if value not in (None, False, [])
     }
     seen = Look(command, words, values)
-    missing = [name for name in positionals if name not in values]
+    left_out = {*values, *_optional(command)}
+    missing = [name for name in positionals if name not in left_out]
     if missing and not seen.asks_for_help and not values.keys() & {"config", "resume"}:
         raise ArgumentError(None, f"the following arguments are required: {', '.join(missing)}")
     return seen
@@ -168,6 +170,33 @@ def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
             yield parameter.name, parameter.annotation, positional
     for name, (annotation, _) in CHOICES[command].items():
         yield name, annotation, False
+
+
+def _optional(command: str) -> Iterable[str]:
+    """Yield the arguments without a name of their own that may be left out."""
+    for parameter in inspect.signature(COMMANDS[command]).parameters.values():
+        if (
+            parameter.kind is not parameter.KEYWORD_ONLY
+            and parameter.default is not parameter.empty
+        ):
+            yield parameter.name
+
+
+def _in_order(words: Sequence[str]) -> list[str]:
+    """Return the words with those before that belong to no option.
+
+    Parsers take them in one piece only: `RUN --draws 5 DATA` would be an error.
+    """
+    plain, named = [], []
+    rest = iter(words)
+    for word in rest:
+        if word == "-" or not word.startswith("-"):
+            plain.append(word)
+            continue
+        named.append(word)
+        if "=" not in word and word not in _FLAGS and word != "-h":
+            named += [value for value in [next(rest, None)] if value is not None]
+    return [*plain, *named]
 
 
 def _dotted(words: Sequence[str], names: Sequence[str]) -> Iterable[str]:

@@ -122,7 +122,8 @@ def _usage(command: str) -> list[str]:
         words.append("DATA")
     for parameter in _parameters(command):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            name = parameter.name.upper()
+            several = get_origin(parameter.annotation) is list
+            name = parameter.name.upper() + "..." * several
             words.append(name if parameter.default is parameter.empty else f"[{name}]")
     return [f"usage: ppvae {command} {' '.join(words)} [OPTIONS]"]
 
