@@ -911,7 +911,7 @@ QUICKLY = {
     "--help": (0, "Train a VAE, or a pair of your own, and"),
     "fit --help": (0, "--optimizer.lr X    learning rate (default: 0.001)"),
     "fit digits --help-all": (0, "ZeroInflatedNegativeBinomial"),
-    "sample --help": (0, "ppvae sample runs/wine-1 -n 10"),
+    "sample --help": (0, "Example: ppvae sample runs/"),
     "--version": (0, f"ppvae {ppvae.__version__}"),
     "fit digits --nosuch 1": (2, "unrecognized option --nosuch"),
     "fit digits --latnt 3": (2, "did you mean --latent?"),
