@@ -13,7 +13,7 @@ from tests.linear_gaussian import LinearGaussian
 def test_the_pair_of_the_law_of_the_data_is_best():
     near = {"orthogonal": True, "perturbation": 0.02}  # the posterior
     law, other = (LinearGaussian.random(0, noise=noise, **near) for noise in (0.7, 1.4))
-    parts = data.split("x", law.draw(400, seed=1), constraints.real)
+    parts = data.split("x", law.draw(300, seed=1), constraints.real)
     rows = answers.rows_of(parts)
     table = answers.compare({"other": other.pair(), "law": law.pair()}, rows, draws=200)
     assert table.run.tolist() == ["law", "other"]
@@ -23,7 +23,7 @@ def test_the_pair_of_the_law_of_the_data_is_best():
     error = float(paired.std()) / np.sqrt(len(x))
     assert np.isclose(table.difference_error[1], error, rtol=0.05)
     assert answers.verdict(table).startswith("law is best at the 5 % level: ")
-    alike = answers.compare({"a": law.pair(), "b": law.pair()}, rows, draws=200)
+    alike = answers.compare({"a": law.pair(), "b": law.pair()}, rows, draws=50)
     assert answers.verdict(alike).startswith("none is best at the 5 % level: ")
 
 

@@ -1,5 +1,7 @@
 """Tables as files."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas
 import pytest
@@ -47,8 +49,6 @@ def test_parquet_keeps_types(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(tmp_path):
-    from pathlib import Path
-
     with pytest.raises(ValueError, match=r"ends in '.xls'; expected .csv, .parquet, .nc"):
         answers.check_output(Path("t.xls"))
     with pytest.raises(ValueError, match="there is no folder"):
