@@ -95,10 +95,10 @@ def test_values_whose_differences_32_bits_lose_are_refused():
 
 def test_a_grid_search_finds_the_better_number_of_steps():
     search = GridSearchCV(
-        small(batch_size=500), {"steps": [1, 100]}, cv=KFold(2, shuffle=True, random_state=0)
+        small(batch_size=500), {"steps": [1, 50]}, cv=KFold(2, shuffle=True, random_state=0)
     )
     search.fit(IRIS)
-    assert search.best_params_ == {"steps": 100}
+    assert search.best_params_ == {"steps": 50}
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
@@ -124,7 +124,7 @@ def test_the_likelihood_follows_from_the_values():
 
 
 def test_a_frame_of_any_columns_with_missing_cells(birds):
-    model = small(steps=60).set_output(transform="pandas").fit(birds)
+    model = small(steps=30).set_output(transform="pandas").fit(birds)
     means = model.transform(birds)
     assert list(means) == ["variationalautoencoder0", "variationalautoencoder1"]
     assert means.index.equals(birds.index)
