@@ -12,8 +12,9 @@ from torch import nn
 
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
+from ppvae.cli.chosen import Chosen
 from ppvae.cli.class_help import help_of_class, help_of_dataset
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA, Chosen
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.cli.layout import show
 from ppvae.cli.words import Words
