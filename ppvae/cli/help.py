@@ -63,7 +63,7 @@ class Option:
     default: str = ""
 
     def line(self, indent: int, cut: bool) -> str:
-        """Return it in brief: cut to one line, but for the default, or in as many as needed."""
+        """Return it in brief: one line, cut but for the default, or as many as needed."""
         default = f" (default: {self.default})" if self.default else ""
         text = re.split(r"[;.] ", self.text)[0].rstrip(".;")
         if not cut:
