@@ -5,17 +5,25 @@ from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
-from ppvae.data.supports import Categories, categories, merged, open_unit_interval
+from ppvae.data.supports import (
+    Categories,
+    categories,
+    merged,
+    open_unit_interval,
+    support_of,
+)
 from ppvae.data.synthetic import colors, factors, redness, segments
-from ppvae.data.table import table
+from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
 
 __all__ = [
     "Categories",
     "Dataset",
     "GivenClasses",
+    "NewValues",
     "Schema",
     "Standardization",
     "array",
@@ -25,6 +33,7 @@ __all__ = [
     "factors",
     "given_classes",
     "images",
+    "inferred_schema",
     "memory",
     "merged",
     "mnist",
@@ -32,5 +41,7 @@ __all__ = [
     "redness",
     "segments",
     "split",
+    "support_of",
     "table",
+    "values_like",
 ]

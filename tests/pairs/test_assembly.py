@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -132,3 +133,38 @@ def test_only_likelihoods_with_units_can_be_standardized():
     dataset = data.split("x", torch.rand(40, 2), constraints.unit_interval).standardized()
     with pytest.raises(ppvae.Unsupported, match="ContinuousBernoulli has no units"):
         pairs.assemble(dataset, likelihood=likelihoods.ContinuousBernoulli)
+
+
+def test_units_of_positive_columns_and_of_tables_move_the_density_alone():
+    """log p(x) of a column times c is log p(x) - log c, whatever the column's kind."""
+    random = np.random.default_rng(0)
+    rows = 120
+    frame = {
+        "length": random.normal(1.7, 0.1, rows),
+        "income": random.lognormal(3, 1.3, rows),
+        "sex": random.choice(["f", "m"], rows),
+    }
+    reached = []
+    for metre, euro in ((1.0, 1.0), (2.0**-10, 2.0**7)):  # powers of two: rounded alike
+        dataset = data.table(
+            {**frame, "length": frame["length"] * metre, "income": frame["income"] * euro}
+        )
+        assert [type(column).__name__ for column in dataset.schema.columns][1] == "Positive"
+        torch.manual_seed(0)
+        pair = pairs.assemble(dataset, latent=2)
+        ppvae.fit(pair, dataset, epochs=3, seed=0, compile=False)
+        values = diagnostics.evidence(pair, dataset.test, draws=5).log_evidence
+        reached.append(torch.as_tensor(values.values) + math.log(metre) + math.log(euro))
+    torch.testing.assert_close(reached[1], reached[0], rtol=0, atol=1e-4)
+
+
+def test_a_conditional_pair_is_given_the_class():
+    """Two classes far apart: without the class half of the samples would be of the other."""
+    classes = torch.arange(200) % 2
+    x = classes[:, None] * 20.0 + torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    dataset = data.split("two", x, REAL, labels=classes).conditional()
+    torch.manual_seed(0)
+    pair = pairs.assemble(dataset, latent=1)
+    ppvae.fit(pair, dataset, epochs=60, compile=False)
+    drawn = pair.sample(100, torch.eye(2))
+    assert bool((drawn[:, 0] < 10).all()) and bool((drawn[:, 1] > 10).all())

@@ -15,7 +15,8 @@ from torch.distributions import constraints
 from ppvae.data.files import check_plain
 from ppvae.data.plain_yaml import PlainLoader
 from ppvae.data.supports import merged
-from ppvae.data.tabular.columns import KINDS, Category, Cells, Column, Frame
+from ppvae.data.tabular.cells import Cells, Frame
+from ppvae.data.tabular.columns import KINDS, Category, Column
 
 _LARGEST = 2**24  # bytes
 _OF_ALL = ("columns", "set_aside", "label", "labels", "id", "complete")
@@ -127,7 +128,8 @@ class Schema:
             value = getattr(self, name)
             if value or name == "complete":
                 content[name] = _plain(value)
-        return _HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=99)
+        text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=99)
+        return _HEAD + text
 
     @classmethod
     def read(cls, path: str | Path) -> "Schema":
