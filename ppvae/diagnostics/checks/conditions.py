@@ -68,4 +68,5 @@ def _verdict(used: xr.Dataset) -> tuple[Verdict, str]:
 
 
 def _with_error(used: xr.Dataset, name: str) -> str:
-    return f"{float(used[name]):.2f} +- {float(used[f'{name}_error']):.2f}"
+    # Rounding of nothing may have a sign.
+    return f"{max(0.0, float(used[name])):.2f} +- {float(used[f'{name}_error']):.2f}"
