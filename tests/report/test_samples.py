@@ -72,6 +72,6 @@ def test_a_pair_with_conditions_gets_those_of_the_data(run):
     dataset = data.digits().conditional()
     torch.manual_seed(0)
     pair = pairs.assemble(dataset, latent=2)
-    path, figure = write_samples(run, pair, dataset, 5, seed=0)
-    assert np.load(path).shape == (5, 64)
+    path, classes, figure = write_samples(run, pair, dataset, 5, seed=0)
+    assert np.load(path).shape == (5, 64) and np.load(classes).shape == (5,)
     assert figure.exists()
