@@ -71,7 +71,7 @@ def reconstruct(
 
 def _expected(pair: Pair, batch: Batch, kept: dict[int, int], draws: int) -> Tensor:
     """Return E[x'|x], `(data, features)`."""
-    total: Tensor | float = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=batch[0].device)
     for _ in range(draws):
         _, model = run_pair(pair, batch)
         observed = {
@@ -95,11 +95,16 @@ def expectation(distribution: Any, kept: dict[int, int], arranged: Any) -> Tenso
         kept: numbers of levels by the place of the feature.
         arranged: puts a value of it in the order `(data, *event)`.
     """
-    drawn = arranged(distribution.sample()).flatten(1).double() if kept else None
+
+    def flat(value: Tensor) -> Tensor:
+        features: Tensor = arranged(value).flatten(1).double()
+        return features
+
+    drawn = flat(distribution.sample()) if kept else None
     try:
-        mean = arranged(distribution.mean).flatten(1).double()
+        mean = flat(distribution.mean)
     except NotImplementedError:
-        mean = arranged(distribution.sample()).flatten(1).double() if drawn is None else drawn
+        mean = flat(distribution.sample()) if drawn is None else drawn
     if drawn is None:
         return mean
     hot = [

@@ -135,10 +135,13 @@ def named(codes: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
         levels = dataset.schema.labels
         alike = all(type(level) is type(levels[0]) for level in levels)
         keeps = alike and not isinstance(levels[0], str)
-        return np.array(levels, dtype=None if keeps else object)[codes]
-    if dataset.label_names:
-        return np.array(dataset.label_names, dtype=object)[codes]
-    return codes
+        table = np.array(levels, dtype=None if keeps else object)
+    elif dataset.label_names:
+        table = np.array(dataset.label_names, dtype=object)
+    else:
+        return codes
+    found: NDArray[Any] = table[codes]
+    return found
 
 
 def names_of_rows(dataset: Dataset) -> str:

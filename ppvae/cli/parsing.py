@@ -12,8 +12,9 @@ from torch import nn
 
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
+from ppvae.cli.chosen import Chosen
 from ppvae.cli.class_help import help_of_class, help_of_dataset
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA, Chosen
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.cli.layout import show
 from ppvae.cli.words import Words
@@ -256,8 +257,10 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
         function, as_group=False, as_positional=True, skip={"chosen", "n", *by_hand}
     )
     for name, several in by_hand.items():
-        kind = Path if several else str
-        parser.add_argument(name, nargs="+" if several else "?", type=kind, default=None)
+        if several:
+            parser.add_argument(name, nargs="+", type=Path)
+        else:
+            parser.add_argument(name, nargs="?", type=str)
     if data is not None:
         group = parser.add_argument_group(f"options of {data.path}")
         group.add_function_arguments(data.function, "data", as_group=False)
