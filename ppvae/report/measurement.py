@@ -17,7 +17,15 @@ from ppvae.pairs import VAE
 from ppvae.report import plots
 from ppvae.report.figures import gallery
 from ppvae.report.run_folder import Run
-from ppvae.report.tables import bits_row, evidence_content, evidence_table, number, row
+from ppvae.report.tables import (
+    bits_row,
+    evidence_content,
+    evidence_table,
+    lowest_content,
+    lowest_row,
+    number,
+    row,
+)
 
 _TAIL = 100  # draws that the tail of the weights is fitted to at least
 
@@ -91,6 +99,8 @@ def _evidence_lines(
             str(name): number(float(value)) for name, value in bits.items()
         }
         lines.append(bits_row(bits))
+    lines.append(lowest_row(evidence))
+    content["lowest_log_evidence"] = lowest_content(evidence)
     write_json(run.folder / f"evidence-{split}.json", content)
     if figures:
         run.figure(f"evidence-{split}", plots.evidence_bars(summary))

@@ -13,6 +13,9 @@ _ROWS = (
     ("log_evidence", "log P(X)"),
     ("posterior_kl", "KL[Q(z|X) || P(z|X)]"),
 )
+_LOWEST, _IN_LINE = 10, 5  # datapoints in the file, and in a line
+_NAME = "row_name"
+_NAMES = (_NAME, "label")
 
 
 def evidence_table(summary: xr.Dataset, evidence: xr.Dataset) -> list[str]:
@@ -68,6 +71,35 @@ def evidence_content(summary: xr.Dataset, evidence: xr.Dataset) -> dict[str, Any
             for name, level in (("minimum", 0.0), ("median", 0.5), ("maximum", 1.0))
         },
     }
+
+
+def lowest_content(evidence: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the datapoints of the lowest log P(X) as JSON can hold them, the lowest first.
+
+    Each has its row number, its name and its class where they are known.
+    """
+    found = []
+    for place in _lowest(evidence)[:_LOWEST]:
+        terms = evidence.isel(data=place)
+        about: dict[str, Any] = {"row": int(terms["data"]) if "data" in terms.coords else place}
+        about |= {name: str(terms[name].item()) for name in _NAMES if name in terms.coords}
+        for name in ("log_evidence", "log_evidence_error"):
+            about[name] = number(float(terms[name]))
+        found.append(about | {"trusted": bool(terms.trusted)})
+    return found
+
+
+def lowest_row(evidence: xr.Dataset) -> str:
+    """Return the line that names the datapoints of the lowest log P(X)."""
+    named = lowest_content(evidence)[:_IN_LINE]
+    texts = [str(each["row"]) + (f" ({each[_NAME]})" if _NAME in each else "") for each in named]
+    return f"  {'lowest log P(X), rows':32}  {', '.join(texts)}"
+
+
+def _lowest(evidence: xr.Dataset) -> list[int]:
+    values = evidence.log_evidence.values
+    order: list[int] = np.argsort(np.where(np.isnan(values), np.inf, values)).tolist()
+    return [place for place in order if not np.isnan(values[place])]
 
 
 def bits_row(bits: Mapping[Any, Any]) -> str:

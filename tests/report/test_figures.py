@@ -1,9 +1,13 @@
 """The figures of a fitted VAE."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from ppvae import data, pairs
+from ppvae.report.columns import columns_figure
 from ppvae.report.figures import gallery, image_layout
 
 IMAGES = {"latents", "reconstructions", "samples", "worst-and-best"}
@@ -37,3 +41,76 @@ def test_images_have_their_channels_and_the_bounds_of_their_support():
     real = torch.distributions.constraints.real
     signed = data.split("signed", torch.randn(20, 4), real, image_shape=(2, 2))
     assert image_layout(signed) == ((2, 2), None)
+
+
+def drawn(figure):
+    return figure.axes[0].images[0].get_array()
+
+
+def test_a_pair_with_classes_has_samples_of_each_class():
+    dataset = data.digits().conditional()
+    torch.manual_seed(0)
+    pair = pairs.assemble(dataset, latent=2)
+    # A decoder that draws the class alone, as so many white pixels.
+    pair.likelihood.network = OfClass()
+    figures = dict(gallery(pair, dataset, "test"))
+    assert set(figures) == IMAGES | {"latents", "manifold"}
+    rows = [text.get_text() for text in figures["samples"].axes[0].get_yticklabels()]
+    assert rows == [str(digit) for digit in range(10)]
+    canvas = drawn(figures["samples"])
+    for digit in range(10):
+        image = canvas[9 * digit : 9 * digit + 8, :8]
+        assert int((image > 15).sum()) == digit
+    # The same class for all of the latent space, the most frequent one.
+    frequent = int(torch.bincount(dataset.labels["test"]).argmax())
+    assert f"class {frequent}" in figures["manifold"].axes[0].get_title()
+    assert int((drawn(figures["manifold"])[:8, :8] > 15).sum()) == frequent
+
+
+class OfClass(torch.nn.Module):
+    def forward(self, z, y):
+        pixels = torch.arange(64) < y.argmax(-1, keepdim=True)
+        return torch.where(pixels, 20.0, -20.0).expand(*z.shape[:-1], 64)
+
+
+def test_unknown_pixels_are_not_drawn_and_classes_have_their_names():
+    digits = data.digits()
+    seen = {part: torch.ones_like(getattr(digits, part)) for part in ("train", "validation")}
+    seen["test"] = torch.ones_like(digits.test)
+    seen["test"][:, :8] = 0  # the first line of each image
+    names = tuple(f"digit {label}" for label in range(10))
+    dataset = replace(digits, seen=seen, label_names=names)
+    torch.manual_seed(0)
+    figures = dict(gallery(pairs.assemble(dataset, latent=2), dataset, "test"))
+    canvas = np.ma.filled(drawn(figures["reconstructions"]).astype(float), np.nan)
+    assert np.isnan(canvas[0, :8]).all() and not np.isnan(canvas[1:8, :8]).any()
+    assert not np.isnan(canvas[9:17, :8]).any()
+    texts = {text.get_text() for text in figures["latents"].axes[0].texts}
+    assert texts == set(names)
+    # The worst and the best have the numbers of their rows.
+    numbers = [int(text.get_text()) for text in figures["worst-and-best"].axes[0].texts]
+    assert len(numbers) == 24 and set(numbers) <= set(dataset.rows["test"].tolist())
+
+
+def test_columns_of_a_table_are_drawn_in_their_units_the_worst_first():
+    generator = np.random.default_rng(0)
+    frame = {
+        "mass (kg)": generator.normal(4000, 10, 300),
+        "color": generator.choice(["red", "blue"], 300),
+        "off": generator.normal(0, 1, 300),
+    }
+    frame["mass (kg)"][::5] = np.nan
+    dataset = data.table(frame)
+    samples = dataset.test[torch.arange(60) % 30].clone()
+    samples[:, dataset.columns.index("off")] += 3
+    figure = columns_figure(dataset, "test", samples)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "off" and set(titles[:3]) == set(frame)
+    low, high = figure.axes[titles.index("mass (kg)")].get_xlim()
+    assert 3900 < low < high < 4100
+    ticks = figure.axes[titles.index("color")].get_xticklabels()
+    assert {text.get_text() for text in ticks} == {"red", "blue"}
+    # The same distribution of known cells has distance 0, and a shift by 3 of a normal
+    # 2 Phi(1.5) - 1 = .87.
+    shown = {axes.get_title(): float(axes.texts[0].get_text().split()[-1]) for axes in figure.axes}
+    assert shown["color"] == 0 and abs(shown["off"] - 0.87) < 0.1

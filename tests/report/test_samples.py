@@ -66,3 +66,12 @@ def test_a_pair_of_several_observed_sites_is_refused(run):
         list(write_samples(run, Doubled(2), data.colors(60), 7, seed=0))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         list(write_samples(run, Doubled(), data.colors(60), 0, seed=0))
+
+
+def test_a_pair_with_conditions_gets_those_of_the_data(run):
+    dataset = data.digits().conditional()
+    torch.manual_seed(0)
+    pair = pairs.assemble(dataset, latent=2)
+    path, classes, figure = write_samples(run, pair, dataset, 5, seed=0)
+    assert np.load(path).shape == (5, 64) and np.load(classes).shape == (5,)
+    assert figure.exists()

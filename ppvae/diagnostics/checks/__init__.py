@@ -1,7 +1,8 @@
 """Each diagnostic as a check: what it found, with a verdict."""
 
-from ppvae.data import Dataset
+from ppvae.data import Dataset, given_classes
 from ppvae.diagnostics.checks.annealing import annealed
+from ppvae.diagnostics.checks.conditions import classes
 from ppvae.diagnostics.checks.evidence import formula_two, search
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
@@ -44,6 +45,11 @@ def selected_checks(
             asked[name] = check
         else:
             left[name] = missing or f"level {level}"
+    if dataset is not None and given_classes(dataset) is not None:
+        if effort.labeled and effort.samples:
+            asked["classes"] = classes
+        else:
+            left["classes"] = "level standard"
     return asked, left | _NEED_MORE
 
 

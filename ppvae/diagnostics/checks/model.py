@@ -10,6 +10,7 @@ from ppvae.diagnostics.model_fit import PIT, classifier_two_sample, mmd, pit
 from ppvae.engine import MEMORY, Unsupported, isolated, simulations
 
 _NEIGHBORS = 10
+_NAMED = 3  # features
 _FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from fewer
 _SMALL, _LARGE = 0.02, 0.07  # a normal whose scale is off by 10 %, and by 35 %
 _CERTAIN = 1e-5  # the p-value below which a large deviation is bad: an alarm of few data is large
@@ -28,6 +29,7 @@ def predictions(subject: Subject) -> list[Finding]:
     advice = "The likelihood is too narrow, too wide or of the wrong shape there."
     if alarms.any():
         answer += f"; their distribution functions differ by up to {deviation.max():.2f}"
+        answer += _worst(subject, deviation)
         proposals = ranked.ranks.attrs["proposals"]
         if float(ranked.effective_sample_size.median()) < _EVEN * proposals:
             try:
@@ -42,6 +44,15 @@ def predictions(subject: Subject) -> list[Finding]:
     small = Verdict.LOOK if deviation.max() >= _SMALL else Verdict.FINE
     verdict = Verdict.BAD if large > 0.1 else small
     return [Finding("likelihood (PIT)", verdict, answer, advice, {"pit": ranked.p_value})]
+
+
+def _worst(subject: Subject, deviation: NDArray[np.float64]) -> str:
+    """Name the features that deviate most, where they have names."""
+    columns = subject.names.columns
+    if len(columns) != len(deviation):
+        return ""
+    worst = [place for place in np.argsort(-deviation)[:_NAMED] if deviation[place] > 0]
+    return f" ({', '.join(columns[place] for place in worst)})"
 
 
 def _as_simulated(subject: Subject, ranked: PIT) -> NDArray[np.bool_]:

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Dataset, GivenClasses
-from ppvae.engine import Batch, Unsupported
+from ppvae.diagnostics.known_cells import numbers_of
+from ppvae.engine import Unsupported
 
 _SPLITS = ("train", "validation", "test")
 
@@ -45,14 +45,3 @@ def class_classifier(
     ]
     best = max(fitted, key=lambda each: each.score(x["validation"], y["validation"]))
     return best, float(best.score(x["test"], y["test"]))
-
-
-def numbers_of(data: Dataset, batch: Batch) -> Values:
-    """Return datapoints as rows of numbers; cells that are not known have the training mean."""
-    x = batch[0].flatten(1).double().cpu()
-    if data.seen:
-        train, known = data.train.flatten(1).double(), data.seen["train"].flatten(1).double()
-        mean = (train * known).sum(0) / known.sum(0).clamp(min=1)
-        x = torch.where(batch[-1].flatten(1).cpu() > 0, x, mean)
-    features: Values = x.numpy()
-    return features

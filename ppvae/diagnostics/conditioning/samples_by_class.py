@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ppvae.data import Dataset, GivenClasses, given_classes
-from ppvae.diagnostics.conditioning.classifiers import class_classifier, numbers_of
+from ppvae.diagnostics.conditioning.classifiers import class_classifier
 from ppvae.diagnostics.conditioning.information import information_terms, simulated_of_class
+from ppvae.diagnostics.known_cells import numbers_of
 from ppvae.diagnostics.latents import checked_dataset
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import MEMORY, Pair, Unsupported, adapted, isolated

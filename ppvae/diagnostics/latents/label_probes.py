@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ppvae.data import Dataset
+from ppvae.diagnostics.known_cells import numbers_of
 from ppvae.diagnostics.latents.posterior_means import (
-    Numbers,
     checked_dataset,
     mean_features,
     measured,
@@ -81,7 +80,7 @@ def probes(
             "posterior mean": [
                 mean_features(pair, data, split, draws, memory, progress) for split in _SPLITS
             ],
-            "data": [_flat(data.train), _flat(data.test)],
+            "data": [numbers_of(data, data.batch(split)) for split in _SPLITS],
         }
     train_means, test_means = features["posterior mean"]
     shuffled = np.random.default_rng(seed).permutation(len(train_labels))
@@ -145,8 +144,3 @@ def _labels(
             )
         found.append(values)
     return found[0], found[1]
-
-
-def _flat(values: torch.Tensor) -> Numbers:
-    flat: Numbers = values.reshape(len(values), -1).double().cpu().numpy()
-    return flat

@@ -157,7 +157,8 @@ def _predictive_check(
         variables[name] = (("draw", *dims), others)
         variables[f"{name}_observed"] = (dims, value)
         variables[f"{name}_p_value"] = (dims, upper_p_value(value, others, generator))
-    return xr.Dataset(variables, attrs={"draws": draws})
+    # Such as one number for each feature.
+    return names.on(xr.Dataset(variables, attrs={"draws": draws}), statistics)
 
 
 def _as_array(value: Any) -> Any:
