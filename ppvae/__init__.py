@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppvae import answers as answers
     from ppvae import data as data
     from ppvae import diagnostics as diagnostics
     from ppvae import distributions as distributions
@@ -48,6 +49,7 @@ _ROOM_OF = {
     "save": "inference",
 }
 _ROOMS = (
+    "answers",
     "cli",
     "data",
     "diagnostics",

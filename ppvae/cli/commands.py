@@ -3,13 +3,13 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import errors
+from ppvae.cli import answering, errors
+from ppvae.cli.chosen import Chosen, opened
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
 
@@ -28,25 +28,6 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 Level = Literal["quick", "standard", "deep"]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What the words and the configuration choose besides a command's own options.
-
-    Args:
-        dataset: the data.
-        pair: the user's own pair, if one was chosen.
-        trust: what may be built beside the classes of ppvae and torch.nn.
-        configuration: the options that repeat the command, by name.
-        conditional: whether the pair of a run is given the class of each datapoint.
-    """
-
-    dataset: "Dataset"
-    pair: "nn.Module | None" = None
-    trust: Sequence[str] = ()
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    conditional: bool = False
 
 
 def fit(
@@ -294,7 +275,7 @@ def diagnose(
     Example:
         ppvae diagnose runs/wine-1 --level quick
     """
-    place, dataset, pair = _opened(chosen, run)
+    place, dataset, pair = opened(chosen, run)
     return _measure(
         place,
         pair,
@@ -306,32 +287,6 @@ def diagnose(
         strict=strict,
         figures=figures,
     )
-
-
-def sample(chosen: Chosen, run: Path, *, n: int = 100, seed: int = 0) -> int:
-    """Draw datapoints from the model of a run: samples.npy and, for images, a figure.
-
-    Args:
-        chosen: the data, and the pair if it is the user's own.
-        run: the run's folder.
-        n: number of datapoints.
-        seed: of the draws.
-
-    Example:
-        ppvae sample runs/wine-1 -n 10
-    """
-    place, dataset, pair = _opened(chosen, run)
-    for path in ppvae.report.write_samples(place, pair, dataset, n, seed):
-        print(path)
-    return 0
-
-
-def _opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
-    """Return a run with its dataset and its pair."""
-    run = ppvae.report.Run(folder)
-    dataset = run.standardized(chosen.dataset)
-    dataset = dataset.conditional() if chosen.conditional else dataset
-    return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)
 
 
 def _measure(
@@ -398,7 +353,13 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data": data,
     "fit": fit,
     "diagnose": diagnose,
-    "sample": sample,
+    "encode": answering.encode,
+    "score": answering.score,
+    "impute": answering.impute,
+    "reconstruct": answering.reconstruct,
+    "sample": answering.sample,
+    "interpolate": answering.interpolate,
+    "compare": answering.compare,
 }
 
 TAKE_DATA = ("data", "fit")
@@ -434,7 +395,6 @@ CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
         ),
         "config": (str, "a YAML file of options, such as a run's config.yaml"),
     },
-    "diagnose": _OF_A_RUN,
-    "sample": _OF_A_RUN,
+    **{name: _OF_A_RUN for name in COMMANDS if name not in TAKE_DATA},
 }
 """The options that choose what `Chosen` holds, with types and explanations."""

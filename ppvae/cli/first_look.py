@@ -10,15 +10,15 @@ import difflib
 import functools
 import inspect
 import re
-import types
-from argparse import ArgumentError, ArgumentTypeError
+from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, get_origin
 
 from ppvae.cli import help, meant
 from ppvae.cli.commands import CHOICES, COMMANDS, TAKE_DATA
 from ppvae.cli.layout import show
+from ppvae.cli.values import checked
 
 _FLAGS = ("--help", "--help-all", "--traceback", "--print_config")
 _WHOLE = ("--help-all", "--help_all")
@@ -126,6 +126,7 @@ def _in_full(command: str, words: Sequence[str]) -> Iterable[str]:
 
 
 def _command(command: str, words: Sequence[str]) -> Look:
+    words = words if command in TAKE_DATA else _in_order(words)
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     for flag in ("--traceback", "--print_config"):
         parser.add_argument(flag, action="store_true")
@@ -134,7 +135,7 @@ def _command(command: str, words: Sequence[str]) -> Look:
         check = functools.partial(checked, annotation)
         if positional:
             positionals.append(name)
-            parser.add_argument(name, nargs="?")
+            parser.add_argument(name, nargs="*" if get_origin(annotation) is list else "?")
             continue
         names.append(f"--{name}")
         also = ["-n"] if name == "n" else [f"--{name}+"] if get_origin(annotation) is list else []
@@ -149,10 +150,11 @@ def _command(command: str, words: Sequence[str]) -> Look:
     values = {
         name: value if isinstance(value, list) else [value]
         for name, value in vars(known).items()
-        if value is not None and value is not False
+        if value not in (None, False, [])
     }
     seen = Look(command, words, values)
-    missing = [name for name in positionals if name not in values]
+    left_out = {*values, *_optional(command)}
+    missing = [name for name in positionals if name not in left_out]
     if missing and not seen.asks_for_help and not values.keys() & {"config", "resume"}:
         raise ArgumentError(None, f"the following arguments are required: {', '.join(missing)}")
     return seen
@@ -168,6 +170,33 @@ def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
             yield parameter.name, parameter.annotation, positional
     for name, (annotation, _) in CHOICES[command].items():
         yield name, annotation, False
+
+
+def _optional(command: str) -> Iterable[str]:
+    """Yield the arguments without a name of their own that may be left out."""
+    for parameter in inspect.signature(COMMANDS[command]).parameters.values():
+        if (
+            parameter.kind is not parameter.KEYWORD_ONLY
+            and parameter.default is not parameter.empty
+        ):
+            yield parameter.name
+
+
+def _in_order(words: Sequence[str]) -> list[str]:
+    """Return the words with those before that belong to no option.
+
+    Parsers take them in one piece only: `RUN --draws 5 DATA` would be an error.
+    """
+    plain, named = [], []
+    rest = iter(words)
+    for word in rest:
+        if word == "-" or not word.startswith("-"):
+            plain.append(word)
+            continue
+        named.append(word)
+        if "=" not in word and word not in _FLAGS and word != "-h":
+            named += [value for value in [next(rest, None)] if value is not None]
+    return [*plain, *named]
 
 
 def _dotted(words: Sequence[str], names: Sequence[str]) -> Iterable[str]:
@@ -202,52 +231,3 @@ def did_you_mean(word: str, names: Iterable[str], shown: str = "{}") -> str:
     """
     near = difflib.get_close_matches(word, list(names), n=1)
     return f"; did you mean {shown.format(near[0])}?" if near else ""
-
-
-def checked(annotation: Any, word: str) -> str:
-    """Return a word that can be a value of a type; types that need torch are not looked at.
-
-    Raises:
-        ArgumentTypeError: if it cannot.
-
-    Example:
-        >>> checked(int | None, "3")
-        '3'
-        >>> checked(int | None, "three")
-        Traceback (most recent call last):
-            ...
-        argparse.ArgumentTypeError: expected a value of type int, got three
-    """
-    if not _fits(annotation, word):
-        raise ArgumentTypeError(f"expected {_described(annotation)}, got {word}")
-    return word
-
-
-def _fits(annotation: Any, word: str) -> bool:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return any(_fits(part, word) for part in get_args(annotation))
-    if get_origin(annotation) is Literal:
-        return word in get_args(annotation)
-    if annotation is types.NoneType:
-        return word == "null"
-    if annotation is bool:
-        return word.lower() in ("true", "false")
-    if annotation in (int, float):
-        try:
-            annotation(word)
-        except ValueError:
-            return False
-    return True
-
-
-def _described(annotation: Any) -> str:
-    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
-    choices: list[str] = []
-    for part in parts or (annotation,):
-        if part is bool:
-            choices += ["true", "false"]
-        elif get_origin(part) is Literal:
-            choices += map(repr, get_args(part))
-        elif part is not types.NoneType:
-            return f"a value of type {part.__name__}"
-    return f"one of {', '.join(choices)}"

@@ -24,7 +24,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "data": {"arguments and options": "data* label* data.OPTION output*"},
     "fit": {
         "the data": "data* label* data.OPTION",
-        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs pair",
+        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds",
         "the run": "folder* resume* config overwrite seed* draws figures trust",
@@ -62,10 +62,12 @@ class Option:
     text: str
     default: str = ""
 
-    def line(self, indent: int) -> str:
-        """Return one line, in which the default stands in any case."""
+    def line(self, indent: int, cut: bool) -> str:
+        """Return it in brief: one line, cut but for the default, or as many as needed."""
         default = f" (default: {self.default})" if self.default else ""
         text = re.split(r"[;.] ", self.text)[0].rstrip(".;")
+        if not cut:
+            return "\n".join(hanging(f"  {self.shown}", f"{text}{default}", indent))
         room = max(20, width() - indent - len(default))
         text = textwrap.shorten(text, room, placeholder=" ...")
         return f"  {self.shown}".ljust(indent - 2) + f"  {text}{default}"
@@ -103,7 +105,7 @@ def help_of_command(command: str, whole: bool = False) -> str:
     for title, options in groups:
         lines += [""] * whole + [f"{title[:1].upper()}{title[1:]}:"]
         for option in options:
-            lines += option.lines() if whole else [option.line(indent)]
+            lines += option.lines() if whole else [option.line(indent, cut=command == "fit")]
     lines += ["", f"Example: {example_of(command)}"]
     lines += textwrap.wrap(_OF_CLASSES, width()) if whole and command == "fit" else []
     lines += [] if whole else [f"All options: ppvae {command} --help-all"]
@@ -122,7 +124,8 @@ def _usage(command: str) -> list[str]:
         words.append("DATA")
     for parameter in _parameters(command):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            name = parameter.name.upper()
+            several = get_origin(parameter.annotation) is list
+            name = parameter.name.upper() + "..." * several
             words.append(name if parameter.default is parameter.empty else f"[{name}]")
     return [f"usage: ppvae {command} {' '.join(words)} [OPTIONS]"]
 

@@ -92,7 +92,7 @@ class Words:
     def class_of(self, option: str) -> Any:
         """Return the class that an option chooses; None if that is not known."""
         path = _path(option)
-        name = self._said.get(path)
+        name: Any = self._said.get(path)
         if name is None:
             value: Any = self._chosen
             for part in path.split("."):

@@ -5,6 +5,7 @@ from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.pictures import images
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import (
@@ -22,6 +23,7 @@ __all__ = [
     "Categories",
     "Dataset",
     "GivenClasses",
+    "NewValues",
     "Schema",
     "Standardization",
     "array",
@@ -41,4 +43,5 @@ __all__ = [
     "split",
     "support_of",
     "table",
+    "values_like",
 ]

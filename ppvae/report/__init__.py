@@ -5,7 +5,7 @@ from ppvae.report.description import described
 from ppvae.report.measurement import examine, measure
 from ppvae.report.metrics import Metrics
 from ppvae.report.run_folder import Run
-from ppvae.report.samples import write_samples
+from ppvae.report.samples import write_interpolation, write_samples
 
 __all__ = [
     "Metrics",
@@ -14,5 +14,6 @@ __all__ = [
     "examine",
     "measure",
     "plots",
+    "write_interpolation",
     "write_samples",
 ]
