@@ -19,7 +19,7 @@ BOUND = 1e-4
 """Nats by which log P(X) of a row may be off."""
 
 
-def table(rows=200, seed=0):
+def table(rows=100, seed=0):
     """Return real, positive and other columns, some cells of them missing, in metres."""
     random = np.random.default_rng(seed)
     hidden = random.normal(size=rows)
@@ -49,7 +49,7 @@ def scores(columns, *, double, steps, seed=0):
     if steps:
         options = {"batch_size": 64, "seed": seed, "compile": False, "progress": False}
         ppvae.fit(pair, batch, steps=steps, **options)
-    found = diagnostics.evidence(pair, batch, draws=50, seed=seed, compile=False)
+    found = diagnostics.evidence(pair, batch, draws=20, seed=seed, compile=False)
     lengths = [dataset.columns.index(name) for name in LENGTHS]
     cells = dataset.batch("train")[-1][:, lengths].sum(1).numpy()
     return found.log_evidence.values.astype(np.float64), cells

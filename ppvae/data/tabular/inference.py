@@ -132,7 +132,8 @@ def _find_text(
         )
     known = pandas.Series(cells[~empty], dtype=object)
     counts = known.value_counts()
-    counts = counts.groupby([c.strip() if isinstance(c, str) else c for c in counts.index]).sum()
+    trimmed = [level.strip() if isinstance(level, str) else level for level in counts.index]
+    counts = counts.groupby(trimmed, sort=False).sum()
     counts = counts.sort_values(ascending=False, kind="stable")
     levels = tuple(sorted(counts.index, key=lambda level: (str(type(level)), level)))
     levels = tuple(plain_value(level) for level in levels)
