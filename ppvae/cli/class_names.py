@@ -140,5 +140,5 @@ def imported_subclass(word: str, types: Types) -> bool:
 
 
 def _below(base: type) -> set[type]:
-    direct = set(type.__subclasses__(base))
+    direct: set[type] = set(type.__subclasses__(base))
     return direct.union(*map(_below, direct))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import ppvae
 from ppvae.cli import answering, errors, generating
 from ppvae.cli.chosen import Chosen, opened
+from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fit(
     resume: Path | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> int:
-    """Train a VAE, or a pair of your own, on data and measure its posterior on held-out data.
+    """Train a VAE, or a pair of your own, and measure its posterior on held-out data.
 
     Writes the run's folder: config.yaml (repeats the run: `ppvae fit --config`), metrics.jsonl,
     pair.json and pair.safetensors (the trained pair), a checkpoint (goes on: `ppvae fit
@@ -70,17 +71,17 @@ def fit(
         latent: number of latent dimensions.
         conditional: whether the pair is given the class of each datapoint; it then models each
             class, and the data need labels.
-        network: class of encoder and decoder, ResidualMLP or MLP; ResidualMLP unless given. One of
-            your own, mymodule.MyNetwork, is called with the sizes of input and output.
+        network: ResidualMLP, MLP or your own class; ResidualMLP unless given. Encoder and
+            decoder are built by calling it with the sizes of input and output.
         prior: class of p(z); StandardNormal unless given. Of ours: FlowPrior, Laplace,
             NormalMixture, StandardNormal, StudentT, UniformSphere.
         pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
             at training data.
-        likelihood: class of p(x|z), such as Normal; what suits the data unless given. Of ours:
+        likelihood: p(x|z), such as Normal; what suits the data unless given. Of ours:
             Bernoulli, Beta, Binomial, Categorical, ContinuousBernoulli,
             DiscretizedLogisticMixture, GrayBernoulli, LogNormal, Multinomial, NegativeBinomial,
             Normal, Poisson, StudentT, ZeroInflatedNegativeBinomial.
-        posterior: class of q(z|x), such as FullRankNormal; DiagonalNormal unless given. Of ours:
+        posterior: q(z|x), such as FullRankNormal; DiagonalNormal unless given. Of ours:
             DiagonalNormal, FlowPosterior, FullRankNormal, Laplace, LowRankNormal, NormalMixture,
             PowerSpherical.
         objective: class of what is maximized; Trace_ELBO unless given. It is any of
@@ -97,8 +98,8 @@ def fit(
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm; none unless given.
-        patience: stop after so many evaluations without a better ELBO; never unless given. The
-            ELBO is that of the validation data; the best weights are kept.
+        patience: stop after N evaluations without a gain; never unless given. The gain is in the
+            ELBO of the validation data; the best weights are kept.
         compile: whether training runs as compiled code: true, false, or auto, which compiles if
             it saves time. False also measures uncompiled.
         compile_from: the step from which on training is compiled. It repeats a compiled training
@@ -241,7 +242,7 @@ def _save(
         run.write_config({**kept, "compile": False})
     else:
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
-    print(result)
+    print(wrapped(str(result)))
 
 
 def diagnose(
@@ -365,7 +366,7 @@ TAKE_DATA = ("data", "fit")
 """The commands whose first argument is the data."""
 
 DATA_HELP = (
-    "a file .csv, .xlsx, .npy or the like, a folder of pictures, or digits; tables are .csv, "
+    "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, "
     ".tsv, .txt, these also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz. Other "
     "names are mnist, segments, colors and factors. It may also be the import path of a "
     "function that returns a dataset"

@@ -24,7 +24,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "data": {"arguments and options": "data* label* data.OPTION output*"},
     "fit": {
         "the data": "data* label* data.OPTION",
-        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs pair",
+        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds",
         "the run": "folder* resume* config overwrite seed* draws figures trust",
@@ -62,12 +62,22 @@ class Option:
     text: str
     default: str = ""
 
-    def lines(self, whole: bool) -> list[str]:
-        """Return what help prints of it: one line, or as many as it takes."""
-        text = self.text if whole else re.split(r"[;.] ", self.text)[0].rstrip(".;")
+    def line(self, indent: int, cut: bool) -> str:
+        """Return it in brief: one line, cut but for the default, or as many as needed."""
+        default = f" (default: {self.default})" if self.default else ""
+        text = re.split(r"[;.] ", self.text)[0].rstrip(".;")
+        if not cut:
+            return "\n".join(hanging(f"  {self.shown}", f"{text}{default}", indent))
+        room = max(20, width() - indent - len(default))
+        text = textwrap.shorten(text, room, placeholder=" ...")
+        return f"  {self.shown}".ljust(indent - 2) + f"  {text}{default}"
+
+    def lines(self) -> list[str]:
+        """Return as many lines as it takes."""
+        text = self.text
         if self.default and f"{self.default} unless" not in text:
             text = f"{text.rstrip('.')} (default: {self.default})"
-        return hanging(f"  {self.shown}", text, _INDENT, 1 if not whole else None)
+        return hanging(f"  {self.shown}", text, _INDENT)
 
 
 def help_of_program() -> str:
@@ -90,11 +100,14 @@ def help_of_command(command: str, whole: bool = False) -> str:
     if whole and about.more:
         lines += ["", *textwrap.wrap(about.more, width())]
     lines += [""] * (not whole)
-    for title, options in _grouped(command, whole):
+    groups = list(_grouped(command, whole))
+    indent = min(_INDENT, max(len(option.shown) for _, group in groups for option in group) + 4)
+    for title, options in groups:
         lines += [""] * whole + [f"{title[:1].upper()}{title[1:]}:"]
-        lines += [line for option in options for line in option.lines(whole)]
+        for option in options:
+            lines += option.lines() if whole else [option.line(indent, cut=command == "fit")]
     lines += ["", f"Example: {example_of(command)}"]
-    lines += textwrap.wrap(_OF_CLASSES, width()) if whole else []
+    lines += textwrap.wrap(_OF_CLASSES, width()) if whole and command == "fit" else []
     lines += [] if whole else [f"All options: ppvae {command} --help-all"]
     return "\n".join(lines)
 

@@ -11,6 +11,12 @@ def width() -> int:
     return min(100, max(40, shutil.get_terminal_size((100, 24)).columns))
 
 
+def wrapped(text: str) -> str:
+    """Return a text whose long lines are broken, each part but the first indented."""
+    lines = [textwrap.wrap(line, width(), subsequent_indent="  ") for line in text.splitlines()]
+    return "\n".join(part for parts in lines for part in parts)
+
+
 def hanging(
     title: str, text: str, indent: int, most: int | None = None, more: str = "..."
 ) -> list[str]:

@@ -217,8 +217,11 @@ def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Sou
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:
-            meant = did_you_mean(name, names) or f"; it has {', '.join(names) or 'none'}"
-            raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{meant}")
+            others = [other for other in names if other not in data.arguments]
+            instead = did_you_mean(name, names) or f"; it has {', '.join(others) or 'none'}"
+            if name == "standardize":
+                instead = "; leave it out, the VAE that ppvae makes scales the data itself"
+            raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{instead}")
 
 
 def _parser(command: str, data: choices.Source | None, own_pair: bool) -> ArgumentParser:

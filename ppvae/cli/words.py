@@ -86,12 +86,13 @@ class Words:
 
     def asked(self, option: str) -> Any:
         """Return the class whose help is asked for; None if none is named."""
-        return self._listed.find(name) if (name := self._asked.get(_path(option))) else None
+        name = self._asked.get(_path(option))
+        return None if name is None else self._listed.find(name)
 
     def class_of(self, option: str) -> Any:
         """Return the class that an option chooses; None if that is not known."""
         path = _path(option)
-        name = self._said.get(path)
+        name: Any = self._said.get(path)
         if name is None:
             value: Any = self._chosen
             for part in path.split("."):

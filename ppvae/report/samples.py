@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ppvae import answers
-from ppvae.data import Dataset
+from ppvae.data import Dataset, given_classes
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
 from ppvae.report.figures import image_layout
 from ppvae.report.run_folder import Run
 
 _GRID = 64  # images in a grid
+_ROW = 12  # images of a class
 
 
 def write_samples(
@@ -58,7 +59,13 @@ def write_samples(
     if dataset.image_shape is not None:
         title = "draws x of p(x|z) at draws z of the prior"
         shape, limits = image_layout(dataset)
-        figure = plots.image_grid(drawn[:_GRID], shape, title, limits=limits)
+        if classes is None or label is not None:
+            of_class = "" if label is None else f" of class {label}"
+            figure = plots.image_grid(drawn[:_GRID], shape, title + of_class, limits=limits)
+        else:
+            figure = plots.image_rows(
+                _by_class(pair, dataset, seed), shape, f"{title}, by class", limits=limits
+            )
         yield run.figure("draws", figure)
 
 
@@ -72,6 +79,15 @@ def write_interpolation(run: Run, table: Any, dataset: Dataset) -> Iterator[Path
     title = "mean of p(x|z) on the line between the posterior means of two rows"
     rows = {"": images}
     yield run.figure("interpolation", plots.image_rows(rows, shape, title, limits=limits))
+
+
+def _by_class(pair: nn.Module, dataset: Dataset, seed: int) -> dict[str, Tensor]:
+    """Return some draws of each class."""
+    given = given_classes(dataset)
+    names = () if given is None else given.names
+    return {
+        name: answers.draw_rows(pair, dataset, _ROW, label=name, seed=seed)[0] for name in names
+    }
 
 
 def _written(path: Path, values: Tensor) -> Path:

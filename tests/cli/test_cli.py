@@ -45,7 +45,9 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert shown.err == ""
     table = shown.out.splitlines()
     assert table[-1] == "runs/digits-1"
-    assert all(len(line) < 80 for line in table)
+    assert all(len(line) <= 100 for line in table)
+    first = [line.partition(" ")[0] for line in table[:6]]
+    assert first == ["data", "likelihood", "pair", "scaling", "run", "finished"]
     run = Path("runs/digits-1")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     split = ("evidence", "kl", "latents", "reconstructions", "samples", "traversals")
@@ -509,7 +511,7 @@ DATA = {
     "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
     "colors --data.rows 200 --latent 2": "colors",
     "factors --data.rows 200": "factors",
-    "numbers.csv --data.label 2 --data.standardize true": "numbers",
+    "numbers.csv --label kind": "numbers",
     "ppvae.data.digits": "digits",
 }
 
@@ -520,7 +522,7 @@ DATA = {
 )
 def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
-    Path("numbers.csv").write_text(rows)
+    Path("numbers.csv").write_text(f"a,b,kind\n{rows}")
     assert main(["fit", *words.split(), "--steps", "3", "--draws", "5", *PLAIN]) == 0
     first = capsys.readouterr().out.splitlines()
     assert first[-1] == f"runs/{name}-1"
@@ -697,7 +699,7 @@ def test_diverged_training_keeps_its_run(capsys):
 
 
 WRONG = {
-    "": "one of {fit,diagnose,sample}",
+    "": "expected a command, one of {",
     "fit": "arguments are required: data",
     "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
     "fit digits --latnt 3": "unrecognized option --latnt; did you mean --latent?",
@@ -757,7 +759,7 @@ WRONG = {
     "diagnose .": "config.yaml: No such file or directory",
     "diagnose . --split tests": "'validation', 'test', got tests",
     "--bogus": "unrecognized option --bogus",
-    "fitt digits": "there is no command 'fitt'; expected one of {fit,diagnose,sample}; did you",
+    "fitt digits": "; did you mean fit?",
     "fit digits mnist": "unrecognized argument 'mnist'",
     "fit digits --latent": "--latent: expected one argument",
     "fit digits --pair.latent 3": "--pair.latent needs a pair, chosen by --pair",
@@ -857,7 +859,7 @@ FULL = {
 def test_write_that_the_system_refuses_is_one_sentence(size, message):
     words = [*QUICK, "--folder", "run", "--checkpoint_seconds", "0"]
     refused = limited(words, size)
-    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.returncode == 2 and refused.stdout.count("\n") in (0, 5)
     assert message in refused.stderr and refused.stderr.count("\n") == 1
     assert not list(Path(".").iterdir())  # nothing half-written, nor a run that never began
 
@@ -906,10 +908,10 @@ def test_program_itself():
 
 
 QUICKLY = {
-    "--help": (0, "Train a VAE, or a pair of your own, on data"),
-    "fit --help": (0, "--optimizer.lr X        learning rate (default: 0.001)"),
+    "--help": (0, "Train a VAE, or a pair of your own, and"),
+    "fit --help": (0, "--optimizer.lr X    learning rate (default: 0.001)"),
     "fit digits --help-all": (0, "ZeroInflatedNegativeBinomial"),
-    "sample --help": (0, "ppvae sample runs/wine-1 -n 10"),
+    "sample --help": (0, "Example: ppvae sample runs/"),
     "--version": (0, f"ppvae {ppvae.__version__}"),
     "fit digits --nosuch 1": (2, "unrecognized option --nosuch"),
     "fit digits --latnt 3": (2, "did you mean --latent?"),

@@ -97,7 +97,11 @@ CASES = [
         "\n".join([HEAD, *BODY, "Total,8000,,,"]),
         fit(121, others=True, real="height weight", missing=None, said="Total"),
     ),
-    _csv("a quote that stays open", "\n".join([HEAD, '1.7,"60', *BODY]), refused("quote")),
+    _csv(
+        "a quote that stays open",
+        "\n".join([HEAD, '1.7,"60', *BODY]),
+        refused("quotation marks", "row 2"),
+    ),
     _csv(
         "gzip that is cut off",
         gzip.compress(PLAIN.encode())[:-400],

@@ -49,6 +49,6 @@ def changed(change, rows=ROWS, **options):
 
 def column(values, name="extra", rows=ROWS, **options):
     """Return the table as text with one more column."""
-    return changed(
-        lambda table: table.insert(2, name, list(values), allow_duplicates=True), rows, **options
-    )
+    cells = table(rows)
+    cells.insert(2, name, list(values), allow_duplicates=True)
+    return written(cells, **options)

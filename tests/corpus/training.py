@@ -78,7 +78,7 @@ def _fitted(case, folder):
     alone = independent(dataset)
     columns = len(dataset.schema.columns)
     gain = terms["log_evidence"] - float(alone.mean())
-    error = content["terms"]["log_evidence"]["standard_error"]
+    error = content["terms"]["log_evidence"]["standard_error"] or 0.0  # of one row there is none
     if gain < -SLACK * columns - 3 * error:
         faults.append(f"log P(X) is {-gain:.1f} nats below that of {columns} columns alone")
     return Outcome(f"{summary}, {gain:+.1f} to columns alone", tuple(faults))

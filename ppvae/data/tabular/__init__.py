@@ -1,13 +1,12 @@
 """Tables as people have them: read, understood column by column, and turned into tensors."""
 
+from ppvae.data.tabular.cells import Cells, Frame
 from ppvae.data.tabular.columns import (
     Binary,
     Category,
-    Cells,
     Column,
     Count,
     Date,
-    Frame,
     Positive,
     Proportion,
     Real,

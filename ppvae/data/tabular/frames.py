@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.files import reading
-from ppvae.data.tabular.columns import Cells, Frame
+from ppvae.data.tabular.cells import Cells, Frame
 
 FRAME_FILES = {".parquet": "pyarrow", ".feather": "pyarrow", ".xlsx": "openpyxl"}
 """The endings of files of frames, and the package that reads each."""

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-_BINS = 30
+_FEWEST, _BINS = 8, 30  # bins: the square root of the number of datapoints, between these
+_WHOLE = 30  # whole numbers up to so many have a bin each
 _LEVELS = 8  # that have a bar each; the others share one
 _NAME = 30  # characters
 _WIDE = 300  # the ratio of quantiles from which on a positive column has a logarithmic axis
-_LOOKS = (("data", "#0072B2"), ("samples", "#D55E00"))
+_LOOKS = (("data", "#0072B2", 0.35), ("samples", "#D55E00", 1.0))
 
 
 def column_histograms(
@@ -61,12 +63,10 @@ def column_histograms(
         axes.spines[["top", "right", "left"]].set_visible(False)
     for axes in panels[len(columns) :]:
         axes.set_visible(False)
-    handles = {label: color for label, color in _LOOKS}
     figure.suptitle(title, fontsize="medium")
-    marks = [
-        figure.axes[0].plot([], [], color=color, linewidth=4)[0] for color in handles.values()
-    ]
-    figure.legend(marks, handles.keys(), frameon=False, loc="outside lower center", ncols=2)
+    marks = [Patch(color=color, alpha=alpha) for _, color, alpha in _LOOKS]
+    names = [label for label, *_ in _LOOKS]
+    figure.legend(marks, names, frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -76,7 +76,7 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
         data, drawn = date2num(data), date2num(drawn)
-        locator = AutoDateLocator(maxticks=5)
+        locator = AutoDateLocator(minticks=2, maxticks=5)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     known = data[np.isfinite(data.astype(float))]
@@ -86,21 +86,22 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
     low, high = (float(each) for each in np.quantile(known, [0.005, 0.995]))
     if low == high:
         low, high = low - 0.5, high + 0.5
-    if known.dtype.kind in "iu" and high - low <= _BINS:
+    bins = min(_BINS, max(_FEWEST, math.isqrt(len(known))))
+    if known.dtype.kind in "iu" and high - low <= _WHOLE:
         edges = np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
     elif low > 0 and high / low > _WIDE:
-        edges = np.geomspace(low, high, _BINS + 1)
+        edges = np.geomspace(low, high, bins + 1)
         axes.set_xscale("log")
     else:
-        edges = np.linspace(low, high, _BINS + 1)
-    for values, (label, color) in zip((known, drawn), _LOOKS, strict=True):
+        edges = np.linspace(low, high, bins + 1)
+    for values, (label, color, alpha) in zip((known, drawn), _LOOKS, strict=True):
         filled = label == "data"
         axes.hist(
             values,
             edges,
             weights=np.full(len(values), 1 / max(1, len(values))),
             histtype="stepfilled" if filled else "step",
-            alpha=0.35 if filled else 1.0,
+            alpha=alpha,
             color=color,
             linewidth=1.2,
         )
@@ -114,12 +115,12 @@ def _bars(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
     shown = [str(level) for level in levels[order]]
     rest = shown[_LEVELS:]
     shown = shown[:_LEVELS]
-    for index, (values, (_, color)) in enumerate(zip(texts, _LOOKS, strict=True)):
+    for index, (values, (_, color, alpha)) in enumerate(zip(texts, _LOOKS, strict=True)):
         shares = [float(np.mean(values == level)) if len(values) else 0.0 for level in shown]
         if rest:
             shares.append(float(np.mean(np.isin(values, rest))) if len(values) else 0.0)
         places = np.arange(len(shares)) + (index - 0.5) * 0.4
-        axes.bar(places, shares, 0.4, color=color, alpha=0.35 if index == 0 else 1.0)
+        axes.bar(places, shares, 0.4, color=color, alpha=alpha)
     names = [*shown, *([f"{len(rest)} more"] if rest else [])]
     long = sum(map(len, names)) > 28
     axes.set_xticks(
