@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors
+from ppvae.cli import answering, errors, generating
 from ppvae.cli.chosen import Chosen, opened
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
@@ -357,9 +357,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "score": answering.score,
     "impute": answering.impute,
     "reconstruct": answering.reconstruct,
-    "sample": answering.sample,
-    "interpolate": answering.interpolate,
-    "compare": answering.compare,
+    "sample": generating.sample,
+    "interpolate": generating.interpolate,
+    "compare": generating.compare,
 }
 
 TAKE_DATA = ("data", "fit")
