@@ -1,10 +1,12 @@
 """Datasets: arrays that know their shape, support and splits."""
 
 from ppvae.data.arrays import array
+from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.pictures import images
+from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import Categories, categories, merged, open_unit_interval
 from ppvae.data.synthetic import colors, factors, redness, segments
@@ -15,10 +17,12 @@ __all__ = [
     "Categories",
     "Dataset",
     "Schema",
+    "SparseRows",
     "Standardization",
     "array",
     "categories",
     "colors",
+    "counts",
     "digits",
     "factors",
     "images",
