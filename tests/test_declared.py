@@ -21,6 +21,12 @@ def name_of(requirement):
 
 NEEDED = {name_of(line) for line in PROJECT["dependencies"]}
 OF_TESTS = {name_of(line) for line in PROJECT["optional-dependencies"]["test"]}
+EXTRAS = {
+    name_of(line)
+    for extra, lines in PROJECT["optional-dependencies"].items()
+    for line in lines
+    if extra != "test"
+}
 OF_BENCHMARKS = {
     name_of(line)
     for line in (ROOT / "benchmarks" / "requirements.txt").read_text().splitlines()
@@ -63,9 +69,9 @@ def undeclared(folder, declared):
 @pytest.mark.parametrize(
     ("folder", "declared"),
     [
-        ("ppvae", NEEDED),
+        ("ppvae", NEEDED | EXTRAS),
         ("examples", NEEDED),
-        ("tests", NEEDED | OF_TESTS | OF_BENCHMARKS),
+        ("tests", NEEDED | EXTRAS | OF_TESTS | OF_BENCHMARKS),
         ("benchmarks", NEEDED | OF_BENCHMARKS),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

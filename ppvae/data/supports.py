@@ -36,7 +36,7 @@ class Categories(constraints.integer_interval):
 
 def categories(count: int) -> Categories:
     """Return the support of a category of so many levels."""
-    return Categories(0, count - 1)
+    return Categories(0, count - 1)  # type: ignore[no-untyped-call]  # torch's has no types
 
 
 _PILED, _AT_LEAST = 0.01, 5  # the share and the number of values at the highest of true levels

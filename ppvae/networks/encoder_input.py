@@ -56,12 +56,10 @@ class EncoderInput(nn.Module):
         self.register_buffer("logged", torch.zeros(features, dtype=torch.uint8))
         numbers = [place for place, count in enumerate(self.levels) if not count]
         pairs = [(place, code) for place, count in enumerate(self.levels) for code in range(count)]
-        whole = {"dtype": torch.int64}
-        self.register_buffer("numbers", torch.tensor(numbers, **whole), persistent=False)
-        places = torch.tensor([place for place, _ in pairs], **whole)
-        self.register_buffer("places", places, persistent=False)
-        codes = torch.tensor([float(code) for _, code in pairs])
-        self.register_buffer("codes", codes, persistent=False)
+        places, codes = [place for place, _ in pairs], [float(code) for _, code in pairs]
+        self.register_buffer("numbers", torch.tensor(numbers).long(), persistent=False)
+        self.register_buffer("places", torch.tensor(places).long(), persistent=False)
+        self.register_buffer("codes", torch.tensor(codes), persistent=False)
 
     @classmethod
     def width_of(cls, levels: Sequence[int], masked: bool) -> int:

@@ -130,6 +130,13 @@ NETWORKS = {
     ),
     "Joined": Network("Joined", joined, {}, ((3,), (2,)), (2,), refused=((),)),
     "Joined, one tensor": Network("Joined", joined, {}, ((5,),), (2,)),
+    "EncoderInput": Network(
+        "EncoderInput",
+        lambda: networks.EncoderInput(nn.Linear(5, 2), levels=[0, 0, 0]),
+        {},
+        ((3,), (2,)),
+        (2,),
+    ),
     "Scaled": Network(
         "Scaled",
         lambda scale=4.0: networks.Scaled(nn.Linear(3, 2), scale),

@@ -368,7 +368,7 @@ def codes_of(cells: Cells, levels: tuple[Any, ...]) -> NDArray[np.int64]:
     if cells.dtype == object or cells.dtype.kind in "US":
         listed = {_plain(level): code for code, level in enumerate(levels)}
         codes = pandas.Series(cells, dtype=object).map(lambda cell: listed.get(_plain(cell), -1))
-        return codes.to_numpy(np.int64, copy=True)
+        return np.array(codes, dtype=np.int64)
     if any(isinstance(level, str) for level in levels):
         return codes_of(cells.astype(object), levels)
     found: NDArray[np.int64] = pandas.Index(np.array(levels)).get_indexer(cells).astype(np.int64)

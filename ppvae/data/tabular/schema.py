@@ -127,7 +127,8 @@ class Schema:
             value = getattr(self, name)
             if value or name == "complete":
                 content[name] = _plain(value)
-        return _HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=99)
+        text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=99)
+        return _HEAD + text
 
     @classmethod
     def read(cls, path: str | Path) -> "Schema":
