@@ -55,7 +55,7 @@ def read_annotated(path: Path, layer: str | None) -> CountMatrix:
         from anndata.io import read_elem
     except ImportError:
         raise ImportError(
-            f"{path} needs the package anndata: pip install 'ppvae[anndata]'"
+            f"{path} needs the package anndata: pip install 'ppvae[counts]'"
         ) from None
     import h5py
 

@@ -160,7 +160,9 @@ def _column(read: CountMatrix, wanted: str | Sequence[Any], what: str) -> Any:
         check_names(f"{what}: {read.name}", [wanted], read.about)
         return cast(Mapping[str, Any], read.about)[wanted]
     if len(wanted) != cells:
-        raise ValueError(f"{what} has {len(wanted)} values; expected one for each of {cells} cells")
+        raise ValueError(
+            f"{what} has {len(wanted)} values; expected one for each of {cells} cells"
+        )
     return wanted
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ppvae.data.files import memory
 
+_ROWS = 1024  # that are looked at at once
+
 
 class SparseRows:
     """Rows of a sparse matrix in the place of a tensor `(data, features)`, without copying them.
@@ -80,11 +82,36 @@ class SparseRows:
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 
+    def rows(self, which: slice | Tensor) -> Self:
+        """Return some of the rows, still sparse."""
+        index = self._index[which.numpy() if isinstance(which, Tensor) else which]
+        chosen = type(self)(self.matrix, torch.from_numpy(index))
+        chosen._function = self._function
+        return chosen
+
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Return rows to which a function is applied where they are read."""
-        rows = type(self)(self.matrix, torch.from_numpy(self._index))
+        rows = self.rows(slice(None))
         rows._function = function
         return rows
+
+    def moments(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> tuple[Tensor, Tensor]:
+        """Return mean and variance over the rows of a function of each value, `(features,)` each.
+
+        Args:
+            function: of values other than 0; of 0 it must be 0.
+        """
+        total = np.zeros(self.shape[1])
+        squares = np.zeros(self.shape[1])
+        for start in range(0, len(self), _ROWS):
+            piece = self.matrix[self._index[start : start + _ROWS]].astype(np.float64)
+            piece.data = function(piece.data)
+            total += np.asarray(piece.sum(0)).ravel()
+            piece.data **= 2
+            squares += np.asarray(piece.sum(0)).ravel()
+        mean = total / len(self)
+        variance = (squares / len(self) - mean**2).clip(min=0)
+        return torch.from_numpy(mean), torch.from_numpy(variance)
 
     def dense(self, argument: str = "data") -> Tensor:
         """Return all rows as one tensor.

@@ -4,9 +4,10 @@ from ppvae.inference.steps.data_sources import (
     held_out_of,
     in_memory,
     minibatches_of,
+    monitored,
     row_chunk,
 )
-from ppvae.inference.steps.minibatches import Minibatch, Minibatches, monitored
+from ppvae.inference.steps.minibatches import Minibatch, Minibatches
 from ppvae.inference.steps.optimizers import Constructor, JointOptim
 from ppvae.inference.steps.programs import announced_programs
 from ppvae.inference.steps.pyro_step import Steps

@@ -16,7 +16,7 @@ from ppvae.inference.steps.minibatches import (
     Streamed,
     checked_size,
 )
-from ppvae.inference.steps.sparse_minibatches import Gathered, sparse_parts, sparse_validation
+from ppvae.inference.steps.sparse_minibatches import Gathered, sparse_minibatch, sparse_parts
 
 
 def loader_of(dataset: Any, batch_size: int | None) -> DataLoader[Any]:
@@ -89,7 +89,7 @@ def held_out_of(validation: Any, pair: Pair, reading: Reading) -> Minibatch:
     """
     parts = sparse_parts(validation, "validation")
     if parts is not None:
-        return sparse_validation(pair, parts)
+        return sparse_minibatch(pair, parts, "validation")
     arguments = arguments_of(
         validation, split="validation", reading=reading, argument="validation"
     )
@@ -102,3 +102,10 @@ def row_chunk(batches: Minibatches) -> int:
     if isinstance(batches, Gathered):  # of many features: no more than a step takes
         return batches.batch_size or MONITORED
     return max(MONITORED, len(batches.first(MONITORED)[0]))
+
+
+def monitored(batches: Minibatches) -> Minibatch:
+    """Return the training rows on which reconstruction and KL are measured."""
+    if isinstance(batches, Gathered):
+        return batches.kept(MONITORED)
+    return Minibatch(batches.first(MONITORED), form=batches.form)

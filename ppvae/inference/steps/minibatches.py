@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from ppvae.data import Dataset
 from ppvae.engine import (
     PLAIN,
     Adapted,
@@ -22,7 +21,6 @@ from ppvae.engine import (
     Reading,
     arguments_of,
     batch_of,
-    is_map_style,
     random_state,
     row_chunks,
 )
@@ -319,8 +317,3 @@ def checked_size(rows: int, batch_size: int | None) -> int:
             f"batch_size must lie between 1 and the {rows} rows of the data, got {batch_size}"
         )
     return batch_size or min(128, rows)
-
-
-def monitored(batches: Minibatches) -> Minibatch:
-    """Return the training rows on which reconstruction and KL are measured."""
-    return Minibatch(batches.first(MONITORED), form=batches.form)

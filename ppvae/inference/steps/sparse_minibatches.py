@@ -60,14 +60,27 @@ class Gathered:
         """Return the first rows."""
         return self._dense(tuple(part[:rows] for part in self._parts))
 
+    def kept(self, rows: int) -> Minibatch:
+        """Return the first rows, sparse ones still so; `Minibatch.chunks` makes them dense."""
+        parts = tuple(
+            part.rows(slice(rows)) if isinstance(part, SparseRows) else part[:rows]
+            for part in self._parts
+        )
+        return sparse_minibatch(self._pair, parts)
+
     def _dense(self, parts: tuple[Any, ...]) -> Batch:
         return batch_of(self._pair, (parts, {}), real=True)[0]
 
 
-def sparse_validation(pair: Pair, parts: tuple[Any, ...]) -> Minibatch:
-    """Return held-out rows that `Minibatch.chunks` makes dense a chunk at a time."""
-    check_rows(parts, "validation")
-    example, form = batch_of(pair, (tuple(part[:2] for part in parts), {}), argument="validation")
+def sparse_minibatch(pair: Pair, parts: tuple[Any, ...], argument: str = "data") -> Minibatch:
+    """Return rows that `Minibatch.chunks` makes dense a chunk at a time.
+
+    Raises:
+        TypeError: if the pair takes another number of tensors.
+        ValueError: if their numbers of rows differ.
+    """
+    check_rows(parts, argument)
+    example, form = batch_of(pair, (tuple(part[:2] for part in parts), {}), argument=argument)
     like = example[0]
     moved = tuple(
         part.mapped(lambda rows: rows.to(like)) if isinstance(part, SparseRows) else part.to(like)
