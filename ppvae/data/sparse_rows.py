@@ -68,6 +68,10 @@ class SparseRows:
         dense = torch.from_numpy(picked if np.ndim(places) else picked[0])
         return dense if self._function is None else self._function(dense)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return all rows dense, as NumPy asks for them."""
+        return self.dense().numpy().astype(dtype or np.float32, copy=False)
+
     def __getitems__(self, rows: list[int]) -> list[Tensor]:
         """Return several rows, as a `DataLoader` collects them."""
         return [*self[rows].unbind()]
