@@ -5,6 +5,7 @@ from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.standardization import Standardization
@@ -32,6 +33,7 @@ __all__ = [
     "open_unit_interval",
     "redness",
     "segments",
+    "sequences",
     "split",
     "table",
 ]

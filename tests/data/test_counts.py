@@ -167,6 +167,7 @@ def annotated():
     return found
 
 
+@pytest.mark.filterwarnings("ignore:The .future.infer_string")
 @pytest.mark.parametrize("in_file", [False, True])
 def test_annotated_data(annotated, tmp_path, in_file):
     source = annotated
