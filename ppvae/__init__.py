@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppvae import answers as answers
     from ppvae import data as data
     from ppvae import diagnostics as diagnostics
     from ppvae import distributions as distributions
     from ppvae import engine as engine
+    from ppvae import estimators as estimators
     from ppvae import inference as inference
     from ppvae import likelihoods as likelihoods
     from ppvae import networks as networks
@@ -47,11 +49,13 @@ _ROOM_OF = {
     "save": "inference",
 }
 _ROOMS = (
+    "answers",
     "cli",
     "data",
     "diagnostics",
     "distributions",
     "engine",
+    "estimators",
     "inference",
     "likelihoods",
     "networks",

@@ -11,35 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from pyro.infer import ELBO
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
 
-from ppvae.cli import annotations
+from ppvae.cli import annotations, class_names
 from ppvae.cli.annotations import Types
 from ppvae.cli.choices import DATASETS, READERS, reader_of
-from ppvae.cli.commands import fit
 from ppvae.cli.first_look import did_you_mean
 from ppvae.inference.persistence import ClosedList
-from ppvae.likelihoods import Likelihood
-from ppvae.posteriors import Posterior
-from ppvae.priors import Prior
 
 ON_THE_COMMAND_LINE = (
     *("config", "folder", "overwrite", "resume", "trust", "traceback", "print_config"),
 )
 """Options that say where and how a command runs: no file may say them."""
 
-_NAMES = {  # what the annotations of the commands name
-    "torch": torch,
-    "nn": nn,
-    "ELBO": ELBO,
-    "LRScheduler": LRScheduler,
-    "Likelihood": Likelihood,
-    "Posterior": Posterior,
-    "Prior": Prior,
-}
 _WORDS = re.compile(r"[^\W\d][\w /+-]*")  # no punctuation of YAML, nor of an import path
 _OTHER = ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity")
 
@@ -63,9 +47,7 @@ class Checker:
             ValueError: if it says what only the command line may say, names what is not in the
                 list, or gives a text where something else is expected.
         """
-        types, _ = annotations.expected(fit, _NAMES)
-        types = {**types, "data": (str,), "pair": (nn.Module,)}
-        del types["chosen"]
+        types = {**class_names.types_of_fit(), "data": (str,), "pair": (nn.Module,)}
         for key in content:
             if key in ON_THE_COMMAND_LINE:
                 raise ValueError(
@@ -92,12 +74,15 @@ class Checker:
             for index, inner in enumerate(value):
                 self._refuse_foreign(inner, f"{where}.{index}")
 
-    def _refuse_unlisted(self, name: Any, where: str) -> None:
+    def _refuse_unlisted(self, name: Any, where: str, classes: Types = ()) -> None:
         if name in self.listed:
             return
         ours = str(name).startswith(("ppvae.", "torch.", "pyro."))
         could_be_trusted = "." in str(name) and str(name).replace(".", "").isidentifier()
         hint = f"; if you trust it, add --trust {name}" if could_be_trusted and not ours else ""
+        if classes and class_names.is_last_name(str(name)):
+            option = where.removesuffix(".class_path").rpartition(".")[2]
+            hint = class_names.what_could_be(str(name), option, classes, self.listed)
         raise ValueError(
             f"{self.source} names {_quoted(name)} under {where!r}, which is not among the classes "
             f"of ppvae, torch and Pyro that a file may name{hint}"
@@ -155,7 +140,7 @@ class Checker:
     def _text(self, value: str, types: Types, where: str) -> Any:
         classes, anything = annotations.classes_in(types), annotations.takes_anything(types)
         if classes or anything:
-            name = self._whole_name(value, classes)
+            name = self._whole_name(value, classes, where)
             if name in self.listed:
                 public = self._of_kind(name, classes, where)
                 # Of a name the parser would make an object, with all arguments.
@@ -167,7 +152,7 @@ class Checker:
         if (text or anything) and _WORDS.fullmatch(value) and value.lower() not in _OTHER:
             return value  # the parser reads it as it stands
         if classes or anything:
-            self._refuse_unlisted(value, where)
+            self._refuse_unlisted(value, where, classes)
         raise self._wrong(where, annotations.shown(types), value)
 
     def _class(self, value: Mapping[str, Any], types: Types, where: str) -> dict[str, Any]:
@@ -175,7 +160,8 @@ class Checker:
         classes = annotations.classes_in(types)
         if not classes and not annotations.takes_anything(types):
             raise self._wrong(where, annotations.shown(types), value)
-        name = self._whole_name(name, classes)
+        name = self._whole_name(name, classes, where)
+        self._refuse_unlisted(name, f"{where}.class_path", classes)
         public = self._of_kind(name, classes, f"{where}.class_path")
         checked = self._arguments(self.listed.find(public), arguments, f"{where}.init_args")
         return {"class_path": public, "init_args": checked}
@@ -187,11 +173,11 @@ class Checker:
             raise self._wrong(where, annotations.shown(classes), name)
         return public
 
-    def _whole_name(self, name: str, classes: Types) -> str:
+    def _whole_name(self, name: str, classes: Types, where: str) -> str:
         """Return the whole name of a class that a file may call by its last part alone."""
-        fitting = [p for p in self.listed.called(name) if annotations.fits(p, classes)]
-        one = len({id(part) for part in fitting}) == 1
-        return self.listed.name_of(fitting[0], name) if one else name
+        if not class_names.is_last_name(name):
+            return name
+        return class_names.whole_name(name, where.rpartition(".")[2], classes, self.listed)
 
     def _taken_apart(self, value: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:
         for key in value.keys() - {"class_path", "init_args"}:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from ppvae.cli.configuration import is_import_path
 from ppvae.data import Dataset
 from ppvae.data.tabular.reading import is_table_file
@@ -118,19 +116,6 @@ def _returns_dataset(found: Any) -> bool:
     except TypeError:  # a built-in function has none
         return False
     return isinstance(returned, type) and issubclass(returned, Dataset)
-
-
-def describe(chosen: str) -> None:
-    """Print what a dataset is and which options it has.
-
-    Raises:
-        ValueError: if there is no such dataset.
-    """
-    function = source(chosen).function
-    about = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
-    parser = ArgumentParser(prog=f"ppvae fit {chosen}", description=about)
-    parser.add_function_arguments(function, "data", as_group=False)
-    parser.print_help()
 
 
 def takes_features(path: str) -> bool:

@@ -3,13 +3,15 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import errors
+from ppvae.cli import answering, errors
+from ppvae.cli.chosen import Chosen, opened
+from ppvae.cli.layout import wrapped
+from ppvae.cli.opening import opening
 
 if TYPE_CHECKING:
     import torch
@@ -26,25 +28,6 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 Level = Literal["quick", "standard", "deep"]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What the words and the configuration choose besides a command's own options.
-
-    Args:
-        dataset: the data.
-        pair: the user's own pair, if one was chosen.
-        trust: what may be built beside the classes of ppvae and torch.nn.
-        configuration: the options that repeat the command, by name.
-        conditional: whether the pair of a run is given the class of each datapoint.
-    """
-
-    dataset: "Dataset"
-    pair: "nn.Module | None" = None
-    trust: Sequence[str] = ()
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    conditional: bool = False
 
 
 def fit(
@@ -77,7 +60,7 @@ def fit(
     resume: Path | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> int:
-    """Train a pair on a dataset and measure its posterior on held-out data.
+    """Train a VAE, or a pair of your own, and measure its posterior on held-out data.
 
     Writes the run's folder: config.yaml (repeats the run: `ppvae fit --config`), metrics.jsonl,
     pair.json and pair.safetensors (the trained pair), a checkpoint (goes on: `ppvae fit
@@ -86,40 +69,53 @@ def fit(
     Args:
         chosen: the data, and the pair if it is the user's own.
         latent: number of latent dimensions.
-        conditional: whether the pair is given the class of each datapoint, so that it models each
-            class; the data need labels.
-        network: class of the networks, called with the sizes of input and output.
-        prior: class of p(z); StandardNormal unless given.
+        conditional: whether the pair is given the class of each datapoint; it then models each
+            class, and the data need labels.
+        network: ResidualMLP, MLP or your own class; ResidualMLP unless given. Encoder and
+            decoder are built by calling it with the sizes of input and output.
+        prior: class of p(z); StandardNormal unless given. Of ours: FlowPrior, Laplace,
+            NormalMixture, StandardNormal, StudentT, UniformSphere.
         pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
             at training data.
-        likelihood: class of p(x|z); the data's support decides unless given.
-        posterior: class of q(z|x).
-        objective: what to maximize, any pyro.infer.ELBO; Trace_ELBO unless given.
-        optimizer: class of the torch optimizer; Adam with lr 0.001 unless given.
-        schedule: class of a torch learning-rate schedule, stepped once an epoch, or at every step
-            if its length is the number of steps.
-        kl_weight: weight of the KL term: a number, or the class of a schedule such as
-            ppvae.inference.LinearWarmup.
-        epochs: passes over the training data; 100 unless steps are given, and more of them as long
-            as the validation ELBO rises, up to 10,000 steps, if there is no schedule.
+        likelihood: p(x|z), such as Normal; what suits the data unless given. Of ours:
+            Bernoulli, Beta, Binomial, Categorical, ContinuousBernoulli,
+            DiscretizedLogisticMixture, GrayBernoulli, LogNormal, Multinomial, NegativeBinomial,
+            Normal, Poisson, StudentT, ZeroInflatedNegativeBinomial.
+        posterior: q(z|x), such as FullRankNormal; DiagonalNormal unless given. Of ours:
+            DiagonalNormal, FlowPosterior, FullRankNormal, Laplace, LowRankNormal, NormalMixture,
+            PowerSpherical.
+        objective: class of what is maximized; Trace_ELBO unless given. It is any of
+            pyro.infer.ELBO, or of ours: CombinedImportanceWeighted_ELBO, FreeBits_ELBO,
+            ImportanceWeighted_ELBO, MaximumMeanDiscrepancy_ELBO, PartiallyImportanceWeighted_ELBO,
+            StickingTheLanding_ELBO, TotalCorrelation_ELBO, VariationalRenyi_ELBO.
+        optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.001 unless given.
+        schedule: class of a torch learning-rate schedule, such as OneCycleLR; none unless given.
+            It is stepped once an epoch, or at every step if its length is the number of steps.
+        kl_weight: weight of the KL term; a number, or the class of a schedule, LinearWarmup or
+            CyclicWarmup.
+        epochs: passes over the training data; 100 unless steps are given; more of them as long as
+            the validation ELBO rises, up to 10,000 steps, if there is no schedule.
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
-        clip_norm: bound on the gradient's norm.
-        patience: stop after so many evaluations without a better validation ELBO, and keep the
-            best weights.
+        clip_norm: bound on the gradient's norm; none unless given.
+        patience: stop after N evaluations without a gain; never unless given. The gain is in the
+            ELBO of the validation data; the best weights are kept.
         compile: whether training runs as compiled code: true, false, or auto, which compiles if
             it saves time. False also measures uncompiled.
         compile_from: the step from which on training is compiled. It repeats a compiled training
             exactly; the run's configuration keeps it.
         draws: draws per datapoint for the measurement after training.
         figures: whether to write figures.
-        seed: of every random number of pair and training, the first weights included.
-        device: cpu or cuda.
-        folder: the run's folder; runs/DATA-N with a new number unless given.
+        seed: of all random numbers; those of pair and training, the first weights included.
+        device: cpu or cuda; cpu unless given.
+        folder: the run's folder; runs/DATA-N with a new N unless given.
         overwrite: whether the folder of another run may be replaced.
-        resume: the folder of a run to go on with, its options and checkpoint included; more epochs
+        resume: folder of a run to go on with; its options and checkpoint are used, and more epochs
             or steps may be asked for.
         checkpoint_seconds: least time between two checkpoints.
+
+    Example:
+        ppvae fit wine.csv --label quality --latent 5
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
@@ -175,11 +171,20 @@ def fit(
         if new:
             run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
+        print(
+            opening(
+                dataset,
+                pair,
+                run.folder,
+                reason=reason,
+                options=chosen.configuration,
+                latent=latent,
+            ),
+            flush=True,
+        )
         return ppvae.inference.fit(pair, dataset, **options)
 
-    result, code = _trained(train, run, checkpoints, new)
-    if reason:
-        print(reason)
+    result, code = _trained(train, run, checkpoints, chosen, new)
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     measured = _measure(
@@ -198,7 +203,7 @@ def _assembled(
 
 
 def _trained(
-    train: "Callable[[], Fit]", run: "Run", checkpoints: "Checkpoints", new: bool
+    train: "Callable[[], Fit]", run: "Run", checkpoints: "Checkpoints", chosen: Chosen, new: bool
 ) -> "tuple[Fit, int]":
     """Train; return what came of it and the exit code.
 
@@ -207,7 +212,14 @@ def _trained(
     try:
         return train(), 0
     except ppvae.inference.Diverged as error:
-        return error.fit, errors.complain(str(error), code=1)
+        optimizer = chosen.configuration.get("optimizer")
+        rate = optimizer.get("init_args", {}).get("lr") if isinstance(optimizer, dict) else None
+        lower = f"Lower --optimizer.lr ({rate})" if rate is not None else "Lower the learning rate"
+        return error.fit, errors.complain(
+            f"training diverged at step {error.fit.steps + 1}: {error.cause} {lower}, or bound "
+            "the gradient with --clip_norm. The table below is of the last finite weights",
+            code=1,
+        )
     except BaseException as error:
         if isinstance(error, OSError) and checkpoints.exists:
             error.add_note(
@@ -230,9 +242,7 @@ def _save(
         run.write_config({**kept, "compile": False})
     else:
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
-    passes = f", {int(result.history.epoch[-1])} epochs" if result.history.sizes["step"] else ""
-    print(f"{result.reason} after {result.steps} steps{passes}; {result.compilation}")
-    print(result.convergence)
+    print(wrapped(str(result)))
 
 
 def diagnose(
@@ -261,8 +271,11 @@ def diagnose(
         draws: draws per datapoint of the table.
         figures: whether to write figures.
         seed: of the draws.
+
+    Example:
+        ppvae diagnose runs/wine-1 --level quick
     """
-    place, dataset, pair = _opened(chosen, run)
+    place, dataset, pair = opened(chosen, run)
     return _measure(
         place,
         pair,
@@ -274,29 +287,6 @@ def diagnose(
         strict=strict,
         figures=figures,
     )
-
-
-def sample(chosen: Chosen, run: Path, *, n: int = 100, seed: int = 0) -> int:
-    """Draw datapoints from the model of a run: samples.npy and, for images, a figure.
-
-    Args:
-        chosen: the data, and the pair if it is the user's own.
-        run: the run's folder.
-        n: number of datapoints, also -n.
-        seed: of the draws.
-    """
-    place, dataset, pair = _opened(chosen, run)
-    for path in ppvae.report.write_samples(place, pair, dataset, n, seed):
-        print(path)
-    return 0
-
-
-def _opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
-    """Return a run with its dataset and its pair."""
-    run = ppvae.report.Run(folder)
-    dataset = run.standardized(chosen.dataset)
-    dataset = dataset.conditional() if chosen.conditional else dataset
-    return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)
 
 
 def _measure(
@@ -338,12 +328,48 @@ def _measure(
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"fit": fit, "diagnose": diagnose, "sample": sample}
+def data(chosen: Chosen, *, output: Path | None = None) -> int:
+    """Show what a file holds before any training: the type and values of each column, oddities.
+
+    Args:
+        chosen: the data.
+        output: a file for the schema of a table, to be corrected and passed as --schema; none
+            unless given.
+
+    Example:
+        ppvae data wine.csv --label quality
+    """
+    schema = chosen.dataset.schema
+    if output is not None and schema is None:
+        raise ValueError("--output takes the schema of a table; these data are none")
+    print(ppvae.report.described(chosen.dataset))
+    if output is not None and schema is not None:
+        ppvae.inference.persistence.write_bytes(output, schema.write().encode())
+        print(output)
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "data": data,
+    "fit": fit,
+    "diagnose": diagnose,
+    "encode": answering.encode,
+    "score": answering.score,
+    "impute": answering.impute,
+    "reconstruct": answering.reconstruct,
+    "sample": answering.sample,
+    "interpolate": answering.interpolate,
+    "compare": answering.compare,
+}
+
+TAKE_DATA = ("data", "fit")
+"""The commands whose first argument is the data."""
 
 DATA_HELP = (
-    "digits, mnist, segments, colors or factors; a file .npy, .npz or .csv; a folder of pictures; "
-    "or the import path of a function that returns a dataset. Its options follow as "
-    "--data.OPTION, such as --data.seed 1; --data.help NAME lists them"
+    "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, "
+    ".tsv, .txt, these also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz. Other "
+    "names are mnist, segments, colors and factors. It may also be the import path of a "
+    "function that returns a dataset"
 )
 _OF_A_RUN: dict[str, tuple[Any, str]] = {
     "pair": (str, "your own pair by import path, if its run could not keep its structure"),
@@ -354,6 +380,7 @@ _OF_A_RUN: dict[str, tuple[Any, str]] = {
     ),
 }
 CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
+    "data": {},
     "fit": {
         "pair": (
             str,
@@ -368,7 +395,6 @@ CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
         ),
         "config": (str, "a YAML file of options, such as a run's config.yaml"),
     },
-    "diagnose": _OF_A_RUN,
-    "sample": _OF_A_RUN,
+    **{name: _OF_A_RUN for name in COMMANDS if name not in TAKE_DATA},
 }
 """The options that choose what `Chosen` holds, with types and explanations."""

@@ -1,5 +1,6 @@
 """What went wrong on the command line, in one sentence."""
 
+import contextlib
 import sys
 import traceback
 from argparse import ArgumentError
@@ -19,14 +20,16 @@ _PLAIN = (
 
 
 def complain(message: str, code: int = 2) -> int:
-    """Print one line of complaint and return the exit code.
+    """Print one line of complaint, below what was printed before, and return the exit code.
 
     What a terminal would not print but obey, as a file may hold it, is shown as its code.
     """
     line = " ".join(message.split())
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    print(f"ppvae: error: {shown}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # its reader may be gone
+        sys.stdout.flush()
+    print(f"ppvae: error: {shown}", file=sys.stderr, flush=True)
     return code
 
 

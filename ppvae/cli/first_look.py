@@ -9,28 +9,19 @@ import argparse
 import difflib
 import functools
 import inspect
-import types
-from argparse import ArgumentError, ArgumentTypeError
+import re
+from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, get_origin
 
-from ppvae.cli.commands import CHOICES, COMMANDS
+from ppvae.cli import help, meant
+from ppvae.cli.commands import CHOICES, COMMANDS, TAKE_DATA
+from ppvae.cli.layout import show
+from ppvae.cli.values import checked
 
-_FLAGS = ("--help", "--traceback", "--print_config")
-
-# What others call our options. Those of classes stand here since looking them up needs torch.
-MEANT = {
-    "lr": "optimizer.lr",
-    "learning_rate": "optimizer.lr",
-    "weight_decay": "optimizer.weight_decay",
-    "width": "network.width",
-    "standardize": "data.standardize",
-    "beta": "kl_weight",
-    "kl": "kl_weight",
-    "latents": "latent",
-    "latent_dim": "latent",
-}
+_FLAGS = ("--help", "--help-all", "--traceback", "--print_config")
+_WHOLE = ("--help-all", "--help_all")
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Look:
 
     Args:
         command: the name of the command.
-        words: the words after it, unchanged.
+        words: the words after it, those options by their whole name that may stand in short.
         given: the values of each option, as text, in the order of the words; those of the dotted
             options of classes and datasets by their whole name.
     """
@@ -64,7 +55,7 @@ def look(words: Sequence[str]) -> Look:
     Raises:
         ArgumentError: if there is no such command or option, a value cannot be what it must be, or
             an argument is missing.
-        SystemExit: after `--help` or `--version` of the program.
+        SystemExit: after `--help` or `--version`.
     """
     place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
     program = _program()
@@ -77,24 +68,35 @@ def look(words: Sequence[str]) -> Look:
     if command not in COMMANDS:
         expected = f"expected one of {{{','.join(COMMANDS)}}}{did_you_mean(command, COMMANDS)}"
         raise ArgumentError(None, f"there is no command {command!r}; {expected}")
-    return _command(command, words[place + 1 :])
+    words = words[place + 1 :]
+    asked = [i for i, word in enumerate(words) if word in ("-h", "--help", *_WHOLE)]
+    if asked:
+        whole = any(words[i] in _WHOLE or words[i + 1 : i + 2] == ["all"] for i in asked)
+        show(help.help_of_command(command, whole))
+        raise SystemExit(0)
+    return _command(command, list(_in_full(command, words)))
 
 
 def _program() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ppvae",
-        description="Variational autoencoders as probabilistic programs in Pyro.",
-        epilog="`ppvae COMMAND --help` lists the options of a command.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    help_of_traceback = "show the traceback of an error; may also follow the command"
-    parser.add_argument("--traceback", action="store_true", help=help_of_traceback)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, function in COMMANDS.items():
-        commands.add_parser(name, help=(inspect.getdoc(function) or "").splitlines()[0])
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
+    parser.add_argument("-h", "--help", action=_Help, nargs=0)
+    parser.add_argument("--version", action=_Version, nargs=0)
+    parser.add_argument("--traceback", action="store_true")
     return parser
+
+
+class _Help(argparse.Action):
+    """Prints the help of the program."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        show(help.help_of_program())
+        parser.exit()
 
 
 class _Version(argparse.Action):
@@ -113,16 +115,27 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _in_full(command: str, words: Sequence[str]) -> Iterable[str]:
+    """Yield the words, with `data.` before the options of a dataset that stand without it."""
+    own = {name for name, _, _ in _arguments(command)}
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        root = name.partition(".")[0]
+        short = word.startswith("--") and root in meant.OF_DATA and root not in own
+        yield f"--data.{name}{equals}{value}" if short else word
+
+
 def _command(command: str, words: Sequence[str]) -> Look:
+    words = words if command in TAKE_DATA else _in_order(words)
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
-    for flag in _FLAGS:
-        parser.add_argument(*(["-h"] if flag == "--help" else []), flag, action="store_true")
+    for flag in ("--traceback", "--print_config"):
+        parser.add_argument(flag, action="store_true")
     positionals, names = [], []
     for name, annotation, positional in _arguments(command):
         check = functools.partial(checked, annotation)
         if positional:
             positionals.append(name)
-            parser.add_argument(name, nargs="?")
+            parser.add_argument(name, nargs="*" if get_origin(annotation) is list else "?")
             continue
         names.append(f"--{name}")
         also = ["-n"] if name == "n" else [f"--{name}+"] if get_origin(annotation) is list else []
@@ -137,10 +150,11 @@ def _command(command: str, words: Sequence[str]) -> Look:
     values = {
         name: value if isinstance(value, list) else [value]
         for name, value in vars(known).items()
-        if value is not None and value is not False
+        if value not in (None, False, [])
     }
     seen = Look(command, words, values)
-    missing = [name for name in positionals if name not in values]
+    left_out = {*values, *_optional(command)}
+    missing = [name for name in positionals if name not in left_out]
     if missing and not seen.asks_for_help and not values.keys() & {"config", "resume"}:
         raise ArgumentError(None, f"the following arguments are required: {', '.join(missing)}")
     return seen
@@ -148,7 +162,7 @@ def _command(command: str, words: Sequence[str]) -> Look:
 
 def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
     """Yield name and type of each argument, and whether it goes without its name."""
-    if command == "fit":
+    if command in TAKE_DATA:
         yield "data", str, True
     for parameter in inspect.signature(COMMANDS[command]).parameters.values():
         if parameter.name != "chosen":
@@ -156,6 +170,33 @@ def _arguments(command: str) -> Iterable[tuple[str, Any, bool]]:
             yield parameter.name, parameter.annotation, positional
     for name, (annotation, _) in CHOICES[command].items():
         yield name, annotation, False
+
+
+def _optional(command: str) -> Iterable[str]:
+    """Yield the arguments without a name of their own that may be left out."""
+    for parameter in inspect.signature(COMMANDS[command]).parameters.values():
+        if (
+            parameter.kind is not parameter.KEYWORD_ONLY
+            and parameter.default is not parameter.empty
+        ):
+            yield parameter.name
+
+
+def _in_order(words: Sequence[str]) -> list[str]:
+    """Return the words with those before that belong to no option.
+
+    Parsers take them in one piece only: `RUN --draws 5 DATA` would be an error.
+    """
+    plain, named = [], []
+    rest = iter(words)
+    for word in rest:
+        if word == "-" or not word.startswith("-"):
+            plain.append(word)
+            continue
+        named.append(word)
+        if "=" not in word and word not in _FLAGS and word != "-h":
+            named += [value for value in [next(rest, None)] if value is not None]
+    return [*plain, *named]
 
 
 def _dotted(words: Sequence[str], names: Sequence[str]) -> Iterable[str]:
@@ -169,13 +210,16 @@ def _unknown(word: str, names: Sequence[str]) -> ArgumentError:
     option = word.partition("=")[0]
     if not option.startswith("-"):
         return ArgumentError(None, f"unrecognized argument {word!r}")
-    root, dot, rest = option.removeprefix("--").partition(".")
-    plain = option.removeprefix("--").replace("-", "_").lower()
-    other = f"--{MEANT.get(plain, plain)}"
-    if other.partition(".")[0] in {*names, "--data"} and other != option:
-        return ArgumentError(None, f"unrecognized option {option}; did you mean {other}?")
-    meant = did_you_mean(root, [name.removeprefix("--") for name in names], f"--{{}}{dot}{rest}")
-    return ArgumentError(None, f"unrecognized option {option}{meant}")
+    word = option.removeprefix("--")
+    other = meant.option_meant(word)
+    known = {*names, "--data", *(f"--{name}" for name in meant.OF_DATA)}
+    if other is not None and f"--{re.split('[. ]', other)[0]}" in known:
+        return ArgumentError(None, f"unrecognized option {option}; did you mean --{other}?")
+    root, dot, rest = word.partition(".")
+    suggested = did_you_mean(
+        root, [name.removeprefix("--") for name in known], f"--{{}}{dot}{rest}"
+    )
+    return ArgumentError(None, f"unrecognized option {option}{suggested}")
 
 
 def did_you_mean(word: str, names: Iterable[str], shown: str = "{}") -> str:
@@ -187,52 +231,3 @@ def did_you_mean(word: str, names: Iterable[str], shown: str = "{}") -> str:
     """
     near = difflib.get_close_matches(word, list(names), n=1)
     return f"; did you mean {shown.format(near[0])}?" if near else ""
-
-
-def checked(annotation: Any, word: str) -> str:
-    """Return a word that can be a value of a type; types that need torch are not looked at.
-
-    Raises:
-        ArgumentTypeError: if it cannot.
-
-    Example:
-        >>> checked(int | None, "3")
-        '3'
-        >>> checked(int | None, "three")
-        Traceback (most recent call last):
-            ...
-        argparse.ArgumentTypeError: expected a value of type int, got three
-    """
-    if not _fits(annotation, word):
-        raise ArgumentTypeError(f"expected {_described(annotation)}, got {word}")
-    return word
-
-
-def _fits(annotation: Any, word: str) -> bool:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return any(_fits(part, word) for part in get_args(annotation))
-    if get_origin(annotation) is Literal:
-        return word in get_args(annotation)
-    if annotation is types.NoneType:
-        return word == "null"
-    if annotation is bool:
-        return word.lower() in ("true", "false")
-    if annotation in (int, float):
-        try:
-            annotation(word)
-        except ValueError:
-            return False
-    return True
-
-
-def _described(annotation: Any) -> str:
-    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
-    choices: list[str] = []
-    for part in parts or (annotation,):
-        if part is bool:
-            choices += ["true", "false"]
-        elif get_origin(part) is Literal:
-            choices += map(repr, get_args(part))
-        elif part is not types.NoneType:
-            return f"a value of type {part.__name__}"
-    return f"one of {', '.join(choices)}"

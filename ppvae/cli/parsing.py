@@ -2,9 +2,9 @@
 
 import inspect
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -12,8 +12,12 @@ from torch import nn
 
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
-from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, Chosen
+from ppvae.cli.chosen import Chosen
+from ppvae.cli.class_help import help_of_class, help_of_dataset
+from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.first_look import Look, did_you_mean
+from ppvae.cli.layout import show
+from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
 from ppvae.report import Run
@@ -35,7 +39,15 @@ def execute(look: Look) -> int:
         ValueError: if a configuration file is damaged, or says what a file may not say.
     """
     if "data.help" in look.given:
-        choices.describe(look.last("data.help") or look.last("data") or "")
+        name = look.last("data.help") or look.last("data")
+        if name is None:
+            raise ArgumentError(None, "--data.help tells the options of data; name some after it")
+        described = choices.source(name)
+        show(help_of_dataset(name, described.path, described.function))
+        return 0
+    asked = [name for name in look.given if name.endswith(".help") and look.command == "fit"]
+    if asked:
+        show(help_of_class(asked[0], Words(look.words, _DEFAULTS)))
         return 0
     trust = [name for text in look.given.get("trust", ()) for name in _listed(text)]
     options = {} if look.asks_for_help else _of_files(look, trust)
@@ -43,7 +55,7 @@ def execute(look: Look) -> int:
     if of_pair and "pair" not in options and not look.asks_for_help:
         raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
     data = choices.source(options.pop("data")) if "data" in options else None
-    conditional = look.command != "fit" and options.pop("conditional", False)
+    conditional = look.command not in TAKE_DATA and options.pop("conditional", False)
     filled = _fill_in_features(look, options)
     parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
     given = {name: _namespace(value) for name, value in options.items()}
@@ -51,9 +63,11 @@ def execute(look: Look) -> int:
         arguments = {name: _namespace(value) for name, value in data.arguments.items()}
         given["data"] = _group(arguments)
         _check_options_of_data(look, parser, data)
-    parsed = parser.parse_args(list(look.words), namespace=_group(given))
+    words = Words(look.words, _DEFAULTS | options).named if look.command == "fit" else look.words
+    parsed = parser.parse_args(list(words), namespace=_group(given))
     assert data is not None  # `--help` has ended the program
-    return _run(look.command, parser, parsed, data, filled, trust, conditional)
+    others = _others(look, trust, parsed.seed)
+    return _run(look.command, parser, parsed, data, filled, trust, conditional, others)
 
 
 def _run(
@@ -64,8 +78,9 @@ def _run(
     filled: bool,
     trust: Sequence[str],
     conditional: bool,
+    others: Sequence[Chosen],
 ) -> int:
-    seed = parsed.seed
+    seed = parsed.get("seed", 0)
     pair = parsed.pop("pair", None)
     with seeded(seed):
         arguments = parser.instantiate(parsed)
@@ -80,7 +95,7 @@ def _run(
         return 0
     function = COMMANDS[command]
     names = inspect.signature(function).parameters.keys() - {"chosen"}
-    chosen = Chosen(dataset, own, trust, repeating, conditional)
+    chosen = Chosen(dataset, own, trust, repeating, conditional, others)
     return function(chosen, **{name: arguments[name] for name in names})
 
 
@@ -92,7 +107,7 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
     # A pair that the words name is the user's own, also where the file names it too.
     listed = ClosedList([*trust, *look.given.get("pair", ())])
     options: dict[str, Any] = {}
-    if look.command == "fit":
+    if look.command in TAKE_DATA:
         resumed = look.last("resume")
         files = [_to_read(path) for path in look.given.get("config", ())]
         if resumed is not None:
@@ -106,18 +121,40 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
         if "data" not in options:
             raise ArgumentError(None, "the following arguments are required: data")
     else:
-        path = Run(Path(look.last("run") or "")).config
-        content = configuration.read(path)
-        if not isinstance(content.get("data"), dict | str):
-            raise ValueError(f"{path} is damaged: it names no dataset under `data`")
-        options["data"] = Checker(path, listed).options(content)["data"]
-        options["data"] = _of_schema(options["data"], Run(Path(look.last("run") or "")))
-        options["conditional"] = content.get("conditional") is True
+        options |= _of_run(Path(look.given["run"][0]), listed)
     if look.last("pair") is not None:
         options["pair"] = look.last("pair")
     if isinstance(options.get("pair"), str):
         options["pair"] = {"class_path": options["pair"]}
     return options
+
+
+def _of_run(folder: Path, listed: ClosedList) -> dict[str, Any]:
+    """Return the data of a run, and whether its pair is given the class of each datapoint."""
+    run = Run(folder)
+    content = configuration.read(run.config)
+    if not isinstance(content.get("data"), dict | str):
+        raise ValueError(f"{run.config} is damaged: it names no dataset under `data`")
+    data = _of_schema(Checker(run.config, listed).options(content)["data"], run)
+    return {"data": data, "conditional": content.get("conditional") is True}
+
+
+def _others(look: Look, trust: Sequence[str], seed: int) -> list[Chosen]:
+    """Return what the configurations of all runs but the first choose."""
+    listed, chosen = ClosedList(trust), []
+    for folder in look.given.get("run", ())[1:]:
+        options = _of_run(Path(folder), listed)
+        source = choices.source(options["data"])
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_function_arguments(source.function, "data", as_group=False)
+        given = {name: _namespace(value) for name, value in source.arguments.items()}
+        parsed = parser.parse_args([], namespace=_group({"data": _group(given)}))
+        with seeded(seed):
+            arguments = vars(parser.instantiate(parsed).get("data", _group({})))
+            with seeded(seed):
+                dataset = source.function(**arguments)
+        chosen.append(Chosen(dataset, None, trust, {}, options["conditional"]))
+    return chosen
 
 
 def _of_schema(data: Any, run: Run) -> Any:
@@ -180,13 +217,17 @@ def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Sou
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:
-            meant = did_you_mean(name, names)
-            raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{meant}")
+            others = [other for other in names if other not in data.arguments]
+            instead = did_you_mean(name, names) or f"; it has {', '.join(others) or 'none'}"
+            if name == "standardize":
+                instead = "; leave it out, the VAE that ppvae makes scales the data itself"
+            raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{instead}")
 
 
 def _parser(command: str, data: choices.Source | None, own_pair: bool) -> ArgumentParser:
     """Return the parser of a command with the options of the dataset and pair that are chosen."""
     function = COMMANDS[command]
+    by_hand = _optional_or_several(function)
     parser = ArgumentParser(
         prog=f"ppvae {command}",
         description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
@@ -194,7 +235,7 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
         allow_abbrev=False,
         print_config=None,
     )
-    if command == "fit":
+    if command in TAKE_DATA:
         parser.add_argument("dataset", metavar="data", nargs="?", help=DATA_HELP)
     for name, (annotation, explained) in CHOICES[command].items():
         if name == "config":
@@ -213,14 +254,33 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
     if command == "sample":
         parser.add_argument("-n", "--n", type=int, default=100, help="number of datapoints")
     parser.add_function_arguments(
-        function, as_group=False, as_positional=True, skip={"chosen", "n"}
+        function, as_group=False, as_positional=True, skip={"chosen", "n", *by_hand}
     )
+    for name, several in by_hand.items():
+        if several:
+            parser.add_argument(name, nargs="+", type=Path)
+        else:
+            parser.add_argument(name, nargs="?", type=str)
     if data is not None:
         group = parser.add_argument_group(f"options of {data.path}")
         group.add_function_arguments(data.function, "data", as_group=False)
     if command == "fit":
         parser.set_defaults(_DEFAULTS)
     return parser
+
+
+def _optional_or_several(function: Callable[..., Any]) -> dict[str, bool]:
+    """Return arguments without a name of their own that may be left out, or be several.
+
+    The parser would make an option of the first, and one value of the second.
+    """
+    found = {}
+    for parameter in inspect.signature(function).parameters.values():
+        several = get_origin(parameter.annotation) is list
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.name != "chosen":
+            if several or parameter.default is not parameter.empty:
+                found[parameter.name] = several
+    return found
 
 
 def _configuration(

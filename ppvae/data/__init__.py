@@ -4,19 +4,29 @@ from ppvae.data.arrays import array
 from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
+from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.standardization import Standardization
-from ppvae.data.supports import Categories, categories, merged, open_unit_interval
+from ppvae.data.supports import (
+    Categories,
+    categories,
+    merged,
+    open_unit_interval,
+    support_of,
+)
 from ppvae.data.synthetic import colors, factors, redness, segments
-from ppvae.data.table import table
+from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
 
 __all__ = [
     "Categories",
     "Dataset",
+    "GivenClasses",
+    "NewValues",
     "Schema",
     "SparseRows",
     "Standardization",
@@ -26,7 +36,9 @@ __all__ = [
     "counts",
     "digits",
     "factors",
+    "given_classes",
     "images",
+    "inferred_schema",
     "memory",
     "merged",
     "mnist",
@@ -35,5 +47,7 @@ __all__ = [
     "segments",
     "sequences",
     "split",
+    "support_of",
     "table",
+    "values_like",
 ]

@@ -35,7 +35,10 @@ def array(
     shuffle: bool = True,
     seed: int = 0,
 ) -> Dataset:
-    """Return the data of a file: `.npy`, `.npz` or `.csv`.
+    """Return the data of a file of numbers: `.npy`, `.npz` or `.csv`.
+
+    `table` reads tables of any columns; this function takes columns of numbers alone, in their
+    order.
 
     An array `(data, *event)` becomes vectors, one a datapoint; `(data, height, width)` are images.
     In an archive `.npz`, the array called "labels" holds the labels; the only other array holds

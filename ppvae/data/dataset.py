@@ -194,7 +194,8 @@ def split(
     if min(validation, test) <= 0 or min(sizes) < 1 or n - sum(sizes) < 1:
         raise ValueError(
             f"dataset {name!r}: {n} datapoints cannot be split into validation={validation}, "
-            f"test={test} and a rest, each with at least one datapoint"
+            f"test={test} and a rest, each with at least one datapoint; take larger fractions or "
+            "more data"
         )
     check_support(name, values, support)
     known = {} if factors is None else dict(factors)

@@ -143,8 +143,8 @@ def _of_table(
     if again.any():
         first = frame[again].iloc[0]
         raise ValueError(
-            f"{table.name}: {int(again.sum())} row(s) have {id} and {time} of an earlier one, such "
-            f"as {first[id]!r}, {first[time]!r}; expected one row a step"
+            f"{table.name}: {int(again.sum())} row(s) have {id} and {time} of an earlier one, "
+            f"such as {first[id]!r}, {first[time]!r}; expected one row a step"
         )
     for name in columns:
         try:

@@ -123,6 +123,28 @@ def images(
     )
 
 
+def read_pictures(
+    folder: str | Path, size: tuple[int, int], color: bool
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return all pictures below a folder as vectors `(data, feature)`, and their paths in it.
+
+    Args:
+        folder: the folder.
+        size: height and width that they are brought to.
+        color: whether they have three channels.
+
+    Raises:
+        ValueError: if there are none, or one is damaged.
+    """
+    folder = Path(folder)
+    found, _ = _found(folder)
+    if not found:
+        raise ValueError(f"{folder} holds no picture {', '.join(ENDINGS)}")
+    pictures = _read(folder, found, size, color, Counter())
+    names = tuple(path.relative_to(folder).as_posix() for path in found)
+    return _vectors(pictures).float(), names
+
+
 def _shape_of(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None

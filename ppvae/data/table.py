@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.tabular import Column, Schema
-from ppvae.data.tabular.columns import codes_of, is_missing
+from ppvae.data.tabular.cells import codes_of, is_missing
 from ppvae.data.tabular.inference import check_types, find_columns
 from ppvae.data.tabular.reading import Source, read
 from ppvae.data.tabular.schema import check_names
@@ -74,6 +73,7 @@ def table(
             none of its columns, or it has too few rows.
 
     Example:
+        >>> import numpy as np
         >>> rows = {"size": np.linspace(1, 9, 40) ** 0.5, "color": ["red", "blue"] * 20}
         >>> cars = table(rows)
         >>> cars.columns, [type(column).__name__ for column in cars.schema.columns]
@@ -82,8 +82,10 @@ def table(
     read_in = read(source, header=header, missing=missing or ())
     found, notes = _schema_of(read_in, schema, label, id, types or {}, missing)
     x, seen = found.encode(read_in.frame)
-    _check_known(read_in.name, seen)
+    kept, left_out = _known_rows(read_in.name, seen)
     classes = _classes(read_in, found)
+    if left_out:
+        x, classes = x[kept], None if classes is None else classes[kept]
     dataset = split(
         read_in.name,
         x,
@@ -95,8 +97,9 @@ def table(
         seed=seed,
     )
     # A pair that was told which cells are known is told so of complete rows too.
-    found = replace(found, complete=bool(seen.all()) and (schema is None or found.complete))
+    found = replace(found, complete=bool(seen[kept].all()) and (schema is None or found.complete))
     names = row_names(read_in, found)
+    dataset = replace(dataset, rows={s: kept[rows] for s, rows in dataset.rows.items()})
     dataset = replace(
         dataset,
         schema=found,
@@ -108,11 +111,41 @@ def table(
         }
         if names
         else {},
-        notes=(*read_in.notes, *notes, *_copies(read_in.name, dataset)),
+        notes=(*read_in.notes, *notes, *left_out, *_copies(read_in.name, dataset)),
     )
     for note in dataset.notes:
         _LOG.warning(note)
     return dataset
+
+
+def inferred_schema(
+    source: Any,
+    *,
+    schema: str | Path | Schema | None = None,
+    types: Mapping[str, str] | None = None,
+    missing: Sequence[str | int | float] | None = None,
+) -> tuple[Schema, tuple[str, ...]]:
+    """Return what the columns of a table hold, and what is to be said of it, a sentence each.
+
+    Args:
+        source: the file or frame, as in `table`.
+        schema: a schema or its file, instead of what would be found.
+        types: the types of some columns, as in `table`.
+        missing: values that stand for missing ones, as in `table`.
+
+    Raises:
+        TypeError: if the source is no table.
+        ValueError: as `table` does.
+
+    Example:
+        >>> import numpy as np
+        >>> found, notes = inferred_schema({"size": np.linspace(1, 9, 40) ** 0.5, "one": [1] * 40})
+        >>> [column.name for column in found.columns], notes
+        (['size'], ("column 'one' was set aside: it has one value, 1",))
+    """
+    read_in = read(source, missing=missing or ())
+    found, notes = _schema_of(read_in, schema, None, None, types or {}, missing)
+    return found, (*read_in.notes, *notes)
 
 
 def row_names(source: Source, schema: Schema) -> tuple[str, ...]:
@@ -195,14 +228,19 @@ def _classes(source: Source, schema: Schema) -> Tensor | None:
     return torch.from_numpy(codes)
 
 
-def _check_known(name: str, seen: Tensor) -> None:
-    empty = (seen.sum(1) == 0).nonzero().flatten().tolist()
-    if empty:
-        shown = ", ".join(str(row + 1) for row in empty[:5]) + (", ..." if len(empty) > 5 else "")
-        raise ValueError(
-            f"{name}: {len(empty)} row(s) have no known cell in the columns that are modeled, "
-            f"data row {shown}; remove them"
-        )
+def _known_rows(name: str, seen: Tensor) -> tuple[Tensor, list[str]]:
+    """Return the numbers of the rows of which something is known, and what is to be said."""
+    known = seen.any(1)
+    kept, empty = known.nonzero().flatten(), (~known).nonzero().flatten().tolist()
+    if not empty:
+        return kept, []
+    if not len(kept):
+        raise ValueError(f"{name} has no known cell in the columns that are modeled")
+    shown = ", ".join(str(row + 1) for row in empty[:5]) + (", ..." if len(empty) > 5 else "")
+    return kept, [
+        f"{name}: {len(empty)} row(s) have no known cell in the columns that are modeled, data "
+        f"row {shown}; they were left out"
+    ]
 
 
 def _copies(name: str, dataset: Dataset) -> list[str]:
@@ -215,7 +253,7 @@ def _copies(name: str, dataset: Dataset) -> list[str]:
     def hashes(rows: Tensor) -> Any:
         return pandas.util.hash_pandas_object(pandas.DataFrame(rows.numpy()), index=False)
 
-    copies = int(np.isin(hashes(dataset.test), hashes(dataset.train)).sum())
+    copies = int(hashes(dataset.test).isin(hashes(dataset.train)).sum())
     if not copies:
         return []
     return [

@@ -125,18 +125,16 @@ def _first_rows(path: Path) -> list[list[str]]:
 def _refuse_separators(path: Path, rows: Sequence[Sequence[str]]) -> None:
     """Refuse a table whose fields are separated by something else than commas."""
     lines = [",".join(row) for row in rows]
-    decimal = ", decimal=','" if any(len(row) > 1 for row in rows) else ""
     for separator, shown in _SEPARATORS.items():
         if all(separator in line for line in lines):
             raise ValueError(
                 f"{path} separates its columns by {shown}; expected commas, and decimal points: "
-                f"pandas.read_csv({path.name!r}, sep={separator!r}{decimal})"
-                ".to_csv('new.csv', index=False)"
+                "data.table reads it as it is"
             )
     if all(len(row) == 1 and len(row[0].split()) > 1 for row in rows[1:] or rows):
         raise ValueError(
-            f"{path} separates its columns by spaces; expected commas: "
-            f"pandas.read_csv({path.name!r}, sep=r'\\s+').to_csv('new.csv', index=False)"
+            f"{path} separates its columns by spaces; expected commas: data.table reads it as it "
+            "is"
         )
 
 
@@ -178,7 +176,7 @@ def _check_column(path: Path, column: Any, name: str) -> None:
     if column.dtype.kind not in "biuf":
         texts = [str(value) for value in column.dropna()]
         example = next((text for text in texts if not is_number(text)), texts[0] if texts else "")
-        advice = f"make it the label, --data.label {name}, or remove it"
+        advice = f"make it the label, --data.label {name}, or read the file by data.table"
         if _DECIMAL_COMMA.search(example):
             advice = "write decimal points, and commas between the columns only"
         elif any(separator in example for separator in _SEPARATORS):
@@ -190,5 +188,5 @@ def _check_column(path: Path, column: Any, name: str) -> None:
         row = int(column.isna().to_numpy().argmax()) + 1
         raise ValueError(
             f"{path}: {int(column.isna().sum())} value(s) of column {name!r} are missing, the "
-            f"first in data row {row}; impute or remove them"
+            f"first in data row {row}; data.table takes them as they are"
         )

@@ -2,6 +2,7 @@
 
 from ppvae.diagnostics.calibration import SBC, VSBC, Coverage, coverage, sbc, vsbc
 from ppvae.diagnostics.comparison import Stacking, compare, stacking_weights
+from ppvae.diagnostics.conditioning import condition_use
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
 from ppvae.diagnostics.export import from_pyro_svi, to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
@@ -61,6 +62,7 @@ __all__ = [
     "bound_table",
     "classifier_two_sample",
     "compare",
+    "condition_use",
     "convergence",
     "coverage",
     "diagnose",

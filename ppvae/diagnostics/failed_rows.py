@@ -11,15 +11,17 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from ppvae.diagnostics.names import Names
 from ppvae.engine import Adapted, Batch, Pair, on_sound_rows, rows_at, sound_rows
 
 _NAMED = 10  # rows in a warning
+UNNAMED = Names()
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 Result = TypeVar("Result")
 
 
-def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
+def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T], names: Names = UNNAMED) -> T:
     """Measure each datapoint; those that the pair fails on are NaN, and a warning names them.
 
     Args:
@@ -27,6 +29,7 @@ def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
         batch: the datapoints.
         measure: is called with them, or with those that the pair can be run on; what it returns
             has the dim `data`.
+        names: what the datapoints are called.
 
     Raises:
         Exception: what `measure` raises, if the pair fails on all datapoints.
@@ -35,13 +38,15 @@ def by_row(pair: Pair, batch: Batch, measure: Callable[[Batch], T]) -> T:
     if isinstance(pair, Adapted):
         measured.attrs.update(pair.shared.attributes)
     if failure is None:
-        return measured
+        return names.on(measured)
     count = len(batch[0])
-    warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure)
-    return _spread(measured, rows.numpy(), count)
+    warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure, names)
+    return names.on(_spread(measured, rows.numpy(), count))
 
 
-def of_the_others(pair: Pair, batch: Batch, measure: Callable[[Batch], Result]) -> Result:
+def of_the_others(
+    pair: Pair, batch: Batch, measure: Callable[[Batch], Result], names: Names = UNNAMED
+) -> Result:
     """Measure all datapoints together, without those that the pair fails on.
 
     A warning names them. The arguments are those of `by_row`.
@@ -49,15 +54,18 @@ def of_the_others(pair: Pair, batch: Batch, measure: Callable[[Batch], Result]) 
     measured, rows, failure = on_sound_rows(pair, batch, measure)
     if failure is not None:
         count = len(batch[0])
-        warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure)
+        warn_of_rows(np.setdiff1d(np.arange(count), rows.numpy()), count, failure, names)
     return measured
 
 
-def warn_of_rows(failed: NDArray[np.int64], count: int, reason: str) -> None:
-    """Name the datapoints that could not be measured."""
-    names = ", ".join(map(str, failed[:_NAMED])) + (", ..." if len(failed) > _NAMED else "")
+def warn_of_rows(
+    failed: NDArray[np.int64], count: int, reason: str, names: Names = UNNAMED
+) -> None:
+    """Name the datapoints that could not be measured, by their places among `count`."""
+    known = names if names.rows is None or len(names.rows) == count else UNNAMED
+    shown = known.shown(failed[:_NAMED]) + (", ..." if len(failed) > _NAMED else "")
     warnings.warn(
-        f"{len(failed)} of {count} datapoints could not be measured, row {names}: {reason}",
+        f"{len(failed)} of {count} datapoints could not be measured, row {shown}: {reason}",
         stacklevel=4,
     )
 
@@ -70,17 +78,19 @@ class SoundRows:
         batch: those datapoints.
         rows: their row numbers.
         count: number of all datapoints.
+        names: what all of them are called.
     """
 
     batch: Batch
     rows: NDArray[np.int64]
     count: int
+    names: Names = UNNAMED
 
     def spread(self, measured: T) -> T:
         """Return what was measured of them, dim `data`, with NaN for the others."""
-        return (
-            measured if self.count == len(self.rows) else _spread(measured, self.rows, self.count)
-        )
+        if self.count > len(self.rows):
+            measured = _spread(measured, self.rows, self.count)
+        return self.names.on(measured)
 
     def filled(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
         """Return numbers of them, along `axis`, with NaN for the others."""
@@ -92,7 +102,7 @@ class SoundRows:
         return np.moveaxis(whole, 0, axis)
 
 
-def sound(pair: Pair, batch: Batch) -> SoundRows:
+def sound(pair: Pair, batch: Batch, names: Names = UNNAMED) -> SoundRows:
     """Find the datapoints that the pair can be run on, by a run; a warning names the others.
 
     For what takes long, or measures all datapoints together. Where the pair fails on all of them
@@ -100,10 +110,11 @@ def sound(pair: Pair, batch: Batch) -> SoundRows:
     """
     count, rows = len(batch[0]), sound_or_all(pair, batch)
     if len(rows) == count:
-        return SoundRows(batch, rows.numpy(), count)
+        return SoundRows(batch, rows.numpy(), count, names)
     failed = np.setdiff1d(np.arange(count), rows.numpy())
-    warn_of_rows(failed, count, "the parameters of the pair's distributions are not valid there")
-    return SoundRows(rows_at(batch, rows), rows.numpy(), count)
+    reason = "the parameters of the pair's distributions are not valid there"
+    warn_of_rows(failed, count, reason, names)
+    return SoundRows(rows_at(batch, rows), rows.numpy(), count, names)
 
 
 def sound_or_all(pair: Pair, batch: Batch) -> torch.Tensor:

@@ -17,6 +17,7 @@ from ppvae.diagnostics.effort import STANDARD, Effort
 from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
+from ppvae.diagnostics.names import NamedBatch, Names, named_first, names_of
 from ppvae.engine import (
     Adapted,
     Batch,
@@ -71,7 +72,7 @@ class Diagnosis:
         Returns:
             `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
         """
-        rows = tuple(tensor[:_EXPORTED] for tensor in self.batch)
+        rows = named_first(self.batch, _EXPORTED)
         results = {name: data for f in self.findings for name, data in f.results.items()}
         try:
             tree = to_arviz(self.pair, rows, draws=_DRAWS, predictive=False, seed=self.seed)
@@ -140,20 +141,21 @@ def diagnose(
     chosen = _chosen(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
-    numbers = chosen if dataset is None else dataset.row_numbers(split)[chosen]
+    names = names_of(data, split).at(chosen)
     found = []
     if isinstance(pair, Adapted) and pair.shared.given:
         options = (pair, batch, effort, seed, progress)
         found += _findings("all data together", lambda: together(*options), strict)
     sound = sound_or_all(pair, rows)
     if len(sound) < len(chosen):
-        found.append(_failed(np.setdiff1d(numbers.numpy(), numbers[sound].numpy()), len(chosen)))
-        rows, numbers = rows_at(rows, sound), numbers[sound]
-    subject = Subject(pair, rows, numbers.numpy(), dataset, effort, seed, progress)
+        failed = np.setdiff1d(np.arange(len(chosen)), sound.numpy())
+        found.append(_failed(failed, len(chosen), names))
+        rows, names = rows_at(rows, sound), names.at(sound)
+    subject = Subject(pair, NamedBatch(rows, names), dataset, effort, seed, progress)
     selected, left = selected_checks(effort, dataset)
     for name, check in selected.items():
         found += _findings(name, functools.partial(check, subject), strict)
-    return Diagnosis(tuple(found), left, pair, rows, seed)
+    return Diagnosis(tuple(found), left, pair, subject.batch, seed)
 
 
 def _findings(name: str, check: Callable[[], list[Finding]], strict: bool) -> list[Finding]:
@@ -193,11 +195,11 @@ def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
     return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
-def _failed(rows: NDArray[np.int64], count: int) -> Finding:
+def _failed(rows: NDArray[np.int64], count: int, names: Names) -> Finding:
     return Finding(
         "datapoints",
         Verdict.BAD,
-        f"the pair cannot be run on {len(rows)} of {count}: rows {', '.join(map(str, rows[:5]))}",
+        f"the pair cannot be run on {len(rows)} of {count}: rows {names.shown(rows[:5])}",
         "The parameters of its distributions are not valid there, most often because the encoder "
         "overflows on data far from the training data. All else is about the other datapoints.",
     )

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ppvae.engine import bar_options
+
 
 def tqdm_options(progress: bool | None) -> dict[str, Any]:
     """Return the options of `tqdm` for the `progress` argument of a diagnostic.
 
-    None shows a bar only on a terminal. A bar appears after three seconds.
+    None shows a bar only on a terminal and in a notebook. A bar appears after three seconds.
     """
-    disable = None if progress is None else not progress
-    return {"disable": disable, "delay": 3, "leave": False}
+    return {**bar_options(progress), "delay": 3, "leave": False}

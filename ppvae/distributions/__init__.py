@@ -2,6 +2,7 @@
 
 import ppvae.distributions.divergences  # noqa: F401, registers with torch
 from ppvae.distributions.diagonal_normal_mixture import DiagonalNormalMixture
+from ppvae.distributions.full_rank_normal import full_rank_normal, outputs_of_full_rank
 from ppvae.distributions.negative_binomial import NegativeBinomial
 from ppvae.distributions.poisson import LARGEST_COUNT, Poisson
 from ppvae.distributions.power_spherical import PowerSpherical
@@ -18,7 +19,9 @@ __all__ = [
     "StudentT",
     "UniformSphere",
     "exponential",
+    "full_rank_normal",
     "held",
+    "outputs_of_full_rank",
     "positive",
     "steady",
 ]

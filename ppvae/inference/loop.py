@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from ppvae.engine import noted, random_state, set_random_state
+from ppvae.engine import bar_class, bar_options, noted, random_state, set_random_state
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
+from ppvae.inference.failure import ADVICE
 from ppvae.inference.history import Record, as_dataset
 from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints
@@ -97,6 +97,7 @@ class Loop:
             raise Diverged(
                 f"step {training.step + 1}: {failure} The last finite weights are kept.",
                 self._result(),
+                cause=str(failure).removesuffix(ADVICE).strip(),
             ) from failure.__cause__
         except Exception:
             training.restore_finite()
@@ -282,11 +283,11 @@ class Loop:
         if self.batches.rows is not None and self.batches.steps is not None:
             passes = (steps or 0) / self.batches.steps if epochs is None else epochs
             total = round(self.batches.rows * passes)
-        return tqdm(
+        return bar_class(progress)(
             total=total,
             initial=round(self.training.epoch * (self.batches.rows or 0)),
             unit=" samples",
             unit_scale=True,
-            disable=None if progress is None else not progress,
             leave=False,
+            **bar_options(progress),
         )

@@ -1,5 +1,6 @@
 """A training under way, as callbacks see it, and what `fit` returns."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -87,7 +88,7 @@ class Callback(Protocol):
         """Return True to stop; whatever else is returned, such as a number, does not stop."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     """What `fit` returns.
 
@@ -121,6 +122,20 @@ class Fit:
     convergence: str = ""
     scaling: str = ""
 
+    def __repr__(self) -> str:
+        """Return how the training ended, in a few lines."""
+        last = self.history.isel(step=-1) if self.history.sizes.get("step") else None
+        passes = "" if last is None else f", {int(last.epoch)} epochs"
+        how = f"; {self.compilation}" if self.compilation else ""
+        lines = [f"{self.reason} after {self.steps} steps{passes}{how}"]
+        elbos = []
+        for split, name in (("training", "train_elbo"), ("validation", "validation_elbo")):
+            if last is not None and name in last and math.isfinite(last[name]):
+                elbos.append(f"{float(last[name]):.2f} on {split} data")
+        if elbos:
+            lines.append(f"ELBO {', '.join(elbos)}, in nats per datapoint")
+        return "\n".join([*lines, *filter(None, (self.convergence, self.scaling))])
+
 
 class Diverged(FloatingPointError):
     """Training met a NaN or infinite loss or gradient.
@@ -128,8 +143,10 @@ class Diverged(FloatingPointError):
     Attributes:
         fit: the history so far. The pair has the weights from the start of the last epoch whose
             first loss was finite, or those that a callback such as `EarlyStopping` restored.
+        cause: what was NaN or infinite, as a sentence.
     """
 
-    def __init__(self, message: str, fit: Fit) -> None:
+    def __init__(self, message: str, fit: Fit, cause: str = "") -> None:
         super().__init__(message)
         self.fit = fit
+        self.cause = cause

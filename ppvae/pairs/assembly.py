@@ -11,12 +11,18 @@ from torch.distributions import constraints
 from ppvae.data import Categories, Dataset, SparseRows, Standardization
 from ppvae.engine import Unsupported
 from ppvae.likelihoods import Columns, Counts, Likelihood, Normal, StudentT, Units, UnitSize
-from ppvae.networks import EncoderInput, Joined, ResidualMLP, Scaled, Standardized
+from ppvae.networks import EncoderInput, First, Joined, ResidualMLP, Scaled, Standardized
 from ppvae.pairs.families import family_for, observed_size, parts_of
 from ppvae.pairs.preparation import prepared
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
-from ppvae.priors import Prior, PseudoInputs, StandardNormal, VampPrior
+from ppvae.priors import (
+    ConditionalFullRankNormal,
+    Prior,
+    PseudoInputs,
+    StandardNormal,
+    VampPrior,
+)
 
 _ROWS = 10_000  # that the input of an encoder of counts is scaled by
 
@@ -42,7 +48,8 @@ def assemble(
         latent: number of latent dimensions.
         network: called with the sizes of input and output, for encoder and decoder. The encoder
             of levels gets them divided by the highest, of other data standardized.
-        prior: called with `latent`; `StandardNormal` unless given.
+        prior: called with `latent`; `StandardNormal` unless given, and for data with given
+            classes (`dataset.conditional()`) a normal prior of each class.
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
             start at random training data and stay within the range of the training data.
         likelihood: called with the decoder; without it the support decides: binary data get
@@ -87,7 +94,7 @@ def assemble(
             encoder = Standardized.of(encoder, scaling.loc.flatten(), scaling.scale.flatten())
     approximate = posterior(encoder)
     if pseudo_inputs is None:
-        chosen = (prior or StandardNormal)(latent)
+        chosen = (prior or _prior_for(dataset))(latent)
     elif isinstance(encoder, EncoderInput):
         raise Unsupported(
             "pseudo-inputs are data without conditions, categories and missing cells; leave "
@@ -144,6 +151,21 @@ def _standardized(encoder: nn.Module, train: Tensor, counted: Tensor) -> Standar
     rows = train[:: max(1, len(train) // _ROWS)].double().flatten(1)
     by = Standardization.of(torch.where(counted, torch.log1p(rows.clamp(min=0)), rows))
     return Standardized.of(encoder, by.loc, by.scale, counted)
+
+
+def _prior_for(dataset: Dataset) -> Callable[[int], Prior]:
+    """Return the prior of a dataset: of data with given classes, a normal one of each class.
+
+    From one prior of all classes, draws given a class would lie where the decoder has seen others.
+    """
+    labels, conditions = dataset.labels.get("train"), dataset.conditions.get("train", ())
+    if labels is None or not conditions or conditions[0].dim() != 2:
+        return StandardNormal
+    if not torch.equal(conditions[0].argmax(1), labels.long()):
+        return StandardNormal
+    classes = conditions[0].shape[1]
+    layer = ConditionalFullRankNormal.layer
+    return lambda latent: ConditionalFullRankNormal(First(layer(classes, latent)))
 
 
 def _has_levels_or_logs(support: constraints.Constraint) -> bool:

@@ -136,17 +136,22 @@ def explained(dataset: Dataset) -> str:
         'likelihood Binomial: whole numbers from 0 to 16'
     """
     features = dataset.event_shape.numel()
-    sentences, start = [], 0
+    columns: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
+    start = 0
     for support, length in parts_of(dataset.support, features):
         made = _family(support, dataset.train[:1], None, None)
         family = made.func if isinstance(made, functools.partial) else made
-        names = dataset.columns[start : start + length]
-        start += length
         reason = f"{getattr(family, '__name__', family)}: {_values(support)}"
-        if isinstance(dataset.support, constraints.cat):
-            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-            reason += f" ({shown})" if shown else f" ({length} column(s))"
-        sentences.append(reason)
+        columns.setdefault(reason, []).extend(dataset.columns[start : start + length])
+        counts[reason] = counts.get(reason, 0) + length
+        start += length
+    if not isinstance(dataset.support, constraints.cat):
+        return f"likelihood {next(iter(columns))}"
+    sentences = []
+    for reason, names in columns.items():
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        sentences.append(f"{reason} ({shown or f'{counts[reason]} column(s)'})")
     return f"likelihood {'; '.join(sentences)}"
 
 

@@ -1,12 +1,9 @@
 """A normal posterior with a full covariance matrix."""
 
-import math
-
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
-from ppvae.distributions import positive, steady
+from ppvae.distributions import full_rank_normal, outputs_of_full_rank
 from ppvae.posteriors.posterior import Posterior
 
 
@@ -26,6 +23,7 @@ class FullRankNormal(Posterior):
         ValueError: if the network's output does not have that size for any `latent`.
 
     Example:
+        >>> import torch
         >>> posterior = FullRankNormal(torch.nn.Linear(4, 9))
         >>> posterior(torch.zeros(8, 4)).event_shape
         torch.Size([3])
@@ -33,25 +31,8 @@ class FullRankNormal(Posterior):
 
     def outputs_for(self, latent: int) -> int:
         """Return latent (latent + 3) / 2."""
-        return latent * (latent + 3) // 2
+        return outputs_of_full_rank(latent)
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return q(z|x) over `(latent,)` for every leading index of `conditions`."""
-        output = steady(self.network(*conditions))
-        latent = (math.isqrt(9 + 8 * output.shape[-1]) - 3) // 2
-        if output.shape[-1] != self.outputs_for(latent):
-            raise ValueError(
-                "FullRankNormal needs a network of latent * (latent + 3) / 2 outputs, got output "
-                f"of shape {tuple(output.shape)}"
-            )
-        loc, raw, below = output.split([latent, latent, output.shape[-1] - 2 * latent], -1)
-        rows, columns = torch.tril_indices(latent, latent, -1, device=output.device)
-        flat = output.new_zeros(*output.shape[:-1], latent * latent)
-        flat = flat.index_copy(-1, rows * latent + columns, below)
-        strict = flat.unflatten(-1, (latent, latent))
-        # With a smaller diagonal, rounding of the draws would decide on their density.
-        eps = torch.finfo(output.dtype).eps
-        farthest = loc.abs().amax(-1, keepdim=True)
-        least = eps**0.5 * strict.abs().sum(-1) + 4 * eps * farthest
-        diagonal = torch.maximum(positive(raw), least)
-        return dist.MultivariateNormal(loc, scale_tril=torch.diag_embed(diagonal) + strict)
+        return full_rank_normal(self.network(*conditions))

@@ -1,5 +1,6 @@
 """Priors p(z), one short file a family: modules whose forward returns a distribution."""
 
+from ppvae.priors.conditional_full_rank_normal import ConditionalFullRankNormal
 from ppvae.priors.conditional_normal import ConditionalNormal
 from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.laplace import Laplace
@@ -12,6 +13,7 @@ from ppvae.priors.uniform_sphere import UniformSphere
 from ppvae.priors.vamp_prior import VampPrior
 
 __all__ = [
+    "ConditionalFullRankNormal",
     "ConditionalNormal",
     "FlowPrior",
     "Laplace",

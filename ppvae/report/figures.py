@@ -1,4 +1,4 @@
-"""The figures of a fitted VAE on a dataset: images that it makes, and its latent space."""
+"""The figures of a fitted VAE on a dataset: images or columns that it makes, its latent space."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,17 @@ from torch.distributions import constraints
 
 from ppvae import diagnostics
 from ppvae.data import Dataset
-from ppvae.engine import as_batch, isolated, row_chunks
+from ppvae.engine import Batch, as_batch, isolated, row_chunks
 from ppvae.pairs import VAE
 from ppvae.report import plots
+from ppvae.report.columns import columns_figure
+from ppvae.report.given import Given, given_of, known_only, name_of
 from ppvae.report.plots.images import Limits, Shape
 
 _SHOWN = 12  # images in a row
 _GRID = 64  # images in a grid
 _STEPS = 11  # images along a traversal
+_SAMPLES = 2000  # rows of tables that are drawn at least
 _ROWS = 1000  # datapoints that are decoded together
 
 
@@ -29,9 +32,13 @@ def gallery(
 
     With two latents or more: a scatter of the posterior means in the two that vary most, colored
     by label if there are labels. For images: reconstructions, the worst and the best of them,
-    samples, a traversal of each active latent, and with two latents the manifold. For latents that
-    do not fill R^d, such as those on a sphere, there are reconstructions and samples only: a
-    posterior mean, or a step along an axis, lies outside their space.
+    samples, a traversal of each active latent, and with two latents the manifold. For tables:
+    each column of the data beside that of samples. For latents that do not fill R^d, such as
+    those on a sphere, there are reconstructions and samples only: a posterior mean, or a step
+    along an axis, lies outside their space.
+
+    A pair that is given conditions gets those of the datapoints. Where they are classes, samples
+    are drawn by class, and traversals and the manifold are those of the most frequent one.
 
     Args:
         pair: the pair.
@@ -39,9 +46,9 @@ def gallery(
         split: "train", "validation" or "test".
         seed: of every draw.
     """
-    (x,) = as_batch(dataset, pair, split=split)
+    batch = as_batch(dataset, pair, split=split)
     with isolated(pair, seed):
-        means = torch.cat([_mean(pair, chunk) for (chunk,) in row_chunks((x,), _ROWS)])
+        means = torch.cat([_mean(pair, chunk) for chunk in row_chunks(batch, _ROWS)])
     spread = means.var(0, correction=0)
     order = spread.argsort(descending=True, stable=True).tolist()
     if len(order) > 1:
@@ -49,12 +56,23 @@ def gallery(
         points = means[:, [first, second]].cpu()
         axes = (f"z_{first}", f"z_{second}")
         factor = (*dataset.factor_names, "factor")[0]
-        yield "latents", plots.latent_scatter(points, _labels(dataset, split), axes, factor)
+        labels, names = _labels(dataset, split), dataset.label_names
+        yield "latents", plots.latent_scatter(points, labels, axes, factor, names)
     if dataset.image_shape is not None:
         shape, limits = image_layout(dataset)
-        yield from _images(pair, x, split, shape, limits, seed)
+        given = given_of(dataset, batch)
+        yield from _images(pair, dataset, batch, given, split, shape, limits, seed)
         if pair.prior.support is constraints.real_vector:
-            yield from _images_of_means(pair, x, means, shape, limits, seed)
+            yield from _images_of_means(
+                pair, dataset, batch, means, given, split, shape, limits, seed
+            )
+    elif len(dataset.columns) == dataset.event_shape.numel() > 0:
+        # As many as there are datapoints would be few for a histogram.
+        places = torch.arange(max(_SAMPLES, len(means))) % len(means)
+        rows = tuple(part[places.to(part.device)] for part in batch)
+        with isolated(pair, seed):
+            samples = torch.cat([_sample(pair, chunk) for chunk in row_chunks(rows, _ROWS)])
+        yield "columns", columns_figure(dataset, split, samples.cpu())
 
 
 def image_layout(dataset: Dataset) -> tuple[Shape, Limits]:
@@ -74,51 +92,136 @@ def image_layout(dataset: Dataset) -> tuple[Shape, Limits]:
 
 
 def _images(
-    pair: VAE, x: Tensor, split: str, shape: Shape, limits: Limits, seed: int
+    pair: VAE,
+    dataset: Dataset,
+    batch: Batch,
+    given: Given | None,
+    split: str,
+    shape: Shape,
+    limits: Limits,
+    seed: int,
 ) -> Iterator[tuple[str, Figure]]:
+    shown = tuple(part[:_SHOWN] for part in batch)
+    many = tuple(part[torch.arange(_GRID) % len(part)] for part in batch)
     with isolated(pair, seed):
-        rows = {"data": x[:_SHOWN].cpu(), "reconstruction": pair.reconstruct(x[:_SHOWN]).cpu()}
-        samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
+        rows = {
+            "data": known_only(dataset, shown).cpu(),
+            "reconstruction": pair.reconstruct(*shown).cpu(),
+        }
+        if len(batch) == 1:
+            samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
+        elif given is None:
+            samples = _sampled_mean(pair, many).cpu()
+        else:
+            by_class = {
+                name: _sampled_mean(pair, rows_of_class).cpu()
+                for name, rows_of_class in given.rows(batch, _SHOWN)
+            }
     title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
     yield "reconstructions", plots.image_rows(rows, shape, title, limits=limits)
     title = "mean of p(x|z) at draws z of the prior"
-    yield "samples", plots.image_grid(samples, shape, title, limits=limits)
+    if given is None:
+        yield "samples", plots.image_grid(samples, shape, title, limits=limits)
+    else:
+        title = "mean of p(x|z, y) at draws z of the prior, by class y"
+        yield "samples", plots.image_rows(by_class, shape, title, limits=limits)
 
 
 def _images_of_means(
-    pair: VAE, x: Tensor, means: Tensor, shape: Shape, limits: Limits, seed: int
+    pair: VAE,
+    dataset: Dataset,
+    batch: Batch,
+    means: Tensor,
+    given: Given | None,
+    split: str,
+    shape: Shape,
+    limits: Limits,
+    seed: int,
 ) -> Iterator[tuple[str, Figure]]:
+    x, *others = batch
     with isolated(pair, seed):
         scores = torch.cat(
             [
-                pair.decode(z).log_prob(chunk)
-                for chunk, z in row_chunks((x, means), _ROWS)  # all pixels at once are many
-            ]
+                pair.decode(z, *conditions).log_prob(chunk)
+                for chunk, z, *conditions in row_chunks((x, means, *others), _ROWS)
+            ]  # all pixels at once are many
         )
     if len(x) >= 2 * _SHOWN:
-        yield "worst-and-best", _worst_and_best(pair, x, means, scores, shape, limits)
+        yield (
+            "worst-and-best",
+            _worst_and_best(pair, dataset, batch, means, scores, split, shape, limits),
+        )
+    fixed, note = _setting(dataset, batch, given, split)
+    middle, scale = _of_prior(pair, fixed) if fixed else (means.mean(0), torch.ones_like(means[0]))
     if len(x) > 1:
-        units = diagnostics.active_units(pair, x, seed=seed)
+        units = diagnostics.active_units(pair, batch, seed=seed)
         active = np.flatnonzero(units.active["z"]).tolist()
         if active:
             values = np.linspace(-2.5, 2.5, _STEPS)
             names = [f"z_{index}" for index in active]
-            images = _along(pair, means.mean(0), active, values)
-            yield "traversals", plots.traversals(images, shape, names, values, limits=limits)
+            images = _along(pair, middle, scale, active, values, fixed)
+            yield (
+                "traversals",
+                plots.traversals(images, shape, names, values, limits=limits, note=note),
+            )
     if means.shape[1] == 2:
+        grid = torch.as_tensor(plots.quantile_grid()).to(x)
         with isolated(pair, seed):
-            images = pair.decode(torch.as_tensor(plots.quantile_grid()).to(x)).mean
-        yield "manifold", plots.manifold(images.cpu(), shape, limits=limits)
+            images = _decoded(pair, middle + scale * grid if fixed else grid, fixed)
+        yield "manifold", plots.manifold(images.cpu(), shape, limits=limits, note=note)
 
 
-def _mean(pair: VAE, x: Tensor) -> Tensor:
+def _setting(
+    dataset: Dataset, batch: Batch, given: Given | None, split: str
+) -> tuple[list[Tensor], str]:
+    """Return one row of each condition, for figures in which the latents move, and its name."""
+    if len(batch) == 1:
+        return [], ""
+    if given is None:
+        name = name_of(dataset, split, 0)
+        return [part[:1] for part in batch[1:]], f", conditions of row {name}"
+    rows = given.most_frequent(batch)
+    return [part[:1] for part in rows[1:]], f", class {given.frequent_name(batch)}"
+
+
+def _of_prior(pair: VAE, fixed: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of p(z|y) for one setting y of the conditions."""
+    with isolated(pair, seed=0):
+        prior = pair.prior(*fixed)
+        try:
+            mean, variance = prior.mean, prior.variance
+        except NotImplementedError:
+            draws = prior.sample((1000,))
+            mean, variance = draws.mean(0), draws.var(0)
+    latent = mean.shape[-1]
+    return mean.reshape(-1, latent)[0], variance.reshape(-1, latent)[0].sqrt()
+
+
+def _mean(pair: VAE, batch: Batch) -> Tensor:
     """Return the posterior's mean, or a mean of draws if the family has no closed form of it."""
-    posterior = pair.encode(x)
+    posterior = pair.encode(*batch)
     try:
         mean: Tensor = posterior.mean
     except NotImplementedError:
         mean = posterior.sample((100,)).mean(0)
     return mean
+
+
+def _prior_draws(pair: VAE, batch: Batch) -> Tensor:
+    """Return a draw of p(z|y) for each row of a batch."""
+    x, *others = batch
+    z: Tensor = pair.prior(*others).expand([len(x)]).sample()
+    return z
+
+
+def _sampled_mean(pair: VAE, batch: Batch) -> Tensor:
+    mean: Tensor = pair.decode(_prior_draws(pair, batch), *batch[1:]).mean
+    return mean
+
+
+def _sample(pair: VAE, batch: Batch) -> Tensor:
+    drawn: Tensor = pair.decode(_prior_draws(pair, batch), *batch[1:]).sample()
+    return drawn
 
 
 def _labels(dataset: Dataset, split: str) -> Tensor | None:
@@ -128,31 +231,50 @@ def _labels(dataset: Dataset, split: str) -> Tensor | None:
 
 
 def _worst_and_best(
-    pair: VAE, x: Tensor, means: Tensor, scores: Tensor, shape: Shape, limits: Limits
+    pair: VAE,
+    dataset: Dataset,
+    batch: Batch,
+    means: Tensor,
+    scores: Tensor,
+    split: str,
+    shape: Shape,
+    limits: Limits,
 ) -> Figure:
     ranked = scores.argsort()
     worst, best = ranked[:_SHOWN], ranked[-_SHOWN:].flip(0)
+    rows, texts = {}, {}
     with isolated(pair, seed=0):
-        rows = {
-            "worst": x[worst].cpu(),
-            "worst, decoded": pair.decode(means[worst]).mean.cpu(),
-            "best": x[best].cpu(),
-            "best, decoded": pair.decode(means[best]).mean.cpu(),
-        }
+        for name, chosen in (("worst", worst), ("best", best)):
+            z, *part = (tensor[chosen] for tensor in (means, *batch))
+            rows[name] = known_only(dataset, tuple(part)).cpu()
+            rows[f"{name}, decoded"] = pair.decode(z, *part[1:]).mean.cpu()
+            texts[name] = [name_of(dataset, split, place) for place in chosen.tolist()]
     title = (
         f"log p(x|z) at the mean of q(z|x): worst {float(scores[worst[0]]):.1f}, median "
         f"{float(scores.median()):.1f}, best {float(scores[best[0]]):.1f} nats"
     )
-    return plots.image_rows(rows, shape, title, limits=limits)
+    return plots.image_rows(rows, shape, title, limits=limits, texts=texts)
 
 
 def _along(
-    pair: VAE, middle: Tensor, dimensions: list[int], values: NDArray[np.float64]
+    pair: VAE,
+    middle: Tensor,
+    scale: Tensor,
+    dimensions: list[int],
+    values: NDArray[np.float64],
+    fixed: list[Tensor],
 ) -> Tensor:
-    """Decode the mean latents with one dimension changed, `(dimensions, steps, pixels)`."""
+    """Decode a latent with one dimension changed, `(dimensions, steps, pixels)`."""
     z = middle.expand(len(dimensions), len(values), -1).clone()
+    shifted = bool(fixed)
     for row, dimension in enumerate(dimensions):
-        z[row, :, dimension] = torch.as_tensor(values).to(z)
+        steps = torch.as_tensor(values).to(z)
+        z[row, :, dimension] = middle[dimension] + scale[dimension] * steps if shifted else steps
     with isolated(pair, seed=0):
-        images: Tensor = pair.decode(z).mean
-    return images.cpu()
+        images = _decoded(pair, z.flatten(0, 1), fixed) if fixed else pair.decode(z).mean
+    return images.reshape(len(dimensions), len(values), -1).cpu()
+
+
+def _decoded(pair: VAE, z: Tensor, fixed: list[Tensor]) -> Tensor:
+    mean: Tensor = pair.decode(z, *(part.expand(len(z), *part.shape[1:]) for part in fixed)).mean
+    return mean

@@ -10,6 +10,7 @@ from torch.distributions import constraints
 
 from ppvae import diagnostics
 from ppvae.data import Dataset
+from ppvae.diagnostics.names import named_batch
 from ppvae.engine import Unsupported, first_line
 from ppvae.inference.persistence import write_bytes, write_json
 from ppvae.pairs import VAE
@@ -46,18 +47,18 @@ def measure(
         compile: whether the draws may run as compiled code.
         figures: whether to write figures.
     """
-    values = getattr(dataset, split)
+    batch = named_batch(dataset, split)
     if figures:
         _draw_pair(run, pair, dataset, split, seed)
-    lines = [f"{dataset.name}, {split} data ({len(values)} datapoints), nats per datapoint"]
+    lines = [f"{dataset.name}, {split} data ({len(batch[0])} datapoints), nats per datapoint"]
     try:
-        evidence = diagnostics.evidence(pair, values, draws=draws, seed=seed, compile=compile)
+        evidence = diagnostics.evidence(pair, batch, draws=draws, seed=seed, compile=compile)
     except Unsupported as refusal:
         lines.append(f"  not measured: {first_line(refusal)}")
     else:
         lines += _evidence_lines(run, pair, dataset, split, evidence, figures)
     try:
-        active = diagnostics.active_units(pair, values, seed=seed)
+        active = diagnostics.active_units(pair, batch, seed=seed)
     except Unsupported as refusal:
         lines.append(f"  active units not counted: {first_line(refusal)}")
     else:
@@ -72,7 +73,7 @@ def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: in
         for name, figure in gallery(pair, dataset, split, seed=seed):
             run.figure(f"{name}-{split}", figure)
     try:
-        kl = diagnostics.kl_per_dimension(pair, getattr(dataset, split))
+        kl = diagnostics.kl_per_dimension(pair, named_batch(dataset, split))
     except Unsupported:
         return  # several latents, or a KL that does not split: no such figure
     run.figure(f"kl-{split}", plots.kl_bars(kl))

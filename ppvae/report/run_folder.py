@@ -42,7 +42,11 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
         "pair.json",
         "pair.safetensors",
         "samples.npy",
+        "samples-labels.npy",
+        "samples.csv",
+        "interpolation.csv",
     ),
+    *("latents-*.csv", "scores-*.csv", "imputed-*.csv", "reconstructions-*.csv"),
     *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )

@@ -1,65 +1,96 @@
-"""Datapoints drawn from the model of a run."""
+"""Datapoints drawn from the model of a run, as its files and figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppvae.data import Dataset
-from ppvae.engine import SimulationMessenger, Unsupported, as_batch, isolated, traced
+from ppvae import answers
+from ppvae.data import Dataset, given_classes
 from ppvae.inference.persistence import atomic_write
 from ppvae.report import plots
 from ppvae.report.figures import image_layout
 from ppvae.report.run_folder import Run
 
 _GRID = 64  # images in a grid
+_ROW = 12  # images of a class
 
 
 def write_samples(
-    run: Run, pair: nn.Module, dataset: Dataset, count: int, seed: int
+    run: Run,
+    pair: nn.Module,
+    dataset: Dataset,
+    count: int,
+    seed: int,
+    label: str | int | None = None,
 ) -> Iterator[Path]:
     """Draw datapoints from the model; write them, and a figure of images; yield the files.
 
-    Samples are given in the units of the data.
+    Samples are given in the units of the data: of a table as `samples.csv`, of other data as
+    `samples.npy`, with the classes in `samples-labels.npy` if the pair is given them.
+
+    Args:
+        run: where to write.
+        pair: the trained pair.
+        dataset: the data.
+        count: number of datapoints.
+        seed: of the draws.
+        label: the class of all datapoints, of a pair that is given the class.
 
     Raises:
-        ValueError: if `count` is less than 1.
-        Unsupported: if the pair has not exactly one observed site.
+        ValueError: if `count` is less than 1, or there is no such class.
+        Unsupported: if the pair has not exactly one observed site, or is not given the class.
     """
-    if count < 1:
-        raise ValueError(f"n must be at least 1, got {count}")
-    drawn = _drawn(pair, dataset, count, seed)
+    if dataset.schema is not None:
+        table = answers.sample(pair, dataset, count, label=label, seed=seed)
+        path = run.folder / "samples.csv"
+        answers.write_table(table, path)
+        yield path
+        return
+    drawn, classes = answers.draw_rows(pair, dataset, count, label=label, seed=seed)
     if (by := run.standardization) is not None:
         drawn = by.invert(drawn)
-    path = run.folder / "samples.npy"
-    with atomic_write(path) as file:
-        np.save(file, drawn.numpy())
-    yield path
+    yield _written(run.folder / "samples.npy", drawn)
+    if classes is not None:
+        yield _written(run.folder / "samples-labels.npy", classes)
     if dataset.image_shape is not None:
         title = "draws x of p(x|z) at draws z of the prior"
         shape, limits = image_layout(dataset)
-        figure = plots.image_grid(drawn[:_GRID], shape, title, limits=limits)
+        if classes is None or label is not None:
+            of_class = "" if label is None else f" of class {label}"
+            figure = plots.image_grid(drawn[:_GRID], shape, title + of_class, limits=limits)
+        else:
+            figure = plots.image_rows(
+                _by_class(pair, dataset, seed), shape, f"{title}, by class", limits=limits
+            )
         yield run.figure("draws", figure)
 
 
-def _drawn(pair: nn.Module, dataset: Dataset, count: int, seed: int) -> Tensor:
-    """Draw `count` datapoints from the model of any pair, `(count, *event)`."""
-    # The rows of a batch tell a pair how many datapoints there are, not what they look like.
-    (x,) = as_batch(dataset, pair, split="train")
-    parts = []
-    with isolated(pair, seed):
-        for start in range(0, count, len(x)):
-            rows = x[: min(len(x), count - start)]
-            model = SimulationMessenger()(pair.model)
-            trace = traced(model, (rows,), "the model was sampled")
-            observed = [
-                site for site in trace.nodes.values() if site.get("infer", {}).get("was_observed")
-            ]
-            if len(observed) != 1:
-                raise Unsupported(
-                    f"sample needs a pair with one observed site, this one has {len(observed)}"
-                )
-            parts.append(observed[0]["value"].cpu())
-    return torch.cat(parts)
+def write_interpolation(run: Run, table: Any, dataset: Dataset) -> Iterator[Path]:
+    """Draw the images of a table of `answers.interpolate`; yield the file, if they are images."""
+    if dataset.image_shape is None:
+        return
+    columns = table.columns[-dataset.event_shape.numel() :]
+    images = torch.from_numpy(np.ascontiguousarray(table[columns].to_numpy(np.float32)))
+    shape, limits = image_layout(dataset)
+    title = "mean of p(x|z) on the line between the posterior means of two rows"
+    rows = {"": images}
+    yield run.figure("interpolation", plots.image_rows(rows, shape, title, limits=limits))
+
+
+def _by_class(pair: nn.Module, dataset: Dataset, seed: int) -> dict[str, Tensor]:
+    """Return some draws of each class."""
+    given = given_classes(dataset)
+    names = () if given is None else given.names
+    return {
+        name: answers.draw_rows(pair, dataset, _ROW, label=name, seed=seed)[0] for name in names
+    }
+
+
+def _written(path: Path, values: Tensor) -> Path:
+    with atomic_write(path) as file:
+        np.save(file, values.numpy())
+    return path

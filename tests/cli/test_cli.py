@@ -1,7 +1,6 @@
 """The command line as its user types it."""
 
 import errno
-import inspect
 import json
 import math
 import os
@@ -21,8 +20,6 @@ from safetensors.torch import load_file
 import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
-from ppvae.cli.commands import COMMANDS
-from ppvae.cli.first_look import MEANT
 from ppvae.engine.compilation import replay
 from tests.marks import slow_but
 
@@ -48,7 +45,9 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
     assert shown.err == ""
     table = shown.out.splitlines()
     assert table[-1] == "runs/digits-1"
-    assert all(len(line) < 80 for line in table)
+    assert all(len(line) <= 100 for line in table)
+    first = [line.partition(" ")[0] for line in table[:6]]
+    assert first == ["data", "likelihood", "pair", "scaling", "run", "finished"]
     run = Path("runs/digits-1")
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     split = ("evidence", "kl", "latents", "reconstructions", "samples", "traversals")
@@ -512,7 +511,7 @@ DATA = {
     "segments --data.rows 200 --data.noise 0.05 --data.lengths [1,3,5]": "segments",
     "colors --data.rows 200 --latent 2": "colors",
     "factors --data.rows 200": "factors",
-    "numbers.csv --data.label 2 --data.standardize true": "numbers",
+    "numbers.csv --label kind": "numbers",
     "ppvae.data.digits": "digits",
 }
 
@@ -523,7 +522,7 @@ DATA = {
 )
 def test_every_dataset_is_fitted_and_diagnosed_alike(words, name, capsys):
     rows = "".join(f"{n % 7},{n % 5 + 0.5},{n % 2}\n" for n in range(100))
-    Path("numbers.csv").write_text(rows)
+    Path("numbers.csv").write_text(f"a,b,kind\n{rows}")
     assert main(["fit", *words.split(), "--steps", "3", "--draws", "5", *PLAIN]) == 0
     first = capsys.readouterr().out.splitlines()
     assert first[-1] == f"runs/{name}-1"
@@ -577,7 +576,7 @@ def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
     words = ["--data.standardize", "true", "--steps", "2", "--draws", "5"]
     assert main(["fit", "x.npy", *words, *PLAIN]) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("likelihood Normal: real numbers") and not shown.err
+    assert "\nlikelihood  Normal: real numbers" in shown.out and not shown.err
     assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
     raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
     values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
@@ -689,13 +688,18 @@ def test_options_of_a_dataset_are_told(capsys):
 def test_diverged_training_keeps_its_run(capsys):
     assert main([*QUICK, "--optimizer.lr", "1e30"]) == 1
     shown = capsys.readouterr()
-    assert "at site 'z'" in shown.err and shown.err.count("\n") == 1
+    assert re.search(
+        r"training diverged at step \d+: \w+ of Normal at site 'z' .*\. Lower --optimizer.lr "
+        r"\(1e\+30\), or bound the gradient with --clip_norm. The table below is of the last",
+        shown.err,
+    )
+    assert shown.err.count("\n") == 1
     assert "diverged after" in shown.out and shown.out.endswith("runs/digits-1\n")
     assert all(t.isfinite().all() for t in load_file("runs/digits-1/pair.safetensors").values())
 
 
 WRONG = {
-    "": "one of {fit,diagnose,sample}",
+    "": "expected a command, one of {",
     "fit": "arguments are required: data",
     "fit mnistt": "there is no dataset 'mnistt'; expected one of digits, mnist,",
     "fit digits --latnt 3": "unrecognized option --latnt; did you mean --latent?",
@@ -706,14 +710,14 @@ WRONG = {
     "fit digits --epochs -3": "epochs must be at least 1, got -3",
     "fit digits --epochs 3 --steps 3": "pass epochs or steps, not both",
     "fit digits --batch_size 100000": "between 1 and the 1439 rows of the data, got 100000",
-    "fit digits --likelihood Binomal": "--likelihood: there is no class of the name Binomal",
+    "fit digits --likelihood Binomal": "--likelihood: there is no class Binomal; expected one of",
     "fit digits --likelihood Bernoulli": "site 'x' lie outside the support of Bernoulli",
     "fit digits --likelihood Binomial": "--likelihood: the following arguments are required: ",
     "fit digits --likelihood GrayBernoulli": "outside the support of GrayBernoulli",
     "fit digits --prior StudentT --pseudo_inputs 3": "pass them or a prior, not both",
     "fit digits --pseudo_inputs 0": "between 1 and the 1439 training data, got 0",
     "fit digits --prior ConditionalNormal": "needs network to be a module from conditions",
-    "fit digits --optimizer Adan": "--optimizer: there is no class of the name Adan",
+    "fit digits --optimizer Adan": "--optimizer: there is no class Adan; expected one of ASGD,",
     "fit digits --optimizer.lrr 3": "--optimizer: Option 'lrr' is not accepted",
     "fit digits --optimizer.lr abc": "--optimizer.lr: expected a value of type float, got abc",
     "fit digits --network.width x": "--network.width: expected a value of type int, got x",
@@ -755,7 +759,7 @@ WRONG = {
     "diagnose .": "config.yaml: No such file or directory",
     "diagnose . --split tests": "'validation', 'test', got tests",
     "--bogus": "unrecognized option --bogus",
-    "fitt digits": "there is no command 'fitt'; expected one of {fit,diagnose,sample}; did you",
+    "fitt digits": "; did you mean fit?",
     "fit digits mnist": "unrecognized argument 'mnist'",
     "fit digits --latent": "--latent: expected one argument",
     "fit digits --pair.latent 3": "--pair.latent needs a pair, chosen by --pair",
@@ -766,10 +770,10 @@ WRONG = {
 def test_wrong_use_is_one_sentence_and_exit_code_2(words, message, capsys):
     assert main(words.split()) == 2
     shown = capsys.readouterr()
-    assert shown.out == ""
+    assert shown.out == "" or shown.out.startswith("data        digits: 1,439 training, ")
     assert shown.err.startswith("ppvae: error: ")
     assert shown.err.count("\n") == 1
-    assert len(shown.err) < 300
+    assert len(shown.err) < 400
     assert message in shown.err
     assert not list(Path(".").iterdir()) or list(Path("runs").iterdir()) == []
 
@@ -855,7 +859,7 @@ FULL = {
 def test_write_that_the_system_refuses_is_one_sentence(size, message):
     words = [*QUICK, "--folder", "run", "--checkpoint_seconds", "0"]
     refused = limited(words, size)
-    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.returncode == 2 and refused.stdout.count("\n") in (0, 5)
     assert message in refused.stderr and refused.stderr.count("\n") == 1
     assert not list(Path(".").iterdir())  # nothing half-written, nor a run that never began
 
@@ -904,7 +908,10 @@ def test_program_itself():
 
 
 QUICKLY = {
-    "--help": (0, "Train a pair on a dataset"),
+    "--help": (0, "Train a VAE, or a pair of your own, and"),
+    "fit --help": (0, "--optimizer.lr X    learning rate (default: 0.001)"),
+    "fit digits --help-all": (0, "ZeroInflatedNegativeBinomial"),
+    "sample --help": (0, "Example: ppvae sample runs/"),
     "--version": (0, f"ppvae {ppvae.__version__}"),
     "fit digits --nosuch 1": (2, "unrecognized option --nosuch"),
     "fit digits --latnt 3": (2, "did you mean --latent?"),
@@ -939,55 +946,3 @@ def test_rooms_are_found_in_the_package():
     assert ppvae.likelihoods.Normal and ppvae.fit is ppvae.inference.fit
     with pytest.raises(AttributeError, match="module 'ppvae' has no attribute 'nosuch'"):
         _ = ppvae.nosuch
-
-
-def test_help_on_a_class_needs_no_data(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["fit", "--network.help", "MLP"])
-    assert stopped.value.code == 0
-    assert "--network.hidden" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("command", ["fit", "diagnose"])
-def test_help_explains_every_option(command, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"])
-    assert stopped.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "draws per datapoint" in shown
-
-
-@pytest.mark.parametrize(
-    ("word", "meant"),
-    [
-        ("--lr", "--optimizer.lr"),
-        ("--learning-rate", "--optimizer.lr"),
-        ("--width", "--network.width"),
-        ("--beta", "--kl_weight"),
-        ("--latent_dim", "--latent"),
-        ("--batch-size", "--batch_size"),
-        ("--standardize", "--data.standardize"),
-    ],
-)
-def test_other_names_of_an_option_name_it(word, meant, capsys):
-    assert main(["fit", "digits", word, "1"]) == 2
-    shown = capsys.readouterr().err
-    assert f"unrecognized option {word}; did you mean {meant}?" in shown
-
-
-@pytest.mark.parametrize(
-    ("root", "built"),
-    [
-        ("optimizer", torch.optim.Adam),
-        ("network", ppvae.networks.ResidualMLP),
-        ("data", data.array),
-    ],
-)
-def test_option_that_is_named_instead_exists(root, built):
-    meant = [name.partition(".")[2] for name in MEANT.values() if name.startswith(f"{root}.")]
-    assert meant and set(meant) <= inspect.signature(built).parameters.keys()
-
-
-def test_other_option_that_is_named_instead_exists():
-    meant = {name for name in MEANT.values() if "." not in name}
-    assert meant <= inspect.signature(COMMANDS["fit"]).parameters.keys()

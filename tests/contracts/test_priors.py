@@ -57,6 +57,13 @@ PRIORS = {
         ),
         fewest=None,
     ),
+    "ConditionalFullRankNormal": Entry(
+        lambda features: priors.ConditionalFullRankNormal(
+            nn.Linear(2, features * (features + 3) // 2)
+        ),
+        fewest=None,
+        conditions=2,
+    ),
     "ConditionalNormal": Entry(
         lambda features: priors.ConditionalNormal(nn.Linear(2, 2 * features)),
         fewest=None,

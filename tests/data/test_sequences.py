@@ -13,8 +13,8 @@ WALKS = [np.arange(2 * n, dtype=float).reshape(n, 2) + n for n in LENGTHS]
 def table():
     rows = [(f"s{i:02}", t, *walk[t]) for i, walk in enumerate(WALKS) for t in range(len(walk))]
     random = np.random.default_rng(0)
-    cells = [rows[i] for i in random.permutation(len(rows))]
-    return {name: np.array(part) for name, part in zip("id time a b".split(), zip(*cells))}
+    cells = zip(*[rows[i] for i in random.permutation(len(rows))], strict=True)
+    return {name: np.array(c) for name, c in zip(("id", "time", "a", "b"), cells, strict=True)}
 
 
 @pytest.mark.parametrize("source", [WALKS, table()])

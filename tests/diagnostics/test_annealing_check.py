@@ -1,6 +1,5 @@
 """The check of annealing where the guide misses a mode, and where it is exact."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ EFFORT = Effort(datapoints=10, draws=500, annealed=10, temperatures=25)
 
 
 def found(pair, x):
-    subject = Subject(pair, (x,), np.arange(len(x)), None, EFFORT, 0, False)
+    subject = Subject(pair, (x,), None, EFFORT, 0, False)
     return annealed(subject)
 
 

@@ -2,19 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.distributions import constraints
 
 from ppvae.data.supports import categories, open_unit_interval
-
-Cells: TypeAlias = NDArray[Any]
-"""The cells of a column, `(data,)`, of any type."""
-
-Frame: TypeAlias = dict[str, Cells]
-"""Columns by name, all of the same number of rows."""
+from ppvae.data.tabular.cells import Cells, codes_of, distinct_cells, is_missing
+from ppvae.data.tabular.dates import are_dates
 
 OTHER = "(other)"
 """The level of a category that stands for the rare and the unseen ones."""
@@ -67,13 +63,15 @@ class Column(ABC):
 
         if cells.dtype.kind in "biuf":
             return cells.astype(np.float64)
-        kept = pandas.Series(cells, dtype=object)
+        places, distinct = distinct_cells(cells)
+        kept = pandas.Series(distinct, dtype=object)
         kept = kept.mask(kept.isin([value for value in self.missing if isinstance(value, str)]))
         numbers = pandas.to_numeric(kept, errors="coerce")
-        wrong = numbers.isna() & kept.notna()
+        wrong = (numbers.isna() & kept.notna()).to_numpy()
         if wrong.any():
-            self._refuse(cells, wrong.to_numpy(), self.values)
-        return np.array(numbers, dtype=np.float64)
+            self._refuse(cells, np.append(wrong, False)[places], self.values)
+        values: NDArray[np.float64] = np.append(numbers.to_numpy(np.float64), np.nan)[places]
+        return values
 
     def _check(self, cells: Cells, numbers: NDArray[np.float64]) -> None:
         """Refuse numbers outside the support."""
@@ -302,9 +300,11 @@ class Date(Column):
         name: the column's name.
         missing: values that stand for a missing one.
         whole: whether there are no times of day.
+        day_first: whether the day stands before the month, as in 31/12/2024.
     """
 
     whole: bool = True
+    day_first: bool = False
 
     @property
     def support(self) -> constraints.Constraint:
@@ -325,10 +325,17 @@ class Date(Column):
     def _numbers(self, cells: Cells) -> NDArray[np.float64]:
         import pandas
 
-        if cells.dtype.kind in "iuf":  # of a schema that is applied to days
-            return cells.astype(np.float64)
         kept = pandas.Series(cells)
-        dates = pandas.to_datetime(kept, errors="coerce", format="mixed", utc=True)
+        if cells.dtype.kind in "iuf":
+            numbers = cells.astype(np.float64)
+            if not are_dates(numbers[~np.isnan(numbers)]):
+                return numbers  # of a schema that is applied to days
+            kept, form = kept.astype("Int64").astype(str), "%Y%m%d"
+        else:
+            form = "mixed"
+        dates = pandas.to_datetime(
+            kept, errors="coerce", format=form, utc=True, dayfirst=self.day_first
+        )
         wrong = dates.isna() & ~is_missing(cells, self.missing)
         if wrong.any():
             self._refuse(cells, wrong.to_numpy(), "dates such as 2024-12-31")
@@ -346,42 +353,6 @@ KINDS: dict[str, type[Column]] = {
     "date": Date,
 }
 """The types that a schema may name."""
-
-
-def is_missing(cells: Cells, missing: tuple[Any, ...] = ()) -> NDArray[np.bool_]:
-    """Tell which cells are missing, `(data,)`."""
-    import pandas
-
-    empty: NDArray[np.bool_] = np.asarray(pandas.isna(cells))
-    for value in missing:
-        empty = empty | np.asarray(cells == value, dtype=bool)
-    return empty
-
-
-def codes_of(cells: Cells, levels: tuple[Any, ...]) -> NDArray[np.int64]:
-    """Return the number of each cell's level, `(data,)`, -1 where it has none of them.
-
-    Numbers and their texts are one: levels 1 and 2 are those of cells "1" and "2".
-    """
-    import pandas
-
-    if cells.dtype == object or cells.dtype.kind in "US":
-        listed = {_plain(level): code for code, level in enumerate(levels)}
-        codes = pandas.Series(cells, dtype=object).map(lambda cell: listed.get(_plain(cell), -1))
-        return np.array(codes, dtype=np.int64)
-    if any(isinstance(level, str) for level in levels):
-        return codes_of(cells.astype(object), levels)
-    found: NDArray[np.int64] = pandas.Index(np.array(levels)).get_indexer(cells).astype(np.int64)
-    return found
-
-
-def _plain(value: Any) -> str:
-    """Return the text that equal numbers have in common, as 1, 1.0 and "1"."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def _whole(numbers: NDArray[np.float64]) -> Cells:

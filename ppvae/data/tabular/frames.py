@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.files import reading
-from ppvae.data.tabular.columns import Cells, Frame
+from ppvae.data.tabular.cells import Cells, Frame
 
 FRAME_FILES = {".parquet": "pyarrow", ".feather": "pyarrow", ".xlsx": "openpyxl"}
 """The endings of files of frames, and the package that reads each."""
@@ -119,6 +119,8 @@ def _native(source: Any, name: str) -> tuple[Frame, Cells | None]:
 
 def _cells(column: Any) -> Cells:
     """Return a column as NumPy has it: numbers with NaN, dates, or objects with None."""
+    import pandas
+
     kind = column.dtype
     if kind.is_numeric() and column.null_count() > 0:
         return np.asarray(column.cast(_float()).to_numpy(), dtype=np.float64)
@@ -127,17 +129,15 @@ def _cells(column: Any) -> Cells:
         return cells.astype(np.float64) if cells.dtype == object and kind.is_numeric() else cells
     if str(kind) == "Boolean" and column.null_count() == 0:
         return np.asarray(column.to_numpy(), dtype=bool)
-    return np.array([None if _empty(cell) else cell for cell in column.to_list()], dtype=object)
+    cells = np.array(column.to_numpy(), dtype=object)
+    cells[pandas.isna(cells)] = None
+    return cells
 
 
 def _float() -> Any:
     import narwhals
 
     return narwhals.Float64
-
-
-def _empty(cell: Any) -> bool:
-    return cell is None or cell != cell
 
 
 def _counts(index: Any) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.files import check_plain
-from ppvae.data.tabular.columns import Cells, Frame
+from ppvae.data.tabular.cells import Cells, Frame
 from ppvae.data.tabular.frames import FRAME_FILES, as_frame, read_frame_file
+from ppvae.data.tabular.signs import without_signs
 from ppvae.data.tabular.text_files import ENDINGS, is_text_file, read_text
 
 
@@ -59,7 +60,8 @@ def read(source: Any, *, header: bool | None = None, missing: Sequence[Any] = ()
     """
     if not isinstance(source, str | Path):
         frame, rows = as_frame(source, "the table")
-        return Source("table", frame, rows)
+        frame, signs = without_signs(frame)
+        return Source("table", frame, rows, tuple(signs))
     path = Path(source)
     if str(path) != "-":
         check_plain(path)
@@ -70,9 +72,12 @@ def read(source: Any, *, header: bool | None = None, missing: Sequence[Any] = ()
             )
     if path.suffix.lower() in FRAME_FILES:
         frame, rows = read_frame_file(path)
-        return Source(path.stem, frame, rows)
+        frame, signs = without_signs(frame)
+        return Source(path.stem, frame, rows, tuple(signs))
     texts = [str(value) for value in missing]
     frame, notes = read_text(path, header, texts)
+    frame, signs = without_signs(frame)
+    notes += signs
     name = "table" if str(path) == "-" else path.name.partition(".")[0] or path.stem
     return Source(name, _without_row_names(path, frame, notes), None, tuple(notes))
 

@@ -15,7 +15,8 @@ from torch.distributions import constraints
 from ppvae.data.files import check_plain
 from ppvae.data.plain_yaml import PlainLoader
 from ppvae.data.supports import merged
-from ppvae.data.tabular.columns import KINDS, Category, Cells, Column, Frame
+from ppvae.data.tabular.cells import Cells, Frame
+from ppvae.data.tabular.columns import KINDS, Category, Column
 
 _LARGEST = 2**24  # bytes
 _OF_ALL = ("columns", "set_aside", "label", "labels", "id", "complete")

@@ -9,6 +9,7 @@ from ppvae.diagnostics.checks.subject import Subject, latent_numbers, with_error
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.inference_gaps import gaps
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, evidence, summarize, tail_length
+from ppvae.diagnostics.names import Names
 from ppvae.engine import Batch
 
 _HEAVY = 0.7  # the k from which on no number of draws is enough
@@ -24,8 +25,8 @@ def formula_two(subject: Subject) -> list[Finding]:
         draws=subject.effort.draws,
         seed=subject.seed,
         progress=subject.progress,
-    ).assign_coords(data=subject.rows)
-    tails = _tails(terms)
+    )
+    tails = _tails(terms, subject.names)
     return [_guide(terms, latent_numbers(subject), tails.verdict), tails]
 
 
@@ -64,7 +65,7 @@ def _guide(terms: xr.Dataset, latents: int, tails: Verdict) -> Finding:
     )
 
 
-def _tails(terms: xr.Dataset) -> Finding:
+def _tails(terms: xr.Dataset, names: Names) -> Finding:
     threshold, draws = terms.attrs["threshold"], terms.attrs["draws"]
     sizes = terms.effective_sample_size
     effective = f"effective draws {float(sizes.median()):.0f} of {draws}"
@@ -77,14 +78,14 @@ def _tails(terms: xr.Dataset) -> Finding:
             f"The tails of the weights need at least {FEWEST_DRAWS} draws, got {draws}.",
         )
     untrusted = 1 - float(terms.trusted.mean())
-    worst = terms.data.values[np.argsort(-terms.pareto_k.values)[:5]]
+    worst = np.argsort(-terms.pareto_k.values)[:5]
     return Finding(
         "importance weights",
         _tail_verdict(terms, untrusted),
         f"Pareto k, pooled over the datapoints, is above {threshold:.2f} for {untrusted:.1%} of "
         f"them; {effective}",
         f"The guide is too narrow there in some direction, and log P(X) {_too_low(terms)}: use "
-        f"more draws, or level deep. Worst rows: {', '.join(map(str, worst))}.",
+        f"more draws, or level deep. Worst rows: {names.shown(worst)}.",
     )
 
 
@@ -121,7 +122,6 @@ def search(subject: Subject) -> list[Finding]:
     batch = subject.first(subject.effort.searched)
     table = gaps(subject.pair, batch, seed=subject.seed, progress=subject.progress)
     rows = table.sizes["data"]
-    table = table.assign_coords(data=subject.rows[:rows])
     of = _by_term(table)
     refusal = table.attrs["not_searched"]
     split, advice = _normal_alone(of) if refusal else _split(of)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
+from ppvae.diagnostics.names import NamedBatch, Names, names_of
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -31,8 +32,7 @@ class Subject:
 
     Args:
         pair: the pair.
-        batch: the datapoints chosen.
-        rows: their row numbers in the user's data, or in what a dataset was split from.
+        batch: the datapoints chosen, and what they are called.
         dataset: the dataset that they come from, if there is one.
         effort: how much to compute.
         seed: of all draws.
@@ -41,16 +41,27 @@ class Subject:
 
     pair: Pair
     batch: Batch
-    rows: NDArray[np.int64]
     dataset: Dataset | None
     effort: Effort
     seed: int
     progress: bool | None
 
+    @property
+    def names(self) -> Names:
+        """What the datapoints are called."""
+        return names_of(self.batch, "test")
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Their row numbers in the user's data, or in what a dataset was split from."""
+        rows = self.names.rows
+        return np.arange(len(self.batch[0])) if rows is None else rows
+
     def first(self, count: int) -> Batch:
         """Return the first datapoints, or all where the pair does not take fewer."""
         with isolated(self.pair, self.seed):
-            return first_rows(self.pair, self.batch, count)[0]
+            batch, _ = first_rows(self.pair, self.batch, count)
+        return NamedBatch(batch, self.names.at(range(len(batch[0]))))
 
 
 Check = Callable[[Subject], list[Finding]]

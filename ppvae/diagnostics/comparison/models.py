@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.comparison.dominating_measures import check_comparable, measure_of
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -108,6 +109,7 @@ def compare(
         raise ValueError("pairs is empty; expected at least one pair by name")
     owners = [name for name, members in fits.items() for _ in members]
     every = [pair for members in fits.values() for pair in members]
+    names_of_rows = names_of(data, "test")
     both = [adapted(pair, data, split="test", seed=seed) for pair in every]
     own, every, batches = every, [pair for pair, _ in both], [batch for _, batch in both]
     names = [f"{name} (fit {index})" for index, name in enumerate(owners)]
@@ -148,7 +150,8 @@ def compare(
     table = _summary(owners, *parts, draws=draws)
     scores = np.full((len(fits), len(known)), math.nan)
     scores[:, known] = table.log_evidence.values
-    return table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), scores))
+    table = table.drop_vars("log_evidence").assign(log_evidence=(("model", "data"), scores))
+    return names_of_rows.on(table)
 
 
 def _sound(pairs: Sequence[Pair], batches: Sequence[Batch]) -> list[Batch]:

@@ -1,7 +1,7 @@
 """Arrays as ArviZ data: a group for each role, dims `(chain, draw, ...)`, one chain."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -43,7 +43,11 @@ def to_numpy(values: Tensor) -> Array:
 Groups: TypeAlias = Mapping[str, Mapping[str, Variable]]
 
 
-def arviz_data(groups: Groups, coords: Mapping[str, Any]) -> Any:
+def arviz_data(
+    groups: Groups,
+    coords: Mapping[str, Any],
+    named: Callable[[xr.Dataset], xr.Dataset] = lambda group: group,
+) -> Any:
     """Return groups as ArviZ data: `InferenceData` before ArviZ 1.0, xarray's `DataTree` since.
 
     Where the first dim is `draw`, a dim `chain` of size 1 is put before it. A slash in a name,
@@ -53,6 +57,7 @@ def arviz_data(groups: Groups, coords: Mapping[str, Any]) -> Any:
     Args:
         groups: variables by group and name; groups without variables are left out.
         coords: values of the coordinates of dims.
+        named: is given each group; returns it with further coordinates.
 
     Raises:
         Unsupported: if a dim has two sizes, is named twice at a site, or has the name of a site,
@@ -79,7 +84,7 @@ def arviz_data(groups: Groups, coords: Mapping[str, Any]) -> Any:
         "creation_library_version": version("ppvae"),
     }
     datasets = {
-        group: _dataset(variables, coords, libraries)
+        group: named(_dataset(variables, coords, libraries))
         for group, variables in groups.items()
         if variables
     }

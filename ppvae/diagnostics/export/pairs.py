@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
 from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.failed_rows import SoundRows, sound
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -83,6 +84,7 @@ def to_arviz(
         >>> results["posterior"]["z"].dims
         ('chain', 'draw', 'data', 'z_dim_0')
     """
+    names = names_of(data, "test")
     pair, whole = adapted(pair, data, split="test", seed=seed)
     if isinstance(pair, Adapted) and pair.shared.given:  # which are drawn anew for each draw
         arguments, keywords = pair.form.filled(whole)
@@ -96,7 +98,7 @@ def to_arviz(
             progress=progress,
             **keywords,
         )
-    kept = sound(pair, whole)
+    kept = sound(pair, whole, names)
     batch = kept.batch
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
@@ -109,7 +111,8 @@ def to_arviz(
             parts.append(_tensors(structure, list(drawn)))
             reasons |= structure.unnormalized
             bar.update(len(chunk[0]))
-    return arviz_data(_variables(parts, structure, reasons, kept), {})
+    groups = _variables(parts, structure, reasons, kept)
+    return arviz_data(groups, {}, lambda group: names.on(group, structure.observations))
 
 
 def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:

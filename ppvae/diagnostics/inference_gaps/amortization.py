@@ -9,6 +9,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.inference_gaps.reduction import finished, reduced
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Data, Pair, adapted, isolated, seeds
 from ppvae.refinement import Search, search_chunk, search_chunks
@@ -123,9 +124,10 @@ def gaps(
     search = Search(normal, draws, steps, particles, learning_rate, memory)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
     given = None if log_evidence is None else _given(log_evidence, batch[0])
-    kept = sound(pair, batch)
+    kept = sound(pair, batch, names)
     batch = kept.batch
     given = None if given is None else given[:, kept.rows]
     rows, done = len(batch[0]), 0

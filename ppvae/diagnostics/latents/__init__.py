@@ -4,11 +4,13 @@ from ppvae.diagnostics.latents.activity import ActiveUnits, active_units, kl_per
 from ppvae.diagnostics.latents.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.latents.factor_scores import disentanglement
 from ppvae.diagnostics.latents.label_probes import probes
+from ppvae.diagnostics.latents.posterior_means import checked_dataset
 
 __all__ = [
     "ActiveUnits",
     "Surgery",
     "active_units",
+    "checked_dataset",
     "disentanglement",
     "kl_per_dimension",
     "probes",

@@ -13,6 +13,7 @@ from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.dimensions import flagged
 from ppvae.diagnostics.latents.posterior_means import means_with_variances
 from ppvae.diagnostics.latents.prior_variances import prior_variances
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -106,6 +107,7 @@ def active_units(
         >>> active_units(pairs.assemble(digits, latent=2), digits).variance.z.shape
         (2,)
     """
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("active_units needs at least 2 datapoints, got 1")
@@ -113,7 +115,7 @@ def active_units(
         raise ValueError(f"active_units needs draws >= 2, got {draws}")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
-    batch = sound(pair, batch).batch
+    batch = sound(pair, batch, names).batch
     with isolated(pair, seed):
         means, noises = means_with_variances(pair, batch, draws, memory, progress)
         prior = prior_variances(pair, batch, memory)
@@ -178,8 +180,9 @@ def kl_per_dimension(
         >>> kl_per_dimension(pairs.assemble(digits, latent=2), digits).dims
         ('z_dim_0',)
     """
+    names = names_of(data, "test")
     pair, whole = adapted(pair, data, split="test", seed=seed)
-    batch = sound(pair, whole).batch
+    batch = sound(pair, whole, names).batch
     kls = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):

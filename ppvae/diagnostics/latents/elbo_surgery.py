@@ -14,6 +14,7 @@ from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
 from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
 from ppvae.diagnostics.latents.normal_bound import held_out_normal
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -142,12 +143,13 @@ def surgery(
         >>> bool(abs(mean.sel(term="kl") - information - mean.sel(term="marginal_kl")) < 1e-4)
         True
     """
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
     if len(batch[0]) < 2:
         raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
-    batch = sound(pair, batch).batch
+    batch = sound(pair, batch, names).batch
     others = tuple(tensor.roll(1, 0) for tensor in batch)
     measured: list[tuple[Tensor, Tensor]] = []
     drawn: list[tuple[Tensor, dict[str, Tensor]]] = []

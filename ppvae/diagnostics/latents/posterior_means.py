@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.failed_rows import sound, warn_of_rows
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Adapted,
@@ -52,8 +53,9 @@ def mean_features(
 
     Those that the pair fails on are NaN, and a warning names them.
     """
+    names = names_of(data, split)
     pair, whole = adapted(pair, data, split=split)
-    kept = sound(pair, whole)
+    kept = sound(pair, whole, names)
     means, _ = means_with_variances(pair, kept.batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]
     values: Numbers = torch.cat(columns, 1).cpu().numpy()
@@ -61,7 +63,7 @@ def mean_features(
     if len(lost) == len(values):
         raise Unsupported(f"the posterior mean of no datapoint of the {split!r} split is finite")
     if len(lost):
-        warn_of_rows(kept.rows[lost], kept.count, "its posterior mean is not finite")
+        warn_of_rows(kept.rows[lost], kept.count, "its posterior mean is not finite", names)
         values[lost] = np.nan
     return kept.filled(values, 0)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -114,12 +115,13 @@ def ais(
         >>> ais(pair, digits.test[:2], temperatures=2, chains=4, leapfrogs=1).log_weight.sizes
         Frozen({'chain': 4, 'data': 2})
     """
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
     _check(temperatures=temperatures, chains=chains, leapfrogs=leapfrogs, memory=memory)
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
     schedule = sigmoid_schedule(temperatures)
-    kept = sound(pair, batch)
+    kept = sound(pair, batch, names)
     weights, rates = [], []
     with isolated(pair, seed):
         for group in _chains(pair, kept.batch, annealing, 1, memory, progress):
@@ -217,8 +219,9 @@ def bdmc(
         >>> bdmc(pair, rows, simulations=3, temperatures=2, chains=2, leapfrogs=1).lower.sizes
         Frozen({'simulation': 3})
     """
+    names = names_of(data, "test")
     pair, whole = adapted(pair, data, split="test", seed=seed)
-    template = sound(pair, whole).batch
+    template = sound(pair, whole, names).batch
     _check(
         simulations=simulations,
         temperatures=temperatures,

@@ -21,6 +21,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     threshold,
 )
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import tail_terms
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -115,8 +116,9 @@ def bound_table(
         Frozen({'data': 3})
     """
     tail_length(draws)
+    names = names_of(data, "test")
     pair, whole = adapted(pair, data, split="test", seed=seed)
-    kept = sound(pair, whole)
+    kept = sound(pair, whole, names)
     annealed = ais(
         pair,
         kept.batch,

@@ -20,6 +20,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     threshold,
 )
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes, tail_terms
+from ppvae.diagnostics.names import Names, names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
@@ -81,12 +82,24 @@ def weights(
         >>> weights(pair, digits.test[:5], draws=10).sizes
         Frozen({'draw': 10, 'data': 5})
     """
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
-    return by_row(pair, batch, lambda rows: _weights(pair, rows, draws, seed, memory, progress))
+    return by_row(
+        pair,
+        batch,
+        lambda rows: _weights(pair, rows, draws, seed, memory, progress, names),
+        names,
+    )
 
 
 def _weights(
-    pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    seed: int,
+    memory: int,
+    progress: bool | None,
+    names: Names,
 ) -> xr.DataArray:
     columns = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
@@ -95,7 +108,7 @@ def _weights(
             refuse_degenerate(structure)
             columns += collected(parts, draws, lambda part: part.log_weights)
             bar.update(len(chunk[0]))
-    values = _finite(torch.cat(columns, dim=1))
+    values = _finite(torch.cat(columns, dim=1), names)
     return xr.DataArray(values, dims=("draw", "data"), name="log_weight", attrs={"units": "nats"})
 
 
@@ -166,11 +179,13 @@ def evidence(
         >>> bool((terms.log_evidence >= terms.elbo).all())
         True
     """
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
     return by_row(
         pair,
         batch,
-        lambda rows: _evidence(pair, rows, draws, seed, memory, compile, progress),
+        lambda rows: _evidence(pair, rows, draws, seed, memory, compile, progress, names),
+        names,
     )
 
 
@@ -182,6 +197,7 @@ def _evidence(
     memory: int,
     compile: bool,
     progress: bool | None,
+    names: Names,
 ) -> xr.Dataset:
     measured: list[dict[str, Tensor]] = []
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
@@ -193,7 +209,7 @@ def _evidence(
             bar.update(len(chunk[0]))
     columns = {name: torch.cat([chunk[name] for chunk in measured]) for name in measured[0]}
     columns = _with_tails(columns, draws)
-    variables = {name: ("data", _finite(values, name)) for name, values in columns.items()}
+    variables = {name: ("data", _finite(values, names, name)) for name, values in columns.items()}
     attrs = {"units": "nats", "draws": draws, "threshold": threshold(max(draws, FEWEST_DRAWS))}
     return xr.Dataset(variables, attrs=attrs)
 
@@ -250,8 +266,11 @@ def pareto_k(
         (Frozen({'data': 5}), 0.5)
     """
     tail_length(draws)
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
-    return by_row(pair, batch, lambda rows: _pareto_k(pair, rows, draws, seed, memory, progress))
+    return by_row(
+        pair, batch, lambda rows: _pareto_k(pair, rows, draws, seed, memory, progress), names
+    )
 
 
 def _pareto_k(
@@ -330,7 +349,7 @@ def _with_tails(columns: dict[str, Tensor], draws: int) -> dict[str, Tensor]:
     return columns | tails
 
 
-def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
+def _finite(values: Tensor, names: Names, name: str = "log_weight") -> NDArray[np.float64]:
     # Errors of a single draw and tails of few are NaN by definition; other NaN come from the pair.
     lost = values.isnan().reshape(-1, values.shape[-1]).any(0)
     if not name.endswith(("_error", "_k", "unseen")) and bool(lost.any()):
@@ -339,6 +358,6 @@ def _finite(values: Tensor, name: str = "log_weight") -> NDArray[np.float64]:
         if bool(lost.all()) and name != "posterior_kl":
             raise Unsupported(f"for all {len(lost)} datapoints {reason}")
         if name in ("log_weight", "posterior_kl"):  # which is NaN wherever another term is
-            warn_of_rows(lost.nonzero()[:, 0].cpu().numpy(), len(lost), reason)
+            warn_of_rows(lost.nonzero()[:, 0].cpu().numpy(), len(lost), reason, names)
     array: NDArray[np.float64] = values.detach().cpu().numpy()
     return array

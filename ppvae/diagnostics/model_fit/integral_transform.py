@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ppvae.diagnostics.calibration import RankCounter
 from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
+from ppvae.diagnostics.names import Names, names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import holm, map_columns, site_dataset, uniform_p_values
 from ppvae.engine import (
@@ -182,22 +183,30 @@ def pit(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if memory < 1:
         raise ValueError(f"memory must be at least 1 byte, got {memory}")
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> xr.Dataset:
         bar = tqdm(total=len(rows[0]), unit=" datapoints", **tqdm_options(progress))
         with bar, isolated(pair, seed):
-            return _measured(pair, rows, draws, proposals, memory, bar)
+            return _measured(pair, rows, draws, proposals, memory, bar, names)
 
-    found = by_row(pair, batch, measured)
+    found = by_row(pair, batch, measured, names)
     size = found[_SIZE].drop_attrs()
     ranks = found.drop_vars(_SIZE).fillna(-1).astype(int)
+    ranks = names.on(ranks, map(str, ranks))
     p_value = map_columns(ranks, "data", lambda columns: uniform_p_values(columns, draws))
     return PIT(ranks, p_value, holm(p_value), size)
 
 
 def _measured(
-    pair: Pair, batch: Batch, draws: int, proposals: int, memory: int, bar: Any
+    pair: Pair,
+    batch: Batch,
+    draws: int,
+    proposals: int,
+    memory: int,
+    bar: Any,
+    names: Names,
 ) -> xr.Dataset:
     """Return ranks by observed site, and the effective sample sizes of the proposals."""
     parts, sizes = [], []
@@ -220,7 +229,7 @@ def _measured(
             "finite"
         )
     if bool(lost.any()):
-        warn_of_rows(lost.nonzero()[:, 0].numpy(), len(lost), "its replicates are NaN")
+        warn_of_rows(lost.nonzero()[:, 0].numpy(), len(lost), "its replicates are NaN", names)
     ranks_of = {name: ranks.clamp(min=-1) for name, ranks in joined.items()}
     attrs = {"tests": "likelihood on real data", "draws": draws, "proposals": proposals}
     measured = site_dataset(ranks_of, "data", structure, attrs)

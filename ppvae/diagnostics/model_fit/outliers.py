@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from ppvae.data import Dataset
 from ppvae.diagnostics.failed_rows import warn_of_rows
 from ppvae.diagnostics.marginal_likelihood import evidence
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.rank_tests import highest_p_value
 from ppvae.engine import (
     MEMORY,
@@ -86,6 +87,7 @@ def outlier_score(
             "datapoints of the usual source that the pair was not fitted to"
         )
     of_usual, usual = adapted(pair, reference, split="validation", argument="reference", seed=seed)
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def log_evidence(of_part: Pair, part: Batch, its_seed: int) -> NDArray[np.float64]:
@@ -105,13 +107,13 @@ def outlier_score(
         if len(sound_rows(pair, batch)):
             raise
         values = np.full(len(batch[0]), np.nan)
-        warn_of_rows(np.arange(len(values)), len(values), first_line(error))
+        warn_of_rows(np.arange(len(values)), len(values), first_line(error), names)
     # The mean includes the datapoint itself, so that it is exchangeable with the reference ones.
     total = np.where(np.isfinite(values), values, 0.0) + known[np.isfinite(known)].sum()
     mean = total / np.maximum(np.isfinite(values) + np.isfinite(known).sum(), 1)
     score, others = _below_all(values), _below_all(known)[:, None]
     smallest = 1 / (1 + len(known))
-    return xr.Dataset(
+    judged = xr.Dataset(
         {
             "log_evidence": ("data", values),
             "p_value": ("data", highest_p_value(-score, -others)),
@@ -119,6 +121,7 @@ def outlier_score(
         },
         attrs={"units": "nats", "draws": draws, "reference": len(known), "smallest": smallest},
     )
+    return names.on(judged)
 
 
 def _below_all(log_evidence: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import MEMORY, Batch, Data, Pair, adapted, isolated, seeds
@@ -131,6 +132,7 @@ def _predictive_check(
     """Compute statistics and p-values for the replicates that `chosen` picks."""
     if not statistics:
         raise ValueError("statistics is empty; expected at least one function by its name")
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -146,7 +148,7 @@ def _predictive_check(
                     bar.update()
         return observed, replicated
 
-    observed, replicated = of_the_others(pair, batch, measured)
+    observed, replicated = of_the_others(pair, batch, measured, names)
     generator = np.random.default_rng(seed)
     variables = {}
     for name, value in observed.items():

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
+from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import (
@@ -269,8 +270,9 @@ def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> floa
 
 def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Values]:
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
+    names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
-    return of_the_others(pair, batch, lambda rows: _samples_of(pair, rows, seed, memory))
+    return of_the_others(pair, batch, lambda rows: _samples_of(pair, rows, seed, memory), names)
 
 
 def _samples_of(pair: Pair, batch: Batch, seed: int, memory: int) -> tuple[Values, Values]:

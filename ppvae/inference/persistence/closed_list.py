@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ppvae.data import Dataset
@@ -112,6 +112,10 @@ class ClosedList:
     def name_of(self, found: Any, name: str) -> str:
         """Return the public name of what `find` found under a name."""
         return next((known for known, part in self._public.items() if part is found), name)
+
+    def public(self) -> Mapping[str, Any]:
+        """Return what belongs to ppvae, torch and Pyro, by its public names."""
+        return self._public
 
     def called(self, name: str) -> list[Any]:
         """Return what has a public name that ends in `name`."""

@@ -1,12 +1,14 @@
 """Figures: functions of arrays that return a matplotlib figure and never show it."""
 
 from ppvae.report.plots.calibration import coverage_curves, rank_ecdf
+from ppvae.report.plots.columns import column_histograms
 from ppvae.report.plots.evidence import evidence_bars, gap_bars, pareto_k
 from ppvae.report.plots.images import image_grid, image_rows, manifold, quantile_grid, traversals
 from ppvae.report.plots.latent_space import kl_bars, latent_scatter
 from ppvae.report.plots.training import training_curves
 
 __all__ = [
+    "column_histograms",
     "coverage_curves",
     "evidence_bars",
     "gap_bars",

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 Shape: TypeAlias = tuple[int, int] | tuple[int, int, int]
@@ -21,6 +22,7 @@ def image_rows(
     *,
     limits: Limits = None,
     inverted: bool = False,
+    texts: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Draw images in labeled rows, one below the other.
 
@@ -33,6 +35,7 @@ def image_rows(
             unless given.
         inverted: draw high values dark, as ink on paper; by default they are light, as in
             photographs.
+        texts: by label, a short text for each image of a row, such as its name.
 
     Raises:
         ValueError: if there are no rows, or their numbers of images differ.
@@ -47,7 +50,10 @@ def image_rows(
     if len(counts) != 1:
         raise ValueError(f"image_rows needs rows of one length, got {sorted(counts)}")
     mosaic = np.stack(list(images.values()))
-    return _mosaic(mosaic, title, limits, inverted, labels=list(images))
+    figure = _mosaic(mosaic, title, limits, inverted, labels=list(images))
+    for row, label in enumerate(images):
+        _write(figure.axes[0], mosaic.shape[2:4], row, (texts or {}).get(label, ()))
+    return figure
 
 
 def image_grid(
@@ -90,6 +96,7 @@ def traversals(
     *,
     limits: Limits = None,
     inverted: bool = False,
+    note: str = "",
 ) -> Figure:
     """Draw how the decoded image changes along each latent dimension, one a row.
 
@@ -103,6 +110,7 @@ def traversals(
             unless given.
         inverted: draw high values dark, as ink on paper; by default they are light, as in
             photographs.
+        note: what else the title says.
 
     Raises:
         ValueError: if names or values do not fit the images.
@@ -118,13 +126,18 @@ def traversals(
             f"traversals needs images of shape ({len(names)}, {len(steps)}, pixels), got "
             f"{rows.shape}"
         )
-    title = f"mean of p(x|z) as one latent moves from {steps[0]:g} to {steps[-1]:g}"
+    title = f"mean of p(x|z) as one latent moves from {steps[0]:g} to {steps[-1]:g}{note}"
     labeled = dict(zip(names, rows, strict=True))
     return image_rows(labeled, image_shape, title, limits=limits, inverted=inverted)
 
 
 def manifold(
-    images: ArrayLike, image_shape: Shape, *, limits: Limits = None, inverted: bool = False
+    images: ArrayLike,
+    image_shape: Shape,
+    *,
+    limits: Limits = None,
+    inverted: bool = False,
+    note: str = "",
 ) -> Figure:
     """Draw the decoded images of a grid of points of a two-dimensional latent space.
 
@@ -136,6 +149,7 @@ def manifold(
             unless given.
         inverted: draw high values dark, as ink on paper; by default they are light, as in
             photographs.
+        note: what else the title says.
 
     Raises:
         ValueError: if the number of images is no square.
@@ -162,7 +176,7 @@ def manifold(
     axes.set_yticks((side - shown - 0.5) * height, texts)
     axes.set_xlabel("z_0, on the quantiles of the normal")
     axes.set_ylabel("z_1")
-    axes.set_title("mean of p(x|z) over the latent space")
+    axes.set_title(f"mean of p(x|z) over the latent space{note}")
     return figure
 
 
@@ -212,12 +226,26 @@ def _show(axes: Axes, canvas: NDArray[Any], limits: Limits, inverted: bool) -> N
     axes.imshow(np.nan_to_num(shares, nan=1.0))
 
 
+def _gap(height: int, width: int) -> int:
+    return max(1, round(0.1 * max(height, width)))
+
+
+def _write(axes: Axes, size: tuple[int, ...], row: int, texts: Sequence[str]) -> None:
+    """Write a text into the upper left corner of each image of a row."""
+    height, width = size
+    gap = _gap(height, width)
+    for column, text in enumerate(texts):
+        x, y = column * (width + gap) - 0.4, row * (height + gap) - 0.4
+        drawn = axes.text(x, y, text[:8], fontsize=6, ha="left", va="top", color="white")
+        drawn.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
+
+
 def _mosaic(
     images: NDArray[Any], title: str, limits: Limits, inverted: bool, labels: Sequence[str] = ()
 ) -> Figure:
     """Draw images `(rows, columns, *image)` as one, with gaps between; NaN stays empty."""
     rows, columns, height, width, *colors = images.shape
-    gap = max(1, round(0.1 * max(height, width)))
+    gap = _gap(height, width)
     canvas = np.full((rows, height + gap, columns, width + gap, *colors), np.nan)
     canvas[:, :height, :, :width] = images.swapaxes(1, 2)
     canvas = canvas.reshape(rows * (height + gap), columns * (width + gap), *colors)[:-gap, :-gap]

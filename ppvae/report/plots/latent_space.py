@@ -1,5 +1,6 @@
 """Where datapoints lie in latent space, and the KL of each latent dimension."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def latent_scatter(
     labels: ArrayLike | None = None,
     names: tuple[str, str] = ("z_0", "z_1"),
     factor: str = "factor",
+    class_names: Sequence[str] = (),
 ) -> Figure:
     """Draw the posterior means of datapoints in two latent dimensions, colored by label.
 
@@ -51,6 +53,7 @@ def latent_scatter(
             28 classes can be told apart; the points of more have one colour.
         names: what the two dimensions are called.
         factor: what a number in `labels` is called.
+        class_names: what the classes are called, where `labels` are their numbers from 0.
 
     Raises:
         ValueError: if there are not two dimensions.
@@ -72,7 +75,7 @@ def latent_scatter(
         figure.colorbar(drawn, ax=axes, label=factor)
         title += f", by {factor}"
     elif values is not None and len(classes := np.unique(values)) <= DISTINCT:
-        _draw_classes(axes, points, values, classes, size)
+        _draw_classes(axes, points, values, classes, size, class_names)
         title += ", by label"
     else:
         axes.scatter(x, y, s=size, linewidths=0, color="0.3")
@@ -84,8 +87,15 @@ def latent_scatter(
 
 
 def _draw_classes(
-    axes: Axes, points: NDArray[Any], values: NDArray[Any], classes: NDArray[Any], size: float
+    axes: Axes,
+    points: NDArray[Any],
+    values: NDArray[Any],
+    classes: NDArray[Any],
+    size: float,
+    names: Sequence[str],
 ) -> None:
+    known = dict(enumerate(names))
+    shown = [known.get(int(each), str(each)) if known else str(each) for each in classes]
     looks = [point_style(index) for index in range(len(classes))]
     for look in looks:
         look["linewidths"] = 0.8 if look["marker"] == "x" else 0
@@ -95,9 +105,9 @@ def _draw_classes(
         for name, look in zip(classes, looks, strict=True):
             here = part[values[part] == name]
             axes.scatter(points[here, 0], points[here, 1], s=size, **look)
-    for name, look in zip(classes, looks, strict=True):
-        axes.scatter([], [], s=30, **look, label=str(name))
-        x, y = np.median(points[values == name], axis=0)
-        text = axes.text(x, y, str(name), ha="center", va="center", fontweight="bold")
+    for each, name, look in zip(classes, shown, looks, strict=True):
+        axes.scatter([], [], s=30, **look, label=name)
+        x, y = np.median(points[values == each], axis=0)
+        text = axes.text(x, y, name, ha="center", va="center", fontweight="bold")
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
     axes.legend(title="label", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

@@ -24,7 +24,7 @@ GUIDES = {
 
 def found(true, pair, rows):
     effort = Effort(datapoints=rows, draws=50)
-    subject = Subject(pair.pair(), (true.draw(rows, 3),), np.arange(rows), None, effort, 0, False)
+    subject = Subject(pair.pair(), (true.draw(rows, 3),), None, effort, 0, False)
     (finding,) = predictions(subject)
     return finding
 

@@ -1,0 +1,58 @@
+"""A classifier of real data, by which samples are judged."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppvae.data import Dataset, GivenClasses
+from ppvae.engine import Batch, Unsupported
+
+_SPLITS = ("train", "validation", "test")
+
+Values = NDArray[np.float64]
+
+
+def class_classifier(
+    data: Dataset, classes: GivenClasses, rows: int, seed: int
+) -> tuple[Any, float]:
+    """Return the better of two classifiers of the training data, and its accuracy on test data."""
+    # Imported here because importing scikit-learn takes a second.
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = (
+        {part: function(data.batch(part)) for part in _SPLITS}
+        for function in (
+            lambda batch: numbers_of(data, batch),
+            lambda batch: classes.of(batch).cpu().numpy(),
+        )
+    )
+    order = np.random.default_rng(seed).permutation(len(x["train"]))[:rows]
+    chosen = y["train"][order]
+    for numbers, part in ((chosen, "training"), (y["test"], "test")):
+        if len(np.unique(numbers)) < 2:
+            raise Unsupported(f"condition_use needs {part} data of at least 2 classes, got 1")
+    fitted = [
+        classifier.fit(x["train"][order], chosen)
+        for classifier in (
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+            RandomForestClassifier(random_state=seed),
+        )
+    ]
+    best = max(fitted, key=lambda each: each.score(x["validation"], y["validation"]))
+    return best, float(best.score(x["test"], y["test"]))
+
+
+def numbers_of(data: Dataset, batch: Batch) -> Values:
+    """Return datapoints as rows of numbers; cells that are not known have the training mean."""
+    x = batch[0].flatten(1).double().cpu()
+    if data.seen:
+        train, known = data.train.flatten(1).double(), data.seen["train"].flatten(1).double()
+        mean = (train * known).sum(0) / known.sum(0).clamp(min=1)
+        x = torch.where(batch[-1].flatten(1).cpu() > 0, x, mean)
+    features: Values = x.numpy()
+    return features
