@@ -20,6 +20,19 @@ _ENTRY = 24  # bytes of an entry while a text file is read
 _OF_CELLS, _OF_GENES = ("barcodes",), ("features", "genes")
 
 
+def holds_counts(name: str) -> bool:
+    """Tell by its name whether something is a file, or folder, of counts alone.
+
+    Example:
+        >>> holds_counts("pbmc.h5ad"), holds_counts("matrix.mtx.gz"), holds_counts("x.npz")
+        (True, True, False)
+    """
+    path = Path(name)
+    if path.is_dir():
+        return any((path / f"matrix.mtx{z}").is_file() for z in ("", ".gz"))
+    return path.name.endswith((".h5ad", ".mtx", ".mtx.gz"))
+
+
 def read_counts(source: Any, layer: str | None) -> CountMatrix:
     """Read counts from a file or folder, or take them from an object.
 
