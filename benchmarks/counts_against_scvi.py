@@ -35,7 +35,7 @@ def simulated(cells=2000, genes=200, seed=0):
 
 def ours(dataset, epochs, draws):
     import ppvae
-    from ppvae import diagnostics, pairs
+    from ppvae import diagnostics, inference, pairs
     from ppvae.likelihoods import ZeroInflatedNegativeBinomial
     from ppvae.networks import MLP
 
@@ -49,7 +49,7 @@ def ours(dataset, epochs, draws):
         pair,
         dataset,
         epochs=epochs,
-        callbacks=[ppvae.EarlyStopping(45)],
+        callbacks=[inference.EarlyStopping(45)],
         progress=False,
         compile=False,
     )
