@@ -10,11 +10,12 @@ from typing import Any
 
 from ppvae.cli.configuration import is_import_path
 from ppvae.data import Dataset
+from ppvae.data.count_files import holds_counts
 from ppvae.data.tabular.reading import is_table_file
 
 FILES = (".npy", ".npz")
 DATASETS = ("digits", "mnist", "segments", "colors", "factors")
-READERS = ("array", "images", "table")
+READERS = ("array", "counts", "images", "sequences", "table")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def source(chosen: Any) -> Source:
 
 
 def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the function that reads an array, a table or a folder of pictures, and its arguments.
+    """Return the function that reads a file or a folder of pictures or counts, and its arguments.
 
     A name of a dataset or an import path is no folder; `./name` is.
     """
@@ -68,6 +69,8 @@ def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
         return "ppvae.data.array", {"path": name}
     if is_table_file(name):
         return "ppvae.data.table", {"source": name}
+    if name not in ("", *DATASETS, *READERS) and holds_counts(name):
+        return "ppvae.data.counts", {"source": name}
     if name in ("", *DATASETS, *READERS) or is_import_path(name) or not Path(name).is_dir():
         return None
     return "ppvae.data.images", {"folder": name}
@@ -80,7 +83,8 @@ def _import_path(name: str) -> str:
         return name
     raise ValueError(
         f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a table (.csv, "
-        f".tsv, .xlsx, .parquet, ...), an array ({', '.join(FILES)}), a folder of pictures, or "
+        f".tsv, .xlsx, .parquet, ...), an array ({', '.join(FILES)}), counts (.h5ad, .mtx), a "
+        "folder of pictures, or "
         "the import path of a function that returns a dataset"
     )
 

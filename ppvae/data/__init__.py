@@ -1,12 +1,15 @@
 """Datasets: arrays that know their shape, support and splits."""
 
 from ppvae.data.arrays import array
+from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.new_values import NewValues, values_like
+from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
+from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import (
     Categories,
@@ -25,10 +28,12 @@ __all__ = [
     "GivenClasses",
     "NewValues",
     "Schema",
+    "SparseRows",
     "Standardization",
     "array",
     "categories",
     "colors",
+    "counts",
     "digits",
     "factors",
     "given_classes",
@@ -40,6 +45,7 @@ __all__ = [
     "open_unit_interval",
     "redness",
     "segments",
+    "sequences",
     "split",
     "support_of",
     "table",

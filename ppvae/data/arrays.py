@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.data.channels import channels_first
 from ppvae.data.dataset import Dataset, split
 from ppvae.data.files import check_memory, check_plain
 from ppvae.data.numpy_files import read_npy, read_npz
@@ -30,6 +31,7 @@ def array(
     header: bool | None = None,
     label: str | int | None = None,
     standardize: bool = False,
+    channel_axis: int | None = None,
     validation: float = 0.1,
     test: float = 0.1,
     shuffle: bool = True,
@@ -40,7 +42,9 @@ def array(
     `table` reads tables of any columns; this function takes columns of numbers alone, in their
     order.
 
-    An array `(data, *event)` becomes vectors, one a datapoint; `(data, height, width)` are images.
+    An array `(data, *event)` becomes vectors, one a datapoint; `(data, height, width)` are images,
+    and so are `(data, height, width, channels)` and `(data, channels, height, width)` with 1 or 3
+    channels. A vector has one channel after the other.
     In an archive `.npz`, the array called "labels" holds the labels; the only other array holds
     the data.
 
@@ -60,6 +64,8 @@ def array(
         label: the column of a table that holds the class: its name, or its number from 0.
         standardize: take every feature as a real number, which the pair learns in units of its
             mean and standard deviation over the training data. The values stay as they are.
+        channel_axis: the dimension of an array of pictures that has the channels, 1 or 3, where
+            both may be it.
         validation: the fraction of datapoints for validation.
         test: the fraction of datapoints for testing.
         shuffle: draw the parts at random. Otherwise the last rows are for testing and those
@@ -95,7 +101,8 @@ def array(
         values, labels = read_npz(path)
     else:
         values = read_npy(path)
-    tensor, image_shape = _vectors(path, values)
+    values, image_shape = channels_first(path, values, channel_axis)
+    tensor = _vectors(path, values)
     if tensor.dtype is torch.float64:
         _check_digits(path, tensor, () if table is None else table.columns)
         if values.dtype != np.float64 or table is not None:
@@ -121,15 +128,15 @@ def array(
     if standardize:
         return dataset.standardized()
     others = [dataset.validation, dataset.test]
-    return replace(dataset, support=support_of(dataset.train, others, by_column=values.ndim < 3))
+    support = support_of(dataset.train, others, by_column=values.ndim < 3)
+    if values.ndim == 4 and values.dtype == np.uint8 and image_shape and _is_byte(dataset):
+        support = constraints.integer_interval(0, LEVELS)
+    return replace(dataset, support=support)
 
 
-def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None]:
+def _vectors(path: Path, values: _Array) -> Tensor:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{path} holds values of type {values.dtype}; expected numbers")
-    image_shape = None
-    if values.ndim == 3:
-        image_shape = (int(values.shape[1]), int(values.shape[2]))
     if values.dtype not in (np.float32, np.float64):
         # Small types fit into 32 bits; for the others it is checked.
         kept = np.float32 if values.itemsize < 4 else np.float64
@@ -144,7 +151,13 @@ def _vectors(path: Path, values: _Array) -> tuple[Tensor, tuple[int, int] | None
             f"{path} holds {bad} NaN or infinite value(s) among {tensor.numel()}; remove or "
             "impute them"
         )
-    return tensor, image_shape
+    return tensor
+
+
+def _is_byte(dataset: Dataset) -> bool:
+    """Tell whether levels of pictures use more than half of those that a byte has."""
+    parts = (dataset.train, dataset.validation, dataset.test)
+    return max(float(rows.max()) for part in parts for rows in pieces_of(part)) > LEVELS / 2
 
 
 def _check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ class Dataset:
 
     Args:
         name: a short name, used for titles and folders.
-        train: the datapoints to train on, `(data, *event)`.
+        train: the datapoints to train on, `(data, *event)`; all three may be `SparseRows`.
         validation: the datapoints that decide when to stop.
         test: the datapoints that nothing is fitted to.
         support: the values that one feature may take; of a table with columns of different kinds

@@ -63,8 +63,9 @@ def _named(path: Path, names: Sequence[str]) -> str:
     """Return the name of the array that holds the data."""
     if _OF_SPARSE & set(names):
         raise ValueError(
-            f"{path} holds a sparse matrix; save a dense one: "
-            f"np.save('{path.stem}.npy', scipy.sparse.load_npz({path.name!r}).toarray())"
+            f"{path} holds a sparse matrix; save a dense one: np.save('{path.stem}.npy', "
+            f"scipy.sparse.load_npz({path.name!r}).toarray()), or take data.counts, in a command "
+            f"counts --data.source {path.name}, if it holds counts"
         )
     others = sorted(name for name in names if name != "labels")
     if len(others) != 1 or len(set(names)) < len(names):

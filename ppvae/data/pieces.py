@@ -1,13 +1,16 @@
 """Passes over values without reading all of them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from ppvae.data.sparse_rows import SparseRows
+
 _VALUES = 2**22  # so that a memory-mapped file is never read whole
 
 
-def pieces_of(values: Tensor) -> Sequence[Tensor]:
-    """Split values into pieces of whole rows that fit easily into memory."""
-    return torch.split(values, max(1, _VALUES // max(1, values[:1].numel())))
+def pieces_of(values: Tensor | SparseRows) -> Iterable[Tensor]:
+    """Split values into pieces of whole rows that fit easily into memory, dense ones."""
+    rows = max(1, _VALUES // max(1, values.shape[1:].numel()))
+    return values.split(rows) if isinstance(values, SparseRows) else torch.split(values, rows)

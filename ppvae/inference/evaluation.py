@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -70,7 +71,7 @@ class Evaluation:
             NotFinite: if one is not, with the site if it can be found.
         """
         data = self._monitored if self.validation is None else self.validation
-        *_, last = data.chunks(self._chunk)
+        (last,) = deque(data.chunks(self._chunk), maxlen=1)
         run_explained(self.training, last, self._place, _check_finite, record)
 
     @property

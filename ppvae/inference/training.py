@@ -19,8 +19,6 @@ from ppvae.engine import (
     Data,
     Pair,
     Reading,
-    arguments_of,
-    batch_of,
     first_line,
     is_map_style,
     modules_of,
@@ -38,9 +36,9 @@ from ppvae.inference.steps import (
     CompiledSteps,
     Constructor,
     JointOptim,
-    Minibatch,
     Steps,
     announced_programs,
+    held_out_of,
     in_memory,
     minibatches_of,
     monitored,
@@ -175,13 +173,7 @@ def fit(
     batches = minibatches_of(data, pair, batch_size, reading)
     if validation is None and isinstance(data, Dataset):
         validation = data
-    held_out = None
-    if validation is not None:
-        arguments = arguments_of(
-            validation, split="validation", reading=reading, argument="validation"
-        )
-        kept, form = batch_of(pair, arguments, argument="validation")
-        held_out = Minibatch(kept, form=form)
+    held_out = None if validation is None else held_out_of(validation, pair, reading)
     with seeded(seed), warnings.catch_warnings():
         # A loss that is not finite stops training: Pyro's warning of it is not needed.
         warnings.filterwarnings("ignore", message="Encountered")

@@ -6,6 +6,7 @@ from ppvae.likelihoods.binomial import Binomial
 from ppvae.likelihoods.categorical import Categorical
 from ppvae.likelihoods.columns import Columns
 from ppvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from ppvae.likelihoods.counts import Counts
 from ppvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
 from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
@@ -26,6 +27,7 @@ __all__ = [
     "Categorical",
     "Columns",
     "ContinuousBernoulli",
+    "Counts",
     "DiscretizedLogisticMixture",
     "FeatureSizes",
     "GrayBernoulli",

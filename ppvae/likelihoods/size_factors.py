@@ -81,6 +81,10 @@ class ObservedSize(SizeFactor):
 
     Shapes: s is `(*, 1)`, under the leading dimensions of the other conditions.
 
+    Args:
+        features: number of features, where means are s f exp(log_mean) with a fixed share f of
+            each; shares of 1 until others are loaded. None for no shares.
+
     Raises:
         ValueError: when called, if there is no size, or one that is not `(*, 1)`, positive and
             finite.
@@ -93,10 +97,31 @@ class ObservedSize(SizeFactor):
         True
     """
 
+    log_share: Tensor | None
+
+    def __init__(self, features: int | None = None) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("log_share", None if features is None else torch.zeros(features))
+
+    @classmethod
+    def of(cls, shares: Tensor) -> "ObservedSize":
+        """Return the size with these shares, `(features,)`: the network starts near the data.
+
+        Example:
+            >>> size = ObservedSize.of(torch.tensor([0.25, 0.75]))
+            >>> size((torch.zeros(2), torch.tensor([8.0])), 1)[1].exp().round()
+            tensor([2., 6.])
+        """
+        factor = cls(len(shares))
+        assert factor.log_share is not None
+        factor.log_share.copy_(shares.log())
+        return factor
+
     def forward(
         self, conditions: tuple[Tensor, ...], event_dim: int
     ) -> tuple[tuple[Tensor, ...], Tensor | float]:
-        """Return all conditions but the last, and the logarithm of the last."""
+        """Return all conditions but the last, and the logarithm of the last, with the shares."""
         *others, size = conditions
         if not others or size.shape[-1:] != (1,):
             raise ValueError(
@@ -108,4 +133,5 @@ class ObservedSize(SizeFactor):
                 "ObservedSize needs sizes that are positive and finite, got "
                 f"{float(size.min()):g} to {float(size.max()):g}; remove these datapoints"
             )
-        return tuple(others), size.log().unflatten(-1, (1,) * event_dim)
+        log_size = size.log().unflatten(-1, (1,) * event_dim)
+        return tuple(others), log_size if self.log_share is None else log_size + self.log_share

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Categories, Dataset, Standardization
+from ppvae.data import Categories, Dataset, SparseRows, Standardization
 from ppvae.engine import Unsupported
-from ppvae.likelihoods import Columns, Likelihood, Normal, StudentT, Units
+from ppvae.likelihoods import Columns, Counts, Likelihood, Normal, StudentT, Units, UnitSize
 from ppvae.networks import EncoderInput, First, Joined, ResidualMLP, Scaled, Standardized
-from ppvae.pairs.families import family_for, parts_of
+from ppvae.pairs.families import family_for, observed_size, parts_of
 from ppvae.pairs.preparation import prepared
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
@@ -53,7 +53,8 @@ def assemble(
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
             start at random training data and stay within the range of the training data.
         likelihood: called with the decoder; without it the support decides: binary data get
-            `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial`, [0, 1]
+            `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial` (with the size of
+            each datapoint, where the data have sizes), [0, 1]
             `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`, and
             columns of different kinds `Columns` of these.
         posterior: called with the encoder.
@@ -84,7 +85,8 @@ def assemble(
     # A factor without a network says how many outputs it needs, given its arguments.
     decoder = network(latent + given, build(nn.Identity()).outputs_for(features))
     outputs = posterior(nn.Identity()).outputs_for(latent)
-    if given or masked or dataset.sizes or _has_levels_or_logs(dataset.support):
+    sparse = isinstance(dataset.train, SparseRows)
+    if given or masked or sparse or dataset.sizes or _has_levels_or_logs(dataset.support):
         encoder: nn.Module = prepared(dataset, scaling, lambda size: network(size, outputs))
     else:
         encoder = _scaled(network(features, outputs), dataset)
@@ -103,6 +105,14 @@ def assemble(
     else:
         raise ValueError("pseudo_inputs make a VampPrior; pass them or a prior, not both")
     factor = build(Joined(decoder) if given else decoder)
+    if likelihood is not None and dataset.sizes:
+        if not isinstance(factor, Counts):
+            raise Unsupported(
+                f"{type(factor).__name__} takes no size, which dataset {dataset.name!r} has; take "
+                "a likelihood of counts, such as NegativeBinomial, or leave the sizes out"
+            )
+        if isinstance(factor.size, UnitSize):
+            factor.size = observed_size(dataset)
     if likelihood is not None and units is not None:
         for part in factor.families if isinstance(factor, Columns) else [factor]:
             if not isinstance(part, Normal | StudentT):

@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Categories, Dataset, Standardization, open_unit_interval
+from ppvae.data import Categories, Dataset, SparseRows, Standardization, open_unit_interval
 from ppvae.engine import Unsupported
 from ppvae.likelihoods import (
     Bernoulli,
@@ -21,6 +22,7 @@ from ppvae.likelihoods import (
     LogNormal,
     NegativeBinomial,
     Normal,
+    ObservedSize,
     Units,
 )
 
@@ -36,10 +38,12 @@ def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
         units: those of real features, where all are real; found from the training data if none.
 
     Raises:
-        Unsupported: if no likelihood is known for the support.
+        Unsupported: if no likelihood is known for the support, or what has sizes is no counts.
     """
     features = dataset.event_shape.numel()
     seen = dataset.seen.get("train")
+    if dataset.sizes:
+        return functools.partial(NegativeBinomial, size=observed_size(dataset))
     if not isinstance(dataset.support, constraints.cat) and seen is None:
         units = units or _units_of(dataset.train, None, dataset.support)
         return _family(dataset.support, dataset.train, None, units)
@@ -51,6 +55,29 @@ def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
         groups.append((length, _family(support, rows, known, own)))
         start += length
     return functools.partial(Columns, groups=groups, masked=seen is not None)
+
+
+def observed_size(dataset: Dataset) -> ObservedSize:
+    """Return the size of data that have sizes, with the share of each feature in the totals.
+
+    Raises:
+        Unsupported: if the data are no counts, or some are missing.
+    """
+    if dataset.support is not constraints.nonnegative_integer or dataset.seen:
+        raise Unsupported(
+            f"sizes are factors of the means of counts that are all known; dataset "
+            f"{dataset.name!r} has the support {dataset.support}"
+            f"{' and missing cells' if dataset.seen else ''}: leave its sizes out"
+        )
+    size = dataset.sizes["train"].sum(dtype=torch.float64)
+    # What was never counted may be counted once.
+    return ObservedSize.of(_totals(dataset.train).clamp(min=1) / size)
+
+
+def _totals(train: Tensor) -> Tensor:
+    if isinstance(train, SparseRows):
+        return train.moments(np.asarray)[0] * len(train)
+    return train.flatten(1).sum(0, dtype=torch.float64)
 
 
 def parts_of(
@@ -87,8 +114,7 @@ def _family(
         return LogNormal if units is None else functools.partial(LogNormal, units=units)
     if support is constraints.nonnegative_integer:
         known = torch.as_tensor(len(train)) if seen is None else seen.sum(0).clamp(min=1)
-        counts = train.flatten(1) if seen is None else train * seen
-        means = counts.sum(0, dtype=torch.float64) / known
+        means = _totals(train if seen is None else train * seen) / known
         sizes = FeatureSizes.of(means.clamp(min=1 / len(train)))
         return functools.partial(NegativeBinomial, size=sizes)
     if isinstance(support, Categories):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Categories, Dataset, Standardization
+from ppvae.data import Categories, Dataset, SparseRows, Standardization
 from ppvae.networks import EncoderInput
 from ppvae.networks.encoder_input import LOG, LOG1P
 from ppvae.pairs.families import parts_of
@@ -41,6 +42,10 @@ def _maps(
     dataset: Dataset, parts: list[constraints.Constraint], scaling: Standardization | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return shift, scale and what to take the logarithm of, `(features,)` each."""
+    if isinstance(dataset.train, SparseRows):
+        mean, variance = dataset.train.moments(np.log1p)
+        scale = torch.where(variance > 0, variance, 1.0).sqrt()
+        return mean, scale, torch.full(mean.shape, LOG1P)
     every = max(1, len(dataset.train) // _ROWS)
     rows = dataset.train[::every].double().flatten(1)
     seen = dataset.seen["train"][::every].flatten(1) if dataset.seen else None

@@ -1,13 +1,13 @@
 """One training step: minibatch, loss, gradients, update; through Pyro or compiled."""
 
-from ppvae.inference.steps.minibatches import (
-    Minibatch,
-    Minibatches,
+from ppvae.inference.steps.data_sources import (
+    held_out_of,
     in_memory,
     minibatches_of,
     monitored,
     row_chunk,
 )
+from ppvae.inference.steps.minibatches import Minibatch, Minibatches
 from ppvae.inference.steps.optimizers import Constructor, JointOptim
 from ppvae.inference.steps.programs import announced_programs
 from ppvae.inference.steps.pyro_step import Steps
@@ -22,6 +22,7 @@ __all__ = [
     "Minibatches",
     "Steps",
     "announced_programs",
+    "held_out_of",
     "in_memory",
     "minibatches_of",
     "monitored",

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from ppvae.data import Dataset
 from ppvae.engine import (
     PLAIN,
     Adapted,
@@ -22,12 +21,12 @@ from ppvae.engine import (
     Reading,
     arguments_of,
     batch_of,
-    is_map_style,
     random_state,
     row_chunks,
 )
 
-_MONITORED = 1024  # rows on which reconstruction and KL of the training data are measured
+MONITORED = 1024
+"""Rows on which reconstruction and KL of the training data are measured."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class InMemory:
     def __init__(self, batch: Batch, batch_size: int | None, form: Form = PLAIN) -> None:
         self.form = form
         self.rows: int | None = len(batch[0])
-        size = _checked_size(len(batch[0]), batch_size)
+        size = checked_size(len(batch[0]), batch_size)
         self.batch = batch
         self.total: int | None = len(batch[0])
         self.batch_size: int | None = size
@@ -305,28 +304,12 @@ def _first_part(batch: Any) -> Any:
     return next(iter(batch), None) if isinstance(batch, tuple | list) else batch
 
 
-def loader_of(dataset: Any, batch_size: int | None) -> DataLoader[Any]:
-    """Return a loader of a map-style dataset, shuffled unless all rows are in one batch.
-
-    The order of an epoch depends on the random state at its start alone, so that a training can be
-    resumed within it.
+def checked_size(rows: int, batch_size: int | None) -> int:
+    """Return how many rows a minibatch has.
 
     Raises:
-        TypeError: if the dataset has no length.
-        ValueError: if it has less than 2 rows, or the batch size cannot be used.
+        ValueError: if there are less than 2 rows, or the batch size cannot be used.
     """
-    try:
-        rows = len(dataset)
-    except (TypeError, NotImplementedError):
-        raise TypeError(
-            f"data is a {type(dataset).__name__} without a length; define __len__, which returns "
-            "the number of its rows, or pass a DataLoader"
-        ) from None
-    size = _checked_size(rows, batch_size)
-    return DataLoader(dataset, batch_size=size, shuffle=size < rows)
-
-
-def _checked_size(rows: int, batch_size: int | None) -> int:
     if rows < 2:
         raise ValueError(f"data has {rows} row{'s' * (rows != 1)}; training needs at least 2")
     if batch_size is not None and not 1 <= batch_size <= rows:
@@ -334,50 +317,3 @@ def _checked_size(rows: int, batch_size: int | None) -> int:
             f"batch_size must lie between 1 and the {rows} rows of the data, got {batch_size}"
         )
     return batch_size or min(128, rows)
-
-
-def in_memory(data: object) -> bool:
-    """Tell whether data are all rows as the pair takes them, not batches or single rows."""
-    return isinstance(data, Tensor | tuple | dict | Dataset) or hasattr(data, "__array__")
-
-
-def minibatches_of(
-    data: Any, pair: Pair, batch_size: int | None, reading: Reading | None = None
-) -> Minibatches:
-    """Return the minibatches that `fit`'s `data`, `batch_size` and `batch` ask for.
-
-    Raises:
-        TypeError: if `data` is neither arrays nor an iterable of batches.
-        ValueError: if the data or the batch size cannot be used.
-    """
-    reading = reading or Reading(pair)
-    if in_memory(data) or (isinstance(data, TensorDataset) and reading.batch is None):
-        batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
-        return InMemory(batch, batch_size, form)
-    if is_map_style(data):
-        return Streamed(loader_of(data, batch_size), pair, reading)
-    if not isinstance(data, Iterable) or isinstance(data, str | bytes):
-        raise TypeError(
-            "data must be a tensor or array, a tuple of them, a dataset or an iterable of "
-            f"batches, such as a DataLoader, got {type(data).__name__}"
-        )
-    if isinstance(data, list) and data and isinstance(data[0], list | int | float):
-        # Rows of numbers are refused, with what to write.
-        batch_of(pair, arguments_of(data, split="train"))
-    if isinstance(data, Iterator):  # `iter(data)` may draw random numbers
-        raise TypeError(
-            "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
-        )
-    if batch_size is not None:
-        raise ValueError("batch_size is for data in memory; the iterable decides on its batches")
-    return Streamed(data, pair, reading)
-
-
-def row_chunk(batches: Minibatches) -> int:
-    """Return how many rows an evaluation takes at once: many, but a minibatch at least."""
-    return max(_MONITORED, len(batches.first(_MONITORED)[0]))
-
-
-def monitored(batches: Minibatches) -> Minibatch:
-    """Return the training rows on which reconstruction and KL are measured."""
-    return Minibatch(batches.first(_MONITORED), form=batches.form)

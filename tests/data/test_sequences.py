@@ -1,0 +1,59 @@
+"""Sequences of unequal length, from lists and long tables."""
+
+import numpy as np
+import pytest
+import torch
+
+from ppvae import data, pairs
+
+LENGTHS = [3 + n % 4 for n in range(30)]
+WALKS = [np.arange(2 * n, dtype=float).reshape(n, 2) + n for n in LENGTHS]
+
+
+def table():
+    rows = [(f"s{i:02}", t, *walk[t]) for i, walk in enumerate(WALKS) for t in range(len(walk))]
+    random = np.random.default_rng(0)
+    cells = zip(*[rows[i] for i in random.permutation(len(rows))], strict=True)
+    return {name: np.array(c) for name, c in zip(("id", "time", "a", "b"), cells, strict=True)}
+
+
+@pytest.mark.parametrize("source", [WALKS, table()])
+def test_padding_is_not_seen(source):
+    found = data.sequences(source)
+    for part in ("train", "test"):
+        x, seen = (t.unflatten(-1, (6, 2)) for t in found.batch(part))
+        for row, number in enumerate(found.rows[part].tolist()):
+            length = LENGTHS[number]
+            assert np.array_equal(x[row, :length], WALKS[number])
+            assert seen[row, :length].all() and not seen[row, length:].any()
+    if source is not WALKS:
+        assert found.row_names["test"][0] == f"s{found.rows['test'][0]:02}"
+        assert found.columns[:3] == ("a [0]", "b [0]", "a [1]")
+
+
+def test_what_was_filled_up_has_no_density():
+    found = data.sequences(WALKS)
+    torch.manual_seed(0)
+    pair = pairs.assemble(found, latent=2)
+    x, seen = found.batch("test")
+    z = torch.zeros(len(x), 2)
+    other = torch.where(seen > 0, x, 99.0)
+    first, second = (pair.decode(z, seen).log_prob(values) for values in (x, other))
+    assert torch.equal(first, second)
+    assert torch.equal(pair.encode(x, seen).mean, pair.encode(other, seen).mean)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([np.zeros((3, 2)), np.zeros((3, 1))], r"sequence 1 has 1 features and the first one 2"),
+        ([np.zeros((0, 2))], r"sequence 0 has shape \(0, 2\)"),
+        ([np.array([1.0, np.inf])], r"sequence 0 holds infinite"),
+        ({"id": [1, 1], "time": [0, 0], "a": [1.0, 2.0]}, r"1 row\(s\) have id and time of an"),
+        ({"id": [1, 1], "tim": [0, 1], "a": [1.0, 2.0]}, r"no column 'time' \(did you mean 'tim'"),
+        ({"id": [1, 1], "time": [0, 1], "a": ["x", "y"]}, r"column 'a' holds what is no number"),
+    ],
+)
+def test_what_are_no_sequences(source, message):
+    with pytest.raises(ValueError, match=message):
+        data.sequences(source)
