@@ -41,10 +41,11 @@ def _values(dataset: Dataset, split: str, samples: Tensor) -> dict[str, tuple[Va
     features = None if dataset.schema is None else dataset.schema.features
     pairs: dict[str, tuple[Values, Values]] = {}
     for place, name in enumerate(dataset.columns):
-        both = x[seen[:, place], place], drawn[:, place]
-        if features is not None:
-            both = tuple(features[place].decode(part) for part in both)
-        pairs[name] = both
+        known, made = x[seen[:, place], place], drawn[:, place]
+        if features is None:
+            pairs[name] = known, made
+        else:
+            pairs[name] = features[place].decode(known), features[place].decode(made)
     return pairs
 
 

@@ -73,12 +73,13 @@ def column_histograms(
 def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
     if data.dtype.kind == "M":
         # Imported here because nothing else needs it.
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+        import matplotlib.dates
 
-        data, drawn = date2num(data), date2num(drawn)
-        locator = AutoDateLocator(minticks=2, maxticks=5)
+        dates: Any = matplotlib.dates
+        data, drawn = dates.date2num(data), dates.date2num(drawn)
+        locator = dates.AutoDateLocator(minticks=2, maxticks=5)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     known = data[np.isfinite(data.astype(float))]
     if not len(known):
         axes.text(0.5, 0.5, "no cell is known", ha="center", transform=axes.transAxes)
@@ -98,7 +99,7 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         filled = label == "data"
         axes.hist(
             values,
-            edges,
+            edges.tolist(),
             weights=np.full(len(values), 1 / max(1, len(values))),
             histtype="stepfilled" if filled else "step",
             alpha=alpha,
