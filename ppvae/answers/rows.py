@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data import Dataset, Schema
+from ppvae.data import Dataset, Schema, SparseRows
 from ppvae.engine import Batch
 
 Frame: TypeAlias = Any
@@ -80,7 +80,7 @@ def rows_of(dataset: Dataset, split: str = "test") -> Rows:
     if split not in (*SPLITS, "all"):
         raise ValueError(f"split must be train, validation, test or all, got {split!r}")
     parts = SPLITS if split == "all" else (split,)
-    batch = _joined([dataset.batch(part) for part in parts])
+    batch = _joined([_dense(dataset.batch(part)) for part in parts])
     if dataset.rows:
         numbers = torch.cat([dataset.row_numbers(part) for part in parts]).numpy()
     else:  # they are counted within the split, or through all splits
@@ -176,6 +176,11 @@ def free(name: str, taken: Any) -> str:
 
 def _numbered(features: int) -> tuple[str, ...]:
     return tuple(f"x_{number}" for number in range(features))
+
+
+def _dense(batch: tuple[Any, ...]) -> Batch:
+    """Return the tensors of a batch, of which sparse rows are made dense."""
+    return tuple(part.dense() if isinstance(part, SparseRows) else part for part in batch)
 
 
 def _joined(batches: list[Batch]) -> Batch:
