@@ -72,6 +72,11 @@ class SparseRows:
         """Return all rows dense, as NumPy asks for them."""
         return self.dense().numpy().astype(dtype or np.float32, copy=False)
 
+    def flatten(self, start_dim: int = 1) -> Tensor:
+        """Return all rows as one tensor of vectors, as `Tensor.flatten(1)` does."""
+        assert start_dim == 1
+        return self.dense()
+
     def __getitems__(self, rows: list[int]) -> list[Tensor]:
         """Return several rows, as a `DataLoader` collects them."""
         return [*self[rows].unbind()]

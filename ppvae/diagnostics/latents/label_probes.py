@@ -16,7 +16,7 @@ from ppvae.diagnostics.latents.posterior_means import (
     mean_features,
     measured,
 )
-from ppvae.engine import MEMORY, Pair, Unsupported, isolated
+from ppvae.engine import MEMORY, Pair, Unsupported, as_tensor, isolated
 
 _SPLITS = ("train", "test")
 
@@ -81,7 +81,7 @@ def probes(
             "posterior mean": [
                 mean_features(pair, data, split, draws, memory, progress) for split in _SPLITS
             ],
-            "data": [_flat(data.train), _flat(data.test)],
+            "data": [_flat(as_tensor(part)) for part in (data.train, data.test)],
         }
     train_means, test_means = features["posterior mean"]
     shuffled = np.random.default_rng(seed).permutation(len(train_labels))
