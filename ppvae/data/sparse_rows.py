@@ -61,9 +61,7 @@ class SparseRows:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | Tensor) -> Tensor:
         """Return one row, `(features,)`, or several, `(rows, features)`, dense."""
-        if isinstance(rows, Tensor):
-            rows = rows.cpu().numpy()
-        places = self._index[rows]
+        places = self._index[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
         picked = self.matrix[np.atleast_1d(places)].astype(np.float32).toarray()
         dense = torch.from_numpy(picked if np.ndim(places) else picked[0])
         return dense if self._function is None else self._function(dense)
