@@ -1,7 +1,7 @@
 """Counts of single cells, and of other data that are mostly zeros."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,6 @@ from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.tabular.schema import check_names
 
 _DENSE = 2**26  # bytes up to which counts become a tensor
-_PARTS = ("train", "validation", "test")
 _LOG = logging.getLogger(__name__)
 
 
@@ -100,7 +99,9 @@ def counts(
     index = dataset.rows
     dataset = replace(
         dataset,
-        **values,
+        train=values["train"],
+        validation=values["validation"],
+        test=values["test"],
         columns=read.genes,
         label_names=label_names,
         row_names={part: tuple(names[row] for row in index[part].tolist()) for part in index}
@@ -158,7 +159,7 @@ def _column(read: CountMatrix, wanted: str | Sequence[Any], what: str) -> Any:
                 f"one value a cell ({cells} cells)"
             )
         check_names(f"{what}: {read.name}", [wanted], read.about)
-        return cast(Mapping[str, Any], read.about)[wanted]
+        return read.about[wanted]
     if len(wanted) != cells:
         raise ValueError(
             f"{what} has {len(wanted)} values; expected one for each of {cells} cells"

@@ -49,7 +49,7 @@ class CountMatrix:
 
         if getattr(matrix, "format", None) != "csr":
             matrix = csr_array(matrix)
-        return cls(name, matrix, genes, cells, about or {}, whole_layers)
+        return cls(name, matrix, genes, cells, {} if about is None else about, whole_layers)
 
     def check(self) -> None:
         """Refuse what are no counts, and cells without any.

@@ -64,8 +64,10 @@ def sequences(
         >>> ppvae.fit(pair, dataset, epochs=1, progress=False).steps
         1
     """
+    names: list[str] = []
+    columns: tuple[str, ...] = ()
     if isinstance(source, list | tuple):
-        name, names, columns = "sequences", [], ()
+        name = "sequences"
         steps = [_array(number, part) for number, part in enumerate(source)]
     else:
         name, names, columns, steps = _of_table(source, id, time, values)
@@ -90,7 +92,7 @@ def sequences(
     dataset = split(
         name, x.nan_to_num(0.0), constraints.real, validation=validation, test=test, seed=seed
     )
-    labels = columns or [f"feature {feature}" for feature in range(features)]
+    labels = columns or tuple(f"feature {feature}" for feature in range(features))
     note = f"{name}: {len(steps)} sequences of {min(map(len, steps))} to {longest} steps"
     _LOG.info(note)
     return replace(

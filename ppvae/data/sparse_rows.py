@@ -61,9 +61,7 @@ class SparseRows:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | Tensor) -> Tensor:
         """Return one row, `(features,)`, or several, `(rows, features)`, dense."""
-        if isinstance(rows, Tensor):
-            rows = rows.cpu().numpy()
-        places = self._index[rows]
+        places = self._index[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
         picked = self.matrix[np.atleast_1d(places)].astype(np.float32).toarray()
         dense = torch.from_numpy(picked if np.ndim(places) else picked[0])
         return dense if self._function is None else self._function(dense)
@@ -71,6 +69,11 @@ class SparseRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return all rows dense, as NumPy asks for them."""
         return self.dense().numpy().astype(dtype or np.float32, copy=False)
+
+    def flatten(self, start_dim: int = 1) -> Tensor:
+        """Return all rows as one tensor of vectors, as `Tensor.flatten(1)` does."""
+        assert start_dim == 1
+        return self.dense()
 
     def __getitems__(self, rows: list[int]) -> list[Tensor]:
         """Return several rows, as a `DataLoader` collects them."""
