@@ -141,6 +141,14 @@ CASES = [
         expected=fit(N, others=True, real="height weight", missing=0),
     ),
     _same(
+        "three digits after a decimal comma",
+        "survey.csv",
+        survey.written(
+            T.assign(height=T["height"] / 10), sep=";", decimal=",", float_format="%.3f"
+        ),
+        expected=fit(N, **KINDS, said="decimal commas"),
+    ),
+    _same(
         "percent signs",
         "survey.csv",
         survey.column((f"{n % 90 + 0.5}%" for n in range(N)), "share"),

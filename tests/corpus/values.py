@@ -178,6 +178,9 @@ CASES = [
         _some([n * 7 % 5 + 1 for n in range(N)], 6, ""),
         _also(20, category="extra"),
     ),
+    _with(
+        "codes and a letter", (["1", "2", "x"][n % 3] for n in range(N)), _also(category="extra")
+    ),
     _with("half points", (n * 7 % 9 / 2 for n in range(N)), _also(category="extra")),
     _with(
         "a rare level",

@@ -20,6 +20,7 @@ from ppvae.data.tabular.copies import find_copies
 from ppvae.data.tabular.dates import day_first, holds_dates
 from ppvae.data.tabular.findings import Findings
 from ppvae.data.tabular.number_columns import (
+    CODES,
     LEVELS,
     find_numbers,
     of_levels,
@@ -198,7 +199,9 @@ def _as_numbers(
     """Return a column of texts as numbers where nearly all are so, and the texts that are not."""
     import pandas
 
-    places, distinct = distinct_cells(np.where(empty, None, cells))
+    kept_cells = cells.astype(object)
+    kept_cells[empty] = None
+    places, distinct = distinct_cells(kept_cells)
     if any(isinstance(cell, bool | np.bool_) for cell in distinct):
         return None, ()
     found = pandas.to_numeric(pandas.Series(distinct, dtype=object), errors="coerce")
@@ -208,7 +211,9 @@ def _as_numbers(
         return numbers, ()
     kept = int((~np.isnan(numbers)).sum())
     texts = int((~empty).sum()) - kept
-    few = len(tokens) <= _TOKENS and texts < 0.5 * len(cells)
+    # Among few numbers, which may be codes of levels, a text is a level too.
+    codes = len(distinct) - len(tokens) <= CODES
+    few = len(tokens) <= _TOKENS and texts < 0.5 * len(cells) and not codes
     if few and kept >= 5 and kept > texts and not any(re.search(r"\d", t) for t in tokens):
         return numbers, tokens
     return None, ()

@@ -12,10 +12,12 @@ from ppvae.data.tabular.dates import are_dates
 from ppvae.data.tabular.findings import Findings
 from ppvae.data.tabular.sentinels import only_negative, sentinels
 
+CODES = 10
+"""Numbers of at most so many values are codes of levels."""
+
 LEVELS = 50
 """So many values of a column may be levels."""
 
-_CODES = 10  # numbers of at most so many values are codes of levels
 _ROWS_PER_CODE = 3  # of so many rows at least, each
 _SAMPLE = 10_000  # values by which it is seen that there are many
 _SMALL = 20  # the highest of whole numbers that are never real ones
@@ -86,7 +88,7 @@ def find_numbers(
             found.set_aside[name] = reason
             return
     levels = None if distinct is None else tuple(plain_value(value) for value in np.sort(distinct))
-    if kind not in ("binary", "category") and (levels is None or len(levels) > _CODES):
+    if kind not in ("binary", "category") and (levels is None or len(levels) > CODES):
         _check_digits(name, known.astype(np.float64))
     if kind is None:
         found.columns.append(_numeric(name, known, levels, missing))
@@ -119,7 +121,7 @@ def _numeric(
     values = known.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     whole = bool((values == np.floor(values)).all())
-    if levels is not None and len(levels) <= min(_CODES, len(values) / _ROWS_PER_CODE):
+    if levels is not None and len(levels) <= min(CODES, len(values) / _ROWS_PER_CODE):
         # Of whole numbers codes; at few other numbers a density could grow without bound.
         return Category(name, missing, levels=levels)
     if whole:

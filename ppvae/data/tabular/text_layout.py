@@ -23,8 +23,8 @@ _SEPARATORS = ("\t", ";", "|", ",")
 _SAID = re.compile(r"\"?sep=(.)\"?\s*")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+")
-_COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
+_COMMA_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_POINT_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 _DIGITS = re.compile(r"[+-]?\d[\d.]*\.[\d.]*")
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "it is a zip archive or an Excel file; unpack it, or name it .xlsx"),
