@@ -15,7 +15,16 @@ from ppvae.engine import Batch, as_batch, isolated, row_chunks
 from ppvae.pairs import VAE
 from ppvae.report import plots
 from ppvae.report.columns import columns_figure
-from ppvae.report.given import Given, given_of, known_only, name_of
+from ppvae.report.given import (
+    Given,
+    given_of,
+    known_only,
+    name_of,
+    prior_moments,
+    sampled_mean,
+    sampled_rows,
+    setting_of,
+)
 from ppvae.report.plots.images import Limits, Shape
 
 _SHOWN = 12  # images in a row
@@ -71,7 +80,7 @@ def gallery(
         places = torch.arange(max(_SAMPLES, len(means))) % len(means)
         rows = tuple(part[places.to(part.device)] for part in batch)
         with isolated(pair, seed):
-            samples = torch.cat([_sample(pair, chunk) for chunk in row_chunks(rows, _ROWS)])
+            samples = torch.cat([sampled_rows(pair, chunk) for chunk in row_chunks(rows, _ROWS)])
         yield "columns", columns_figure(dataset, split, samples.cpu())
 
 
@@ -111,10 +120,10 @@ def _images(
         if len(batch) == 1:
             samples = pair.decode(pair.prior().sample((_GRID,))).mean.cpu()
         elif given is None:
-            samples = _sampled_mean(pair, many).cpu()
+            samples = sampled_mean(pair, many).cpu()
         else:
             by_class = {
-                name: _sampled_mean(pair, rows_of_class).cpu()
+                name: sampled_mean(pair, rows_of_class).cpu()
                 for name, rows_of_class in given.rows(batch, _SHOWN)
             }
     title = f"{split} data and the mean of p(x|z) at one draw z of q(z|x)"
@@ -151,8 +160,10 @@ def _images_of_means(
             "worst-and-best",
             _worst_and_best(pair, dataset, batch, means, scores, split, shape, limits),
         )
-    fixed, note = _setting(dataset, batch, given, split)
-    middle, scale = _of_prior(pair, fixed) if fixed else (means.mean(0), torch.ones_like(means[0]))
+    fixed, note = setting_of(dataset, batch, given, split)
+    middle, scale = (
+        prior_moments(pair, fixed) if fixed else (means.mean(0), torch.ones_like(means[0]))
+    )
     if len(x) > 1:
         units = diagnostics.active_units(pair, batch, seed=seed)
         active = np.flatnonzero(units.active["z"]).tolist()
@@ -171,32 +182,6 @@ def _images_of_means(
         yield "manifold", plots.manifold(images.cpu(), shape, limits=limits, note=note)
 
 
-def _setting(
-    dataset: Dataset, batch: Batch, given: Given | None, split: str
-) -> tuple[list[Tensor], str]:
-    """Return one row of each condition, for figures in which the latents move, and its name."""
-    if len(batch) == 1:
-        return [], ""
-    if given is None:
-        name = name_of(dataset, split, 0)
-        return [part[:1] for part in batch[1:]], f", conditions of row {name}"
-    rows = given.most_frequent(batch)
-    return [part[:1] for part in rows[1:]], f", class {given.frequent_name(batch)}"
-
-
-def _of_prior(pair: VAE, fixed: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of p(z|y) for one setting y of the conditions."""
-    with isolated(pair, seed=0):
-        prior = pair.prior(*fixed)
-        try:
-            mean, variance = prior.mean, prior.variance
-        except NotImplementedError:
-            draws = prior.sample((1000,))
-            mean, variance = draws.mean(0), draws.var(0)
-    latent = mean.shape[-1]
-    return mean.reshape(-1, latent)[0], variance.reshape(-1, latent)[0].sqrt()
-
-
 def _mean(pair: VAE, batch: Batch) -> Tensor:
     """Return the posterior's mean, or a mean of draws if the family has no closed form of it."""
     posterior = pair.encode(*batch)
@@ -205,23 +190,6 @@ def _mean(pair: VAE, batch: Batch) -> Tensor:
     except NotImplementedError:
         mean = posterior.sample((100,)).mean(0)
     return mean
-
-
-def _prior_draws(pair: VAE, batch: Batch) -> Tensor:
-    """Return a draw of p(z|y) for each row of a batch."""
-    x, *others = batch
-    z: Tensor = pair.prior(*others).expand([len(x)]).sample()
-    return z
-
-
-def _sampled_mean(pair: VAE, batch: Batch) -> Tensor:
-    mean: Tensor = pair.decode(_prior_draws(pair, batch), *batch[1:]).mean
-    return mean
-
-
-def _sample(pair: VAE, batch: Batch) -> Tensor:
-    drawn: Tensor = pair.decode(_prior_draws(pair, batch), *batch[1:]).sample()
-    return drawn
 
 
 def _labels(dataset: Dataset, split: str) -> Tensor | None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Dataset, GivenClasses, given_classes
-from ppvae.engine import Batch
+from ppvae.engine import Batch, isolated
+from ppvae.pairs import VAE
 
 _CLASSES = 20  # that get a row in a figure
 
@@ -70,3 +71,48 @@ def name_of(dataset: Dataset, split: str, place: int) -> str:
     """Return the name of a datapoint, or the number of its row."""
     names = dataset.row_names.get(split, ())
     return names[place] if names else str(int(dataset.row_numbers(split)[place]))
+
+
+def setting_of(
+    dataset: Dataset, batch: Batch, given: Given | None, split: str
+) -> tuple[list[Tensor], str]:
+    """Return one row of each condition, for figures in which the latents move, and its name."""
+    if len(batch) == 1:
+        return [], ""
+    if given is None:
+        name = name_of(dataset, split, 0)
+        return [part[:1] for part in batch[1:]], f", conditions of row {name}"
+    rows = given.most_frequent(batch)
+    return [part[:1] for part in rows[1:]], f", class {given.frequent_name(batch)}"
+
+
+def prior_moments(pair: VAE, fixed: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of p(z|y) for one setting y of the conditions."""
+    with isolated(pair, seed=0):
+        prior = pair.prior(*fixed)
+        try:
+            mean, variance = prior.mean, prior.variance
+        except NotImplementedError:
+            draws = prior.sample((1000,))
+            mean, variance = draws.mean(0), draws.var(0)
+    latent = mean.shape[-1]
+    return mean.reshape(-1, latent)[0], variance.reshape(-1, latent)[0].sqrt()
+
+
+def prior_draws(pair: VAE, batch: Batch) -> Tensor:
+    """Return a draw of p(z|y) for each row of a batch."""
+    x, *others = batch
+    z: Tensor = pair.prior(*others).expand([len(x)]).sample()
+    return z
+
+
+def sampled_mean(pair: VAE, batch: Batch) -> Tensor:
+    """Return the mean of p(x|z, y) at a draw of p(z|y) for each row of a batch."""
+    mean: Tensor = pair.decode(prior_draws(pair, batch), *batch[1:]).mean
+    return mean
+
+
+def sampled_rows(pair: VAE, batch: Batch) -> Tensor:
+    """Return a draw x of the model for each row of a batch."""
+    drawn: Tensor = pair.decode(prior_draws(pair, batch), *batch[1:]).sample()
+    return drawn
