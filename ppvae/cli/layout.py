@@ -32,9 +32,15 @@ def hanging(
     Example:
         >>> hanging("data", "digits", 8)
         ['data    digits']
+        >>> hanging("data", "digits " * 20, 8, 1, more="see " + "/far" * 40)[0][-8:]
+        'gits ...'
     """
+    room = width() - indent
+    more = more if len(more) < room // 2 else "..."  # such as a long path
     if len(title) >= indent - 1:
-        below = textwrap.wrap(text, width() - indent, max_lines=most, placeholder=f" {more}")
+        below = textwrap.wrap(
+            text, room, max_lines=most, placeholder=f" {more}", break_on_hyphens=False
+        )
         beside = most == 1 and len(title) + 2 + len(text) <= width()
         return [f"{title}  {text}"] if beside else [title, *(" " * indent + row for row in below)]
     return textwrap.wrap(
@@ -44,6 +50,7 @@ def hanging(
         subsequent_indent=" " * indent,
         max_lines=most,
         placeholder=f" {more}",
+        break_on_hyphens=False,
     ) or [title]
 
 

@@ -48,11 +48,11 @@ def opening(
             "pair": f"{latent} latent dimensions, {_network(options)}, {sizes}",
             "scaling": "within the pair; values, densities and samples are in the data's units",
         }
-    items["run"] = str(folder)
     lines = []
     for title, text in items.items():
         more = f"... {folder}/data.json has all" if title == "likelihood" else "..."
         lines += hanging(title, text, _INDENT, _MOST if title == "likelihood" else 1, more)
+    lines.append(f"{'run':{_INDENT}}{folder}")  # a path is not cut
     return "\n".join(lines)
 
 
