@@ -11,6 +11,7 @@ and as many epochs.
 
 import argparse
 import functools
+import importlib
 
 import numpy as np
 import torch
@@ -65,7 +66,8 @@ def ours(dataset, epochs, draws):
 def peer(dataset, epochs, draws, dispersion, warmup):
     import anndata
     import pandas
-    import scvi
+
+    scvi = importlib.import_module("scvi")  # of the package scvi-tools
 
     def of(*parts):
         x = np.concatenate([getattr(dataset, part).numpy() for part in parts])
