@@ -13,7 +13,7 @@ from tests.data.test_handwriting import write
 from tests.verify.reference import Tutorial, score_tutorial, train_tutorial
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[!_]*.py"))
-SMALL = dict.fromkeys(("fit_digits", "own_factor", "own_pair", "own_table"), (2, 20))
+SMALL = dict.fromkeys(("fit_digits", "own_factor", "own_pair"), (2, 20)) | {"own_table": (2, 30)}
 REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
 VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
 OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")

@@ -21,7 +21,8 @@ def numbers_of(data: Dataset, batch: Batch) -> NDArray[np.float64]:
         >>> numbers_of(digits, digits.batch("test")).shape
         (179, 64)
     """
-    x = as_tensor(batch[0]).flatten(1).double().cpu()
+    x = as_tensor(batch[0])
+    x = x.reshape(len(x), -1).double().cpu()
     if data.seen:
         train, known = (p.flatten(1).double().cpu() for p in (data.train, data.seen["train"]))
         mean = (train * known).sum(0) / known.sum(0).clamp(min=1)

@@ -6,7 +6,6 @@ from ppvae.likelihoods.binomial import Binomial
 from ppvae.likelihoods.categorical import Categorical
 from ppvae.likelihoods.columns import Columns
 from ppvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
-from ppvae.likelihoods.counts import Counts
 from ppvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
 from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
@@ -27,7 +26,6 @@ __all__ = [
     "Categorical",
     "Columns",
     "ContinuousBernoulli",
-    "Counts",
     "DiscretizedLogisticMixture",
     "FeatureSizes",
     "GrayBernoulli",

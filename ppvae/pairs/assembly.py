@@ -10,7 +10,8 @@ from torch.distributions import constraints
 
 from ppvae.data import Categories, Dataset, SparseRows, Standardization
 from ppvae.engine import Unsupported
-from ppvae.likelihoods import Columns, Counts, Likelihood, Normal, StudentT, Units, UnitSize
+from ppvae.likelihoods import Columns, Likelihood, Normal, StudentT, Units, UnitSize
+from ppvae.likelihoods.counts import Counts
 from ppvae.networks import EncoderInput, First, Joined, ResidualMLP, Scaled, Standardized
 from ppvae.pairs.families import family_for, observed_size, parts_of
 from ppvae.pairs.preparation import prepared
