@@ -52,9 +52,6 @@ def images(
     the first picture is taken, and 16-bit levels are rounded to 8 bits. Hidden files and files
     with other endings are left out. The dataset's `notes` say so, and are logged as warnings too.
 
-    By default `pairs.assemble` gives the levels a `Binomial` likelihood, whose standard deviation
-    is at most 8 levels. Photographs vary more: take `DiscretizedLogisticMixture` for them.
-
     Args:
         folder: the folder; pictures may lie in folders below it.
         size: height and width to which every picture is resized, or one number for both, with an

@@ -54,10 +54,11 @@ def assemble(
         pseudo_inputs: number of pseudo-inputs of a `VampPrior`, which is then the prior. They
             start at random training data and stay within the range of the training data.
         likelihood: called with the decoder; without it the support decides: binary data get
-            `Bernoulli`, integer levels `Binomial`, counts `NegativeBinomial` (with the size of
-            each datapoint, where the data have sizes), [0, 1]
-            `ContinuousBernoulli`, positive numbers `LogNormal`, the real line `Normal`, and
-            columns of different kinds `Columns` of these.
+            `Bernoulli`, integer levels `Binomial`, 8-bit levels of pictures
+            `DiscretizedLogisticMixture`, counts `NegativeBinomial` (with the size of each
+            datapoint, where the data have sizes), [0, 1] `ContinuousBernoulli`, (0, 1) `Beta`,
+            positive numbers `LogNormal`, the real line `Normal`, levels without order
+            `Categorical`, and columns of different kinds `Columns` of these.
         posterior: called with the encoder.
 
     Raises:

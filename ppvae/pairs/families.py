@@ -17,6 +17,7 @@ from ppvae.likelihoods import (
     Categorical,
     Columns,
     ContinuousBernoulli,
+    DiscretizedLogisticMixture,
     FeatureSizes,
     Likelihood,
     LogNormal,
@@ -28,6 +29,7 @@ from ppvae.likelihoods import (
 
 _Family = Callable[[nn.Module], Likelihood]
 _SHOWN = 8  # names of columns
+_BYTE, _COMPONENTS = 255, 3  # the highest level of pictures, and the mixture that they get
 
 
 def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
@@ -44,6 +46,8 @@ def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
     seen = dataset.seen.get("train")
     if dataset.sizes:
         return functools.partial(NegativeBinomial, size=observed_size(dataset))
+    if _are_pictures(dataset):
+        return functools.partial(DiscretizedLogisticMixture, components=_COMPONENTS)
     if not isinstance(dataset.support, constraints.cat) and seen is None:
         units = units or _units_of(dataset.train, None, dataset.support)
         return _family(dataset.support, dataset.train, None, units)
@@ -55,6 +59,13 @@ def family_for(dataset: Dataset, units: Units | None = None) -> _Family:
         groups.append((length, _family(support, rows, known, own)))
         start += length
     return functools.partial(Columns, groups=groups, masked=seen is not None)
+
+
+def _are_pictures(dataset: Dataset) -> bool:
+    """Tell whether data are pictures of 8-bit levels, which vary more than binomial ones."""
+    support = dataset.support
+    levels = isinstance(support, constraints.integer_interval) and support.upper_bound == _BYTE
+    return dataset.image_shape is not None and levels and not dataset.seen
 
 
 def observed_size(dataset: Dataset) -> ObservedSize:
@@ -135,6 +146,8 @@ def explained(dataset: Dataset) -> str:
         >>> explained(data.digits())
         'likelihood Binomial: whole numbers from 0 to 16'
     """
+    if _are_pictures(dataset):
+        return "likelihood DiscretizedLogisticMixture: whole numbers from 0 to 255 of pictures"
     features = dataset.event_shape.numel()
     columns: dict[str, list[str]] = {}
     counts: dict[str, int] = {}

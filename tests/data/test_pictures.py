@@ -12,7 +12,7 @@ from PIL import Image
 from torch.distributions import constraints
 
 from ppvae import data, pairs
-from ppvae.likelihoods import Binomial
+from ppvae.likelihoods import DiscretizedLogisticMixture
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (12, 3, 4, 3), dtype=np.uint8)  # height 3
 
@@ -56,7 +56,7 @@ def test_pictures_are_channels_first_with_labels_rows_and_names(tmp_path):
             assert dataset.label_names[dataset.labels[part][row]] == name.rpartition("/")[0]
             expected = np.moveaxis(ordered[number], -1, 0)
             np.testing.assert_array_equal(values.reshape(3, 3, 4), expected)
-    assert isinstance(pairs.assemble(dataset, latent=2).likelihood, Binomial)
+    assert isinstance(pairs.assemble(dataset, latent=2).likelihood, DiscretizedLogisticMixture)
 
 
 def test_gray_pictures_stay_gray_unless_one_is_in_color(tmp_path):
