@@ -3,8 +3,7 @@
     python -m benchmarks.sparse_counts [--cells 20000] [--genes 5000] [--filled 0.075] [--compile]
 
 Prints the peak beyond what importing costs, in multiples of the sparse matrix (values, columns
-and row pointers), and what the same steps take on a few dense cells: weights, Adam's moments and
-the steps' own tensors, which depend on genes and minibatch alone.
+and row pointers).
 """
 
 import argparse
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-BATCH, FEW = 128, 640
+BATCH = 128
 MIB = 2**20
 
 
@@ -39,9 +38,8 @@ def peak():
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def measure(path, cells, compile):
+def measure(path, compile):
     """Print the peak after each stage, in bytes beyond what importing takes, and sizes."""
-    import scipy.sparse
 
     import ppvae
     from ppvae import data, pairs
@@ -50,20 +48,13 @@ def measure(path, cells, compile):
     tiny = data.counts(simulated(64, 20, 0.5), sparse=True)
     ppvae.fit(pairs.assemble(tiny, latent=2), tiny, epochs=1, compile=compile, progress=False)
     before = peak()
-    if cells is None:
-        read = data.counts(path)
-        matrix = read.train.matrix
-        size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    else:  # the first cells, dense, as often as in an epoch of all
-        matrix = scipy.sparse.load_npz(path)
-        epoch, matrix = int(0.8 * matrix.shape[0]), matrix[:cells]
-        read, size = data.counts(matrix, sparse=False), 0
-        del matrix
+    read = data.counts(path)
+    matrix = read.train.matrix
+    size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     stages = {"data.counts": peak()}
     pair = pairs.assemble(read)
     stages["assemble"] = peak()
-    length = {"epochs": 1} if cells is None else {"steps": epoch // BATCH}
-    fitted = ppvae.fit(pair, read, batch_size=BATCH, **length, compile=compile, progress=False)
+    fitted = ppvae.fit(pair, read, batch_size=BATCH, epochs=1, compile=compile, progress=False)
     stages["one epoch"] = peak()
     print(
         json.dumps(
@@ -91,10 +82,9 @@ def main():
     parser.add_argument("--filled", type=float, default=0.075)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--path", help=argparse.SUPPRESS)
-    parser.add_argument("--first", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.path:
-        measure(given.path, given.first, given.compile)
+        measure(given.path, given.compile)
         return
     from scipy.sparse import save_npz
 
@@ -103,19 +93,13 @@ def main():
         save_npz(path, simulated(given.cells, given.genes, given.filled), compressed=False)
         options = [*(["--compile"] if given.compile else []), "--path", path]
         sparse = run(*options)
-        few = run(*options, "--first", str(FEW))
     matrix, dense = sparse["matrix"], BATCH * given.genes * 4
-    few_data = FEW * given.genes * 4
-    training = few["stages"]["one epoch"] - few_data
     print(f"sparse matrix {matrix / MIB:.1f} MiB, dense minibatch {dense / MIB:.1f} MiB")
     print(f"weights, with gradient and Adam's moments {4 * sparse['weights'] / MIB:.1f} MiB")
-    print(f"the same steps on {FEW} dense cells, less these: {training / MIB:.1f} MiB")
     for stage, used in sparse["stages"].items():
-        own = used - (training if stage == "one epoch" else 0)
         print(
             f"{stage}: peak {used / MIB:.1f} MiB beyond importing, "
-            f"{max(0, used - dense) / matrix:.2f} sparse matrices and a minibatch; "
-            f"beyond training itself {max(0, own - dense) / matrix:.2f}"
+            f"{max(0, used - dense) / matrix:.2f} sparse matrices and a minibatch"
         )
     print(f"validation loss {sparse['loss']:.2f} nats a cell after {sparse['steps']} steps")
 
