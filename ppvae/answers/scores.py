@@ -3,10 +3,14 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ppvae.answers.rows import Frame, as_rows
 from ppvae.diagnostics import evidence
 from ppvae.engine import MEMORY, Pair
+
+_ROWS = 10  # for each column, from which on its average share is found
 
 
 def score(
@@ -28,8 +32,8 @@ def score(
     - `pareto_k`: the shape of the tail of the weights, estimated from all rows together;
     - `trusted`: whether it is below the threshold. Elsewhere log P(x) is likely too low;
     - `rank`: 1 for the lowest log P(x), the most anomalous row. Of rows with missing cells fewer
-      terms add up: they are compared with the others as if they were complete. Rows on which the
-      pair fails come first.
+      terms add up: where there are any, rows are ranked by log P(x) less what their known cells
+      add to it on average, found by least squares. Rows on which the pair fails come first.
 
     A row that the pair was fitted to has a higher log P(x) than a new one of the same source, the
     less data the more so.
@@ -61,7 +65,8 @@ def score(
     rows = as_rows(data, split)
     terms = evidence(pair, rows.batch, draws=draws, seed=seed, memory=memory, progress=progress)
     log_p = terms.log_evidence.values
-    order = np.argsort(np.where(np.isnan(log_p), -np.inf, log_p), kind="stable")
+    compared = log_p if rows.seen is None else _less_average(log_p, rows.seen)
+    order = np.argsort(np.where(np.isnan(compared), -np.inf, compared), kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     return pandas.DataFrame(
@@ -74,3 +79,14 @@ def score(
             "rank": rank,
         }
     )
+
+
+def _less_average(log_p: NDArray[np.float64], seen: Tensor) -> NDArray[np.float64]:
+    """Return log P(x) of each row less what its known cells add on average."""
+    cells: NDArray[np.float64] = seen.flatten(1).cpu().double().numpy()
+    known = np.isfinite(log_p)
+    if known.sum() < _ROWS * cells.shape[1]:
+        cells = cells.sum(1, keepdims=True)
+    share = np.linalg.lstsq(cells[known], log_p[known], rcond=None)[0]
+    less: NDArray[np.float64] = log_p - cells @ share
+    return less

@@ -169,7 +169,9 @@ def _schema_of(
         if types:
             raise ValueError("pass types or a schema, not both; the schema has the types")
         given = schema if isinstance(schema, Schema) else Schema.read(schema)
-        given = replace(given, label=label or given.label, id=id or given.id)
+        if label not in (None, given.label):
+            given = replace(given, label=label, labels=())
+        given = replace(given, id=id or given.id)
         if given.label is not None and not given.labels:
             given = replace(given, labels=_levels(source, given.label))
         return given, []

@@ -1,11 +1,16 @@
 """Scores of rows, against the exact log P(x) of a linear-Gaussian pair."""
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.distributions import constraints
 
-from ppvae import answers, data
+import ppvae
+from ppvae import answers, data, likelihoods, networks, posteriors, priors
 from tests.linear_gaussian import LinearGaussian
 
 
@@ -34,6 +39,29 @@ def test_ranks_count_from_the_lowest_and_rows_keep_their_names():
     assert table.sort_values("rank").log_p.is_monotonic_increasing
     test = answers.score(law.pair(), parts, draws=50)
     assert test["row"].tolist() == parts.row_numbers("test").tolist()
+
+
+def test_rows_with_missing_cells_are_no_less_anomalous():
+    """Ranks of rows of independent columns do not follow the number of their known cells."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=random) + torch.tensor([0.0, 1, 2, 3])
+    seen = (torch.rand(400, 4, generator=random) < 0.6).float()
+    seen[:, 0] = 1
+    normal = functools.partial(likelihoods.Normal, scale=1.0)
+    middle = nn.Linear(1, 4)
+    nn.init.zeros_(middle.weight)
+    middle.bias.data = torch.tensor([0.0, 1, 2, 3])
+    pair = ppvae.VAE(
+        priors.StandardNormal(1),
+        likelihoods.Columns(middle, [(4, normal)], masked=True),
+        posteriors.DiagonalNormal(networks.First(nn.Linear(4, 2))),
+    )
+    parts = data.split("x", x, constraints.real)
+    parts = replace(parts, seen={s: seen[rows] for s, rows in parts.rows.items()})
+    table = answers.score(pair, parts, split="all", draws=50)
+    cells = seen.sum(1).numpy()
+    assert abs(np.corrcoef(table["rank"], cells)[0, 1]) < 0.2  # 4 standard errors
+    assert np.corrcoef(table.log_p, cells)[0, 1] < -0.5
 
 
 def test_a_row_that_the_pair_fails_on_comes_first():

@@ -124,6 +124,8 @@ def test_a_table_goes_by_the_schema_that_is_passed(tmp_path):
     corrected = data.table({**frame, "code": [7] * 40}, schema=tmp_path / "s.yaml")
     assert corrected.train[:, 1].tolist() == [3.0] * 32
     assert corrected.label_names == found.label_names == ("a", "b")
+    other = data.table({**frame, "pet": ["cat", "dog"] * 20}, schema=found.schema, label="pet")
+    assert other.label_names == ("cat", "dog")
     with pytest.raises(ValueError, match="no column 'size' .*; it has"):
         data.table(
             {"sizes": [1.0] * 40, "code": [1] * 40, "kind": ["a"] * 40}, schema=found.schema
