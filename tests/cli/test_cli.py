@@ -118,6 +118,7 @@ def test_every_part_can_be_chosen():
     assert pair.likelihood.scale.initial == 2.0
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_make_a_vamp_prior():
     words = [*QUICK, "--pseudo_inputs", "20", "--seed", "3"]
     assert main(words) == 0
@@ -256,6 +257,7 @@ def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
     assert "it holds no config.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_nothing_of_the_run_before():
     assert main([*QUICK, "--folder", "here"]) == 0
     assert main(["diagnose", "here", "--split", "train", "--draws", "3", *PLAIN]) == 0
@@ -411,6 +413,7 @@ def test_wrong_option_in_a_configuration_is_one_sentence(line, message, capsys):
     assert message in shown and shown.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_words_count_more_than_the_configuration(capsys):
     Path("mine.yaml").write_text(
         "data: {class_path: ppvae.data.segments, init_args: {rows: 200, noise: 0.1}}\n"

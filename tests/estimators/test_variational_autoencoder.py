@@ -93,6 +93,7 @@ def test_values_whose_differences_32_bits_lose_are_refused():
         small().fit(IRIS + 2.0**30)
 
 
+@pytest.mark.slow
 def test_a_grid_search_finds_the_better_number_of_steps():
     search = GridSearchCV(
         small(batch_size=500), {"steps": [1, 50]}, cv=KFold(2, shuffle=True, random_state=0)

@@ -59,6 +59,7 @@ def test_another_guide_misses_its_divergence():
     assert abs(missed - divergence) < 4 * float(found.elbo_error)
 
 
+@pytest.mark.slow
 def test_a_discrete_latent_is_summed_out():
     def model(x):
         mean = pyro.sample("mean", dist.Normal(x.new_zeros(()), 1.0))

@@ -78,6 +78,7 @@ def alarms(test, runs, rows):
     return sum(value < 0.05 for value in values)
 
 
+@pytest.mark.slow
 def test_samples_of_the_right_model_cause_an_alarm_at_the_rate_of_the_test():
     # More than 5 of 20 are below 5 % by chance in one of 3000 runs.
     assert alarms(lambda *given, **seed: mmd(*given, permutations=99, **seed), 20, 150) <= 5

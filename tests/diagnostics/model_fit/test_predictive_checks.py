@@ -89,6 +89,7 @@ def test_a_wrong_model_is_found():
     assert float(result.p_value) < 0.02
 
 
+@pytest.mark.slow
 def test_posterior_p_values_crowd_around_the_middle():
     pair = CASE.pair()
     statistics = {"mean": lambda x: x.mean()}

@@ -117,6 +117,7 @@ def test_walks_are_those_of_enumeration(steps):
         assert reach_probability(steps, distance) == pytest.approx(exact, 1e-12)
 
 
+@pytest.mark.slow
 def test_symmetry_gives_no_more_alarms_than_it_says():
     # Cups, caps and lumps are symmetric: only the center may raise an alarm.
     random = np.random.default_rng(4)
