@@ -70,7 +70,8 @@ def fit(
         chosen: the data, and the pair if it is the user's own.
         latent: number of latent dimensions.
         conditional: whether the pair is given the class of each datapoint; it then models each
-            class, and the data need labels.
+            class, and the data need labels. Samples of a class are best with --posterior
+            FullRankNormal.
         network: ResidualMLP, MLP or your own class; ResidualMLP unless given. Encoder and
             decoder are built by calling it with the sizes of input and output.
         prior: class of p(z); StandardNormal unless given. Of ours: FlowPrior, Laplace,
@@ -366,9 +367,9 @@ TAKE_DATA = ("data", "fit")
 """The commands whose first argument is the data."""
 
 DATA_HELP = (
-    "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, "
-    ".tsv, .txt, these also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz. Other "
-    "names are mnist, segments, colors and factors. It may also be the import path of a "
+    "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, .tsv, .txt, these "
+    "also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz, counts .h5ad and .mtx. "
+    "Other names are mnist, segments, colors and factors. It may also be the import path of a "
     "function that returns a dataset"
 )
 _OF_A_RUN: dict[str, tuple[Any, str]] = {
