@@ -1,6 +1,7 @@
 """Reads matrices of counts, cells by genes, from files and objects that hold them sparse."""
 
 import gzip
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -120,7 +121,10 @@ def _read_text(path: Path) -> CountMatrix:
             "column"
         )
     with reading(path):
-        matrix = scipy.io.mmread(path)
+        with warnings.catch_warnings():
+            # Matrices and arrays are alike here, and old versions have no choice of them.
+            warnings.filterwarnings("ignore", message=".*spmatrix", category=DeprecationWarning)
+            matrix = scipy.io.mmread(path)
         # The format of 10x Genomics has genes as rows.
         matrix = matrix.T if (rows, columns) == (len(genes), len(cells)) else matrix
         name = path.resolve().parent.name if path.name.startswith("matrix.") else path.stem
