@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors, generating
-from ppvae.cli.chosen import Chosen, opened
+from ppvae.cli import answering, errors, generating, measuring
+from ppvae.cli.chosen import Chosen
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from ppvae.posteriors import Posterior
     from ppvae.priors import Prior
     from ppvae.report import Run
-
-Split = Literal["train", "validation", "test"]
-Level = Literal["quick", "standard", "deep"]
 
 
 def fit(
@@ -188,7 +185,7 @@ def fit(
     result, code = _trained(train, run, checkpoints, chosen, new)
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
-    measured = _measure(
+    measured = measuring.measure(
         run, pair, dataset, "test", draws=draws, seed=seed, compile=compiled, figures=figures
     )
     return code or measured
@@ -246,89 +243,6 @@ def _save(
     print(wrapped(str(result)))
 
 
-def diagnose(
-    chosen: Chosen,
-    run: Path,
-    *,
-    split: Split = "test",
-    level: Level | None = None,
-    strict: bool = False,
-    draws: int = 1000,
-    figures: bool = True,
-    seed: int = 0,
-) -> int:
-    """Measure the posterior of a run: every term of formula (2), with standard errors.
-
-    Prints a table, and writes it and the figures into the run's folder. With a level, also every
-    diagnostic that applies, each with a verdict, and `diagnosis-SPLIT.nc`, which ArviZ reads.
-
-    Args:
-        chosen: the data, and the pair if it is the user's own.
-        run: the run's folder.
-        split: the data to measure on.
-        level: also run every diagnostic: quick takes seconds, standard a minute, deep as long as
-            it needs.
-        strict: end with the first exception that the pair's own code raises in a diagnostic.
-        draws: draws per datapoint of the table.
-        figures: whether to write figures.
-        seed: of the draws.
-
-    Example:
-        ppvae diagnose runs/wine-1 --level quick
-    """
-    place, dataset, pair = opened(chosen, run)
-    return _measure(
-        place,
-        pair,
-        dataset,
-        split,
-        draws=draws,
-        seed=seed,
-        level=level,
-        strict=strict,
-        figures=figures,
-    )
-
-
-def _measure(
-    run: "Run",
-    pair: "nn.Module",
-    dataset: "Dataset",
-    split: str,
-    *,
-    draws: int,
-    seed: int,
-    compile: bool = True,
-    level: Level | None = None,
-    strict: bool = False,
-    figures: bool = True,
-) -> int:
-    """Print what is measured of a pair, and its run's folder in any case; return the exit code."""
-    options: dict[str, Any] = {"seed": seed, "figures": figures}
-    failed: Exception | None = None
-    try:
-        try:
-            print(
-                ppvae.report.measure(
-                    run, pair, dataset, split, draws=draws, compile=compile, **options
-                )
-            )
-        except Exception as error:
-            if level is None or strict or ppvae.engine.raised_in_pair(error) is None:
-                raise
-            failed = error  # the diagnostics say what can be measured all the same
-        if level is not None:
-            options |= {"effort": getattr(ppvae.diagnostics, level.upper()), "strict": strict}
-            print(ppvae.report.examine(run, pair, dataset, split, **options))
-        if failed is not None:
-            raise failed
-    except KeyboardInterrupt:
-        return errors.complain("interrupted while measuring; the pair is kept", errors.INTERRUPTED)
-    finally:
-        print(run.folder)  # whatever becomes of the measurement, the trained pair is there
-    return 0
-
-
 def data(chosen: Chosen, *, output: Path | None = None) -> int:
     """Show what a file holds before any training: the type and values of each column, oddities.
 
@@ -353,7 +267,7 @@ def data(chosen: Chosen, *, output: Path | None = None) -> int:
 COMMANDS: dict[str, Callable[..., int]] = {
     "data": data,
     "fit": fit,
-    "diagnose": diagnose,
+    "diagnose": measuring.diagnose,
     "encode": answering.encode,
     "score": answering.score,
     "impute": answering.impute,

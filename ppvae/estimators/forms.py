@@ -106,12 +106,12 @@ class Table(Form):
     Args:
         schema: what the columns hold.
         names: the names of all columns, in their order.
-        library: the name of the library of the frames.
+        frame_library: the name of the library of the frames.
     """
 
     schema: Schema
     names: tuple[str, ...]
-    library: str
+    frame_library: str
 
     def __len__(self) -> int:
         return len(self.schema.columns)
@@ -132,7 +132,7 @@ class Table(Form):
             name: column.tolist() if column.dtype == object else column
             for name, column in self.schema.decode(x).items()
         }
-        backend: Any = self.library
+        backend: Any = self.frame_library
         return narwhals.from_dict(cells, backend=backend).to_native()
 
     def support(self, x: Tensor) -> constraints.Constraint:
