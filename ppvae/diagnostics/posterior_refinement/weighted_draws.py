@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_fit, threshold
@@ -39,7 +40,7 @@ class Assessment:
     draws: int
 
     def below(self, k: float) -> Tensor:
-        """Tell where the tail is lighter than k or bounded, and the weights are worth many draws."""
+        """Tell where the tail is lighter than k or bounded, and the weights worth many draws."""
         enough = max(_FEWEST, _EFFECTIVE * self.draws)
         finite = self.log_evidence.isfinite() & self.error.isfinite()
         light = (self.pareto_k < k) | (self.largest < _BOUNDED)
