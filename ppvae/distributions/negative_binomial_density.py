@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 from torch.overrides import has_torch_function
 
 _LARGE = 1e4  # from here on the series below is exact to double precision
+_CUT = 40  # from here on log(1 + exp(t)) is t to double precision
 _MANY = 2**16  # values from which on the density is computed in pieces
 _PIECE = 2**15  # values at once: what is computed of them stays in the processor's cache
 
@@ -122,7 +123,7 @@ def _slopes(
     log_odds = log_mean - r.log()
     share = torch.sigmoid(log_odds)  # m / (r + m)
     used = (x + r) * share
-    by_r = used / r + logsigmoid(-log_odds)
+    by_r = used / r - softplus(log_odds, threshold=_CUT)
     if at is None:
         return x - used, by_r + _slope_of_log_rising_ratio(x, r)
     by_r[at] += _slope_of_log_rising_ratio(x[at], r[at])
