@@ -244,7 +244,8 @@ def _with_others(mixture: Components, drawn: Weighted) -> Components:
     places = drawn.vectors.gather(
         0, chosen.T.unsqueeze(-1).expand(-1, -1, drawn.vectors.shape[-1])
     )
-    return mixture.with_others(places, _OTHERS_WIDTH * _whole_factor(drawn), _OTHERS_SHARE)
+    width = _OTHERS_WIDTH * _whole_factor(drawn)
+    return mixture.with_others(places, width, _OTHERS_SHARE, _FREEDOM)
 
 
 def _replaced(drawn: Weighted, again: Weighted, where: Tensor) -> Weighted:
