@@ -8,6 +8,9 @@ import numpy as np
 
 from ppvae.inference.history import Record
 
+EARLIER = "; stop earlier (EarlyStopping)"
+"""The advice where the ELBO fell; of no use where the best weights are kept."""
+
 _FEWEST = 10  # evaluations, for a line through a fifth of them to say something
 _SMALL = 0.05  # nats a datapoint: a fifth more of training is not worth less than that
 _ERRORS = 2.0  # standard errors that a slope must exceed
@@ -53,7 +56,7 @@ def trend_of(records: Sequence[Record]) -> Trend:
     if rise > least:
         return Trend(False, True, f"not converged: the {split} ELBO rose {amount}; train longer")
     if rise < -least:
-        return Trend(False, False, f"the {split} ELBO fell {amount}; stop earlier (EarlyStopping)")
+        return Trend(False, False, f"the {split} ELBO fell {amount}{EARLIER}")
     return Trend(
         True,
         False,
