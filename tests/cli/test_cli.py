@@ -607,7 +607,7 @@ def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
     assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
     raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
     values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
-    assert f"{float(values.mean()):.2f}" in shown.out
+    assert f"{float(values.mean()):.3f}" in shown.out
     drawn = pair.sample(500)
     assert drawn[:, 1].std() > 100 * drawn[:, 0].std()
     assert main(["sample", "runs/x-1", "-n", "500"]) == 0
