@@ -10,7 +10,7 @@ from ppvae.data.plain_yaml import PlainLoader
 from ppvae.inference.persistence import present_name, read_text
 
 _LARGEST = 2**18  # bytes, a hundred times more than a run's configuration has
-_OF_EVERY_RUN = {"optimizer", "kl_weight", "draws", "figures", "seed"}  # options in config.yaml
+_OF_EVERY_RUN = {"optimizer", "kl_weight", "draws", "seed"}  # options in config.yaml
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
