@@ -40,9 +40,8 @@ def read(path: Path) -> dict[str, Any]:
     if isinstance(content.get("compile"), int) and not isinstance(content["compile"], bool):
         content["compile_from"] = content.pop("compile")
     # Up to version 0.2 options that were None were left out, and these two were None by default.
-    if _OF_EVERY_RUN <= content.keys():
-        content = {"schedule": None, "patience": None} | content
-    return content
+    missing: dict[str, Any] = {"schedule": None, "patience": None}
+    return missing | content if _OF_EVERY_RUN <= content.keys() else content
 
 
 def present(content: Any) -> Any:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 
@@ -44,7 +45,7 @@ class CosineDecay(LRScheduler):
         """Take the length of the training, unless one was given."""
         self.steps = steps if self.steps is None else self.steps
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the present rate of each group of parameters."""
         if self.steps is None and self.last_epoch > 0:
             raise ValueError("CosineDecay does not know how many steps it falls over; pass steps")
