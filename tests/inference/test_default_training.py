@@ -66,6 +66,7 @@ def test_a_dataset_gets_the_default_training():
     ppvae.fit(told, dataset, callbacks=[EarlyStopping(50)], **explicit)
     assert same(weights_of(plain), weights_of(told))
     assert fit.history.learning_rate[-1] == pytest.approx(0, abs=1e-12)
+    assert fit.reason == "finished"  # few validation rows do not stop it
     # What is given wins: a length alone, as before, is trained with a constant rate.
     constant = ppvae.fit(other, dataset, epochs=1, compile=False)
     assert set(constant.history.learning_rate.values) == {1e-3} and constant.kept_step is None
