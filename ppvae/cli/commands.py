@@ -45,7 +45,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     clip_norm: float | None = None,
-    patience: int | None = None,
+    patience: int | None = 50,
     compile: bool | Literal["auto"] = "auto",
     compile_from: int | None = None,
     draws: int = 1000,
@@ -86,9 +86,10 @@ def fit(
             pyro.infer.ELBO, or of ours: CombinedImportanceWeighted_ELBO, FreeBits_ELBO,
             ImportanceWeighted_ELBO, MaximumMeanDiscrepancy_ELBO, PartiallyImportanceWeighted_ELBO,
             StickingTheLanding_ELBO, TotalCorrelation_ELBO, VariationalRenyi_ELBO.
-        optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.001 unless given.
-        schedule: class of a torch learning-rate schedule, such as OneCycleLR; none unless given.
-            It is stepped once an epoch, or at every step if its length is the number of steps.
+        optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.003 unless given.
+        schedule: class of a torch learning-rate schedule, such as OneCycleLR; CosineDecay, which
+            falls to 0 over the training, unless given; null for a constant rate. It is stepped
+            once an epoch, or at every step if its length is the number of steps.
         kl_weight: weight of the KL term; a number, or the class of a schedule, LinearWarmup or
             CyclicWarmup.
         epochs: passes over the training data; 100 unless steps are given; more of them as long as
@@ -96,8 +97,9 @@ def fit(
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm; none unless given.
-        patience: stop after N evaluations without a gain; never unless given. The gain is in the
-            ELBO of the validation data; the best weights are kept.
+        patience: stop after N evaluations without a gain; 50 unless given, null for never. The
+            gain is in the ELBO of the validation data. The best weights are kept, without a
+            number the last ones.
         compile: whether training runs as compiled code: true, false, or auto, which compiles if
             it saves time. False also measures uncompiled.
         compile_from: the step from which on training is compiled. It repeats a compiled training

@@ -22,6 +22,7 @@ import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
 from ppvae.engine.compilation import replay
+from ppvae.inference import default_training
 from tests.marks import slow_but
 
 DRAWN = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
@@ -99,6 +100,27 @@ def test_configuration_repeats_the_run_exactly():
     configs = [Path(f"runs/digits-{n}/config.yaml").read_text() for n in (1, 2)]
     assert configs[0] == configs[1]
     assert yaml.safe_load(configs[0])["seed"] == 5
+
+
+def test_the_default_training_is_in_the_configuration(capsys):
+    """Options of before that were left out, as they were None, stay None."""
+
+    def shown(*words):
+        assert main(["fit", *words, "--print_config"]) == 0
+        options = yaml.safe_load(capsys.readouterr().out)
+        rate = options["optimizer"]["init_args"]["lr"]
+        return options, (rate, options["schedule"], options["patience"])
+
+    falling = {"class_path": "ppvae.inference.CosineDecay", "init_args": {}}
+    whole, chosen = shown("digits")
+    assert chosen == (default_training.RATE, falling, default_training.PATIENCE)
+    none = ["--schedule", "null", "--patience", "null", "--optimizer.lr", "0.01"]
+    assert shown("digits", *none)[1] == (0.01, None, None)
+    Path("mine.yaml").write_text("data: digits\nlatent: 3\n")
+    assert shown("--config", "mine.yaml")[1] == chosen
+    before = {name: whole[name] for name in whole if name not in ("schedule", "patience")}
+    Path("run.yaml").write_text(yaml.safe_dump(before))
+    assert shown("--config", "run.yaml")[1] == (default_training.RATE, None, None)
 
 
 def test_every_part_can_be_chosen():
@@ -585,7 +607,7 @@ def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
     assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
     raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
     values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
-    assert f"{float(values.mean()):.2f}" in shown.out
+    assert f"{float(values.mean()):.3f}" in shown.out
     drawn = pair.sample(500)
     assert drawn[:, 1].std() > 100 * drawn[:, 0].std()
     assert main(["sample", "runs/x-1", "-n", "500"]) == 0
