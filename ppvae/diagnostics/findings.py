@@ -34,6 +34,8 @@ class Finding:
         answer: what was measured, in one sentence.
         advice: what it means and what to do, if it is not fine; or why it is not known.
         results: datasets with the numbers, by the name of their group.
+        p_value: where the check is a test, the probability of so large a deviation of an exact
+            pair, corrected for the number of quantities.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Finding:
     answer: str
     advice: str = ""
     results: dict[str, xr.Dataset] = field(default_factory=dict)
+    p_value: float | None = None
 
     def __str__(self) -> str:
         lines = _WRAPPED.wrap(self.answer)
