@@ -42,7 +42,7 @@ def faulty(**fault):
     return pair
 
 
-def count(name, pair, effort, runs, first=0):
+def count(pair, effort, runs, first=0):
     """Return the runs with an alarm, the alarms of each check, and all p-values."""
     alarmed, of_check, p_values = 0, Counter(), []
     for seed in range(first, first + runs):
@@ -76,7 +76,7 @@ def main():
         for name, build in pairs.items():
             if chosen.only and name not in chosen.only:
                 continue
-            alarmed, of_check, p_values = count(name, build(), effort, chosen.runs, chosen.first)
+            alarmed, of_check, p_values = count(build(), effort, chosen.runs, chosen.first)
             each = ", ".join(f"{check} {number}" for check, number in of_check.items())
             print(f"{level:9}{name:22}{alarmed:4} of {chosen.runs} runs: {each}", flush=True)
             written[f"{level}, {name}"] = p_values

@@ -6,6 +6,8 @@ from enum import Enum
 
 import xarray as xr
 
+from ppvae.diagnostics.remedies import Remedy
+
 _WIDTH, _NAME = 96, 22
 _WRAPPED = textwrap.TextWrapper(
     # The name of a file stays whole, so that it can be copied.
@@ -36,6 +38,7 @@ class Finding:
         results: datasets with the numbers, by the name of their group.
         p_value: where the check is a test, the probability of so large a deviation of an exact
             pair, corrected for the number of quantities.
+        remedy: what helps most, if it is not fine.
     """
 
     name: str
@@ -44,13 +47,22 @@ class Finding:
     advice: str = ""
     results: dict[str, xr.Dataset] = field(default_factory=dict)
     p_value: float | None = None
+    remedy: Remedy | None = None
 
     def __str__(self) -> str:
+        return self.shown()
+
+    def shown(self, run: str | None = None) -> str:
+        """Return the finding as text, with a remedy in Python, or as a command for a run."""
         lines = _WRAPPED.wrap(self.answer)
         if self.verdict is not Verdict.FINE:
             lines += _WRAPPED.wrap(self.advice)
         margin = " " * (_NAME + 6)
-        return f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
+        text = f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
+        if self.verdict in (Verdict.LOOK, Verdict.BAD) and self.remedy is not None:
+            # So far to the left, because a call stays whole.
+            text += "".join(f"\n      {line}" for line in self.remedy.lines(run))
+        return text
 
 
 def graded(value: float, look: float, bad: float) -> Verdict:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppvae.diagnostics.checks.remedies import other_likelihood
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.model_fit import PIT, mmd, nearest_neighbor_two_sample, pit
@@ -42,8 +43,18 @@ def predictions(subject: Subject) -> list[Finding]:
     large = float(((deviation >= _LARGE) & certain).mean())
     small = Verdict.LOOK if deviation.max() >= _SMALL else Verdict.FINE
     verdict = Verdict.BAD if large > 0.1 else small
-    p_value = float(all_values(ranked.p_value_adjusted).min())
-    return [Finding("likelihood (PIT)", verdict, answer, advice, {"pit": ranked.p_value}, p_value)]
+    gain = float((all_values(ranked.recalibration) * (deviation > 0)).sum())
+    return [
+        Finding(
+            "likelihood (PIT)",
+            verdict,
+            answer,
+            advice,
+            {"pit": ranked.p_value},
+            float(all_values(ranked.p_value_adjusted).min()),
+            other_likelihood(subject, "the likelihood has the wrong shape", gain),
+        )
+    ]
 
 
 def _worst(subject: Subject, deviation: NDArray[np.float64]) -> str:
@@ -102,5 +113,6 @@ def samples(subject: Subject) -> list[Finding]:
             "and the aggregate may show the cause.",
             {"samples": told},
             p_value,
+            other_likelihood(subject, "samples differ from the data"),
         )
     ]

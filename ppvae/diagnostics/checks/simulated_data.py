@@ -9,8 +9,10 @@ from ppvae.diagnostics.calibration import (
     simulated_ranks,
     vsbc_of,
 )
+from ppvae.diagnostics.checks.remedies import refined
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values, does_not_apply
 from ppvae.diagnostics.findings import Finding, Verdict, graded
+from ppvae.diagnostics.remedies import Remedy
 from ppvae.engine import MEMORY, Unsupported
 
 _DRAWS = 199  # regions of the levels below are exact with 199 draws
@@ -28,9 +30,10 @@ def calibrated(subject: Subject) -> list[Finding]:
         memory=MEMORY,
         progress=subject.progress,
     )
-    found = [_ranks(simulated), _center(simulated)]
+    remedy = refined(subject, "the guide is off on data of the model", cause="gaps")
+    found = [_ranks(simulated, remedy), _center(simulated, remedy)]
     try:
-        return [*found, _regions(simulated)]
+        return [*found, _regions(simulated, remedy)]
     except Unsupported as error:
         return [*found, does_not_apply("credible regions", error)]
 
@@ -41,7 +44,7 @@ def _alarms(p_value: xr.Dataset) -> tuple[int, int, float]:
     return int((values < ALARM).sum()), values.size, float(values.min())
 
 
-def _ranks(simulated: SimulatedRanks) -> Finding:
+def _ranks(simulated: SimulatedRanks, remedy: Remedy) -> Finding:
     ranked = sbc_of(simulated)
     alarms, quantities, smallest = _alarms(ranked.p_value_adjusted)
     return Finding(
@@ -53,10 +56,11 @@ def _ranks(simulated: SimulatedRanks) -> Finding:
         "much. With many simulations even small errors are detected.",
         {"prior_sbc": ranked.ranks},
         smallest,
+        remedy,
     )
 
 
-def _center(simulated: SimulatedRanks) -> Finding:
+def _center(simulated: SimulatedRanks, remedy: Remedy) -> Finding:
     centered = vsbc_of(simulated)
     alarms, latents, smallest = _alarms(centered.p_value_adjusted)
     return Finding(
@@ -67,10 +71,11 @@ def _center(simulated: SimulatedRanks) -> Finding:
         "or use a flow as posterior.",
         {"vsbc": centered.probability},
         smallest,
+        remedy,
     )
 
 
-def _regions(simulated: SimulatedRanks) -> Finding:
+def _regions(simulated: SimulatedRanks, remedy: Remedy) -> Finding:
     held = coverage_of(simulated, levels=_LEVELS)
     level, share = float(held.coverage.level[-1]), float(held.coverage.joint[-1])
     error, p_value = float(held.standard_error[-1]), float(held.p_value.joint[-1])
@@ -84,4 +89,5 @@ def _regions(simulated: SimulatedRanks) -> Finding:
         f"The guide is {width}. Use a more flexible posterior or a better encoder.",
         {"coverage": held.coverage.assign(standard_error=held.standard_error)},
         p_value,
+        remedy,
     )

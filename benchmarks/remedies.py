@@ -1,0 +1,176 @@
+"""Does each remedy that `diagnose` names help? A fault is made, the remedy's own text is run.
+
+    python -m benchmarks.remedies [--epochs 60] [--only likelihood ...]
+
+What is printed is measured on held-out data before and after. Trainings have the same number of
+epochs before and after, except with early stopping.
+"""
+
+import argparse
+import functools
+import time
+
+import torch
+
+import ppvae
+from ppvae import data, diagnostics, pairs
+from ppvae.diagnostics import Effort
+from ppvae.diagnostics.checks import Subject, conditions, evidence, held_out, latent_space, model
+from ppvae.priors import StandardNormal
+from tests.correlated_gaussian import CorrelatedGaussian
+
+EFFORT = Effort(datapoints=179, draws=200, samples=179, labeled=1000, searched=40)
+DIGITS = data.digits()
+
+
+def found(check, name, pair, dataset):
+    """Return the finding of a check by its name."""
+    subject = Subject(pair, dataset.batch("test"), dataset, EFFORT, 0, False)
+    return next(finding for finding in check(subject) if finding.name == name)
+
+
+def elbo(pair, dataset):
+    """Return the ELBO of the test split."""
+    return float(diagnostics.evidence(pair, dataset, draws=50, progress=False).elbo.mean())
+
+
+def trained(dataset, kl_weight=1.0, epochs=None, **parts):
+    """Train a VAE of `assemble`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pair = pairs.assemble(dataset, **parts)
+    options = {} if epochs is None else {"epochs": epochs}
+    ppvae.fit(pair, dataset, kl_weight=kl_weight, **options)
+    return pair
+
+
+def correlated():
+    """Data of a model whose posterior has correlations of 0.8."""
+    pair, generator = CorrelatedGaussian(2), torch.Generator().manual_seed(0)
+    z = torch.randn(2000, pair.latents, generator=generator)
+    x = z @ pair.loadings.T + torch.randn(2000, pair.latents, generator=generator)
+    return data.split("correlated", x, torch.distributions.constraints.real)
+
+
+def family():
+    """Correlated posteriors, a guide of independent latents."""
+    dataset = correlated()
+    pair = trained(dataset, latent=4, epochs=40)
+    measure = functools.partial(found, evidence.search, "gaps")
+    return pair, dataset, measure, "what the guide misses and who loses it"
+
+
+def overfitting():
+    """Many epochs on 1437 digits."""
+    pair = trained(DIGITS, epochs=300)
+    measure = functools.partial(found, held_out.held_out, "held-out data")
+    return pair, DIGITS, measure, "the ELBO of training and held-out digits"
+
+
+def likelihood():
+    """Binomial pixels."""
+    measure = functools.partial(found, model.predictions, "likelihood (PIT)")
+    return trained(DIGITS), DIGITS, measure, "pixels off the predictive distribution"
+
+
+def samples():
+    """Binomial pixels, seen in samples."""
+    measure = functools.partial(found, model.samples, "samples")
+    return trained(DIGITS), DIGITS, measure, "samples told from digits"
+
+
+def collapse():
+    """A KL weight so high that no latent is used."""
+    pair = trained(DIGITS, kl_weight=30.0)
+    measure = functools.partial(found, latent_space.latents, "latents in use")
+    return pair, DIGITS, measure, "latents in use"
+
+
+def spare_latents():
+    """More latents than the data need."""
+    pair = trained(DIGITS, latent=60)
+    measure = functools.partial(found, latent_space.latents, "latents in use")
+    return pair, DIGITS, measure, "latents in use"
+
+
+def prior():
+    """A KL weight so low that the latents do not follow the prior."""
+    pair = trained(DIGITS, latent=4, kl_weight=0.05)
+    measure = functools.partial(found, latent_space.latents, "aggregate and prior")
+    return pair, DIGITS, measure, "distance between aggregate and prior"
+
+
+def classes():
+    """Classes given to a pair with one prior for all."""
+    dataset = DIGITS.conditional()
+    pair = trained(dataset, prior=StandardNormal)
+    measure = functools.partial(found, conditions.classes, "classes")
+    return pair, dataset, measure, "samples that show the class asked for"
+
+
+def labels():
+    """One latent for ten classes."""
+    pair = trained(DIGITS, latent=1)
+    measure = functools.partial(found, latent_space.labels, "labels (probes)")
+    return pair, DIGITS, measure, "labels predicted from the latents"
+
+
+def factors():
+    """Squares whose factors are spread over the latents."""
+    dataset = data.factors(1000)
+    pair = trained(dataset, latent=6)
+    measure = functools.partial(found, latent_space.factors, "factors (MIG)")
+    return pair, dataset, measure, "factors in single latents"
+
+
+FAULTS = (
+    family,
+    overfitting,
+    likelihood,
+    samples,
+    collapse,
+    spare_latents,
+    prior,
+    classes,
+    labels,
+    factors,
+)
+
+
+def main():
+    """Print what was measured before and after each remedy."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--only", nargs="*")
+    chosen = parser.parse_args()
+    short = {"epochs": chosen.epochs, "compile": False, "progress": False}
+    fit = ppvae.inference.fit
+
+    def of_epochs(*arguments, **options):
+        return fit(*arguments, **(short | options))
+
+    ppvae.fit = pairs.refitting.fit = of_epochs
+    for fault in FAULTS:
+        if chosen.only and fault.__name__ not in chosen.only:
+            continue
+        start = time.perf_counter()
+        pair, dataset, measure, what = fault()
+        before = measure(pair, dataset)
+        print(f"\n{fault.__name__}: {fault.__doc__} Measured: {what}")
+        print(f"  before  {before.verdict.value:5}ELBO {elbo(pair, dataset):.2f}; {before.answer}")
+        if before.remedy is None:
+            print("  no remedy is named", flush=True)
+            continue
+        names = {"ppvae": ppvae, "pair": pair, "data": dataset}
+        torch.manual_seed(0)
+        exec("\n".join(before.remedy.lines()), names)
+        for line in before.remedy.lines():
+            print(f"  > {line}")
+        after = measure(names["pair"], dataset)
+        value = elbo(names["pair"], dataset)
+        print(f"  after   {after.verdict.value:5}ELBO {value:.2f}; {after.answer}")
+        print(f"  {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

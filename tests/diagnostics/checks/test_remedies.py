@@ -1,0 +1,123 @@
+"""Every call that a remedy suggests works as it is pasted: in Python, and on the command line."""
+
+import functools
+import inspect
+import shlex
+
+import pytest
+import torch
+from torch.distributions import constraints
+
+import ppvae
+from ppvae import data, pairs
+from ppvae.cli import main
+from ppvae.cli.commands import COMMANDS
+from ppvae.diagnostics import Effort
+from ppvae.diagnostics.checks import Subject, remedies
+from tests.exact_pairs import LinearGaussian
+
+FILLED = {"why": "why", "nats": 1.0, "cause": "gaps", "count": 3}
+NAMES = [
+    name
+    for name, function in inspect.getmembers(remedies, inspect.isfunction)
+    if not name.startswith("_") and function.__module__ == remedies.__name__
+]
+
+
+def of(name, subject):
+    function = getattr(remedies, name)
+    parameters = [*inspect.signature(function).parameters][1:]
+    return function(subject, **{parameter: FILLED[parameter] for parameter in parameters})
+
+
+def rows(kind):
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(60, 3, generator=generator)
+    if kind == "levels":
+        return (3 * numbers).round().clamp(0, 4), constraints.integer_interval(0, 4)
+    if kind == "counts":
+        return (5 * numbers.exp()).round(), constraints.nonnegative_integer
+    if kind == "bytes":
+        return (50 * numbers + 128).round().clamp(0, 255), constraints.integer_interval(0, 255)
+    return numbers, constraints.real
+
+
+def subject(kind, split="test"):
+    if kind == "outside":
+        pair = LinearGaussian(2, 3)
+        return Subject(
+            pair, (pair.simulate(30, 0),), None, Effort(30, 20, temperatures=1), 0, False
+        )
+    values, support = rows(kind)
+    classes = torch.arange(60) % 2
+    dataset = data.split(kind, values, support, labels=classes)
+    dataset = dataset.conditional() if kind == "conditional" else dataset
+    pair = pairs.assemble(dataset, latent=2)
+    effort = Effort(30, 20, temperatures=1)
+    return Subject(pair, dataset.batch(split), dataset, effort, 0, False, split)
+
+
+KINDS = ("levels", "counts", "bytes", "real", "conditional", "outside")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Trainings of one step, and a search that is not made."""
+    short = functools.partial(ppvae.inference.fit, steps=1, compile=False)
+    monkeypatch.setattr(ppvae, "fit", short, raising=False)
+    monkeypatch.setattr(pairs.refitting, "fit", short)
+    monkeypatch.setattr(ppvae, "refine", lambda pair, data: None, raising=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_call_runs_as_it_is(kind, quick):
+    for split in ("test", "validation"):
+        asked = subject(kind, split)
+        for name in NAMES:
+            if asked.dataset is None and name in ("total_correlation",):
+                continue  # of datasets with factors
+            remedy = of(name, asked)
+            if remedy is None:
+                continue
+            given = asked.batch if asked.dataset is None else asked.dataset
+            names = {"ppvae": ppvae, "pair": asked.pair, "data": given}
+            exec("\n".join(remedy.lines()), names)
+            assert all(len(line) <= 94 for line in remedy.lines()), remedy.call
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with a run's configuration alone: commands are parsed, not run."""
+    folder = tmp_path_factory.mktemp("digits-1")
+    options = ["--compile", "false", "--print_config"]
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["fit", "digits", *options]) == 0
+    (folder / "config.yaml").write_text(printed.getvalue())
+    return str(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_is_one(name, run, capsys):
+    remedy = of(name, subject("levels"))
+    (line,) = remedy.lines(run)
+    program, *words = shlex.split(line)
+    assert program == "ppvae"
+    if words[0] in COMMANDS:
+        assert main([*words, "--print_config"]) == 0, capsys.readouterr().err
+    else:
+        assert words[0] == "refine"
+
+
+def test_the_likelihood_of_more_freedom_depends_on_the_present_one():
+    expected = {
+        "levels": "DiscretizedLogisticMixture(network, highest=4)",
+        "counts": "ZeroInflatedNegativeBinomial",
+        "real": "StudentT",
+        "outside": "diagnostics.pit(pair, data)",
+    }
+    for kind, call in expected.items():
+        assert call in of("other_likelihood", subject(kind)).call
