@@ -91,8 +91,7 @@ def latents_of(subject: Subject, count: int, why: str) -> Remedy | None:
 
 def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> Remedy:
     """Train again with a likelihood of more freedom, where there is one for these data."""
-    pair = subject.pair
-    likelihood = getattr(pair, "likelihood", None)
+    likelihood, before = getattr(subject.pair, "likelihood", None), ""
     if not _is_assembled(subject):
         return Remedy(
             f"look at each feature, and change the likelihood: {why}",
@@ -113,9 +112,10 @@ def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> R
         name, options = "StudentT", {}
     else:
         return stopped_early(subject, why)
-    given = "".join(f", {option}={value}" for option, value in options.items())
-    factor = f"ppvae.likelihoods.{name}"
-    made = f"lambda network: {factor}(network{given})" if options else factor
+    made = f"ppvae.likelihoods.{name}"
+    if options:  # on a line of its own, which stays short enough
+        given = "".join(f", {option}={value}" for option, value in options.items())
+        before, made = f"family = lambda net: {made}(net{given})\n", "family"
     words = "".join(f" --likelihood.{option} {value}" for option, value in options.items())
     return _retrained(
         subject,
@@ -123,6 +123,7 @@ def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> R
         f", likelihood={made}",
         f" --likelihood {name}{words}",
         nats,
+        before,
     )
 
 
@@ -176,11 +177,11 @@ def more_temperatures(subject: Subject, why: str) -> Remedy:
 
 
 def _retrained(
-    subject: Subject, reason: str, argument: str, words: str, nats: float | None
+    subject: Subject, reason: str, argument: str, words: str, nats: float | None, before: str = ""
 ) -> Remedy:
     return Remedy(
         reason,
-        f"{_assembled(subject, argument)}\nppvae.fit(pair, data)",
+        f"{before}{_assembled(subject, argument)}\nppvae.fit(pair, data)",
         f"ppvae fit --config {{run}}/config.yaml{words}",
         nats,
     )
