@@ -4,6 +4,7 @@ import numpy as np
 
 from ppvae.diagnostics.checks.remedies import stopped_early
 from ppvae.diagnostics.checks.subject import ALARM, Subject, chosen_rows, latent_numbers
+from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.marginal_likelihood import evidence
 from ppvae.engine import Adapted, Unsupported, adapted, rows_at
@@ -20,9 +21,10 @@ def held_out(subject: Subject) -> list[Finding]:
     assert subject.dataset is not None
     pair = subject.pair.pair if isinstance(subject.pair, Adapted) else subject.pair
     pair, batch = adapted(pair, subject.dataset, split="train", seed=subject.seed)
-    rows = chosen_rows(pair, batch, len(subject.batch[0]), subject.seed)
+    rows = rows_at(batch, chosen_rows(pair, batch, len(subject.batch[0]), subject.seed))
+    rows = rows_at(rows, sound_or_all(pair, rows))
     options = {"draws": _DRAWS, "seed": subject.seed, "progress": False}
-    trained = evidence(pair, rows_at(batch, rows), **options).elbo.values
+    trained = evidence(pair, rows, **options).elbo.values
     others = evidence(subject.pair, subject.batch, **options).elbo.values
     fewest = min(len(trained), len(others))
     if fewest < _FEWEST:
