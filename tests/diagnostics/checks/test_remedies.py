@@ -67,10 +67,8 @@ def rows(kind):
 
 def subject(kind, split="test"):
     if kind == "outside":
-        pair = LinearGaussian(2, 3)
-        return Subject(
-            pair, (pair.simulate(30, 0),), None, Effort(30, 20, temperatures=1), 0, False
-        )
+        effort = Effort(30, 20, temperatures=1)
+        return Subject(Outside(), (torch.randn(30, 3),), None, effort, 0, False)
     values, support = rows(kind)
     classes = torch.arange(60) % 2
     dataset = data.split(kind, values, support, labels=classes)
