@@ -4,9 +4,9 @@ from ppvae.data import Dataset, given_classes
 from ppvae.diagnostics.checks.annealing import annealed
 from ppvae.diagnostics.checks.conditions import classes
 from ppvae.diagnostics.checks.evidence import formula_two, search
-from ppvae.diagnostics.checks.held_out import held_out
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
+from ppvae.diagnostics.checks.overfitting import held_out
 from ppvae.diagnostics.checks.simulated_data import calibrated
 from ppvae.diagnostics.checks.subject import Check, Subject, chosen_rows, does_not_apply
 from ppvae.diagnostics.checks.together import together

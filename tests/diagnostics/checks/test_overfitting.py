@@ -9,7 +9,7 @@ import torch
 from ppvae import data
 from ppvae.diagnostics import Effort, Verdict, diagnose
 from ppvae.diagnostics.checks import Subject
-from ppvae.diagnostics.checks.held_out import held_out
+from ppvae.diagnostics.checks.overfitting import held_out
 from ppvae.engine import Unsupported
 from tests.exact_pairs import LinearGaussian
 
