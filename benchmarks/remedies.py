@@ -123,14 +123,6 @@ def labels():
     return pair, DIGITS, measure, "labels predicted from the latents"
 
 
-def factors():
-    """Squares whose factors are spread over the latents."""
-    dataset = data.factors(1000)
-    pair = trained(dataset, latent=6)
-    measure = functools.partial(found, latent_space.factors, "factors (MIG)")
-    return pair, dataset, measure, "factors in single latents"
-
-
 FAULTS = (
     family,
     early_stopping,
@@ -141,7 +133,6 @@ FAULTS = (
     prior,
     classes,
     labels,
-    factors,
 )
 
 

@@ -6,7 +6,6 @@ from ppvae.data import given_classes
 from ppvae.diagnostics.checks.remedies import (
     latents_of,
     refitted_prior,
-    total_correlation,
     warmed_up,
 )
 from ppvae.diagnostics.checks.subject import (
@@ -179,6 +178,5 @@ def factors(subject: Subject) -> list[Finding]:
             "Each factor is spread over several latents, as in most VAEs. For one latent per "
             "factor, train with TotalCorrelation_ELBO.",
             {"disentanglement": scores},
-            remedy=total_correlation(subject, "each factor is spread over several latents"),
         )
     ]

@@ -19,7 +19,6 @@ from ppvae.posteriors import DiagonalNormal, LowRankNormal, Posterior
 _PATIENCE = 20  # evaluations
 _EPOCHS = 50  # in which the weight of the KL term rises
 _MINIBATCH = 128
-_BETA = 6  # weight of the total correlation
 _COMPONENTS = 5  # of a mixture
 
 
@@ -148,21 +147,6 @@ def given_classes_of_full_rank(subject: Subject, why: str, nats: float | None = 
         ", posterior=ppvae.posteriors.FullRankNormal",
         " --conditional true --posterior FullRankNormal",
         nats,
-    )
-
-
-def total_correlation(subject: Subject, why: str) -> Remedy:
-    """Train again with a weight on the dependence between latents."""
-    rows = len(subject.dataset.train)
-    call = (
-        "ppvae.fit(pair, data, objective="
-        f"ppvae.inference.TotalCorrelation_ELBO(size={rows}, beta={_BETA}))"
-    )
-    return Remedy(
-        f"train again with a weight on the dependence between latents: {why}",
-        f"{_assembled(subject)}\n{call}" if _is_assembled(subject) else call,
-        "ppvae fit --config {run}/config.yaml --objective TotalCorrelation_ELBO "
-        f"--objective.size {rows} --objective.beta {_BETA}",
     )
 
 

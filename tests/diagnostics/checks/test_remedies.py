@@ -27,7 +27,7 @@ NAMES = [
 ]
 
 
-OF_DATASETS = ("given_classes_of_full_rank", "total_correlation")  # with classes and factors
+OF_DATASETS = ("given_classes_of_full_rank",)  # with classes
 
 
 def of(name, subject):
