@@ -22,6 +22,7 @@ from ppvae.diagnostics.checks import (
     latent_space,
     model,
     overfitting,
+    remedies,
 )
 from ppvae.priors import StandardNormal
 
