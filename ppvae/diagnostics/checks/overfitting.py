@@ -23,9 +23,10 @@ def held_out(subject: Subject) -> list[Finding]:
     pair, batch = adapted(pair, subject.dataset, split="train", seed=subject.seed)
     rows = rows_at(batch, chosen_rows(pair, batch, len(subject.batch[0]), subject.seed))
     rows = rows_at(rows, sound_or_all(pair, rows))
-    options = {"draws": _DRAWS, "seed": subject.seed, "progress": False}
-    trained = evidence(pair, rows, **options).elbo.values
-    others = evidence(subject.pair, subject.batch, **options).elbo.values
+    trained, others = (
+        evidence(one, data, draws=_DRAWS, seed=subject.seed, progress=False).elbo.values
+        for one, data in ((pair, rows), (subject.pair, subject.batch))
+    )
     fewest = min(len(trained), len(others))
     if fewest < _FEWEST:
         raise Unsupported(f"it needs at least {_FEWEST} datapoints of both, got {fewest}")

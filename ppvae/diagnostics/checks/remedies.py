@@ -4,6 +4,7 @@ import math
 
 from torch.distributions import constraints
 
+from ppvae.data import Dataset
 from ppvae.diagnostics.checks.subject import Subject, latent_numbers
 from ppvae.diagnostics.remedies import Remedy
 from ppvae.likelihoods import (
@@ -91,7 +92,8 @@ def latents_of(subject: Subject, count: int, why: str) -> Remedy | None:
 def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> Remedy:
     """Train again with a likelihood of more freedom, where there is one for these data."""
     likelihood, before = getattr(subject.pair, "likelihood", None), ""
-    if not _is_assembled(subject):
+    dataset = _dataset(subject)
+    if dataset is None:
         return Remedy(
             f"look at each feature, and change the likelihood: {why}",
             f"ppvae.diagnostics.pit(pair, {_measured(subject)}).deviation",
@@ -107,7 +109,7 @@ def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> R
         name, options = "NegativeBinomial", {}
     elif isinstance(likelihood, NegativeBinomial):
         name, options = "ZeroInflatedNegativeBinomial", {}
-    elif isinstance(likelihood, Normal) and subject.dataset.support is constraints.real:
+    elif isinstance(likelihood, Normal) and dataset.support is constraints.real:
         name, options = "StudentT", {}
     else:
         return stopped_early(subject, why)
@@ -128,7 +130,8 @@ def other_likelihood(subject: Subject, why: str, nats: float | None = None) -> R
 
 def refitted_prior(subject: Subject, why: str, nats: float | None = None) -> Remedy | None:
     """Fit a mixture as prior to the latents of the training data."""
-    if not _is_assembled(subject) or subject.dataset.conditions:
+    dataset = _dataset(subject)
+    if dataset is None or dataset.conditions:
         return None
     latent = latent_numbers(subject)
     return Remedy(
@@ -177,10 +180,14 @@ def _assembled(subject: Subject, argument: str = "") -> str:
 
 
 def _is_assembled(subject: Subject) -> bool:
-    """Tell whether `pairs.assemble` makes such a pair: of factors, for a dataset."""
+    return _dataset(subject) is not None
+
+
+def _dataset(subject: Subject) -> Dataset | None:
+    """Return the dataset, if `pairs.assemble` makes such a pair of it: one of our factors."""
     factors = getattr(subject.pair, "posterior", None), getattr(subject.pair, "likelihood", None)
     made = isinstance(factors[0], Posterior) and isinstance(factors[1], Likelihood)
-    return made and subject.dataset is not None
+    return subject.dataset if made else None
 
 
 def _measured(subject: Subject) -> str:
