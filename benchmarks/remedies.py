@@ -79,7 +79,7 @@ def samples():
 
 def collapse():
     """A KL weight so high that no latent is used."""
-    pair = trained(DIGITS, kl_weight=30.0)
+    pair = trained(DIGITS, kl_weight=1000.0)
     measure = functools.partial(found, latent_space.latents, "latents in use")
     return pair, DIGITS, measure, "latents in use"
 

@@ -1,6 +1,7 @@
 """Every call that a remedy suggests works as it is pasted: in Python, and on the command line."""
 
 import contextlib
+import functools
 import inspect
 import io
 import shlex
@@ -8,6 +9,7 @@ import shlex
 import pyro
 import pyro.distributions as dist
 import pytest
+import sklearn.ensemble  # noqa: F401, it is imported late, and adds warning filters
 import torch
 from torch import nn
 from torch.distributions import constraints
@@ -92,6 +94,8 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(ppvae, "fit", short, raising=False)
     monkeypatch.setattr(pairs.refitting, "fit", short)
+    few = functools.partial(ppvae.diagnostics.bound_table, draws=20)
+    monkeypatch.setattr(ppvae.diagnostics, "bound_table", few)
     monkeypatch.setattr(ppvae, "refine", lambda pair, data: None, raising=False)
 
 
