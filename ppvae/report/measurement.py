@@ -153,7 +153,7 @@ def examine(
         file = Path(folder) / "diagnosis.nc"
         found.to_arviz().to_netcdf(file, engine="h5netcdf")
         write_bytes(run.folder / f"diagnosis-{split}.nc", file.read_bytes())
-    return str(found)
+    return found.shown(str(run.folder))
 
 
 def _draw_results(run: Run, results: dict[str, Any], split: str) -> None:

@@ -239,7 +239,7 @@ def test_an_exception_of_ones_own_pair_is_a_finding(capsys, monkeypatch):
     monkeypatch.setattr(sys.modules["own_checks"], "LEAST", 1)
     assert main([*run, "--level", "quick"]) == 1
     shown = capsys.readouterr()
-    assert shown.out.count("assert x.min() >= LEAST") == 4 and "AssertionError" in shown.err
+    assert shown.out.count("assert x.min() >= LEAST") == 5 and "AssertionError" in shown.err
     assert main(run) == 1
     monkeypatch.delitem(sys.modules, "own_checks", raising=False)
 
