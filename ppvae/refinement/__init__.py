@@ -1,20 +1,28 @@
 """Better posteriors of given datapoints: searched, mixed, annealed."""
 
-from ppvae.refinement.annealed_chains import Annealing, Chains, sigmoid_schedule
+from ppvae.refinement.annealed_chains import Annealing, Begun, Chains, sigmoid_schedule
+from ppvae.refinement.compiled_path import PathCode
 from ppvae.refinement.mixture import Estimate, Mixture
-from ppvae.refinement.paths import GuideStart, PriorStart
+from ppvae.refinement.paths import GuideStart, Point, PriorStart
 from ppvae.refinement.search import Found, Search, search_chunk, search_chunks
+from ppvae.refinement.threads import Stopped, in_threads, single_threaded
 
 __all__ = [
     "Annealing",
+    "Begun",
     "Chains",
     "Estimate",
     "Found",
     "GuideStart",
     "Mixture",
+    "PathCode",
+    "Point",
     "PriorStart",
     "Search",
+    "Stopped",
+    "in_threads",
     "search_chunk",
     "search_chunks",
     "sigmoid_schedule",
+    "single_threaded",
 ]

@@ -20,7 +20,7 @@ from ppvae.engine.compilation.agreement import (
 from ppvae.engine.compilation.attributes import Kept
 from ppvae.engine.compilation.capture_error import CaptureError
 from ppvae.engine.compilation.code import Code, Generator, Replay, replay
-from ppvae.engine.compilation.graph import Program, capture
+from ppvae.engine.compilation.graph import Program, capture, draws
 from ppvae.engine.errors import first_line
 from ppvae.engine.isolation import random_state, set_random_state
 
@@ -47,6 +47,7 @@ class CompiledProgram:
 
     Attributes:
         written: the tensors that the program writes to.
+        random: whether the program draws random numbers.
         compared: whether `compare` has found that it does what the program does.
     """
 
@@ -63,6 +64,7 @@ class CompiledProgram:
         self._lifted = self.graph.lifted
         every = [*inputs, *self._lifted]
         self.written = [every[place] for place in self.graph.written]
+        self.random = any(draws(node) for node in self.graph.module.graph.nodes)
         self.compared = False
         self.code: Code | Replay
         try:
