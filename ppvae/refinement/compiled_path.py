@@ -78,7 +78,8 @@ class _Code:
 
         programs = []
         for program, inputs in ((gradient, example), (densities, example[1:])):
-            made = CompiledProgram(program, inputs, generate)
+            varying = len(inputs) - len(example) + 1 + len(state)
+            made = CompiledProgram(program, inputs, generate, varying=varying)
             if made.written or made.random:
                 raise CaptureError("it changes tensors or draws random numbers")
             made.code.start()  # the compiler runs while the next program is captured
@@ -99,24 +100,36 @@ class CompiledPath(Path):
     def __init__(self, path: Path, code: _Code) -> None:
         self.start, self.ensemble, self.space = path.start, path.ensemble, path.space
         self.code = code
+        rest = _read(path)
+        self._of_gradient = code.gradient.shared(rest)
+        self._of_densities = code.densities.shared(rest)
 
     def at(self, state: State) -> Point:
         """Return the log densities of both ends."""
-        log_start, log_target = self.code.densities(_inputs(self, state, 0.5)[1:])
+        log_start, log_target = self.code.densities([*_own(state), *self._of_densities])
         return Point(state, log_start, log_target)
 
     def gradient(self, state: State, temperature: float | Tensor) -> State:
         """Return the gradient of log f_t."""
-        found = self.code.gradient(_inputs(self, state, temperature))
+        place = torch.as_tensor(temperature, dtype=torch.float64)
+        found = self.code.gradient([place, *_own(state), *self._of_gradient])
         return dict(zip(state, found, strict=True))
 
 
-def _inputs(path: Path, state: State, temperature: float | Tensor) -> list[Tensor]:
-    """Return all tensors that differ between points, or between paths of one shape."""
+def _inputs(path: Path, state: State, temperature: float) -> list[Tensor]:
+    """Return all tensors that differ between points, and then those between paths of a shape."""
+    place = torch.tensor(temperature, dtype=torch.float64)
+    return [place, *_own(state), *_read(path)]
+
+
+def _own(state: State) -> list[Tensor]:
+    return [value.contiguous() for value in state.values()]
+
+
+def _read(path: Path) -> list[Tensor]:
+    """Return the tensors that a path reads: its batch, and what it observes instead of that."""
     values = path.ensemble.pair.values if isinstance(path.ensemble.pair, Conditioned) else {}
-    every = [*state.values(), *path.ensemble.batch, *values.values()]
-    place = torch.as_tensor(temperature, dtype=torch.float64)
-    return [place, *(tensor.contiguous() for tensor in every)]
+    return [tensor.contiguous() for tensor in (*path.ensemble.batch, *values.values())]
 
 
 def _with_inputs(path: Path, state: State, tensors: Sequence[Tensor]) -> tuple[Path, State]:

@@ -12,7 +12,7 @@ from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Data, Pair, adapted, isolated, seeds
-from ppvae.refinement import Search, search_chunk, search_chunks
+from ppvae.refinement import Search, search_chunk, search_chunks, tiles_for
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
 # overhead is small only if a step takes several dozen images. The size of a chunk decides which
@@ -121,7 +121,7 @@ def gaps(
         >>> on_training = gaps(pair, digits.train[:5], steps=10)
         >>> overfit = float(found.amortization.mean() - on_training.amortization.mean())
     """
-    search = Search(normal, draws, steps, particles, learning_rate, memory)
+    search = Search(normal, draws, steps, particles, learning_rate, memory, tolerance)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
     names = names_of(data, "test")
@@ -136,10 +136,13 @@ def gaps(
     with (
         isolated(pair, seed),
         tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
+        tiles_for(
+            rows, gradients=search.gradients, values=search.values, particles=particles
+        ) as tiles,
     ):
         draw_seeds = seeds(seed)
         for chunk, structure, vectorized in search_chunks(search, pair, batch):
-            found = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds)
+            found = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds, tiles)
             here = len(chunk[0])
             own = None if given is None else given[:, done : done + here]
             parts.append(reduced(found, own, memory))

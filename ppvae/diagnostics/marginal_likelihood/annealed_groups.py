@@ -23,20 +23,19 @@ from ppvae.engine import (
     vectorizable,
 )
 from ppvae.refinement import (
+    CACHED,
     Annealing,
     Begun,
     Chains,
     PathCode,
     Stopped,
     in_threads,
+    seconds_without_code,
     single_threaded,
 )
 
 _COPIES = 3  # of the tensors of one run, kept while a gradient is computed
-_CALL = 5e-3  # seconds that the Python of one run of a pair with its gradient takes, about
-_BYTE = 2e-9  # seconds for each byte of its tensors
 _LEAST = 60.0  # seconds, from which code saves clearly more than it takes to be generated
-_CACHED = 3 * 2**20  # bytes of the tensors of one run that stay in the caches of a core
 
 Result = TypeVar("Result")
 S = TypeVar("S", bound="Started")
@@ -170,13 +169,14 @@ class Groups:
         rows = len(batch[0])
         calls = self._transitions * (self.annealing.leapfrogs + 1)
         draws = rows * self.annealing.chains
-        seconds = _CALL * -(-rows // len(chunk[0])) + _BYTE * draws * structure.bytes_per_draw
-        return calls * seconds >= _LEAST
+        chunks = -(-rows // len(chunk[0]))
+        bytes = calls * draws * structure.bytes_per_draw
+        return seconds_without_code(calls * chunks, bytes) >= _LEAST
 
     def _cached_rows(self, pair: Pair, batch: Batch, threads: int) -> int:
         """Return how many datapoints make a group: alike in all if possible, one set a thread."""
         rows = len(batch[0])
-        most = max(1, int(_CACHED / (_bytes(pair, batch) * self.annealing.chains)))
+        most = max(1, int(CACHED / (_bytes(pair, batch) * self.annealing.chains)))
         fewest = -(-rows // most)
         fewest = min(rows, -(-fewest // threads) * threads)
         even = (count for count in range(fewest, 3 * fewest // 2 + 1) if rows % count == 0)
