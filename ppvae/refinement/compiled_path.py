@@ -11,8 +11,8 @@ from ppvae.engine.compilation import (
     CaptureError,
     CaptureMode,
     CompiledProgram,
+    Generator,
     Quantity,
-    generate,
 )
 from ppvae.refinement.ensembles import Conditioned
 from ppvae.refinement.paths import Path, Point
@@ -22,9 +22,14 @@ _SHAPES = 2  # of which code is generated: the pilot run may have fewer chains
 
 
 class PathCode:
-    """The code of a pair's paths, by the shapes of what it reads."""
+    """The code of a pair's paths, by the shapes of what it reads.
 
-    def __init__(self) -> None:
+    Args:
+        generator: makes what runs the graphs.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
         self._codes: dict[tuple[object, ...], _Code | None] = {}
 
     def compiled(self, path: Path, point: Point) -> "CompiledPath | None":
@@ -39,7 +44,7 @@ class PathCode:
             return None
         if shape not in self._codes and len(self._codes) < _SHAPES:
             try:
-                self._codes[shape] = _Code.of(path, point.state)
+                self._codes[shape] = _Code.of(path, point.state, self.generator)
             except CaptureError:
                 self._codes[shape] = None
         code = self._codes.get(shape)
@@ -55,7 +60,7 @@ class _Code:
     densities: CompiledProgram
 
     @classmethod
-    def of(cls, path: Path, state: State) -> "_Code":
+    def of(cls, path: Path, state: State, generator: Generator) -> "_Code":
         """Capture and compile both programs.
 
         Raises:
@@ -79,7 +84,7 @@ class _Code:
         programs = []
         for program, inputs in ((gradient, example), (densities, example[1:])):
             varying = len(inputs) - len(example) + 1 + len(state)
-            made = CompiledProgram(program, inputs, generate, varying=varying)
+            made = CompiledProgram(program, inputs, generator, varying=varying)
             if made.written or made.random:
                 raise CaptureError("it changes tensors or draws random numbers")
             made.code.start()  # the compiler runs while the next program is captured

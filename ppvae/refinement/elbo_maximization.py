@@ -206,15 +206,14 @@ class _Search:
 
     def elbo(self, approximation: Approximation, rows: Tensor | None) -> Tensor:
         """Estimate the ELBO of each datapoint, at the same random numbers every time."""
-        with seeded(_SEED):
-            values = approximation.rsample(_LOOKS)
-        parts = [
-            self.target(
-                {name: value[i : i + self.particles] for name, value in values.items()}, rows
-            )
-            for i in range(0, _LOOKS, self.particles)
-        ]
-        return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
+        with torch.no_grad():
+            with seeded(_SEED):
+                values = approximation.rsample(_LOOKS)
+            parts = []
+            for i in range(0, _LOOKS, self.particles):
+                few = {name: value[i : i + self.particles] for name, value in values.items()}
+                parts.append(self.target(few, rows))
+            return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
 
     def _step(
         self, approximation: Approximation, offsets: list[Tensor], rows: Tensor | None

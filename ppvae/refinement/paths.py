@@ -170,6 +170,10 @@ class Path:
         """Return the gradient of log f_t."""
         with torch.enable_grad():
             leaves = {name: value.detach().requires_grad_() for name, value in state.items()}
-            total = self.at(leaves).log_density(temperature).sum()
-        gradients = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+            density = self.at(leaves).log_density(temperature)
+        # Not the gradient of a sum: to compute that would stay in a captured graph.
+        ones = torch.ones(density.shape, dtype=density.dtype, device=density.device)
+        gradients = torch.autograd.grad(
+            density, list(leaves.values()), ones, materialize_grads=True
+        )
         return dict(zip(leaves, gradients, strict=True))

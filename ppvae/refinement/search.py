@@ -31,11 +31,12 @@ from ppvae.refinement.joint_densities import JointDensity, PlainDensity
 from ppvae.refinement.joint_normal import JointNormal, normal_like_guide, uncorrelated_normal
 from ppvae.refinement.mixture import Mixture, joined
 from ppvae.refinement.own_family import OwnFamily, guide_family
-from ppvae.refinement.tiling import Tiling
+from ppvae.refinement.tiling import COMPARED, Tiling
 
 _KEPT = 4  # copies of a draw's tensors, while its gradient is computed
 _TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
 _MOMENTS = 64  # draws of the guide, from which the first normal is computed
+_NUMBER = 40  # bytes of one number of a draw, in what computes the approximation's density
 _DENSITIES = 400  # bytes of the log densities of a draw
 
 A = TypeVar("A", bound=Approximation)
@@ -106,9 +107,15 @@ class Found:
 
 
 def search_chunks(
-    search: Search, pair: Pair, batch: Batch
+    search: Search, pair: Pair, batch: Batch, tiles: Tiling | None = None
 ) -> Iterator[tuple[Batch, Structure, bool]]:
     """Cut the data so that a step stays within the memory; tell whether draws are vectorized.
+
+    Args:
+        search: how to search.
+        pair: the model/guide pair.
+        batch: all datapoints.
+        tiles: what `tiles_for` gives; chunks are larger where the densities are code in tiles.
 
     Raises:
         Unsupported: if the pair's structure does not allow it.
@@ -122,11 +129,15 @@ def search_chunks(
     start, _ = _start(search, pair, first, structure, draws=2)  # for its size alone
     values = start.rsample(1).values()
     numbers = sum(value.numel() for value in values) / start.latents.rows
-    step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
-    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
     # A guide that scores its own draws alone does not tell whether the model is vectorized.
     check = vectorizable if isinstance(start, OwnFamily) else model_vectorizable
     vectorized = check(pair, first, structure)
+    at_once = tiles is not None and vectorized and tiles.prepare(pair, first, structure)
+    step = kept * structure.bytes_per_draw
+    if at_once:  # then the pair itself runs for a comparison alone
+        step = max(kept * _NUMBER * numbers, _KEPT * COMPARED * structure.bytes_per_draw)
+    step += _DENSITIES * search.draws
+    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
     for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
         yield chunk, here, vectorized
 
@@ -163,7 +174,7 @@ def search_chunk(
 
     target: JointDensity = PlainDensity(density)
     if tiles is not None and vectorized:
-        target = tiles.density(pair, chunk, structure, start, target)
+        target = tiles.density(chunk, start, target)
     stages = [*_stages(search, start, target)]
     searches: list[list[Approximation]] = [[*stages]]
     best = stages[-1]

@@ -78,7 +78,9 @@ class TileCode:
         def gradient(mode: CaptureMode, *tensors: Tensor) -> list[Tensor]:
             with torch.enable_grad():
                 found, leaves = at(tensors)
-                return list(torch.autograd.grad(found.sum(), leaves, materialize_grads=True))
+                # Not the gradient of a sum: to compute that would stay in the graph.
+                ones = torch.ones(found.shape, dtype=found.dtype)
+                return list(torch.autograd.grad(found, leaves, ones, materialize_grads=True))
 
         made = []
         for program in (value, gradient):

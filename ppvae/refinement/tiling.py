@@ -13,8 +13,12 @@ from ppvae.refinement.own_family import OwnFamily, guide_family
 from ppvae.refinement.threads import single_threaded
 from ppvae.refinement.tiled_densities import TileCode, TiledDensity, agrees
 
+COMPARED = 2
+"""Draws at which every chunk's code is compared with the pair itself."""
+
 _CAPTURED = 4.0  # seconds without code from which it pays to capture graphs and replay them
 _COMPILED = 150.0  # and to compile them, which takes about ten
+_REPLAYED = 4  # times larger tiles, whose operations each take as long as their Python at least
 
 
 class Tiling:
@@ -30,60 +34,59 @@ class Tiling:
     def __init__(self, rows: int, gradients: int, values: int, particles: int) -> None:
         self.rows, self.gradients, self.values = rows, gradients, values
         self.particles = particles
-        self.wanted = True
+        self._asked = False
         self._inside = ExitStack()
         self._code: TileCode | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    def density(
-        self,
-        pair: Pair,
-        chunk: Batch,
-        structure: Structure,
-        start: OwnFamily | JointNormal,
-        plain: JointDensity,
-    ) -> JointDensity:
-        """Return the density as code in tiles where that pays and can be done, else as it is.
+    def prepare(self, pair: Pair, chunk: Batch, structure: Structure) -> bool:
+        """Make the code, where that pays and can be done; tell whether there is any.
 
         Args:
             pair: the model/guide pair.
             chunk: some datapoints.
             structure: what `structure_of` said of the pair.
-            start: a posterior of them.
-            plain: the density by the pair itself.
         """
-        cpu = all(tensor.device.type == "cpu" for tensor in chunk)
-        if not self.wanted or not cpu or not isinstance(start, OwnFamily):
-            return plain
-        if self._code is None:
-            self._code = self._made(pair, chunk, structure)
-        self.wanted = self._code is not None
-        if self._code is None or self._pool is None:
-            return plain
-        tiled = TiledDensity(self._code, chunk, start.latents, self._pool)
-        with seeded(0):
-            values = start.rsample(self.particles)
-        return tiled if agrees(tiled, plain, values) else plain
-
-    def _made(self, pair: Pair, chunk: Batch, structure: Structure) -> TileCode | None:
+        if self._asked or any(tensor.device.type != "cpu" for tensor in chunk):
+            return self._code is not None
+        self._asked = True
         draws = self.rows * (self.gradients + self.values / 2)
         runs = self.gradients / self.particles * max(1, self.rows // len(chunk[0]))
         seconds = seconds_without_code(runs, draws * structure.bytes_per_draw)
         if seconds < _CAPTURED:
-            return None
+            return False
         threads = self._inside.enter_context(single_threaded())
         try:
-            made = self._of_tile(pair, chunk, structure, threads, seconds)
+            self._code = self._of_tile(pair, chunk, structure, threads, seconds)
         except CaptureError:
             self._inside.close()
-            return None
+            return False
         self._pool = self._inside.enter_context(ThreadPoolExecutor(threads))
-        return made
+        return True
+
+    def density(
+        self, chunk: Batch, start: OwnFamily | JointNormal, plain: JointDensity
+    ) -> JointDensity:
+        """Return the density as code in tiles, or as it is where there is none.
+
+        Args:
+            chunk: some datapoints.
+            start: a posterior of them.
+            plain: the density by the pair itself.
+        """
+        if self._code is None or self._pool is None or not isinstance(start, OwnFamily):
+            return plain
+        tiled = TiledDensity(self._code, chunk, start.latents, self._pool)
+        with seeded(0):
+            values = start.rsample(COMPARED)
+        return tiled if agrees(tiled, plain, values) else plain
 
     def _of_tile(
         self, pair: Pair, chunk: Batch, structure: Structure, threads: int, seconds: float
     ) -> TileCode:
-        most = max(1, int(CACHED / (self.particles * structure.bytes_per_draw)))
+        compiled = seconds >= _COMPILED
+        cached = CACHED if compiled else _REPLAYED * CACHED
+        most = max(1, int(cached / (self.particles * structure.bytes_per_draw)))
         groups = -(-len(chunk[0]) // most)
         groups = -(-groups // threads) * threads
         tile = tuple(tensor[: -(-len(chunk[0]) // groups)] for tensor in chunk)
@@ -94,7 +97,7 @@ class Tiling:
                 values = family.rsample(self.particles)
         except Exception as error:  # a pair may not run on fewer rows
             raise CaptureError("it does not run on fewer datapoints") from error
-        generator = generate if seconds >= _COMPILED else replay
+        generator = generate if compiled else replay
         return TileCode.of(pair, tile, here, family.latents.sites, values, generator)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from ppvae.engine import (
     set_random_state,
     vectorizable,
 )
+from ppvae.engine.compilation import generate, replay
 from ppvae.refinement import (
     CACHED,
     Annealing,
@@ -35,7 +36,8 @@ from ppvae.refinement import (
 )
 
 _COPIES = 3  # of the tensors of one run, kept while a gradient is computed
-_LEAST = 60.0  # seconds, from which code saves clearly more than it takes to be generated
+_CAPTURED = 10.0  # seconds without code from which it pays to capture graphs and replay them
+_COMPILED = 120.0  # and to compile them, which takes fifteen or more
 
 Result = TypeVar("Result")
 S = TypeVar("S", bound="Started")
@@ -121,14 +123,16 @@ class Groups:
                 bar.update(rows)
 
             share = max(1, self.memory // (_COPIES * self.annealing.chains))
-            if self._pays(pair, batch, share):
+            seconds = self._seconds(pair, batch, share)
+            if seconds >= _CAPTURED:
                 with single_threaded() as threads:
                     rows = self._cached_rows(pair, batch, threads)
                     given = _filled(batch, rows) if fill else batch
                     bar.total = len(given[0]) * transitions
                     state = random_state()
                     small = min(share, int((rows + 0.5) * _bytes(pair, batch)))
-                    started = map(start, self._groups(pair, given, small, PathCode(), done))
+                    code = PathCode(generate if seconds >= _COMPILED else replay)
+                    started = map(start, self._groups(pair, given, small, code, done))
                     first = next(started)
                     if first.compiled:
                         tasks = chain([first], started)
@@ -163,15 +167,15 @@ class Groups:
                 self.annealing, pair, chunk, structure, vectorized, {}, report, generator, code
             )
 
-    def _pays(self, pair: Pair, batch: Batch, memory: int) -> bool:
-        """Tell whether the chains take so long without code that to generate it pays."""
+    def _seconds(self, pair: Pair, batch: Batch, memory: int) -> float:
+        """Return about how long the chains take without code."""
         chunk, structure, _ = next(iter(draw_chunks(pair, batch, 1, memory, compile=False)))
         rows = len(batch[0])
         calls = self._transitions * (self.annealing.leapfrogs + 1)
         draws = rows * self.annealing.chains
         chunks = -(-rows // len(chunk[0]))
         bytes = calls * draws * structure.bytes_per_draw
-        return seconds_without_code(calls * chunks, bytes) >= _LEAST
+        return seconds_without_code(calls * chunks, bytes)
 
     def _cached_rows(self, pair: Pair, batch: Batch, threads: int) -> int:
         """Return how many datapoints make a group: alike in all if possible, one set a thread."""
