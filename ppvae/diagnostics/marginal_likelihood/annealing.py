@@ -73,10 +73,10 @@ def ais(
       all miss a part of the posterior agree with each other;
     - `log_weight`: log w of each chain.
 
-    Where that takes more than some seconds, the densities are captured as a graph; from about two
-    minutes on, this is compiled. One temperature is plain importance sampling from f_0. Factors of plates and of
+    One temperature is plain importance sampling from f_0. Factors of plates and of
     `poutine.scale` are left out, masks are applied, and discrete latents that only the model has,
-    or that the guide enumerates, are summed out.
+    or that the guide enumerates, are summed out. Where there is much to compute, the densities are
+    captured as a graph or compiled, and all cores run them.
 
     Args:
         pair: any pair whose latents are continuous.
