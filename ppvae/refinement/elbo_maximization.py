@@ -131,8 +131,8 @@ def maximize_elbo(
     of the second half of its stage (Polyak and Juditsky, "Acceleration of Stochastic Approximation
     by Averaging", 1992).
 
-    With 200 steps or more, a datapoint whose ELBO a stage raised by no more than `tolerance`
-    waits for the last stage, which all take.
+    With 200 steps or more, the first stage takes half of the particles, and a datapoint whose ELBO
+    a later one raised by no more than `tolerance` waits for the last stage, which all take.
 
     Args:
         start: where to begin.
@@ -145,20 +145,23 @@ def maximize_elbo(
     target = density if isinstance(density, JointDensity) else PlainDensity(density)
     search, looking = _Search(target, particles, learning_rate), steps >= _LONG
     here, done = start, 0
-    elbo = search.elbo(start, None) if looking else torch.empty(0)
-    moving = torch.ones_like(elbo, dtype=torch.bool)
+    elbo = moving = torch.empty(0)
     for end in _ends(steps, looking):
-        last, count = end == steps, end - done
+        first, last, count = done == 0, end == steps, end - done
         done = end
-        if looking and not last and not bool(moving.any()):
+        if looking and not (first or last or bool(moving.any())):
             continue
-        rows = moving if looking and not last else None
-        base, means, offsets = search.stage(here, count, rows, falling=last)
+        rows = moving if looking and not (first or last) else None
+        few = max(1, particles // 2) if looking and first else particles
+        base, means, offsets = search.stage(here, count, few, rows, falling=last)
         result = base.moved(means)
-        if rows is not None:
+        if looking and not last:
             risen = search.elbo(result, rows)
-            moving = rows & ~(risen - elbo <= tolerance)
-            elbo = torch.where(rows, risen, elbo)
+            if rows is None:
+                moving, elbo = torch.ones_like(risen, dtype=torch.bool), risen
+            else:
+                moving = rows & ~(risen - elbo <= tolerance)
+                elbo = torch.where(rows, risen, elbo)
             # A mean lags behind the iterates while they still move, and is better where not.
             shaped = zip(base.of_rows(moving), offsets, means, strict=True)
             offsets = [torch.where(*parts) for parts in shaped]
@@ -181,7 +184,7 @@ class _Search:
     learning_rate: float
 
     def stage(
-        self, start: A, steps: int, rows: Tensor | None, *, falling: bool
+        self, start: A, steps: int, particles: int, rows: Tensor | None, *, falling: bool
     ) -> tuple[A, list[Tensor], list[Tensor]]:
         """Run one stage for some rows, the step size falling or not.
 
@@ -197,7 +200,7 @@ class _Search:
             if falling:
                 angle = math.pi * step / steps
                 adam.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(angle)) / 2
-            self._step(base, offsets, rows)
+            self._step(base, offsets, particles, rows)
             adam.step()
             if step >= steps - averaged:
                 for mean, offset in zip(means, offsets, strict=True):
@@ -216,11 +219,15 @@ class _Search:
             return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
 
     def _step(
-        self, approximation: Approximation, offsets: list[Tensor], rows: Tensor | None
+        self,
+        approximation: Approximation,
+        offsets: list[Tensor],
+        particles: int,
+        rows: Tensor | None,
     ) -> None:
         """Set the offsets' gradients to that of the negative ELBO, summed over the data."""
         with torch.enable_grad():
-            values = approximation.moved(offsets).rsample(self.particles)
+            values = approximation.moved(offsets).rsample(particles)
             fixed = approximation.moved([offset.detach() for offset in offsets])
             slopes = self.target.gradient(values, rows)
             own = fixed.log_prob(values)
@@ -228,7 +235,7 @@ class _Search:
             for name, value in values.items():
                 loss = loss - (slopes[name] * value).sum()
             # Of the offsets alone: the pair's own parameters get no gradient.
-            gradients = torch.autograd.grad(loss / self.particles, offsets)
+            gradients = torch.autograd.grad(loss / particles, offsets)
         for offset, gradient in zip(offsets, gradients, strict=True):
             offset.grad = gradient
 

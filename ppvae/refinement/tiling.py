@@ -86,15 +86,16 @@ class Tiling:
     ) -> TileCode:
         compiled = seconds >= _COMPILED
         cached = CACHED if compiled else _REPLAYED * CACHED
-        most = max(1, int(cached / (self.particles * structure.bytes_per_draw)))
+        draws = max(1, self.particles // 2)  # as many as a search's shortest steps take
+        most = max(1, int(cached / (draws * structure.bytes_per_draw)))
         groups = -(-len(chunk[0]) // most)
         groups = -(-groups // threads) * threads
         tile = tuple(tensor[: -(-len(chunk[0]) // groups)] for tensor in chunk)
         try:
-            here = structure_of(pair, tile)
             with seeded(0):
+                here = structure_of(pair, tile)
                 family = guide_family(pair, tile, here)
-                values = family.rsample(self.particles)
+                values = family.rsample(draws)
         except Exception as error:  # a pair may not run on fewer rows
             raise CaptureError("it does not run on fewer datapoints") from error
         generator = generate if compiled else replay

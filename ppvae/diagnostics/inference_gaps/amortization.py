@@ -73,13 +73,14 @@ def gaps(
     chance, else that with more effective draws.
 
     q* and n* are found by Adam in stages; in the last, the step size decreases. With 200 steps or
-    more, a datapoint whose ELBO a stage raised by no more than `tolerance` goes on to the last one
-    at once. The search may end below the maximum: up to their errors, the true amortization gap is
-    at least `amortization`, and the true approximation gap at most `approximation`. `rise` is the
-    gain of the last stage over the one before, at the same random numbers, and `normal_rise` that
-    of n*. `converged` is True where neither is further from 0 than `tolerance` plus two of its
-    standard errors. If False, increase `steps`. True does not prove convergence: a slow rise, as
-    with a small learning rate, can go unnoticed.
+    more, the first stage takes half of the particles, and a datapoint whose ELBO a later stage
+    raised by no more than `tolerance` goes on to the last one at once. The search may end below
+    the maximum: up to their errors, the true amortization gap is at least `amortization`, and the
+    true approximation gap at most `approximation`. `rise` is the gain of the last stage over the
+    one before, at the same random numbers, and `normal_rise` that of n*. `converged` is True where
+    neither is further from 0 than `tolerance` plus two of its standard errors. If False, increase
+    `steps`. True does not prove convergence: a slow rise, as with a small learning rate, can go
+    unnoticed.
 
     Where there is much to compute, the pair is captured as a graph, and all cores run it.
 

@@ -29,6 +29,7 @@ from ppvae.refinement import (
     Begun,
     Chains,
     PathCode,
+    StepSizes,
     Stopped,
     in_threads,
     seconds_without_code,
@@ -45,27 +46,44 @@ S = TypeVar("S", bound="Started")
 
 @dataclass(frozen=True)
 class Started:
-    """Chains of some datapoints, drawn from the start, for the pilot run and for their own.
+    """Chains of some datapoints; where code moves them, they are drawn from the start already.
 
     Args:
         chains: the chains.
-        pilot: those of the pilot run, if it is needed.
+        pilot: those of the pilot run.
         begun: their own.
     """
 
     chains: Chains
     pilot: Begun | None
-    begun: Begun
+    begun: Begun | None
 
     @classmethod
     def of(cls, chains: Chains) -> "Started":
-        """Draw from the start."""
-        return cls(chains, chains.pilot(), chains.begun(chains.annealing.chains))
+        """Draw from the start, if there may be code."""
+        return cls(chains, *drawn(chains))
 
     @property
     def compiled(self) -> bool:
         """Whether threads can move them."""
-        return self.begun.compiled and (self.pilot is None or self.pilot.compiled)
+        every = (self.begun, self.pilot)
+        return self.begun is not None and all(one is None or one.compiled for one in every)
+
+    def annealed(self) -> tuple[StepSizes, Begun]:
+        """Tune the step sizes; return them, and the chains at the start."""
+        chains = self.chains
+        sizes = chains.step_sizes(self.pilot)
+        return sizes, self.begun or chains.begun(chains.annealing.chains)
+
+
+def drawn(chains: Chains) -> tuple[Begun | None, Begun | None]:
+    """Return chains at draws of the start, for the pilot run and their own, if there may be code.
+
+    Threads can then move them without running the pair.
+    """
+    if chains.code is None:
+        return None, None
+    return chains.pilot(), chains.begun(chains.annealing.chains)
 
 
 @dataclass(frozen=True)
@@ -98,8 +116,9 @@ class Groups:
         """Yield the result of each group, in the order of the datapoints.
 
         Where there is enough to compute, and the pair can be captured, the groups are small enough
-        for the caches, their densities are compiled code, and threads share them. Otherwise
-        groups are as large as the memory allows. The random numbers depend on the groups.
+        for the caches, their densities are graphs or code, and threads share them. Otherwise
+        groups are as large as the memory allows. The random numbers depend on the groups, and
+        on whether there is code.
 
         Args:
             pair: the model/guide pair.
@@ -125,12 +144,13 @@ class Groups:
             share = max(1, self.memory // (_COPIES * self.annealing.chains))
             seconds = self._seconds(pair, batch, share)
             if seconds >= _CAPTURED:
+                state = random_state()
                 with single_threaded() as threads:
                     rows = self._cached_rows(pair, batch, threads)
+                    small = min(share, int((rows + 0.5) * _bytes(pair, batch)))
+                    set_random_state(state)
                     given = _filled(batch, rows) if fill else batch
                     bar.total = len(given[0]) * transitions
-                    state = random_state()
-                    small = min(share, int((rows + 0.5) * _bytes(pair, batch)))
                     code = PathCode(generate if seconds >= _COMPILED else replay)
                     started = map(start, self._groups(pair, given, small, code, done))
                     first = next(started)
@@ -161,7 +181,7 @@ class Groups:
             refuse_unnormalized(structure)
             if vectorized is None:
                 vectorized = vectorizable(pair, chunk, structure)
-            generator = torch.Generator(chunk[0].device).manual_seed(next(own))
+            generator = None if code is None else torch.Generator().manual_seed(next(own))
             report = partial(done, len(chunk[0]))
             yield Chains(
                 self.annealing, pair, chunk, structure, vectorized, {}, report, generator, code

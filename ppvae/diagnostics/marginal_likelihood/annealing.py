@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.diagnostics.failed_rows import sound
-from ppvae.diagnostics.marginal_likelihood.annealed_groups import Groups, Started
+from ppvae.diagnostics.marginal_likelihood.annealed_groups import Groups, Started, drawn
 from ppvae.diagnostics.names import names_of
 from ppvae.engine import (
     MEMORY,
     Data,
     Pair,
+    Sites,
     Unsupported,
     adapted,
     isolated,
@@ -25,7 +26,15 @@ from ppvae.engine import (
     of_sound_simulations,
     simulated_sites,
 )
-from ppvae.refinement import Annealing, Chains, GuideStart, Point, PriorStart, sigmoid_schedule
+from ppvae.refinement import (
+    Annealing,
+    Chains,
+    GuideStart,
+    Path,
+    Point,
+    PriorStart,
+    sigmoid_schedule,
+)
 
 _ACCEPTANCE = 0.5  # mean rate below which chains have not moved as the pilot run intended
 _AGREEING = 4  # chains for each effective one, at most
@@ -119,8 +128,8 @@ def ais(
     groups = Groups(annealing, 1, memory, seed, progress)
 
     def run(group: Started) -> tuple[Tensor, Tensor]:
-        sizes = group.chains.step_sizes(group.pilot)
-        return group.chains.run(group.begun.path, group.begun.point, schedule, sizes)
+        sizes, begun = group.annealed()
+        return group.chains.run(begun.path, begun.point, schedule, sizes)
 
     with isolated(pair, seed):
         found = list(groups.annealed(pair, kept.batch, Started.of, run, fill=True))
@@ -236,9 +245,10 @@ def bdmc(
         return Simulated.simulated(chains, from_guide)
 
     def run(group: Simulated) -> tuple[Tensor, Tensor, Tensor]:
-        sizes, path = group.chains.step_sizes(group.pilot), group.begun.path
-        forward, up = group.chains.run(path, group.begun.point, schedule, sizes)
-        back, down = group.chains.run(path, group.end, schedule[::-1], sizes.reversed())
+        sizes, begun = group.annealed()
+        path, end = begun.path, group.end(begun.path)
+        forward, up = group.chains.run(path, begun.point, schedule, sizes)
+        back, down = group.chains.run(path, end, schedule[::-1], sizes.reversed())
         rate = torch.minimum(up.mean(0), down.mean(0))
         return log_mean_exp(forward)[0], -log_mean_exp(back)[0], rate
 
@@ -273,29 +283,31 @@ def accepted(acceptance: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Simulated(Started):
-    """The same of simulated datapoints, with the latents that made them.
+    """The same of simulated datapoints.
 
     Args:
-        end: exact draws of the posterior.
+        sites: the run of the model that made them.
     """
 
-    end: Point
+    sites: Sites
 
     @classmethod
     def simulated(cls, chains: Chains, from_guide: bool) -> Self:
-        """Simulate the datapoints of a group, and draw from the start."""
-        drawn = simulated_sites(chains.pair, chains.batch, chains.structure, None, {})
+        """Simulate the datapoints of a group."""
+        sites = simulated_sites(chains.pair, chains.batch, chains.structure, None, {})
         if from_guide:  # which reads the data too
-            batch = observing(chains.pair, chains.batch, drawn, chains.structure)
-            batch, drawn, structure = of_sound_simulations(chains.pair, batch, drawn)
+            batch = observing(chains.pair, chains.batch, sites, chains.structure)
+            batch, sites, structure = of_sound_simulations(chains.pair, batch, sites)
             chains = replace(chains, batch=batch, structure=structure)
         else:
-            observed = {name: drawn[name] for name in chains.structure.observed}
+            observed = {name: sites[name] for name in chains.structure.observed}
             chains = replace(chains, observed=observed)
-        begun = chains.begun(chains.annealing.chains)
-        path = begun.path
-        latents = {name: path.ensemble.repeat(drawn[name]) for name in path.space.sites}
-        return cls(chains, chains.pilot(), begun, path.point(latents))
+        return cls(chains, *drawn(chains), sites)
+
+    def end(self, path: Path) -> Point:
+        """Return the latents that made the datapoints, exact draws of the posterior."""
+        latents = {name: path.ensemble.repeat(self.sites[name]) for name in path.space.sites}
+        return path.point(latents)
 
 
 def _refuse_nan(values: Tensor) -> None:
