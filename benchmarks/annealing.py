@@ -33,6 +33,7 @@ if what == "ais":
         posteriors.DiagonalNormal(networks.MLP(784, 100, hidden=[200, 200])),
     )
     x = (torch.rand(images, 784) < 0.3).float()
+    diagnostics.ais(pair, x[:2], temperatures=2, chains=2)  # imports what the first run needs
     started = time.perf_counter()
     found = diagnostics.ais(pair, x, temperatures=temperatures, chains=16)
     told = {"log P(X)": found.log_evidence, "acceptance": found.acceptance}
@@ -40,10 +41,11 @@ else:
     digits = data.digits()
     pair = pairs.assemble(digits)
     pair.load_state_dict(torch.load(weights))
+    diagnostics.gaps(pair, digits.test[:2], steps=8)
     started = time.perf_counter()
-    found = diagnostics.gaps(pair, digits)
+    found = diagnostics.gaps(pair, digits.test)
     told = {name: found[name] for name in ("optimal_elbo", "normal_elbo", "log_evidence")}
-    told["converged"] = found.converged
+    told |= {"converged": found.converged, "k": found.pareto_k}
 seconds = time.perf_counter() - started
 print(json.dumps({"seconds": seconds} | {name: float(v.mean()) for name, v in told.items()}))
 """

@@ -96,11 +96,21 @@ def test_a_small_search_has_no_code(monkeypatch):
 
 
 @pytest.mark.slow
-def test_gaps_in_tiles_are_those_of_the_pair(monkeypatch):
+def test_gaps_in_tiles_are_the_closed_forms(monkeypatch):
+    monkeypatch.setattr(tiling, "_CAPTURED", 0.0)
+    monkeypatch.setattr(tiling, "CACHED", 2000)
     case = LinearGaussian.random(3)
     x = case.draw(12, seed=1)
-    plain = diagnostics.gaps(case.pair(), x, draws=50, steps=240)
-    monkeypatch.setattr(tiling, "_CAPTURED", 0.0)
-    tiled = diagnostics.gaps(case.pair(), x, draws=50, steps=240)
-    for name in ("elbo", "optimal_elbo", "normal_elbo", "log_evidence"):
-        assert abs(tiled[name] - plain[name]).max() < 1e-3, name
+    used = []
+    agrees = tiling.agrees
+    monkeypatch.setattr(tiling, "agrees", lambda *a: used.append(agrees(*a)) or used[-1])
+    found = diagnostics.gaps(case.pair(), x, draws=200)
+    assert used == [True]
+    for name in ("log_evidence", "elbo"):
+        error = abs(found[name].values - case.terms(x)[name].numpy())
+        assert (error <= 4.5 * found[f"{name}_error"].values + 1e-3).all(), name
+    precision = case.posterior(x).precision_matrix[0]
+    lost = float(0.5 * (precision.diagonal().log().sum() - torch.logdet(precision)))
+    error = abs(found.approximation.values - lost)
+    assert (error <= 4.5 * found.approximation_error.values + 2e-3).all()
+    assert bool(found.converged.all())

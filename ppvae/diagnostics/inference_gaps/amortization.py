@@ -72,7 +72,7 @@ def gaps(
     log P(X) is then by the draws of q or of n* alone, the higher one if their difference is no
     chance, else that with more effective draws.
 
-    q* and n* are found by Adam in stages; in the last, the step size decreases. With 200 steps or
+    q* and n* are found by Adam in stages; in the last, the step size decreases. With 300 steps or
     more, the first stage takes half of the particles, and a datapoint whose ELBO a later stage
     raised by no more than `tolerance` goes on to the last one at once. The search may end below
     the maximum: up to their errors, the true amortization gap is at least `amortization`, and the

@@ -142,9 +142,9 @@ class Groups:
                 bar.update(rows)
 
             share = max(1, self.memory // (_COPIES * self.annealing.chains))
+            state = random_state()
             seconds = self._seconds(pair, batch, share)
             if seconds >= _CAPTURED:
-                state = random_state()
                 with single_threaded() as threads:
                     rows = self._cached_rows(pair, batch, threads)
                     small = min(share, int((rows + 0.5) * _bytes(pair, batch)))
@@ -158,7 +158,7 @@ class Groups:
                         tasks = chain([first], started)
                         yield from in_threads(tasks, run, threads, stop, apart=_uncompiled)
                         return
-                set_random_state(state)
+            set_random_state(state)
             bar.total = len(batch[0]) * transitions
             for group in self._groups(pair, batch, share, None, done):
                 yield run(start(group))
