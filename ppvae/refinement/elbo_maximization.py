@@ -31,8 +31,7 @@ from ppvae.refinement.joint_densities import JointDensity, LogJoint, PlainDensit
 STAGES = 4
 """Stages of a short maximization: each begins with new units; in the last the step size falls."""
 
-_LONG = 300  # steps from which there are more stages, after each of which a datapoint may wait
-_PARTS = 10  # of them before the last
+_LONG = 300  # steps from which there are twice as many, after which a datapoint may wait
 _LOOKS = 64  # draws that tell how far a stage has raised the ELBO
 _SEED = 0  # of these draws
 
@@ -242,8 +241,6 @@ class _Search:
 
 
 def _ends(steps: int, looking: bool) -> list[int]:
-    """Return the steps at which the stages end; the last has a quarter or a fifth of them."""
-    if not looking:
-        return [part * steps // STAGES for part in range(1, STAGES + 1)]
-    first = steps - steps // 5
-    return [*(part * first // _PARTS for part in range(1, _PARTS + 1)), steps]
+    """Return the steps at which the stages end; the last one takes a quarter of them."""
+    parts = 2 * STAGES if looking else STAGES
+    return [*(part * steps // parts for part in range(1, parts - parts // STAGES + 1)), steps]

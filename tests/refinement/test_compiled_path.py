@@ -16,6 +16,7 @@ from ppvae.refinement import (
     PathCode,
     PriorStart,
     Stopped,
+    annealed_chains,
     compiled_path,
     in_threads,
 )
@@ -46,6 +47,7 @@ def test_evidence_by_code_is_exact(from_guide, monkeypatch):
     monkeypatch.setattr(annealed_groups, "CACHED", 1)
     case = LinearGaussian.random(3)
     x = case.draw(2, seed=4)
+    monkeypatch.setattr(annealed_chains, "_FEWEST", 10)
     used = []
     agree = compiled_path._agree
     monkeypatch.setattr(compiled_path, "_agree", lambda *a: used.append(agree(*a)) or used[-1])
@@ -97,6 +99,8 @@ def test_bounds_by_code_bracket_the_truth(from_guide):
 
 @pytest.mark.usefixtures("by_code")
 def test_what_cannot_be_captured_runs_as_it_is(monkeypatch):
+    monkeypatch.setattr(annealed_chains, "_FEWEST", 10)
+
     class Reading(strangers.TopDown):
         """Python reads a value of the latent, so that a graph would not do the same."""
 
