@@ -38,7 +38,7 @@ from ppvae.refinement import (
 
 _COPIES = 3  # of the tensors of one run, kept while a gradient is computed
 _CAPTURED = 10.0  # seconds without code from which it pays to capture graphs and replay them
-_COMPILED = 120.0  # and to compile them, which takes fifteen or more
+_COMPILED = 60.0  # and to compile them, which takes fifteen or more
 
 Result = TypeVar("Result")
 S = TypeVar("S", bound="Started")
