@@ -95,7 +95,8 @@ def table(names=(), rows=200, seed=0, chosen=("refine", "evidence"), mnist=None)
                 f"| all {len(parts)} pairs | {method} "
                 f"| {sum(part.trusted for part in parts) / total:.0%} | {wrong / total:.2%} "
                 f"| {upper_bound(wrong, total):.2%} "
-                f"| worst {max(part.share_wrong for part in parts):.1%} | | {sum(part.seconds for part in parts):.0f} "
+                f"| worst {max(part.share_wrong for part in parts):.1%} | "
+                f"| {sum(part.seconds for part in parts):.0f} "
                 f"| {1e3 * sum(part.seconds for part in parts) / total:.0f} | |",
                 flush=True,
             )

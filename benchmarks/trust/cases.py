@@ -16,6 +16,6 @@ KNOWS_ONE = "two modes, guide knows one"
 
 
 def cases(mnist=None):
-    """Return what builds each pair, by name; the one of MNIST if the folder of its files is given."""
+    """Return what builds each pair, by name; that of MNIST needs the folder of its files."""
     found = CASES | {"digits VAE": Digits}
     return found if mnist is None else found | {"MNIST VAE": lambda: MNIST(mnist)}

@@ -53,7 +53,7 @@ class VonMisesFisher(dist.TorchDistribution):
 
 
 class Sphere(Pair):
-    """z ~ vMF(north, 1), two x_i | z ~ vMF(z, 4), the guide power spherical, off and too narrow."""
+    """z ~ vMF(north, 1), two x_i | z ~ vMF(z, 4); the guide is power spherical, a little off."""
 
     prior, noise, count = 1.0, 4.0, 2
     shape = (2, 3)
