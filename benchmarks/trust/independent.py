@@ -24,7 +24,7 @@ def by_prior(exact, rows, draws, seed=0):
     weights = log_lik.softmax(0)
     error = (draws * weights - 1).std(0) / math.sqrt(draws)
     means, errors = {}, {}
-    for name in trace.stochastic_nodes:
+    for name in exact.right.means:
         values = trace.nodes[name]["value"].reshape(draws, rows, -1).double()
         means[name] = (weights[..., None] * values).sum(0)
         off = weights[..., None] * (values - means[name])
