@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ppvae import priors as priors
     from ppvae import refinement as refinement
     from ppvae import report as report
-    from ppvae.diagnostics import from_pyro_svi
+    from ppvae.diagnostics import from_pyro_svi, refine
     from ppvae.engine import Unsupported
     from ppvae.inference import fit, load, save
     from ppvae.pairs import VAE, refit_prior
@@ -35,6 +35,7 @@ __all__ = [
     "fit",
     "from_pyro_svi",
     "load",
+    "refine",
     "refit_prior",
     "save",
 ]
@@ -45,6 +46,7 @@ _ROOM_OF = {
     "fit": "inference",
     "from_pyro_svi": "diagnostics",
     "load": "inference",
+    "refine": "diagnostics",
     "refit_prior": "pairs",
     "save": "inference",
 }

@@ -37,21 +37,32 @@ from ppvae.diagnostics.model_fit import (
     prior_predictive_check,
 )
 from ppvae.diagnostics.overview import Diagnosis, diagnose
+from ppvae.diagnostics.posterior_refinement import (
+    BRIEF,
+    THOROUGH,
+    Escalation,
+    Refined,
+    refine,
+)
 from ppvae.diagnostics.rank_tests import uniform_band, uniform_p_values
 from ppvae.diagnostics.training_convergence import convergence, gradient_signal
 
 __all__ = [
+    "BRIEF",
     "DEEP",
     "PIT",
     "QUICK",
     "SBC",
     "STANDARD",
+    "THOROUGH",
     "VSBC",
     "ActiveUnits",
     "Coverage",
     "Diagnosis",
     "Effort",
+    "Escalation",
     "Finding",
+    "Refined",
     "Stacking",
     "Surgery",
     "Verdict",
@@ -80,6 +91,7 @@ __all__ = [
     "posterior_predictive_check",
     "prior_predictive_check",
     "probes",
+    "refine",
     "sbc",
     "stacking_weights",
     "summarize",

@@ -1,0 +1,164 @@
+"""A posterior that can be trusted for each datapoint, the cheapest one that passes."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ppvae.diagnostics.failed_rows import sound
+from ppvae.diagnostics.marginal_likelihood import tail_length
+from ppvae.diagnostics.names import names_of
+from ppvae.diagnostics.posterior_refinement.escalation import THOROUGH, Escalation
+from ppvae.diagnostics.posterior_refinement.levels import Ladder
+from ppvae.diagnostics.posterior_refinement.refined import Refined, refined_of
+from ppvae.diagnostics.posterior_refinement.served import Served
+from ppvae.diagnostics.progress import tqdm_options
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Data,
+    Pair,
+    Structure,
+    Unsupported,
+    adapted,
+    draw_chunks,
+    first_line,
+    isolated,
+    refuse_degenerate,
+    refuse_unnormalized,
+    refuse_without_latents,
+)
+from ppvae.refinement import Target, target_of
+
+_PRIOR_SHARE, _FEWEST = 0.05, 32  # of the draws, from the prior; they show what the guide misses
+_SURPRISE = 3.0  # nats by which a prior draw's weight may exceed the guide's log P(X)
+_COPIES = 32  # copies of a draw's tensors that a climb keeps
+
+
+def refine(
+    pair: Pair,
+    data: Data,
+    *,
+    draws: int = 1000,
+    effort: Escalation = THOROUGH,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: bool | None = None,
+) -> Refined:
+    """Find a posterior that can be trusted for each datapoint: the cheapest one that passes.
+
+    Every level gives draws z_k with weights w_k = p(x, z_k) / r(z_k), r their density:
+
+    1. guide: r = q(z|x), where its weights are light and neither draws of the prior nor a search
+       for modes find a place that it misses;
+    2. modes: r a mixture of the guide with a normal and a Student-t distribution at every mode,
+       found by L-BFGS from several starts: the guide's mean and draws, their mirror images, and
+       draws of the prior. Covariances are from the curvature there (Tierney and Kadane, "Accurate
+       Approximations for Posterior Moments and Marginal Densities", 1986);
+    3. adapted: the mixture is fitted to its weighted draws (Cappe, Douc, Guillin, Marin and
+       Robert, "Adaptive importance sampling in general mixture classes", 2008);
+    4. search: the normal of the highest ELBO is added;
+    5. annealing: draws of the mixture are moved to the posterior by Hamiltonian trajectories
+       (Neal, "Annealed importance sampling", 2001).
+
+    A datapoint leaves at the first level at which the weights' tail has a shape k below 0.5, so
+    that they have a finite variance. If none is, the level of the smallest k counts. The weights
+    of every level average to P(X) without bias. A datapoint is trusted where k is below the
+    threshold of `pareto_k` and the weights are worth 20 draws and a twentieth of all. There the
+    stated errors of log P(X) and of posterior means hold; `benchmarks/trust.py` measures in how
+    many cases, on pairs whose posterior is known. A mode that no start leads to stays unseen.
+
+    Args:
+        pair: any pair.
+        data: `(data, *event)`; of a dataset, the test split.
+        draws: number of draws per datapoint, at least 21.
+        effort: how far to go: `THOROUGH`, or `BRIEF` without the levels that take long.
+        seed: of the draws.
+        memory: bound in bytes on the intermediate tensors, not on the draws that are returned.
+        progress: show a progress bar; only on a terminal, unless given.
+
+    Returns:
+        The draws with their weights, and of each datapoint log P(X) and KL[Q(z|X) || P(z|X)] with
+        errors, k, effective sample size, level and whether it is trusted: see `Refined`.
+
+    Raises:
+        Unsupported: if the pair's structure does not allow importance weights, or it is a
+            pseudo-likelihood; the message names the site. A datapoint that the pair fails on
+            alone is NaN and not trusted, and a warning names it.
+        ValueError: with too few draws, or if the data are not valid.
+
+    Example:
+        >>> from ppvae import data, pairs
+        >>> digits = data.digits()
+        >>> pair = pairs.assemble(digits, latent=2)
+        >>> refined = refine(pair, digits.test[:3], draws=200)
+        >>> refined.draws["z"].shape, bool(refined.table.trusted.all())
+        (torch.Size([200, 3, 2]), True)
+    """
+    tail_length(draws)
+    names = names_of(data, "test")
+    pair, batch = adapted(pair, data, split="test", seed=seed)
+    kept = sound(pair, batch, names)
+    parts = []
+    with (
+        isolated(pair, seed),
+        tqdm(total=len(kept.batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
+    ):
+        for chunk, structure, drawn in draw_chunks(pair, kept.batch, draws, memory):
+            refuse_without_latents(structure)
+            refuse_degenerate(structure)
+            refuse_unnormalized(structure)
+            part = Served.by_guide(structure.latents, drawn, draws, memory)
+            _climb(pair, chunk, structure, part, effort, bar)
+            parts.append(part)
+            bar.update(len(chunk[0]))
+    return refined_of(parts, kept, structure.inner_plates)
+
+
+def _climb(
+    pair: Pair,
+    chunk: Batch,
+    structure: Structure,
+    part: Served,
+    effort: Escalation,
+    bar: "tqdm[object]",
+) -> None:
+    """Serve the datapoints of a chunk that the guide does not serve."""
+    draws, memory = part.draws, part.memory
+    try:
+        target = target_of(pair, chunk, structure)
+        guide = target.vectors(part.latents)
+    except Unsupported as refusal:
+        part.refusal = first_line(refusal)
+        return
+    prior = target.vectors(part.latents)[:0]
+    with suppress(Unsupported):
+        prior = target.from_prior(max(_FEWEST, int(_PRIOR_SHARE * draws)))
+    left = (~part.good | _surprised(target, prior, part)).nonzero()[:, 0]
+    part.doubted(left)
+    at_once = max(1, int(memory / (_COPIES * structure.bytes_per_draw)))
+    for rows in left.split(at_once):
+        ladder = Ladder(
+            target.of(rows),
+            guide[:, rows],
+            part.log_weights[:, rows],
+            prior[:, rows],
+            effort,
+            draws,
+            memory,
+            bar.refresh,
+        )
+        for found in ladder.climb():
+            part.take(replace(found, rows=rows[found.rows]), target)
+
+
+def _surprised(target: Target, prior: Tensor, part: Served) -> Tensor:
+    """Tell where a draw of the prior has a larger weight than the guide's draws explain."""
+    if not target.scores or not len(prior):
+        return torch.ones(target.rows, dtype=torch.bool)
+    with torch.no_grad():
+        log_guide, log_joint = target.densities(prior)
+    excess = (log_joint - log_guide).amax(0) - part.log_evidence
+    return ~(excess < _SURPRISE)

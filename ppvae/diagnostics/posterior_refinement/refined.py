@@ -1,0 +1,208 @@
+"""What `refine` returns: draws that can be trusted, datapoint by datapoint."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ppvae.diagnostics.export.arviz_groups import Variable, arviz_data, to_numpy
+from ppvae.diagnostics.failed_rows import SoundRows
+from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, summarize, threshold
+from ppvae.diagnostics.names import Names
+from ppvae.diagnostics.posterior_refinement.levels import LEVELS
+from ppvae.diagnostics.posterior_refinement.served import Served
+from ppvae.engine import seeded
+
+_NAMED = 5  # datapoints in a repr
+
+
+@dataclass(frozen=True, repr=False)
+class Refined:
+    """Draws of each datapoint's posterior, and how far they can be trusted.
+
+    Args:
+        weighted: draws before resampling, `(draw, data, *inner plates, *event)`, by site; NaN at
+            a datapoint that the pair fails on.
+        log_weights: their log weights, `(draw, data)`, of which the sum of the exponentials is 1.
+        table: in nats, dims `(data,)`: `log_evidence` and its error, `elbo` of the guide,
+            `posterior_kl` = log P(X) - ELBO, `pareto_k`, `effective_sample_size`, `level`, the
+            place in `levels` of the one that served the datapoint, and `trusted`.
+        refusals: why a datapoint is not trusted, by its place.
+        plates: names of the inner plates, by site.
+        names: what the datapoints are called.
+        seed: of the resampling.
+    """
+
+    weighted: Mapping[str, Tensor]
+    log_weights: Tensor
+    table: xr.Dataset
+    refusals: Mapping[int, str]
+    plates: Mapping[str, Sequence[str]]
+    names: Names
+    seed: int = 0
+
+    levels = LEVELS
+    """The levels, the cheapest first."""
+
+    @property
+    def draws(self) -> dict[str, Tensor]:
+        """Equally weighted draws, resampled, `(draw, data, *inner plates, *event)`, by site.
+
+        Systematic resampling: of each draw as many copies as its weight says, to within one, in
+        an order of no meaning (Kitagawa, "Monte Carlo Filter and Smoother for Non-Gaussian
+        Nonlinear State Space Models", 1996).
+        """
+        count = len(self.log_weights)
+        with seeded(self.seed):
+            start = torch.rand(self.log_weights.shape[1], dtype=torch.float64)
+            order = torch.rand(self.log_weights.shape, dtype=torch.float64).argsort(0)
+        edges = self.log_weights.nan_to_num(nan=-math.log(count)).exp().cumsum(0)
+        places = (torch.arange(count, dtype=torch.float64)[:, None] + start) / count
+        index = torch.searchsorted(edges.T.contiguous(), places.T.contiguous()).T
+        index = index.clamp(max=count - 1).gather(0, order)
+        return {
+            name: values.gather(0, _shaped(index, values).expand_as(values))
+            for name, values in self.weighted.items()
+        }
+
+    @property
+    def means(self) -> dict[str, Tensor]:
+        """Posterior means, `(data, *inner plates, *event)`, by site."""
+        return {
+            name: (_shaped(self.log_weights.exp(), values) * values.double()).sum(0)
+            for name, values in self.weighted.items()
+        }
+
+    @property
+    def mean_errors(self) -> dict[str, Tensor]:
+        """Standard errors of the means, by the delta method."""
+        means, weights = self.means, self.log_weights.exp()
+        return {
+            name: (_shaped(weights, values).square() * (values.double() - means[name]).square())
+            .sum(0)
+            .sqrt()
+            for name, values in self.weighted.items()
+        }
+
+    @property
+    def sds(self) -> dict[str, Tensor]:
+        """Posterior standard deviations, `(data, *inner plates, *event)`, by site."""
+        means, weights = self.means, self.log_weights.exp()
+        return {
+            name: (_shaped(weights, values) * (values.double() - means[name]).square())
+            .sum(0)
+            .sqrt()
+            for name, values in self.weighted.items()
+        }
+
+    def summarize(self) -> xr.Dataset:
+        """Average log P(X), the ELBO and the posterior KL over the data, with errors.
+
+        As `summarize` of `evidence` does.
+        """
+        return summarize(self.table)
+
+    def to_arviz(self) -> Any:
+        """Return the equally weighted draws and the table as ArviZ data.
+
+        The groups are `posterior`, with dims `(chain, draw, data, ...)` and one chain, and
+        `sample_stats`, which holds the columns of `table` without draws.
+        """
+        posterior = {}
+        for name, values in self.draws.items():
+            plates = tuple(self.plates.get(name, ()))
+            events = range(values.dim() - 2 - len(plates))
+            dims = ("draw", "data", *plates, *(f"{name}_dim_{axis}" for axis in events))
+            posterior[name] = Variable(to_numpy(values), dims)
+        stats = {
+            str(name): Variable(column.values, ("data",), {"units": "nats"})
+            for name, column in self.table.items()
+        }
+        return arviz_data({"posterior": posterior, "refinement": stats}, {}, self.names.on)
+
+    def __repr__(self) -> str:
+        """Say how many datapoints are trusted, at which levels, and log P(X)."""
+        table = self.table
+        count, trusted = table.sizes["data"], int(table.trusted.sum())
+        lines = [f"Refined: {trusted} of {count} datapoints trusted"]
+        for place, level in enumerate(self.levels):
+            served = int(((table.level == place) & table.trusted).sum())
+            if served:
+                lines.append(f"  {level:<10} {served}")
+        means = self.summarize()
+        for term in ("log_evidence", "elbo", "posterior_kl"):
+            row = means.sel(term=term)
+            mean, error = float(row["mean"]), float(row.monte_carlo_error)
+            lines.append(f"  {term:<13} {mean:9.3f} +- {error:.3f} nats")
+        shown = list(self.refusals.items())[:_NAMED]
+        lines += [f"  not trusted: row {self.names.shown([row])}: {why}" for row, why in shown]
+        if len(self.refusals) > len(shown):
+            lines.append(f"  and {len(self.refusals) - len(shown)} more, in `refusals`")
+        return "\n".join(lines)
+
+
+def refined_of(parts: Sequence[Served], kept: SoundRows, plates: Mapping[str, Any]) -> Refined:
+    """Put the chunks of the data together."""
+    columns = {
+        name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns
+    }
+    columns.pop("good")
+    columns["posterior_kl"] = columns["log_evidence"] - columns["elbo"]
+    columns["posterior_kl_error"] = columns["log_evidence_error"].hypot(columns["elbo_error"])
+    draws = parts[0].draws
+    limit = threshold(max(draws, FEWEST_DRAWS))
+    table = kept.spread(
+        xr.Dataset(
+            {name: ("data", to_numpy(values)) for name, values in columns.items()},
+            attrs={"units": "nats", "draws": draws, "threshold": limit},
+        )
+    )
+    refusals = [part.refusal for part in parts for _ in range(part.log_weights.shape[1])]
+    reasons: dict[int, str] = {
+        int(row): "the pair fails on it" for row in np.setdiff1d(np.arange(kept.count), kept.rows)
+    }
+    for place, row in enumerate(kept.rows):
+        if not bool(table.trusted[row]):
+            reasons[int(row)] = _reason(table.isel(data=row), limit) + (
+                f"; beyond the guide: {refusals[place]}" if refusals[place] else ""
+            )
+    log_weights = torch.cat([part.log_weights for part in parts], 1)
+    log_weights = (log_weights - log_weights.logsumexp(0)).nan_to_num(nan=-math.log(draws))
+    weighted = {
+        name: torch.cat([part.latents[name] for part in parts], 1) for name in parts[0].latents
+    }
+    return Refined(
+        {name: _filled(values, kept) for name, values in weighted.items()},
+        _filled(log_weights, kept),
+        table,
+        dict(sorted(reasons.items())),
+        plates,
+        kept.names,
+    )
+
+
+def _reason(row: xr.Dataset, limit: float) -> str:
+    level = LEVELS[int(row.level)]
+    if math.isnan(float(row.log_evidence)):
+        return "a density is infinite or NaN at a draw"
+    if math.isinf(float(row.log_evidence)):
+        return "no draw has a positive density: p(x) may be 0"
+    k, size = float(row.pareto_k), float(row.effective_sample_size)
+    if k >= limit:
+        return f"k is {k:.2f} at the best level, {level}; expected below {limit:.2f}"
+    return f"the weights of the best level, {level}, are worth {size:.0f} draws"
+
+
+def _shaped(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(*values.shape, *(1,) * (like.dim() - values.dim()))
+
+
+def _filled(values: Tensor, kept: SoundRows) -> Tensor:
+    if len(kept.rows) == kept.count:
+        return values
+    return torch.as_tensor(kept.filled(values.cpu().numpy(), 1))

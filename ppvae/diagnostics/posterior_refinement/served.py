@@ -1,0 +1,105 @@
+"""The best weighted draws so far of each datapoint of a chunk."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics.posterior_refinement.levels import Weighted
+from ppvae.diagnostics.posterior_refinement.weighted_draws import Assessment, assess
+from ppvae.engine import Draws, collected, mean_error
+from ppvae.refinement import Target
+
+
+@dataclass
+class Served:
+    """The best weighted draws so far of each datapoint of a chunk.
+
+    Args:
+        latents: the draws, `(draw, data, *inner plates, *event)`, by site.
+        log_weights: in nats, `(draw, data)`.
+        columns: of each datapoint, `(data,)`: what `Assessment` names, `level`, `trusted` and
+            `good`, and of the guide `elbo` and its error.
+        memory: bound in bytes on the intermediate tensors.
+        rank: the k by which levels are compared, `(data,)`.
+        refusal: why nothing but the guide could be tried; "" where it could.
+    """
+
+    latents: dict[str, Tensor]
+    log_weights: Tensor
+    columns: dict[str, Tensor]
+    memory: int
+    rank: Tensor
+    refusal: str = ""
+
+    @classmethod
+    def by_guide(
+        cls, names: tuple[str, ...], parts: Iterable[Draws], draws: int, memory: int
+    ) -> "Served":
+        """Collect the guide's draws and assess their weights."""
+
+        def of_site(name: str) -> object:
+            return lambda part: part.latents[name]
+
+        log_weights, *values = collected(
+            parts, draws, lambda part: part.log_weights, *(of_site(name) for name in names)
+        )
+        log_weights = log_weights.double()
+        columns = _columns(assess(log_weights, memory), 0)
+        columns["elbo"] = log_weights.mean(0)
+        columns["elbo_error"] = mean_error(log_weights)
+        latents = dict(zip(names, values, strict=True))
+        return cls(latents, log_weights, columns, memory, columns["pareto_k"].clone())
+
+    @property
+    def draws(self) -> int:
+        """Number of draws of each datapoint."""
+        return len(self.log_weights)
+
+    @property
+    def good(self) -> Tensor:
+        """Which datapoints need no better level, `(data,)`."""
+        return self.columns["good"]
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Log P(X) in nats, `(data,)`."""
+        return self.columns["log_evidence"]
+
+    def take(self, drawn: Weighted, target: Target) -> None:
+        """Take weighted draws of some datapoints where they are better than those so far."""
+        new = _columns(assess(drawn.log_weights, self.memory), drawn.level)
+        rank = new["pareto_k"].nan_to_num(nan=math.inf)
+        better = new["good"] | ~self.good[drawn.rows] & (rank < self.rank[drawn.rows])
+        self.rank[drawn.rows[better]] = rank[better]
+        rows = drawn.rows[better]
+        if not len(rows):
+            return
+        for name, values in new.items():
+            self.columns[name][rows] = values[better]
+        # Annealed chains may be fewer than the draws.
+        index = torch.arange(self.draws) % len(drawn.log_weights)
+        self.log_weights[:, rows] = drawn.log_weights[:, better][index]
+        latents = target.of(rows).latents(drawn.vectors[:, better][index])
+        for name, values in latents.items():
+            self.latents[name][:, rows] = values.to(self.latents[name])
+
+    def doubted(self, rows: Tensor) -> None:
+        """Trust the guide's draws of some datapoints no more than any other level's."""
+        self.rank[rows] = math.inf
+        for name in ("good", "trusted"):
+            self.columns[name][rows] = False
+
+
+def _columns(assessed: Assessment, level: int) -> dict[str, Tensor]:
+    return {
+        "log_evidence": assessed.log_evidence,
+        "log_evidence_error": assessed.error,
+        "pareto_k": assessed.pareto_k,
+        "effective_sample_size": assessed.effective_sample_size,
+        "level": torch.full_like(assessed.pareto_k, level).long(),
+        "trusted": assessed.trusted,
+        "good": assessed.good,
+    }
