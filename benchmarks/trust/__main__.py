@@ -34,8 +34,8 @@ def measured(name, build, rows, seed, chosen):
             said = methods.annealing(exact, seed, seconds or 1.0)
         else:
             said = methods.nuts(exact, seed)
-            right = first(exact.right, 4)
-            of = 4
+            right = first(exact.right, methods.FEW)
+            of = methods.FEW
         if said is None:
             print(f"| {name} | {method} | refused |", flush=True)
             continue

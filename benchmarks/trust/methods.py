@@ -16,6 +16,8 @@ from ppvae.engine import Unsupported, seeded
 
 FEWEST, MOST = 10, 1000
 """Temperatures of annealing at equal time."""
+FEW = 2
+"""Datapoints that NUTS serves, one after the other."""
 MIXED, INDEPENDENT = 1.01, 100
 """Split R-hat below which, and effective draws above which, chains of NUTS count as trusted."""
 
@@ -80,7 +82,7 @@ def _annealed(exact, seed, temperatures):
     )
 
 
-def nuts(exact, seed, rows=4, warmup=200, draws=500):
+def nuts(exact, seed, rows=FEW, warmup=100, draws=300):
     """Return what Pyro's NUTS says of the first few datapoints, or None where it does not run.
 
     It runs one chain for each datapoint, one after the other, and knows nothing of log P(X). The

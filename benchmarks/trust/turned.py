@@ -143,5 +143,6 @@ TURNED = {
     "Student-t noise": lambda: StudentNoise(5),
     "two modes, guide knows one": lambda: OneOfTwo(1),
     "two modes in 4-d, guide knows one": lambda: OneOfTwo(4),
+    "two modes in 10-d, guide knows one": lambda: OneOfTwo(10),
     "nearly flat": lambda: NearlyFlat(10),
 }
