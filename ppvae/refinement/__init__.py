@@ -7,13 +7,14 @@ from ppvae.refinement.mixture import Estimate, Mixture
 from ppvae.refinement.modes import Modes, find_modes
 from ppvae.refinement.paths import GuideStart, PriorStart
 from ppvae.refinement.search import Found, Search, search_chunk, search_chunks
-from ppvae.refinement.targets import Target, target_of
+from ppvae.refinement.targets import Densities, Target, joined, target_of
 from ppvae.refinement.tempering import tempered
 
 __all__ = [
     "Annealing",
     "Chains",
     "Components",
+    "Densities",
     "Estimate",
     "Found",
     "GuideStart",
@@ -24,6 +25,7 @@ __all__ = [
     "Target",
     "find_modes",
     "fit_normal",
+    "joined",
     "search_chunk",
     "search_chunks",
     "sigmoid_schedule",

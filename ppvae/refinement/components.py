@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -174,11 +175,16 @@ class Components:
         """Number of datapoints."""
         return self.loc.shape[1]
 
+    @cached_property
+    def _inverses(self) -> Tensor:
+        """The inverses of the factors, `(component, data, value, value)`."""
+        identity = torch.eye(self.loc.shape[-1]).to(self.factor)
+        return torch.linalg.solve_triangular(self.factor, identity, upper=False)
+
     def _distance(self, index: int, vectors: Tensor) -> Tensor:
         """Return the squared Mahalanobis distance from a component's middle, `(draw, data)`."""
         centered = (vectors - self.loc[index]).movedim(0, -1)  # (data, value, draw)
-        whitened = torch.linalg.solve_triangular(self.factor[index], centered, upper=False)
-        return whitened.square().sum(-2).T
+        return (self._inverses[index] @ centered).square().sum(-2).T
 
     def _log_density(self, index: int, vectors: Tensor) -> Tensor:
         size, freedom = vectors.shape[-1], float(self.freedom[index])

@@ -1,8 +1,9 @@
 """p(x, z) and q(z|x) of some datapoints as functions of one vector per datapoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyro
 import pyro.distributions as dist
@@ -39,6 +40,25 @@ from ppvae.engine import (
 from ppvae.refinement.directions import Direction
 from ppvae.refinement.latent_sites import LatentSites
 from ppvae.refinement.unconstrained import bijection, same_support
+
+
+class Densities(NamedTuple):
+    """Log densities at vectors, in nats, `(draw, data)` each.
+
+    Args:
+        log_guide: log q(u|x).
+        log_prior: log p(u).
+        log_joint: log p(x, u).
+    """
+
+    log_guide: Tensor
+    log_prior: Tensor
+    log_joint: Tensor
+
+
+def joined(parts: Sequence[Densities]) -> Densities:
+    """Put the densities at several draws together."""
+    return Densities(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -89,9 +109,10 @@ class Target:
 
     def vectors(self, latents: Mapping[str, Tensor]) -> Tensor:
         """Arrange latents, `(draw, data, *inner plates, *event)`, as `(draw, data, value)`."""
-        parts = [
-            transform.inv(latents[name]).flatten(2) for name, transform in self.transforms.items()
-        ]
+        parts = []
+        for name, transform in self.transforms.items():
+            unconstrained = transform.inv(latents[name])
+            parts.append(unconstrained.reshape(*unconstrained.shape[:2], -1))
         return torch.cat(parts, -1)
 
     def latents(self, vectors: Tensor) -> dict[str, Tensor]:
@@ -103,8 +124,8 @@ class Target:
             for (name, transform), part in zip(self.transforms.items(), parts, strict=True)
         }
 
-    def densities(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log q(u|x) and log p(x, u) in nats, `(draw, data)` each.
+    def densities(self, vectors: Tensor) -> "Densities":
+        """Return log q(u|x), log p(u) and log p(x, u) in nats.
 
         The first is NaN where the guide can score its own draws alone.
         """
@@ -118,20 +139,19 @@ class Target:
                 case Way.FOLDED:
                     rows = torch.arange(self.rows).repeat(draws)
                     batch = rows_at(self.batch, rows)
-                    both = self._densities(batch, vectors.reshape(1, draws * self.rows, -1), None)
-                    return both[0].reshape(draws, -1), both[1].reshape(draws, -1)
-            parts = [self._densities(self.batch, one[None], None) for one in vectors]
-            return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+                    whole = self._densities(batch, vectors.reshape(1, draws * self.rows, -1), None)
+                    return Densities(*(values.reshape(draws, -1) for values in whole))
+            return joined([self._densities(self.batch, one[None], None) for one in vectors])
 
     def log_joint(self, vectors: Tensor) -> Tensor:
         """Return log p(x, u) in nats, `(draw, data)`; -inf where it is NaN."""
-        return self.densities(vectors)[1].nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        return self.densities(vectors).log_joint.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
 
     def value_and_gradient(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(x, u), `(draw, data)`, and its gradient; 0 where that is not finite."""
         with torch.enable_grad():
             leaf = vectors.detach().requires_grad_()
-            value = self.densities(leaf)[1]
+            value = self.densities(leaf).log_joint
             (gradient,) = torch.autograd.grad(value.sum(), leaf, materialize_grads=True)
         value = value.detach().nan_to_num(nan=-torch.inf, posinf=-torch.inf)
         return value, gradient.nan_to_num(0.0, 0.0, 0.0)
@@ -164,9 +184,7 @@ class Target:
             parts.append(columns.columns(name, aligned))
         return torch.cat(parts, -1)
 
-    def _densities(
-        self, batch: Batch, vectors: Tensor, draws: int | None
-    ) -> tuple[Tensor, Tensor]:
+    def _densities(self, batch: Batch, vectors: Tensor, draws: int | None) -> "Densities":
         rows, structure = vectors.shape[1], self.structure
         sites = self._sites(batch)
         columns = LatentSites(sites, structure.draw_dim, rows)
@@ -185,12 +203,12 @@ class Target:
             given.add_node(name, **{**sites[name], "value": value, "infer": {}})
         volume = torch.stack(volumes).sum(0)
         guide, model = execute(self.pair, batch, structure, given)
-        log_joint = model_densities(model, structure, rows, draws)[1]
+        log_prior, log_joint, _ = model_densities(model, structure, rows, draws)
         if self.scores:
             density = guide_density(guide, structure, rows, draws)
         else:
             density = torch.full_like(log_joint, torch.nan)
-        return density + volume, log_joint + volume
+        return Densities(density + volume, log_prior + volume, log_joint + volume)
 
     def _sites(self, batch: Batch) -> Sites:
         """Return the guide's latent sites in a run on a batch, for their shapes."""

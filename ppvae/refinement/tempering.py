@@ -98,9 +98,8 @@ def _moved(
     def slope(there: Tensor) -> Tensor:
         with torch.enable_grad():
             leaf = there.detach().requires_grad_()
-            total = (1 - temperature) * start.log_prob(leaf) + temperature * target.densities(
-                leaf
-            )[1]
+            log_joint = target.densities(leaf).log_joint
+            total = (1 - temperature) * start.log_prob(leaf) + temperature * log_joint
             (gradient,) = torch.autograd.grad(total.sum(), leaf)
         # In units of the covariance.
         return _times(factor.mT, gradient.nan_to_num(0.0, 0.0, 0.0))

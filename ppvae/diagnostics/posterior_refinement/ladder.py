@@ -1,5 +1,6 @@
 """A posterior that can be trusted for each datapoint, the cheapest one that passes."""
 
+import math
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood import tail_length
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.posterior_refinement.escalation import THOROUGH, Escalation
-from ppvae.diagnostics.posterior_refinement.levels import Ladder
+from ppvae.diagnostics.posterior_refinement.levels import SURPRISE, Ladder
 from ppvae.diagnostics.posterior_refinement.refined import Refined, refined_of
 from ppvae.diagnostics.posterior_refinement.served import Served
 from ppvae.diagnostics.progress import tqdm_options
@@ -32,8 +33,8 @@ from ppvae.engine import (
 )
 from ppvae.refinement import Target, target_of
 
-_PRIOR_SHARE, _FEWEST = 0.05, 32  # of the draws, from the prior; they show what the guide misses
-_SURPRISE = 3.0  # nats by which a prior draw's weight may exceed the guide's log P(X)
+_PRIOR_SHARE, _FEWEST = 0.1, 32  # of the draws, from the prior; they show what the guide misses
+_MISSING = 0.003  # share of P(X) that the guide may miss
 _COPIES = 32  # copies of a draw's tensors that a climb keeps
 
 
@@ -136,15 +137,17 @@ def _climb(
     prior = target.vectors(part.latents)[:0]
     with suppress(Unsupported):
         prior = target.from_prior(max(_FEWEST, int(_PRIOR_SHARE * draws)))
-    left = (~part.good | _surprised(target, prior, part)).nonzero()[:, 0]
+    doubtful, missing = _of_prior(target, prior, part)
+    left = (~part.good | doubtful).nonzero()[:, 0]
     part.doubted(left)
     at_once = max(1, int(memory / (_COPIES * structure.bytes_per_draw)))
-    for rows in left.split(at_once):
+    for rows in left.split(at_once) if len(left) else ():
         ladder = Ladder(
             target.of(rows),
             guide[:, rows],
             part.log_weights[:, rows],
             prior[:, rows],
+            missing[rows],
             effort,
             draws,
             memory,
@@ -154,11 +157,17 @@ def _climb(
             part.take(replace(found, rows=rows[found.rows]), target)
 
 
-def _surprised(target: Target, prior: Tensor, part: Served) -> Tensor:
-    """Tell where a draw of the prior has a larger weight than the guide's draws explain."""
+def _of_prior(target: Target, prior: Tensor, part: Served) -> tuple[Tensor, Tensor]:
+    """Tell where draws of the prior have larger weights than the guide explains, `(data,)`.
+
+    Returns:
+        Where one has, and where all of them together have a share of P(X) that cannot be ignored.
+    """
     if not target.scores or not len(prior):
-        return torch.ones(target.rows, dtype=torch.bool)
+        return torch.ones(target.rows).bool(), torch.zeros(target.rows).bool()
     with torch.no_grad():
-        log_guide, log_joint = target.densities(prior)
-    excess = (log_joint - log_guide).amax(0) - part.log_evidence
-    return ~(excess < _SURPRISE)
+        log_guide, log_prior, log_joint = target.densities(prior)
+    surprising = ~(log_joint - log_guide - part.log_evidence < SURPRISE)
+    log_likelihood = torch.where(surprising, log_joint - log_prior, -math.inf)
+    log_share = log_likelihood.logsumexp(0) - math.log(len(prior)) - part.log_evidence
+    return surprising.any(0), ~(log_share < math.log(_MISSING))

@@ -9,13 +9,25 @@ from torch import Tensor
 
 from ppvae.diagnostics.posterior_refinement.escalation import Escalation
 from ppvae.diagnostics.posterior_refinement.weighted_draws import assess
-from ppvae.refinement import Components, Modes, Target, find_modes, fit_normal, tempered
+from ppvae.refinement import (
+    Components,
+    Densities,
+    Modes,
+    Target,
+    find_modes,
+    fit_normal,
+    joined,
+    tempered,
+)
 
 LEVELS = ("guide", "modes", "adapted", "search", "annealing")
 """The levels, the cheapest first."""
 
-_GUIDE_SHARE = 0.1  # of a mixture's draws
-_SURPRISE = 3.0  # nats by which the density at a mode may exceed the guide's
+_GUIDE_SHARE, _PRIOR_SHARE = 0.1, 0.1  # of a mixture's draws
+SURPRISE = 3.0
+"""Nats by which log p(x, z) - log q(z|x) at a place may exceed log P(X): elsewhere the guide may
+miss mass there."""
+
 _OTHERS = 6  # normals that are added where adaptation does not suffice
 _OTHERS_SHARE, _OTHERS_WIDTH = 0.5, 0.5
 
@@ -28,13 +40,15 @@ class Weighted:
         level: the place in `LEVELS` of what they are drawn from.
         rows: which datapoints of the target.
         vectors: the draws, `(draw, data, value)`.
-        log_weights: log p(x, u) - log q(u), `(draw, data)`.
+        log_weights: log p(x, u) - log r(u), r the density of the draws, `(draw, data)`.
+        log_bound: a bound of the log weights, `(data,)`, where one is known.
     """
 
     level: int
     rows: Tensor
     vectors: Tensor
     log_weights: Tensor
+    log_bound: Tensor | None = None
 
 
 @dataclass
@@ -46,6 +60,7 @@ class Ladder:
         guide: draws of the guide, `(draw, data, value)`.
         log_weights: their log weights, `(draw, data)`.
         prior: draws of the prior, `(draw, data, value)`; none where it cannot be drawn from.
+        missing: where draws of the prior have mass that the guide misses, `(data,)`.
         escalation: how far to go.
         draws: number of draws.
         memory: bound in bytes on the intermediate tensors.
@@ -56,6 +71,7 @@ class Ladder:
     guide: Tensor
     log_weights: Tensor
     prior: Tensor
+    missing: Tensor
     escalation: Escalation
     draws: int
     memory: int
@@ -65,7 +81,7 @@ class Ladder:
         """Yield weighted draws, level by level, of the datapoints that none has served yet."""
         widths = self.guide.std(0).clamp(min=1e-6)
         modes = find_modes(self.target, self._starts(), widths, self.escalation.climbing)
-        known = self._guide_knows(modes)
+        known = self._guide_knows(modes) & ~self.missing
         rows = known.nonzero()[:, 0]
         if len(rows):
             yield Weighted(0, rows, self.guide[:, rows], self.log_weights[:, rows])
@@ -82,7 +98,7 @@ class Ladder:
     def _best(self, vectors: Tensor, count: int) -> Tensor:
         """Return the draws of the highest density among the first few, `(count, data, value)`."""
         some = vectors[:32]
-        best = self.evaluated(self.target, some)[1].topk(count, 0).indices
+        best = self._evaluated(self.target, some).log_joint.topk(count, 0).indices
         return some.gather(0, best.unsqueeze(-1).expand(-1, -1, some.shape[-1]))
 
     def _guide_knows(self, modes: Modes) -> Tensor:
@@ -91,10 +107,10 @@ class Ladder:
             return torch.zeros(self.target.rows, dtype=torch.bool)
         log_evidence = self.log_weights.logsumexp(0) - math.log(len(self.log_weights))
         with torch.no_grad():
-            log_guide, log_joint = self.target.densities(modes.places)
+            log_guide, _, log_joint = self.target.densities(modes.places)
         excess = log_joint - log_guide - log_evidence
         excess = torch.where(modes.values.isfinite(), excess, -math.inf)
-        return excess.amax(0) < _SURPRISE
+        return excess.amax(0) < SURPRISE
 
     def _levels(self, mixture: Components, rows: Tensor) -> Iterator[Weighted]:
         escalation = self.escalation
@@ -129,7 +145,7 @@ class Ladder:
         self, rows: Tensor, mixture: Components, drawn: Weighted
     ) -> tuple[Tensor, Components, Weighted]:
         """Return the datapoints that the draws do not serve, and their draws."""
-        left = ~assess(drawn.log_weights, self.memory).good
+        left = ~assess(drawn.log_weights, self.memory, drawn.log_bound).good
         self.done()
         kept = Weighted(
             drawn.level, rows[left], drawn.vectors[:, left], drawn.log_weights[:, left]
@@ -137,23 +153,40 @@ class Ladder:
         return rows[left], mixture, kept
 
     def _from(self, mixture: Components, rows: Tensor, level: int) -> Weighted:
-        """Draw from the mixture and the guide, weighted by the density of both together."""
+        """Draw from the mixture, the guide and the prior, weighted by the density of all.
+
+        The guide is the one who knows the pair, and with the prior as part of the mixture no
+        weight exceeds the largest likelihood by more than a factor (Hesterberg, "Weighted Average
+        Importance Sampling and Defensive Mixture Distributions", 1995).
+        """
         here, target = mixture.of(rows), self.target.of(rows)
-        share = _GUIDE_SHARE if target.scores else 0.0
-        of_guide = int(share * self.draws)
-        share = of_guide / self.draws
-        vectors = here.draw(self.draws - of_guide)
+        of_guide = int(_GUIDE_SHARE * self.draws) if target.scores else 0
+        of_prior = int(_PRIOR_SHARE * self.draws) if len(self.prior) else 0
+        vectors = [here.draw(self.draws - of_guide - of_prior)]
         if of_guide:
             # Other draws than the last level's.
             start = (level * of_guide) % (len(self.guide) - of_guide + 1)
-            some = self.guide[start : start + of_guide, rows]
-            vectors = torch.cat([some, vectors])
-        log_guide, log_joint = self.evaluated(target, vectors)
-        density = here.log_prob(vectors).double() + math.log1p(-share)
-        if of_guide:
-            log_guide = log_guide.double().nan_to_num(nan=-math.inf) + math.log(share)
-            density = torch.logaddexp(density, log_guide)
-        return Weighted(level, rows, vectors, log_joint.double() - density)
+            vectors.append(self.guide[start : start + of_guide, rows])
+        if of_prior:
+            vectors.append(target.from_prior(of_prior))
+        whole = torch.cat(vectors)
+        found = self._evaluated(target, whole)
+        parts = [(self.draws - of_guide - of_prior, here.log_prob(whole))]
+        parts += [(of_guide, found.log_guide), (of_prior, found.log_prior)]
+        density = torch.stack(
+            [
+                values.double().nan_to_num(nan=-math.inf) + math.log(count / self.draws)
+                for count, values in parts
+                if count
+            ]
+        ).logsumexp(0)
+        log_joint = found.log_joint.double().nan_to_num(nan=-math.inf, posinf=math.inf)
+        log_bound = None
+        if of_prior:
+            # p(x|z) p(z) / r(z) is at most the largest p(x|z) over the prior's share of r.
+            log_likelihood = (found.log_joint - found.log_prior).nan_to_num(nan=-math.inf)
+            log_bound = log_likelihood.amax(0) - math.log(of_prior / self.draws)
+        return Weighted(level, rows, whole, log_joint - density, log_bound)
 
     def _annealed(self, mixture: Components, rows: Tensor, drawn: Weighted) -> Weighted:
         escalation = self.escalation
@@ -168,16 +201,12 @@ class Ladder:
         )
         return Weighted(4, rows, vectors, log_weights)
 
-    def evaluated(self, target: Target, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log q(u|x) and log p(x, u), a part of the draws at a time."""
+    def _evaluated(self, target: Target, vectors: Tensor) -> Densities:
+        """Return the densities, a part of the draws at a time."""
         bytes_per_draw = target.structure.bytes_per_draw * target.rows
         parts = vectors.split(max(1, int(self.memory / bytes_per_draw)))
         with torch.no_grad():
-            both = [target.densities(part) for part in parts]
-        log_joint = torch.cat([part[1] for part in both])
-        return torch.cat([part[0] for part in both]), log_joint.nan_to_num(
-            nan=-math.inf, posinf=math.inf
-        )
+            return joined([target.densities(part) for part in parts])
 
 
 def _with_others(mixture: Components, drawn: Weighted) -> Components:

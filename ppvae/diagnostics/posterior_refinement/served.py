@@ -70,7 +70,7 @@ class Served:
 
     def take(self, drawn: Weighted, target: Target) -> None:
         """Take weighted draws of some datapoints where they are better than those so far."""
-        new = _columns(assess(drawn.log_weights, self.memory), drawn.level)
+        new = _columns(assess(drawn.log_weights, self.memory, drawn.log_bound), drawn.level)
         rank = new["pareto_k"].nan_to_num(nan=math.inf)
         better = new["good"] | ~self.good[drawn.rows] & (rank < self.rank[drawn.rows])
         self.rank[drawn.rows[better]] = rank[better]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, tail_fit, threshold
@@ -14,6 +15,7 @@ tried."""
 
 _EFFECTIVE = 0.05  # share of the draws that the weights must be worth
 _FEWEST = 20.0  # or so many draws
+_BOUNDED = 0.02  # share of P(X) of a single draw that a known bound of the weights may allow
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Assessment:
         error: its standard error, that of weights larger than those drawn included.
         pareto_k: the shape of the weights' tail.
         effective_sample_size: (sum w)^2 / sum w^2.
+        largest: the share of P(X) that a single draw can have, by a bound of the weights; inf
+            where none is known.
         draws: number of weights.
     """
 
@@ -32,13 +36,15 @@ class Assessment:
     error: Tensor
     pareto_k: Tensor
     effective_sample_size: Tensor
+    largest: Tensor
     draws: int
 
     def below(self, k: float) -> Tensor:
-        """Tell where the tail is lighter than k, and the weights are worth enough draws."""
+        """Tell where the tail is lighter than k or bounded, and the weights worth many draws."""
         enough = max(_FEWEST, _EFFECTIVE * self.draws)
         finite = self.log_evidence.isfinite() & self.error.isfinite()
-        return (self.pareto_k < k) & (self.effective_sample_size >= enough) & finite
+        light = (self.pareto_k < k) | (self.largest < _BOUNDED)
+        return light & (self.effective_sample_size >= enough) & finite
 
     @property
     def good(self) -> Tensor:
@@ -51,12 +57,16 @@ class Assessment:
         return self.below(threshold(max(self.draws, FEWEST_DRAWS)))
 
 
-def assess(log_weights: Tensor, memory: int) -> Assessment:
+def assess(log_weights: Tensor, memory: int, log_bound: Tensor | None = None) -> Assessment:
     """Assess log weights, `(draw, data)`.
+
+    A part of P(X) that no draw has met is at most about the largest weight over the number of
+    draws: where weights have a known bound, it limits what the fitted tail says.
 
     Args:
         log_weights: in nats; those that are NaN or +inf make a datapoint untrusted.
         memory: bound in bytes on the intermediate tensors.
+        log_bound: a bound of the log weights, `(data,)`, where one is known.
     """
     draws = len(log_weights)
     bad = (log_weights.isnan() | (log_weights == math.inf)).any(0)
@@ -66,11 +76,15 @@ def assess(log_weights: Tensor, memory: int) -> Assessment:
     fit = tail_fit(known.masked_fill(none, 0.0), memory=memory)
     relative = known.masked_fill(none, 0.0).double().softmax(0)
     unknown = bad | none
-    unseen = fit.unseen(fit.shape, draws)
+    largest = torch.full_like(value, math.inf)
+    if log_bound is not None:
+        largest = (log_bound.double() - value).exp() / draws
+    unseen = fit.unseen(fit.shape, draws).minimum(largest)
     return Assessment(
         value.masked_fill(bad, math.nan),
         error.hypot(unseen).masked_fill(unknown, math.nan),
         fit.shape.masked_fill(unknown, math.nan),
         (1 / relative.square().sum(0)).masked_fill(unknown, 0.0),
+        largest.masked_fill(unknown, math.inf),
         draws,
     )
