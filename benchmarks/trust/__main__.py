@@ -3,6 +3,7 @@
 import argparse
 import time
 import traceback
+from collections import Counter
 
 import numpy as np
 import torch
@@ -24,10 +25,10 @@ def measured(name, build, rows, seed, chosen):
     exact = build().exact(rows, seed)
     results, seconds = {}, None
     for method in chosen:
-        levels, right, of = {}, exact.right, len(exact.x)
+        right, of = exact.right, len(exact.x)
         if method == "refine":
             try:
-                said, levels = methods.refined(exact, seed)
+                said = methods.refined(exact, seed)
             except Exception as error:  # a bug in one pair, which the others are measured without
                 print(
                     f"| {name} | {method} | failed: {type(error).__name__}: {error} |", flush=True
@@ -48,7 +49,8 @@ def measured(name, build, rows, seed, chosen):
             print(f"| {name} | {method} | refused |", flush=True)
             continue
         results[method] = found = judged(said, right)
-        passed = ", ".join(f"{level} {count}" for level, count in levels.items() if count)
+        passed = [level for level, fine in zip(said.levels, said.trusted, strict=False) if fine]
+        passed = ", ".join(f"{level} {count}" for level, count in Counter(passed).items())
         print(
             f"| {name} | {method}{'' if of == len(exact.x) else f' ({of} rows)'} "
             f"| {found.share_trusted:.0%} | {found.share_wrong:.1%} | {found.upper:.1%} "
@@ -81,7 +83,7 @@ def known_of_two(runs=100, rows=1):
     fine = trusted = 0
     for seed in range(runs):
         exact = cases()[KNOWS_ONE]().exact(rows, 1000 + seed)
-        said, _ = methods.refined(exact, seed)
+        said = methods.refined(exact, seed)
         fine += not len(judged(said, exact.right).wrong)
         trusted += bool(np.all(said.trusted))
     return fine, trusted

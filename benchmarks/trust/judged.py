@@ -25,6 +25,7 @@ class Said:
         means: posterior means by site, `(data, values)`.
         mean_errors: their stated standard errors.
         reasons: why a datapoint is not trusted, by row.
+        levels: name of the level that served each datapoint, if there are levels.
     """
 
     trusted: np.ndarray
@@ -34,6 +35,7 @@ class Said:
     means: dict = field(default_factory=dict)
     mean_errors: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
+    levels: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def judged(said, right):
         coverage = _share(off[trusted] <= QUANTILE * error[trusted] + ROUNDING)
         for row in np.flatnonzero(bad):
             failures.append(
-                f"row {row}: log P(X) {said.log_evidence[row]:.3f} +- {error[row]:.3f}, "
+                f"{_named(row, said)}: log P(X) {said.log_evidence[row]:.3f} +- {error[row]:.3f}, "
                 f"right {exact[row]:.3f}"
             )
         wrong |= bad
@@ -86,7 +88,7 @@ def judged(said, right):
         for row in np.flatnonzero(beyond.any(1)):
             worst = np.argmax(np.where(beyond[row], off[row] / sd[row], 0))
             failures.append(
-                f"row {row}: mean of {name}[{worst}] {means[row, worst]:.3f} "
+                f"{_named(row, said)}: mean of {name}[{worst}] {means[row, worst]:.3f} "
                 f"+- {error[row, worst]:.3f}, right {exact[row, worst]:.3f}, "
                 f"posterior sd {sd[row, worst]:.3f}"
             )
@@ -110,3 +112,7 @@ def upper_bound(count, rows, level=0.05):
 
 def _share(hits):
     return float(np.mean(hits)) if np.size(hits) else math.nan
+
+
+def _named(row, said):
+    return f"row {row}" + (f" ({said.levels[row]})" if len(said.levels) else "")
