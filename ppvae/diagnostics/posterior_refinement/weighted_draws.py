@@ -15,7 +15,7 @@ tried."""
 
 _EFFECTIVE = 0.05  # share of the draws that the weights must be worth
 _FEWEST = 20.0  # or so many draws
-_BOUNDED = 0.02  # share of P(X) of a single draw that a known bound of the weights may allow
+_BOUNDED = 0.05  # share of P(X) of a single draw that a known bound of the weights may allow
 
 
 @dataclass(frozen=True)
