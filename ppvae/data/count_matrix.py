@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_PIECE = 2**20  # values looked at once
+_PIECE = 2**17  # values looked at at once
 _EXACT = 2**24  # up to which 32-bit floating values hold every whole number
 
 

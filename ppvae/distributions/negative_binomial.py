@@ -6,13 +6,12 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
-from torch.nn.functional import logsigmoid
 
 from ppvae.distributions.expandable import Expandable
+from ppvae.distributions.negative_binomial_density import negative_binomial_log_prob
 from ppvae.distributions.poisson import draw_counts
 
 _ONE = torch.Size()
-_LARGE = 1e4  # from here on the series below is exact to double precision
 
 
 class NegativeBinomial(Expandable):
@@ -73,23 +72,4 @@ class NegativeBinomial(Expandable):
         """Return log P(x) in nats, for each value."""
         if self._validate_args:
             self._validate_sample(value)
-        x, log_mean, r = value.double(), self.log_mean.double(), self.total_count.double()
-        # Not softplus, which torch cuts off above 20.
-        log_ratio = -logsigmoid(r.log() - log_mean)  # log(1 + m / r)
-        exact = _log_rising_ratio(x, r) + x * log_mean - (x + r) * log_ratio - torch.lgamma(x + 1)
-        return exact.to(self.log_mean.dtype)
-
-
-def _log_rising_ratio(x: Tensor, r: Tensor) -> Tensor:
-    """Return D(x, r) = log Gamma(x + r) - log Gamma(r) - x log r; it tends to 0 as r grows."""
-    large = r > _LARGE
-    # The unused branch of each gets a number at which its derivative is finite.
-    small_r, large_r = torch.where(large, _LARGE, r), torch.where(large, r, _LARGE)
-    direct = torch.lgamma(x + small_r) - torch.lgamma(small_r) - x * small_r.log()
-    series = (x + large_r - 0.5) * torch.log1p(x / large_r) - x
-    return torch.where(large, series + _stirling(x + large_r) - _stirling(large_r), direct)
-
-
-def _stirling(t: Tensor) -> Tensor:
-    """Return log Gamma(t) - (t - 1/2) log t + t - log(2 pi) / 2 for large t."""
-    return (1 / 12 - 1 / (360 * t.square())) / t
+        return negative_binomial_log_prob(value, self.log_mean, self.total_count)

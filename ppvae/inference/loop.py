@@ -132,7 +132,8 @@ class Loop:
         """Take the steps of one pass over the data, or those that remain of it."""
         training, state = self.training, self.state
         self._check_gradients()
-        start: Snapshot | None = training.snapshot()
+        # Before any step the last finite weights are the present ones.
+        start: Snapshot | None = training.snapshot() if training.step else None
         self.steps.check_changes()
         for batch in self._read():
             self._step(batch)

@@ -185,8 +185,13 @@ def fit(
             pair, batches.form, example, objective
         )
         if held_out is not None:
-            rows = tuple(part[:128] for part in held_out.whole)
-            announced_programs(pair, held_out.form, rows, objective, "validation: ")
+            announced_programs(
+                pair,
+                held_out.form,
+                tuple(part[:128] for part in held_out.whole),
+                objective,
+                "validation: ",
+            )
         model, guide = programs.model, programs.guide
         optim = _optim(optimizer, parameters, schedule, clip_norm)
         planned, passes, expected = steps, epochs, batches.expected
@@ -197,6 +202,7 @@ def fit(
         at_once = batches.steps == 1 or (batches.total is None and expected == 1)
         if not at_once or monitored(batches).rows < (batches.total or 0):
             row_scale = row_scale_of(run, example, sites, batches.total, batches.batch_size)
+        del example, sites  # a training does not hold what it was checked on
         if row_scale is not None:
             model, guide = row_scale.scaled(model), row_scale.scaled(guide)
         eager = Steps(run, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)

@@ -34,6 +34,7 @@ from ppvae.engine import (
 from ppvae.refinement import Target, target_of
 
 _PRIOR_SHARE, _FEWEST = 0.1, 32  # of the draws, from the prior; they show what the guide misses
+_EXACT = 0.1  # nats by which log weights of an exact guide differ, by rounding
 _MISSING = 0.003  # share of P(X) that the guide may miss
 _COPIES = 32  # copies of a draw's tensors that a climb keeps
 
@@ -139,9 +140,11 @@ def _climb(
         prior = target.from_prior(max(_FEWEST, int(_PRIOR_SHARE * draws)))
     doubtful, missing = _of_prior(target, prior, part)
     left = (~part.good | doubtful).nonzero()[:, 0]
+    if not len(left):
+        return
     part.doubted(left)
     at_once = max(1, int(memory / (_COPIES * structure.bytes_per_draw)))
-    for rows in left.split(at_once) if len(left) else ():
+    for rows in left.split(at_once):
         ladder = Ladder(
             target.of(rows),
             guide[:, rows],
@@ -158,16 +161,17 @@ def _climb(
 
 
 def _of_prior(target: Target, prior: Tensor, part: Served) -> tuple[Tensor, Tensor]:
-    """Tell where draws of the prior have larger weights than the guide explains, `(data,)`.
+    """Tell where draws of the prior have other weights than the guide explains, `(data,)`.
 
     Returns:
-        Where one has, and where all of them together have a share of P(X) that cannot be ignored.
+        Where one has another weight than the guide's own, as it cannot where the guide is exact;
+        and where those of larger weights together have a share of P(X) that counts.
     """
     if not target.scores or not len(prior):
         return torch.ones(target.rows).bool(), torch.zeros(target.rows).bool()
     with torch.no_grad():
         log_guide, log_prior, log_joint = target.densities(prior)
-    surprising = ~(log_joint - log_guide - part.log_evidence < SURPRISE)
-    log_likelihood = torch.where(surprising, log_joint - log_prior, -math.inf)
+    excess = log_joint - log_guide - part.log_evidence
+    log_likelihood = torch.where(excess < SURPRISE, -math.inf, log_joint - log_prior)
     log_share = log_likelihood.logsumexp(0) - math.log(len(prior)) - part.log_evidence
-    return surprising.any(0), ~(log_share < math.log(_MISSING))
+    return ~(excess.abs().amax(0) < _EXACT), ~(log_share < math.log(_MISSING))

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ppvae.diagnostics.posterior_refinement.escalation import Escalation
-from ppvae.diagnostics.posterior_refinement.weighted_draws import assess
+from ppvae.diagnostics.posterior_refinement.weighted_draws import Assessment, assess
 from ppvae.refinement import (
     Components,
     Densities,
@@ -23,13 +23,14 @@ from ppvae.refinement import (
 LEVELS = ("guide", "modes", "adapted", "search", "annealing")
 """The levels, the cheapest first."""
 
-_GUIDE_SHARE, _PRIOR_SHARE = 0.1, 0.1  # of a mixture's draws
 SURPRISE = 3.0
 """Nats by which log p(x, z) - log q(z|x) at a place may exceed log P(X): elsewhere the guide may
 miss mass there."""
 
+_GUIDE_SHARE, _PRIOR_SHARE = 0.1, 0.1  # of a mixture's draws
 _OTHERS = 6  # normals that are added where adaptation does not suffice
 _OTHERS_SHARE, _OTHERS_WIDTH = 0.5, 0.5
+_FOUND_SHARE, _FREEDOM = 0.25, 5.0  # of the normal that is searched for, and of a heavier one
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,24 @@ class Weighted:
         rows: which datapoints of the target.
         vectors: the draws, `(draw, data, value)`.
         log_weights: log p(x, u) - log r(u), r the density of the draws, `(draw, data)`.
-        log_bound: a bound of the log weights, `(data,)`, where one is known.
+        assessment: how good they are.
     """
 
     level: int
     rows: Tensor
     vectors: Tensor
     log_weights: Tensor
-    log_bound: Tensor | None = None
+    assessment: Assessment
+
+    def at(self, chosen: Tensor) -> "Weighted":
+        """Return those of some of the datapoints, by True and False for each."""
+        return Weighted(
+            self.level,
+            self.rows[chosen],
+            self.vectors[:, chosen],
+            self.log_weights[:, chosen],
+            self.assessment.at(chosen),
+        )
 
 
 @dataclass
@@ -82,11 +93,34 @@ class Ladder:
         widths = self.guide.std(0).clamp(min=1e-6)
         modes = find_modes(self.target, self._starts(), widths, self.escalation.climbing)
         known = self._guide_knows(modes) & ~self.missing
-        rows = known.nonzero()[:, 0]
-        if len(rows):
-            yield Weighted(0, rows, self.guide[:, rows], self.log_weights[:, rows])
-        served = known & assess(self.log_weights, self.memory).good
-        yield from self._levels(modes.components(), (~served).nonzero()[:, 0])
+        guide = self._weighted(0, torch.arange(self.target.rows), self.guide, self.log_weights)
+        yield guide.at(known)
+        drawn = guide.at(~(known & guide.assessment.good))
+        mixture = modes.components()
+        for level, improved in self._improvements():
+            if not len(drawn.rows):
+                return
+            better = improved(mixture.of(drawn.rows), drawn)
+            mixture = mixture.with_rows(better, drawn.rows)
+            drawn = self._from(better, drawn.rows, level)
+            if level > 1:
+                drawn = self._confirmed(better, drawn)
+            yield drawn
+            drawn = drawn.at(~drawn.assessment.good)
+            self.done()
+        if self.escalation.temperatures and len(drawn.rows):
+            yield self._annealed(mixture.of(drawn.rows), drawn)
+
+    def _improvements(self) -> Iterator[tuple[int, Callable[[Components, Weighted], Components]]]:
+        """Yield what makes the mixture better, given draws of the one before, with its level."""
+        rounds = self.escalation.rounds
+        yield 1, lambda mixture, drawn: mixture
+        for place in range(rounds):
+            if place == rounds - rounds // 4 and self.escalation.searching:
+                yield 3, self._searched
+            yield 2, _with_others if place == rounds // 4 else _adapted
+        if rounds < 4 and self.escalation.searching:
+            yield 3, self._searched
 
     def _starts(self) -> Tensor:
         middle = self.guide.mean(0, keepdim=True)
@@ -112,66 +146,43 @@ class Ladder:
         excess = torch.where(modes.values.isfinite(), excess, -math.inf)
         return excess.amax(0) < SURPRISE
 
-    def _levels(self, mixture: Components, rows: Tensor) -> Iterator[Weighted]:
-        escalation = self.escalation
-        if not len(rows):
-            return
-        drawn = self._from(mixture, rows, 1)
-        yield drawn
-        rows, mixture, drawn = self._open(rows, mixture, drawn)
-        for attempt in range(escalation.rounds):
-            if not len(rows):
-                return
-            adapted = mixture.of(rows).adapted(drawn.vectors, drawn.log_weights)
-            if attempt == escalation.rounds // 2:
-                adapted = _with_others(adapted, drawn)
-            mixture = mixture.with_rows(adapted, rows)
-            drawn = self._from(mixture, rows, 2)
-            yield drawn
-            rows, mixture, drawn = self._open(rows, mixture, drawn)
-        if escalation.searching and len(rows):
-            heaviest = mixture.of(rows).heaviest()
-            loc, factor = fit_normal(self.target.of(rows), *heaviest, escalation.searching)
-            here = mixture.of(rows).with_others(loc[None], factor, 0.25)
-            added = here.with_others(loc[None], factor, 0.25, freedom=5.0)
-            mixture = mixture.with_rows(added, rows)
-            drawn = self._from(mixture, rows, 3)
-            yield drawn
-            rows, mixture, drawn = self._open(rows, mixture, drawn)
-        if escalation.temperatures and len(rows):
-            yield self._annealed(mixture, rows, drawn)
+    def _searched(self, mixture: Components, drawn: Weighted) -> Components:
+        """Add the normal of the highest ELBO, and a Student-t distribution like it."""
+        target = self.target.of(drawn.rows)
+        loc, factor = fit_normal(target, *mixture.heaviest(), self.escalation.searching)
+        mixture = mixture.with_others(loc[None], factor, _FOUND_SHARE)
+        return mixture.with_others(loc[None], factor, _FOUND_SHARE, _FREEDOM)
 
-    def _open(
-        self, rows: Tensor, mixture: Components, drawn: Weighted
-    ) -> tuple[Tensor, Components, Weighted]:
-        """Return the datapoints that the draws do not serve, and their draws."""
-        left = ~assess(drawn.log_weights, self.memory, drawn.log_bound).good
-        self.done()
-        kept = Weighted(
-            drawn.level, rows[left], drawn.vectors[:, left], drawn.log_weights[:, left]
-        )
-        return rows[left], mixture, kept
+    def _confirmed(self, mixture: Components, drawn: Weighted) -> Weighted:
+        """Return other draws where the weights have passed: what was chosen by them is too good.
+
+        The other draws must pass too, and agree on log P(X).
+        """
+        passed = drawn.assessment.good
+        if not bool(passed.any()):
+            return drawn
+        again = self._from(mixture.of(passed.nonzero()[:, 0]), drawn.rows[passed], drawn.level)
+        return _replaced(drawn, again, passed)
 
     def _from(self, mixture: Components, rows: Tensor, level: int) -> Weighted:
         """Draw from the mixture, the guide and the prior, weighted by the density of all.
 
-        The guide is the one who knows the pair, and with the prior as part of the mixture no
-        weight exceeds the largest likelihood by more than a factor (Hesterberg, "Weighted Average
-        Importance Sampling and Defensive Mixture Distributions", 1995).
+        With the prior as part of the mixture no weight exceeds the largest likelihood by more
+        than a factor (Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture
+        Distributions", 1995).
         """
-        here, target = mixture.of(rows), self.target.of(rows)
+        target = self.target.of(rows)
         of_guide = int(_GUIDE_SHARE * self.draws) if target.scores else 0
         of_prior = int(_PRIOR_SHARE * self.draws) if len(self.prior) else 0
-        vectors = [here.draw(self.draws - of_guide - of_prior)]
+        vectors = [mixture.draw(self.draws - of_guide - of_prior)]
         if of_guide:
-            # Other draws than the last level's.
-            start = (level * of_guide) % (len(self.guide) - of_guide + 1)
-            vectors.append(self.guide[start : start + of_guide, rows])
+            chosen = torch.randint(len(self.guide), (of_guide,))
+            vectors.append(self.guide[chosen][:, rows])
         if of_prior:
             vectors.append(target.from_prior(of_prior))
         whole = torch.cat(vectors)
         found = self._evaluated(target, whole)
-        parts = [(self.draws - of_guide - of_prior, here.log_prob(whole))]
+        parts = [(self.draws - of_guide - of_prior, mixture.log_prob(whole))]
         parts += [(of_guide, found.log_guide), (of_prior, found.log_prior)]
         density = torch.stack(
             [
@@ -186,20 +197,32 @@ class Ladder:
             # p(x|z) p(z) / r(z) is at most the largest p(x|z) over the prior's share of r.
             log_likelihood = (found.log_joint - found.log_prior).nan_to_num(nan=-math.inf)
             log_bound = log_likelihood.amax(0) - math.log(of_prior / self.draws)
-        return Weighted(level, rows, whole, log_joint - density, log_bound)
+        return self._weighted(level, rows, whole, log_joint - density, log_bound)
 
-    def _annealed(self, mixture: Components, rows: Tensor, drawn: Weighted) -> Weighted:
+    def _weighted(
+        self,
+        level: int,
+        rows: Tensor,
+        vectors: Tensor,
+        log_weights: Tensor,
+        log_bound: Tensor | None = None,
+    ) -> Weighted:
+        latents = self.target.of(rows).latents(vectors)
+        assessment = assess(log_weights, latents, self.memory, log_bound)
+        return Weighted(level, rows, vectors, log_weights, assessment)
+
+    def _annealed(self, mixture: Components, drawn: Weighted) -> Weighted:
         escalation = self.escalation
         vectors, log_weights, _ = tempered(
-            self.target.of(rows),
-            mixture.of(rows),
+            self.target.of(drawn.rows),
+            mixture,
             _whole_factor(drawn),
-            chains=escalation.chains,
+            chains=min(escalation.chains, self.draws),
             temperatures=escalation.temperatures,
             leapfrogs=escalation.leapfrogs,
             done=self.done,
         )
-        return Weighted(4, rows, vectors, log_weights)
+        return self._weighted(LEVELS.index("annealing"), drawn.rows, vectors, log_weights)
 
     def _evaluated(self, target: Target, vectors: Tensor) -> Densities:
         """Return the densities, a part of the draws at a time."""
@@ -209,13 +232,35 @@ class Ladder:
             return joined([target.densities(part) for part in parts])
 
 
+def _adapted(mixture: Components, drawn: Weighted) -> Components:
+    return mixture.adapted(drawn.vectors, drawn.log_weights)
+
+
 def _with_others(mixture: Components, drawn: Weighted) -> Components:
     """Add normals around weighted draws, for posteriors that no single normal is like."""
-    chosen = torch.multinomial(drawn.log_weights.softmax(0).T, _OTHERS, replacement=True)
+    mixture = _adapted(mixture, drawn)
+    weights = drawn.log_weights.nan_to_num(nan=-math.inf).softmax(0)
+    chosen = torch.multinomial(weights.T, _OTHERS, replacement=True)
     places = drawn.vectors.gather(
         0, chosen.T.unsqueeze(-1).expand(-1, -1, drawn.vectors.shape[-1])
     )
-    return mixture.with_others(places, _OTHERS_WIDTH * _whole_factor(drawn), _OTHERS_SHARE)
+    width = _OTHERS_WIDTH * _whole_factor(drawn)
+    return mixture.with_others(places, width, _OTHERS_SHARE, _FREEDOM)
+
+
+def _replaced(drawn: Weighted, again: Weighted, where: Tensor) -> Weighted:
+    """Return weighted draws with those of some datapoints replaced by others of the same kind."""
+    vectors, log_weights = drawn.vectors.clone(), drawn.log_weights.clone()
+    vectors[:, where], log_weights[:, where] = again.vectors, again.log_weights
+    before, now = drawn.assessment.at(where), again.assessment
+    agree = now.agrees(before)
+    now = replace(now, effective_sample_size=now.effective_sample_size * agree)
+    return replace(
+        drawn,
+        vectors=vectors,
+        log_weights=log_weights,
+        assessment=drawn.assessment.with_rows(now, where),
+    )
 
 
 def _whole_factor(drawn: Weighted) -> Tensor:

@@ -47,10 +47,10 @@ class Served:
             parts, draws, lambda part: part.log_weights, *(of_site(name) for name in names)
         )
         log_weights = log_weights.double()
-        columns = _columns(assess(log_weights, memory), 0)
+        latents = dict(zip(names, values, strict=True))
+        columns = _columns(assess(log_weights, latents, memory), 0)
         columns["elbo"] = log_weights.mean(0)
         columns["elbo_error"] = mean_error(log_weights)
-        latents = dict(zip(names, values, strict=True))
         return cls(latents, log_weights, columns, memory, columns["pareto_k"].clone())
 
     @property
@@ -70,21 +70,21 @@ class Served:
 
     def take(self, drawn: Weighted, target: Target) -> None:
         """Take weighted draws of some datapoints where they are better than those so far."""
-        new = _columns(assess(drawn.log_weights, self.memory, drawn.log_bound), drawn.level)
+        new = _columns(drawn.assessment, drawn.level)
         rank = new["pareto_k"].nan_to_num(nan=math.inf)
         better = new["good"] | ~self.good[drawn.rows] & (rank < self.rank[drawn.rows])
-        self.rank[drawn.rows[better]] = rank[better]
         rows = drawn.rows[better]
         if not len(rows):
             return
-        for name, values in new.items():
-            self.columns[name][rows] = values[better]
-        # Annealed chains may be fewer than the draws.
-        index = torch.arange(self.draws) % len(drawn.log_weights)
-        self.log_weights[:, rows] = drawn.log_weights[:, better][index]
-        latents = target.of(rows).latents(drawn.vectors[:, better][index])
-        for name, values in latents.items():
-            self.latents[name][:, rows] = values.to(self.latents[name])
+        self.rank[rows] = rank[better]
+        for name, column in new.items():
+            self.columns[name][rows] = column[better]
+        # Annealed chains may be fewer than the draws; what is left has no weight.
+        count = len(drawn.log_weights)
+        self.log_weights[count:, rows] = -math.inf
+        self.log_weights[:count, rows] = drawn.log_weights[:, better]
+        for name, values in target.of(rows).latents(drawn.vectors[:, better]).items():
+            self.latents[name][:count, rows] = values.to(self.latents[name])
 
     def doubted(self, rows: Tensor) -> None:
         """Trust the guide's draws of some datapoints no more than any other level's."""

@@ -1,7 +1,8 @@
 """Weighted draws of each datapoint's posterior, and whether they can be trusted."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ ENOUGH = 0.5
 """The shape k of the weights' tail below which their variance is finite: no better level is
 tried."""
 
-_EFFECTIVE = 0.05  # share of the draws that the weights must be worth
-_FEWEST = 20.0  # or so many draws
+_EFFECTIVE, _FEWEST = 0.05, 20.0  # share of the draws that the weights must be worth, or so many
+_MANY = 2.0  # times that, where no better level is tried
+_ERRORS, _ROUNDING = 3.0, 1e-3  # by which two estimates of log P(X) may differ
+_SAME = 0.1  # difference between two estimates of k that may be chance
 _BOUNDED = 0.05  # share of P(X) of a single draw that a known bound of the weights may allow
 
 
@@ -29,6 +32,8 @@ class Assessment:
         effective_sample_size: (sum w)^2 / sum w^2.
         largest: the share of P(X) that a single draw can have, by a bound of the weights; inf
             where none is known.
+        of_weights: k of the weights alone; `pareto_k` is at least that, and that of the weights
+            times the distance from the mean.
         draws: number of weights.
     """
 
@@ -37,34 +42,64 @@ class Assessment:
     pareto_k: Tensor
     effective_sample_size: Tensor
     largest: Tensor
+    of_weights: Tensor
     draws: int
 
-    def below(self, k: float) -> Tensor:
-        """Tell where the tail is lighter than k or bounded, and the weights worth many draws."""
-        enough = max(_FEWEST, _EFFECTIVE * self.draws)
-        finite = self.log_evidence.isfinite() & self.error.isfinite()
-        light = (self.pareto_k < k) | (self.largest < _BOUNDED)
-        return light & (self.effective_sample_size >= enough) & finite
+    def at(self, chosen: Tensor) -> "Assessment":
+        """Return what is said of some of the datapoints."""
+        return replace(self, **{name: values[chosen] for name, values in self._columns.items()})
+
+    def with_rows(self, part: "Assessment", chosen: Tensor) -> "Assessment":
+        """Return it with what is said of some of the datapoints replaced."""
+        columns = {name: values.clone() for name, values in self._columns.items()}
+        for name, values in part._columns.items():
+            columns[name][chosen] = values
+        return replace(self, **columns)
+
+    def agrees(self, other: "Assessment") -> Tensor:
+        """Tell where both say the same of log P(X), up to their errors."""
+        difference = (self.log_evidence - other.log_evidence).abs()
+        return difference < _ERRORS * self.error.hypot(other.error) + _ROUNDING
+
+    @property
+    def _columns(self) -> dict[str, Tensor]:
+        return {name: values for name, values in vars(self).items() if name != "draws"}
+
+    def _below(self, k: float, share: float) -> Tensor:
+        """Tell where tails are lighter than k or bounded, and the weights worth many draws."""
+        # What is no heavier than weights that are bounded is bounded too.
+        bounded = (self.largest < _BOUNDED) & (self.pareto_k < self.of_weights + _SAME)
+        light = (self.pareto_k < k) | bounded
+        enough = self.effective_sample_size >= max(_FEWEST, share * self.draws)
+        return light & enough & self.log_evidence.isfinite() & self.error.isfinite()
 
     @property
     def good(self) -> Tensor:
         """Where no better level is needed."""
-        return self.below(ENOUGH)
+        return self._below(ENOUGH, _MANY * _EFFECTIVE)
 
     @property
     def trusted(self) -> Tensor:
         """Where averages by these weights are reliable."""
-        return self.below(threshold(max(self.draws, FEWEST_DRAWS)))
+        return self._below(threshold(max(self.draws, FEWEST_DRAWS)), _EFFECTIVE)
 
 
-def assess(log_weights: Tensor, memory: int, log_bound: Tensor | None = None) -> Assessment:
+def assess(
+    log_weights: Tensor,
+    latents: Mapping[str, Tensor],
+    memory: int,
+    log_bound: Tensor | None = None,
+) -> Assessment:
     """Assess log weights, `(draw, data)`.
 
     A part of P(X) that no draw has met is at most about the largest weight over the number of
-    draws: where weights have a known bound, it limits what the fitted tail says.
+    draws: where weights have a known bound, it limits what the fitted tail says. An average of z
+    is decided by the tail of w |z - mean| too, which may be heavier (Vehtari, Simpson, Gelman, Yao
+    and Gabry, "Pareto Smoothed Importance Sampling", 2024).
 
     Args:
         log_weights: in nats; those that are NaN or +inf make a datapoint untrusted.
+        latents: what is averaged, `(draw, data, ...)`, by site.
         memory: bound in bytes on the intermediate tensors.
         log_bound: a bound of the log weights, `(data,)`, where one is known.
     """
@@ -73,8 +108,11 @@ def assess(log_weights: Tensor, memory: int, log_bound: Tensor | None = None) ->
     known = log_weights.masked_fill(bad, 0.0)
     value, error = log_mean_exp(known.double())
     none = value == -math.inf
-    fit = tail_fit(known.masked_fill(none, 0.0), memory=memory)
-    relative = known.masked_fill(none, 0.0).double().softmax(0)
+    known = known.masked_fill(none, 0.0)
+    fit = tail_fit(known, memory=memory)
+    relative = known.double().softmax(0)
+    farther = known.double() + _log_distance(relative, latents)
+    shape = torch.fmax(fit.shape, tail_fit(farther, memory=memory).shape)
     unknown = bad | none
     largest = torch.full_like(value, math.inf)
     if log_bound is not None:
@@ -83,8 +121,21 @@ def assess(log_weights: Tensor, memory: int, log_bound: Tensor | None = None) ->
     return Assessment(
         value.masked_fill(bad, math.nan),
         error.hypot(unseen).masked_fill(unknown, math.nan),
-        fit.shape.masked_fill(unknown, math.nan),
+        shape.masked_fill(unknown, math.nan),
         (1 / relative.square().sum(0)).masked_fill(unknown, 0.0),
         largest.masked_fill(unknown, math.inf),
+        fit.shape.masked_fill(unknown, math.nan),
         draws,
     )
+
+
+def _log_distance(weights: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
+    """Return log(1 + the largest |z - mean| of any latent, in standard deviations)."""
+    farthest = torch.zeros_like(weights)
+    for values in latents.values():
+        flat = values.reshape(*values.shape[:2], -1).double()
+        mean = (weights.unsqueeze(-1) * flat).sum(0)
+        deviation = (weights.unsqueeze(-1) * (flat - mean).square()).sum(0).sqrt()
+        distance = ((flat - mean).abs() / deviation.clamp(min=1e-12)).amax(-1)
+        farthest = farthest.maximum(distance.nan_to_num(nan=0.0, posinf=0.0))
+    return farthest.log1p()
