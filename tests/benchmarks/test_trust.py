@@ -27,9 +27,9 @@ def test_averages_over_draws_of_the_prior_agree(name):
     # At most 150 standardized errors over all pairs, of which a normal one passes 4.5 with
     # probability below 7e-6.
     exact = CASES[name]().exact(4, seed=3)
-    log_evidence, error, means, errors = by_prior(exact, 4, draws=200_000)
+    log_evidence, error, means, errors = by_prior(exact, 4, draws=100_000)
     assert (((log_evidence - exact.right.log_evidence) / error).abs() < 4.5).all()
-    assert (error < 0.1).all()
+    assert (error < 0.2).all()
     for site, right in exact.right.means.items():
         off = (means[site] - right).abs()
         assert (off < 4.5 * errors[site] + 1e-9).all(), site
@@ -39,7 +39,7 @@ def test_averages_over_draws_of_the_prior_agree(name):
 def test_an_exact_guide_of_the_same_normals_has_this_evidence():
     pair = LinearGaussian(50, 0.7)
     x = pair.simulated(5, seed=0)["x"].double()
-    found = diagnostics.evidence(pair, x, draws=30)
+    found = diagnostics.evidence(pair, x, draws=30, compile=False)
     np.testing.assert_allclose(found.log_evidence, pair.right(x).log_evidence, rtol=1e-9)
 
 
