@@ -26,12 +26,13 @@ from ppvae.engine import (
     adapted,
     draw_chunks,
     first_line,
+    first_rows,
     isolated,
     refuse_degenerate,
     refuse_unnormalized,
     refuse_without_latents,
 )
-from ppvae.refinement import Target, target_of
+from ppvae.refinement import Target, target_of, with_discrete_summed_out
 
 _PRIOR_SHARE, _FEWEST = 0.1, 32  # of the draws, from the prior; they show what the guide misses
 _EXACT = 0.1  # nats by which log weights of an exact guide differ, by rounding
@@ -72,6 +73,9 @@ def refine(
     stated errors of log P(X) and of posterior means hold; `benchmarks/trust.py` measures in how
     many cases, on pairs whose posterior is known. A mode that no start leads to stays unseen.
 
+    Discrete latents that the guide draws beside others are summed out, and so have no draws;
+    where they are all it draws, or there are too many, its own draws are the only level.
+
     Args:
         pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
@@ -108,6 +112,8 @@ def refine(
         isolated(pair, seed),
         tqdm(total=len(kept.batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
+        first, structure = first_rows(pair, kept.batch, 2)
+        pair = with_discrete_summed_out(pair, first, structure)
         for chunk, structure, drawn in draw_chunks(pair, kept.batch, draws, memory):
             refuse_without_latents(structure)
             refuse_degenerate(structure)
