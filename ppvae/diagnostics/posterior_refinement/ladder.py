@@ -67,9 +67,13 @@ def refine(
        (Neal, "Annealed importance sampling", 2001).
 
     A datapoint leaves at the first level at which the weights' tail has a shape k below 0.5, so
-    that they have a finite variance. If none is, the level of the smallest k counts. The weights
-    of every level average to P(X) without bias. A datapoint is trusted where k is below the
-    threshold of `pareto_k` and the weights are worth 20 draws and a twentieth of all. There the
+    that they have a finite variance, and the weights are worth a tenth of the draws; from the
+    third level on, fresh draws must pass again and agree, since the first ones have been chosen.
+    Only what is not trusted is annealed. The weights of every level average to P(X) without bias.
+    k is the larger of those of the weights and of the weights times the distance from the
+    posterior mean. A datapoint is trusted where k is below the threshold of `pareto_k`, or a
+    single draw can have no more than a twentieth of P(X) since the prior is part of the mixture
+    and the likelihood bounded, and the weights are worth a twentieth of the draws. There the
     stated errors of log P(X) and of posterior means hold; `benchmarks/trust.py` measures in how
     many cases, on pairs whose posterior is known. A mode that no start leads to stays unseen.
 
