@@ -1,0 +1,72 @@
+"""Diagnostics that take refined draws in place of the guide's, against closed forms."""
+
+import numpy as np
+import pytest
+
+from ppvae import data, diagnostics, pairs
+from ppvae.diagnostics.names import named_batch, named_first
+from ppvae.report.plots import evidence_bars
+from ppvae.report.tables import evidence_content, evidence_table
+from tests.diagnostics.posterior_refinement.far_guide import DRAWS, far_guide
+
+
+def test_evidence_has_the_right_log_evidence_by_refined_draws_only():
+    case, pair, x, refined = far_guide()
+    exact = case.terms(x)
+    plain = diagnostics.evidence(pair, x, draws=500)
+    terms = diagnostics.evidence(pair, x, posterior=refined, draws=500)
+    assert list(terms) == list(plain)
+    for name in ("log_evidence", "posterior_kl"):
+        truth = exact[name].numpy()
+        assert (plain[name].values < truth - 1).all(), name
+        error = terms[f"{name}_error"].values
+        assert (abs(terms[name].values - truth) < 4 * error).all(), name
+    assert terms.log_evidence_error.max() < 0.1
+    for name in ("elbo", "kl", "reconstruction"):
+        np.testing.assert_array_equal(terms[name], plain[name])
+    assert terms.trusted.all()
+    assert not plain.trusted.any()
+    assert terms.attrs == {**plain.attrs, "draws": DRAWS, "guide_draws": 500}
+
+
+def test_errors_and_tails_of_evidence_are_those_of_refined_draws():
+    _, pair, x, refined = far_guide()
+    terms = diagnostics.evidence(pair, x, posterior=refined, draws=50)
+    weights = refined.log_weights.exp()
+    size = 1 / weights.square().sum(0).numpy()
+    np.testing.assert_allclose(terms.effective_sample_size, size, rtol=1e-9)
+    drawn = (1 / size - 1 / DRAWS) * DRAWS / (DRAWS - 1)  # the delta method's square
+    np.testing.assert_allclose(
+        terms.unseen, np.sqrt(terms.log_evidence_error**2 - drawn), rtol=1e-5
+    )
+    assert (terms.unseen > 0).all()
+    tails = diagnostics.pareto_k(pair, x, posterior=refined)
+    assert set(tails) == set(diagnostics.pareto_k(pair, x, draws=50))
+    for name, values in tails.items():
+        np.testing.assert_array_equal(values, terms[name])
+    assert tails.attrs == {"draws": DRAWS, "threshold": terms.attrs["threshold"]}
+
+
+def test_summary_and_figure_take_the_table_of_refined_draws():
+    case, pair, x, refined = far_guide()
+    terms = diagnostics.evidence(pair, x, posterior=refined, draws=500)
+    summary = diagnostics.summarize(terms).sel(term="log_evidence")
+    exact = float(case.terms(x)["log_evidence"].mean())
+    assert abs(float(summary["mean"]) - exact) < 4 * float(summary.monte_carlo_error) < 0.2
+    assert summary.attrs["draws"] == DRAWS
+    whole = diagnostics.summarize(terms)
+    assert evidence_bars(whole).axes[0].patches
+    assert evidence_table(whole, terms)
+    assert evidence_content(whole, terms)
+
+
+def test_posterior_of_other_datapoints_is_refused():
+    _, pair, x, refined = far_guide()
+    with pytest.raises(ValueError, match="posterior is of 6 datapoints, and the data have 5"):
+        diagnostics.evidence(pair, x[:5], posterior=refined)
+    digits = data.digits()
+    own = pairs.assemble(digits, latent=2)
+    train, test = (named_first(named_batch(digits, split), 3) for split in ("train", "test"))
+    of_training = diagnostics.refine(own, train, draws=30, effort=diagnostics.BRIEF)
+    with pytest.raises(ValueError, match=f"row {train.names.shown([0])} there, and row"):
+        diagnostics.pareto_k(own, test, posterior=of_training)
