@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.diagnostics.names import Names
@@ -63,3 +65,27 @@ def check_given(posterior: GivenPosterior, count: int, names: Names) -> None:
             f"there, and row {names.shown([place])} of the data; expected what `refine` returned "
             "for these data"
         )
+
+
+def drawn_from(
+    posterior: GivenPosterior, draws: int, rows: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """Return equally weighted draws of some datapoints, `(draw, data, ...)`, by site.
+
+    Args:
+        posterior: the draws, in an order of no meaning.
+        draws: how many of each datapoint.
+        rows: places of the datapoints.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    whole = posterior.draws
+    known = len(posterior.log_weights)
+    if draws > known:
+        raise ValueError(
+            f"draws is {draws}, and posterior has {known} per datapoint; pass at most so many, or "
+            "`refine` with more"
+        )
+    places = torch.as_tensor(rows)
+    return {name: values[:draws, places.to(values.device)] for name, values in whole.items()}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ppvae import data, diagnostics, pairs
 from ppvae.diagnostics.names import named_batch, named_first
@@ -70,3 +71,43 @@ def test_posterior_of_other_datapoints_is_refused():
     of_training = diagnostics.refine(own, train, draws=30, effort=diagnostics.BRIEF)
     with pytest.raises(ValueError, match=f"row {train.names.shown([0])} there, and row"):
         diagnostics.pareto_k(own, test, posterior=of_training)
+
+
+def test_arviz_groups_are_at_refined_draws():
+    """Means within 5 standard errors: a false alarm in one of 100,000 such tests."""
+    case, pair, x, refined = far_guide()
+    results = diagnostics.to_arviz(pair, x, posterior=refined, draws=800)
+    z = results["posterior"]["z"].values[0]
+    np.testing.assert_array_equal(z, refined.draws["z"][:800])
+    exact = case.posterior(x)
+    sd = exact.covariance_matrix.diagonal().sqrt().numpy()
+    assert (abs(z.mean(0) - exact.loc.numpy()) < 5 * sd / np.sqrt(300)).all()
+    plain = diagnostics.to_arviz(pair, x, draws=800)["posterior"]["z"].values[0]
+    assert (abs(plain.mean(0) - exact.loc.numpy()) > 5 * sd / np.sqrt(300)).any()
+
+    given = torch.as_tensor(z)
+    mean = given @ case.loadings.T + case.offset
+    density = torch.distributions.Normal(mean, case.noise).log_prob(x).sum(-1)
+    np.testing.assert_allclose(results["log_likelihood"]["x"].values[0], density, rtol=1e-9)
+    predicted = results["posterior_predictive"]["x"].values[0]
+    deviation = (predicted - mean.numpy()) / case.noise
+    assert abs(deviation.mean()) < 5 / np.sqrt(deviation.size)
+    assert abs(deviation.std() - 1) < 5 / np.sqrt(2 * deviation.size)
+
+
+def test_more_draws_than_the_posterior_has_are_refused():
+    _, pair, x, refined = far_guide()
+    with pytest.raises(ValueError, match="draws is 1001, and posterior has 1000"):
+        diagnostics.to_arviz(pair, x, posterior=refined, draws=1001)
+
+
+def test_gaps_take_log_evidence_of_refined_draws():
+    case, pair, x, refined = far_guide()
+    exact = case.terms(x)
+    table = diagnostics.gaps(
+        pair, x, log_evidence=refined.table, normal=False, draws=100, steps=4, particles=2
+    )
+    np.testing.assert_array_equal(table.log_evidence, refined.table.log_evidence)
+    missed = exact["posterior_kl"].numpy()
+    assert (abs(table.total.values - missed) < 5 * table.total_error.values).all()
+    assert (table.total_error < missed).all()
