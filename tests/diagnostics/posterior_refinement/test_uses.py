@@ -1,5 +1,7 @@
 """Diagnostics that take refined draws in place of the guide's, against closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ppvae.diagnostics.names import named_batch, named_first
 from ppvae.report.plots import evidence_bars
 from ppvae.report.tables import evidence_content, evidence_table
 from tests.diagnostics.posterior_refinement.far_guide import DRAWS, far_guide
+from tests.linear_gaussian import LinearGaussian
 
 
 def test_evidence_has_the_right_log_evidence_by_refined_draws_only():
@@ -111,3 +114,39 @@ def test_gaps_take_log_evidence_of_refined_draws():
     missed = exact["posterior_kl"].numpy()
     assert (abs(table.total.values - missed) < 5 * table.total_error.values).all()
     assert (table.total_error < missed).all()
+
+
+def test_surgery_of_refined_draws_is_that_of_the_posterior():
+    """As of a guide that is the posterior, within 5 of its Monte Carlo errors, and not as here."""
+    case = LinearGaussian.random(1, features=4, orthogonal=True, perturbation=0)
+    x = case.draw(8, seed=2)
+    exact, far = case.pair(), replace(case, scale=0.2 * case.scale).pair()
+    refined = diagnostics.refine(far, x, draws=400)
+    wanted = diagnostics.surgery(exact, x, draws=100)
+    found = diagnostics.surgery(far, x, posterior=refined, draws=100)
+    plain = diagnostics.surgery(far, x, draws=100)
+    known = ["kl", "mutual_information", "marginal_kl"]
+    truth, mine, other = (each.terms["mean"].sel(term=known) for each in (wanted, found, plain))
+    errors = (each.terms.monte_carlo_error.sel(term=known) for each in (wanted, found))
+    error = np.hypot(*errors)
+    assert (abs(mine - truth) < 5 * error).all()
+    assert (abs(other - truth) > 5 * error).any()
+    kl = float(case.terms(x)["kl"].mean())  # of the posterior, which the exact guide is
+    assert abs(float(mine.sel(term="kl")) - kl) < 5 * float(error.sel(term="kl"))
+    assert set(found.undefined) == {"total_correlation", "dimension_kl"}
+    assert found.terms["mean"].sel(term="total_correlation").isnull()
+
+
+def test_surgery_of_refined_draws_scores_every_draw_by_the_model_at_every_datapoint():
+    case = LinearGaussian.random(1, features=4, orthogonal=True, perturbation=0)
+    x = case.draw(5, seed=2)
+    pair = case.pair()
+    refined = diagnostics.refine(pair, x, draws=50)
+    found = diagnostics.surgery(pair, x, posterior=refined, draws=3, memory=20_000)
+    z = refined.draws["z"][:3]
+    posterior = case.posterior(x)
+    components = posterior.log_prob(z.unsqueeze(2))  # (draw, data, component)
+    own = components.diagonal(dim1=1, dim2=2)
+    information = own - components.logsumexp(-1) + np.log(5)
+    mean = float(found.terms["mean"].sel(term="mutual_information"))
+    assert abs(mean - float(information.mean())) < 1e-9
