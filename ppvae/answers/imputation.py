@@ -14,6 +14,7 @@ from ppvae.answers.rows import Frame, Rows, as_rows
 from ppvae.answers.weighted_draws import summarized
 from ppvae.diagnostics import Refined, pareto_k
 from ppvae.diagnostics import refine as refined_draws
+from ppvae.diagnostics.given_posterior import with_its_latents
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -139,7 +140,9 @@ def _conditional(
     """Return value, low, high, probability and draws of every feature given what is known."""
     memory = max(1, memory * _WIDE // max(_WIDE, batch[0][0].numel()))
     parts: dict[str, list[Tensor]] = {}
-    given, done = None if refined is None else refined.weighted, 0
+    given, done = None, 0
+    if refined is not None:
+        given, pair = refined.weighted, with_its_latents(pair, batch)
     for _, structure, runs in draw_chunks(
         pair, batch, draws, memory, simulation_seed=seed, given=given
     ):

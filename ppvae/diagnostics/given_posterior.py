@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.diagnostics.names import Names
+from ppvae.engine import Batch, Pair, first_rows, isolated
+from ppvae.refinement import with_discrete_summed_out
 
 
 class GivenPosterior(Protocol):
@@ -89,3 +91,14 @@ def drawn_from(
         )
     places = torch.as_tensor(rows)
     return {name: values[:draws, places.to(values.device)] for name, values in whole.items()}
+
+
+def with_its_latents(pair: Pair, batch: Batch) -> Pair:
+    """Return a pair with the latents of `refine`: it sums out discrete ones beside others.
+
+    Args:
+        pair: the model/guide pair, as the engine takes it.
+        batch: the datapoints.
+    """
+    with isolated(pair, 0):
+        return with_discrete_summed_out(pair, *first_rows(pair, batch, 2))

@@ -10,7 +10,12 @@ from tqdm import tqdm
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
 from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.failed_rows import SoundRows, sound
-from ppvae.diagnostics.given_posterior import GivenPosterior, check_given, drawn_from
+from ppvae.diagnostics.given_posterior import (
+    GivenPosterior,
+    check_given,
+    drawn_from,
+    with_its_latents,
+)
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
@@ -110,7 +115,10 @@ def to_arviz(
         )
     kept = sound(pair, whole, names)
     batch = kept.batch
-    given = None if posterior is None else drawn_from(posterior, draws, kept.rows)
+    given = None
+    if posterior is not None:
+        given = drawn_from(posterior, draws, kept.rows)
+        pair = with_its_latents(pair, batch)
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))

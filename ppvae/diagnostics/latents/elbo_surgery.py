@@ -11,7 +11,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
-from ppvae.diagnostics.given_posterior import GivenPosterior, check_given, drawn_from
+from ppvae.diagnostics.given_posterior import (
+    GivenPosterior,
+    check_given,
+    drawn_from,
+    with_its_latents,
+)
 from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
 from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
@@ -172,6 +177,7 @@ def surgery(
     log_evidence = log_evidence_error = torch.zeros(len(batch[0])).double()
     if posterior is not None:
         given = drawn_from(posterior, draws, kept.rows)
+        pair = with_its_latents(pair, batch)
         log_evidence, log_evidence_error = known_evidence(posterior, kept.rows)
     find_undefined = _undefined_terms if posterior is None else undefined_of_posterior
     others = tuple(tensor.roll(1, 0) for tensor in batch)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -150,3 +152,40 @@ def test_surgery_of_refined_draws_scores_every_draw_by_the_model_at_every_datapo
     information = own - components.logsumexp(-1) + np.log(5)
     mean = float(found.terms["mean"].sel(term="mutual_information"))
     assert abs(mean - float(information.mean())) < 1e-9
+
+
+class Mixture:
+    """k ~ 0 or 1, z ~ N(3 k, 1), x | z ~ N(z, 1): the guide draws both, narrow and beside it."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Bernoulli(torch.full((), 0.5)))
+            z = pyro.sample("z", dist.Normal(3 * k, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Bernoulli(torch.full((), 0.5)))
+            pyro.sample("z", dist.Normal(x / 2 + 1, 0.2))
+
+    def posterior_mean(self, x):
+        evidence = [0.5 * dist.Normal(3.0 * k, 2**0.5).log_prob(x).exp() for k in (0, 1)]
+        share = evidence[1] / (evidence[0] + evidence[1])
+        return x / 2 + 1.5 * share
+
+
+def test_discrete_latents_that_refine_sums_out_are_summed_out_in_its_uses():
+    pair, x = Mixture(), torch.tensor([-1.0, 1.5, 4.0])
+    refined = diagnostics.refine(pair, x, draws=1000)
+    assert set(refined.weighted) == {"z"}
+    results = diagnostics.to_arviz(pair, x, posterior=refined, draws=1000)
+    z, predicted = (
+        results[group][name].values[0]
+        for group, name in (("posterior", "z"), ("posterior_predictive", "x"))
+    )
+    exact = pair.posterior_mean(x).numpy()
+    limit = 5 * 1.5 / np.sqrt(300)  # a posterior's standard deviation is below 1.5
+    assert (abs(z.mean(0) - exact) < limit).all()
+    assert (abs(predicted.mean(0) - exact) < limit).all()
+    found = diagnostics.surgery(pair, x, posterior=refined, draws=50)
+    assert 0 < float(found.terms["mean"].sel(term="mutual_information")) < np.log(3)
