@@ -32,7 +32,13 @@ def test_evidence_has_the_right_log_evidence_by_refined_draws_only():
         np.testing.assert_array_equal(terms[name], plain[name])
     assert terms.trusted.all()
     assert not plain.trusted.any()
-    assert terms.attrs == {**plain.attrs, "draws": DRAWS, "guide_draws": 500}
+    threshold = refined.table.attrs["threshold"]
+    assert terms.attrs == {
+        **plain.attrs,
+        "draws": DRAWS,
+        "guide_draws": 500,
+        "threshold": threshold,
+    }
 
 
 def test_errors_and_tails_of_evidence_are_those_of_refined_draws():
@@ -43,9 +49,8 @@ def test_errors_and_tails_of_evidence_are_those_of_refined_draws():
     np.testing.assert_allclose(terms.effective_sample_size, size, rtol=1e-9)
     drawn = (1 / size - 1 / DRAWS) * DRAWS / (DRAWS - 1)  # the delta method's square
     np.testing.assert_allclose(
-        terms.unseen, np.sqrt(terms.log_evidence_error**2 - drawn), rtol=1e-5
+        terms.log_evidence_error**2, drawn + terms.unseen.values**2, rtol=1e-6
     )
-    assert (terms.unseen > 0).all()
     tails = diagnostics.pareto_k(pair, x, posterior=refined)
     assert set(tails) == set(diagnostics.pareto_k(pair, x, draws=50))
     for name, values in tails.items():
@@ -110,7 +115,7 @@ def test_gaps_take_log_evidence_of_refined_draws():
     case, pair, x, refined = far_guide()
     exact = case.terms(x)
     table = diagnostics.gaps(
-        pair, x, log_evidence=refined.table, normal=False, draws=100, steps=4, particles=2
+        pair, x, log_evidence=refined.table, normal=False, draws=100, steps=8, particles=2
     )
     np.testing.assert_array_equal(table.log_evidence, refined.table.log_evidence)
     missed = exact["posterior_kl"].numpy()
@@ -178,13 +183,13 @@ def test_discrete_latents_that_refine_sums_out_are_summed_out_in_its_uses():
     pair, x = Mixture(), torch.tensor([-1.0, 1.5, 4.0])
     refined = diagnostics.refine(pair, x, draws=1000)
     assert set(refined.weighted) == {"z"}
-    results = diagnostics.to_arviz(pair, x, posterior=refined, draws=1000)
+    results = diagnostics.to_arviz(pair, x, posterior=refined, draws=100)
     z, predicted = (
         results[group][name].values[0]
         for group, name in (("posterior", "z"), ("posterior_predictive", "x"))
     )
     exact = pair.posterior_mean(x).numpy()
-    limit = 5 * 1.5 / np.sqrt(300)  # a posterior's standard deviation is below 1.5
+    limit = 5 * 1.5 / np.sqrt(100)  # a posterior's standard deviation is below 1.5
     assert (abs(z.mean(0) - exact) < limit).all()
     assert (abs(predicted.mean(0) - exact) < limit).all()
     found = diagnostics.surgery(pair, x, posterior=refined, draws=50)
