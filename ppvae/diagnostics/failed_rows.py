@@ -12,9 +12,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ppvae.diagnostics.names import Names
-from ppvae.engine import Adapted, Batch, Pair, on_sound_rows, rows_at, sound_rows
+from ppvae.engine import (
+    Adapted,
+    Batch,
+    Pair,
+    first_line,
+    on_sound_rows,
+    rows_at,
+    sound_rows,
+    structure_of,
+)
 
 _NAMED = 10  # rows in a warning
+_TRIES = 200  # runs that look for datapoints without a density
 UNNAMED = Names()
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
@@ -115,6 +125,38 @@ def sound(pair: Pair, batch: Batch, names: Names = UNNAMED) -> SoundRows:
     reason = "the parameters of the pair's distributions are not valid there"
     warn_of_rows(failed, count, reason, names)
     return SoundRows(rows_at(batch, rows), rows.numpy(), count, names)
+
+
+def in_support(pair: Pair, kept: SoundRows) -> SoundRows:
+    """Leave out datapoints that have no density under the model; a warning names them.
+
+    Where none has one they are all returned, so that the refusal comes up.
+    """
+    good: list[torch.Tensor] = []
+    reason, tries = "", 0
+
+    def search(rows: torch.Tensor) -> None:
+        nonlocal reason, tries
+        tries += 1
+        try:
+            found = [*structure_of(pair, rows_at(kept.batch, rows)).unnormalized.values()]
+        except ValueError as error:
+            found = [first_line(error)]
+        if not found:
+            good.append(rows)
+            return
+        reason = found[0]
+        if len(rows) > 1 and tries < _TRIES:
+            for half in rows.tensor_split(2):
+                search(half)
+
+    search(torch.arange(len(kept.rows)))
+    rows = torch.cat(good).sort().values if good else torch.arange(len(kept.rows))
+    if len(rows) == len(kept.rows):
+        return kept
+    whole = kept.rows[rows.numpy()]
+    warn_of_rows(np.setdiff1d(kept.rows, whole), kept.count, reason, kept.names)
+    return SoundRows(rows_at(kept.batch, rows), whole, kept.count, kept.names)
 
 
 def sound_or_all(pair: Pair, batch: Batch) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ppvae.diagnostics.failed_rows import sound
+from ppvae.diagnostics.failed_rows import in_support, sound
 from ppvae.diagnostics.marginal_likelihood import tail_length
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.posterior_refinement.escalation import THOROUGH, Escalation
@@ -116,6 +116,7 @@ def refine(
         isolated(pair, seed),
         tqdm(total=len(kept.batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
+        kept = in_support(pair, kept)
         first, structure = first_rows(pair, kept.batch, 2)
         pair = with_discrete_summed_out(pair, first, structure)
         for chunk, structure, drawn in draw_chunks(pair, kept.batch, draws, memory):

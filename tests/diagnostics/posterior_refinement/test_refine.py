@@ -186,3 +186,20 @@ def test_annealed_chains_serve_what_no_mixture_does():
     trusted = torch.as_tensor(refined.table.trusted.values)
     assert (difference.abs() < 4 * errors)[trusted].all()
     assert bool((refined.table.trusted & annealed).any())
+
+
+def test_a_datapoint_of_probability_zero_is_named_and_the_others_served():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Binomial(4, logits=z), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x - 2, 1.0))
+
+    x = torch.tensor([0.0, 7.0, 4.0, 2.0])
+    with pytest.warns(UserWarning, match="1 of 4 datapoints .*, row 1: .* outside the support"):
+        refined = ppvae.refine(SimpleNamespace(model=model, guide=guide), x, draws=200)
+    assert refined.table.trusted.values.tolist() == [True, False, True, True]
+    assert set(refined.refusals) == {1}
