@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppvae.answers.measuring import by_row, on_cpu
 from ppvae.answers.rows import Frame, as_rows
+from ppvae.diagnostics import refine as refined_draws
 from ppvae.engine import (
     MEMORY,
     Adapted,
@@ -22,6 +23,9 @@ from ppvae.engine import (
     run_pair,
 )
 
+_TAILS = ("pareto_k", "trusted")
+_REFINED = 1000  # draws of which few are chosen
+
 Moments = dict[str, tuple[Tensor, Tensor]]
 
 
@@ -30,6 +34,7 @@ def encode(
     data: Any,
     *,
     split: str = "test",
+    refine: bool = False,
     draws: int = 1000,
     seed: int = 0,
     memory: int = MEMORY,
@@ -37,23 +42,26 @@ def encode(
     """Return mean and standard deviation of each latent under q(z|x), a row of the table a row.
 
     They are exact where the guide has one latent site whose distribution has a known mean and
-    variance; elsewhere they are those of draws.
+    variance; elsewhere they are those of draws. With `refine` they are those of p(z|x).
 
     Args:
         pair: any pair.
         data: a dataset, what `new_rows` returns, or `(data, *event)`.
         split: of a dataset: "train", "validation", "test" or "all".
+        refine: take the weighted draws of `diagnostics.refine`, with its k and whether each row
+            is trusted.
         draws: number of draws where the moments are not known, at least 2.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
 
     Returns:
         A pandas frame: number, name and class of each row, then columns such as `z_0`, `z_1`, then
-        `z_0_sd`, `z_1_sd`. Rows that the pair fails on are NaN, and a warning names them.
+        `z_0_sd`, `z_1_sd`, and with `refine` `pareto_k` and `trusted`. Rows that the pair fails
+        on are NaN, and a warning names them.
 
     Raises:
         Unsupported: if the pair has no latents, or its structure does not allow it.
-        ValueError: with fewer than 2 draws, or if the data are not valid.
+        ValueError: with fewer than 2 draws, 21 with `refine`, or if the data are not valid.
 
     Example:
         >>> from ppvae import data, pairs
@@ -68,16 +76,26 @@ def encode(
     rows = as_rows(data, split)
 
     def measure(own: Pair, batch: Batch) -> dict[str, NDArray[np.float64]]:
-        with isolated(own, seed):
-            moments = _known(own, batch, memory) or _of_draws(own, batch, draws, memory)
+        tails: dict[str, NDArray[np.float64]] = {}
+        if refine:
+            better = refined_draws(own, batch, draws=draws, seed=seed, memory=memory)
+            sds = better.sds
+            moments = {name: (mean, sds[name]) for name, mean in better.means.items()}
+            tails = {name: better.table[name].values.astype(float) for name in _TAILS}
+        else:
+            with isolated(own, seed):
+                moments = _known(own, batch, memory) or _of_draws(own, batch, draws, memory)
         means = {name: on_cpu(mean) for name, (mean, _) in moments.items()}
-        return means | {f"{name}\0": on_cpu(sd) for name, (_, sd) in moments.items()}
+        return means | {f"{name}\0": on_cpu(sd) for name, (_, sd) in moments.items()} | tails
 
     measured = by_row(pair, rows, measure)
     columns = rows.described()
+    tails = {name: measured.pop(name) for name in _TAILS if refine}
     for name, values in measured.items():
         site, sd, _ = name.partition("\0")
         columns |= latent_columns(site, values, "_sd" if sd else "")
+    if refine:
+        columns |= {"pareto_k": tails["pareto_k"], "trusted": tails["trusted"] > 0}
     return pandas.DataFrame(columns)
 
 
@@ -86,19 +104,21 @@ def encode_draws(
     data: Any,
     *,
     split: str = "test",
+    refine: bool = False,
     draws: int = 10,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> Frame:
     """Return draws z ~ q(z|x) of each row, a draw of a row a row of the table.
 
-    Arguments and errors are those of `encode`.
+    With `refine` they are of p(z|x). Arguments and errors are those of `encode`.
 
     Args:
         pair: any pair.
         data: a dataset, what `new_rows` returns, or `(data, *event)`.
         split: of a dataset: "train", "validation", "test" or "all".
-        draws: number of draws, at least 1.
+        refine: take the equally weighted draws of `diagnostics.refine`.
+        draws: number of draws, at least 1; with `refine`, of 1000 or more.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
 
@@ -117,6 +137,14 @@ def encode_draws(
     rows = as_rows(data, split)
 
     def measure(own: Pair, batch: Batch) -> dict[str, NDArray[np.float64]]:
+        if refine:
+            better = refined_draws(
+                own, batch, draws=max(draws, _REFINED), seed=seed, memory=memory
+            )
+            return {
+                name: on_cpu(values[:draws].transpose(0, 1))
+                for name, values in better.draws.items()
+            }
         chunks: dict[str, list[Tensor]] = {}
         with isolated(own, seed):
             for _, structure, parts in draw_chunks(own, batch, draws, memory):

@@ -11,7 +11,10 @@ from torch import Tensor
 from ppvae.answers.decoding import categories_of, decoded, features_of
 from ppvae.answers.measuring import by_row, observed_site, on_cpu
 from ppvae.answers.rows import Frame, Rows, as_rows
-from ppvae.diagnostics import pareto_k
+from ppvae.answers.weighted_draws import summarized
+from ppvae.diagnostics import Refined, pareto_k
+from ppvae.diagnostics import refine as refined_draws
+from ppvae.diagnostics.given_posterior import with_its_latents
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -22,9 +25,6 @@ from ppvae.engine import (
     refuse_degenerate,
     rows_at,
 )
-
-LOW, HIGH = 0.05, 0.95
-"""The ends of the intervals."""
 
 _WIDE = 16  # features up to which the memory of a chunk is not cut further
 
@@ -51,6 +51,7 @@ def impute(
     *,
     split: str = "all",
     imputations: int = 0,
+    refine: bool = False,
     draws: int = 1000,
     seed: int = 0,
     memory: int = MEMORY,
@@ -62,7 +63,7 @@ def impute(
     with draws z_k ~ q(z|x_seen) (Mattei and Frellsen, "MIWAE: Deep Generative Modelling and
     Imputation of Incomplete Data Sets", 2019). Numbers are filled in by the mean, categories by
     the most probable level; intervals hold 90 %, from 5 % to 95 %. Where a row is not trusted,
-    few draws have all the weight, and its intervals are too narrow.
+    few draws have all the weight, and its intervals are too narrow: `refine` finds better draws.
 
     Args:
         pair: a pair whose batch says which cells are known, as `pairs.assemble` makes for a
@@ -72,6 +73,7 @@ def impute(
         imputations: instead of means and most probable levels, so many draws of all missing
             cells of a row together (Rubin, "Multiple Imputation for Nonresponse in Surveys",
             1987).
+        refine: take draws and weights of `diagnostics.refine` in place of the guide's.
         draws: number of draws per row, at least 21.
         seed: of the draws.
         memory: bound in bytes on the intermediate tensors.
@@ -105,18 +107,23 @@ def impute(
     kept = categories_of(rows.schema)
 
     def measure(own: Pair, batch: Batch) -> dict[str, NDArray[np.float64]]:
+        better = None
+        if refine:
+            better = refined_draws(own, batch, draws=draws, seed=seed, memory=memory)
+        tails = pareto_k(own, batch, posterior=better, draws=draws, seed=seed, memory=memory)
         with isolated(own, seed):
-            return _conditional(own, batch, kept, imputations, draws, seed, memory)
+            found = _conditional(own, batch, kept, imputations, draws, seed, memory, better)
+        return found | {"k": tails.pooled_k.values, "trusted": tails.trusted.values.astype(float)}
 
     found = {name: torch.from_numpy(v) for name, v in by_row(pair, part, measure).items()}
-    tails = pareto_k(pair, part.batch, draws=draws, seed=seed, memory=memory)
     every = found["imputed"].unbind(1) if imputations else [found["value"]]
     filled = []
     for values in every:
         complete = x.clone()
         complete[gaps] = torch.where(seen[gaps], x[gaps], values.to(x))
         filled.append(complete)
-    cells = _cells(part, found, ~seen[gaps], kept, tails.pooled_k.values, tails.trusted.values)
+    k, trusted = found["k"].numpy(), found["trusted"].numpy() > 0
+    cells = _cells(part, found, ~seen[gaps], kept, k, trusted)
     return Imputed(_table(rows, filled, bool(imputations)), cells)
 
 
@@ -128,47 +135,29 @@ def _conditional(
     draws: int,
     seed: int,
     memory: int,
+    refined: Refined | None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return value, low, high, probability and draws of every feature given what is known."""
     memory = max(1, memory * _WIDE // max(_WIDE, batch[0][0].numel()))
     parts: dict[str, list[Tensor]] = {}
-    for _, structure, runs in draw_chunks(pair, batch, draws, memory, simulation_seed=seed):
+    given, done = None, 0
+    if refined is not None:
+        given, pair = refined.weighted, with_its_latents(pair, batch)
+    for _, structure, runs in draw_chunks(
+        pair, batch, draws, memory, simulation_seed=seed, given=given
+    ):
         refuse_degenerate(structure)
         drawn = list(runs)
         name = observed_site(drawn[0].predicted)
         x = torch.cat([run.predicted[name].flatten(2) for run in drawn]).double()
-        weights = torch.cat([run.log_weights for run in drawn]).double().softmax(0)
-        for key, value in _summary(x, weights, kept, imputations).items():
+        log_weights = torch.cat([run.log_weights for run in drawn])
+        if refined is not None:
+            log_weights = refined.log_weights[:, done : done + x.shape[1]]
+        done += x.shape[1]
+        weights = log_weights.double().softmax(0)
+        for key, value in summarized(x, weights, kept, imputations).items():
             parts.setdefault(key, []).append(value)
     return {key: on_cpu(torch.cat(values)) for key, values in parts.items()}
-
-
-def _summary(
-    x: Tensor, weights: Tensor, kept: dict[int, int], imputations: int
-) -> dict[str, Tensor]:
-    """Reduce draws `(draw, data, features)` with weights `(draw, data)` to what is asked for."""
-    value = torch.einsum("sd,sdf->df", weights, x)
-    ordered, order = x.sort(0)
-    mass = weights.unsqueeze(-1).expand_as(x).gather(0, order).cumsum(0)
-    ends = [_quantile(ordered, mass, level) for level in (LOW, HIGH)]
-    probability = torch.full_like(value, torch.nan)
-    for place, count in kept.items():
-        levels = torch.arange(count, device=x.device)
-        votes = torch.einsum("sd,sdl->dl", weights, (x[..., place, None] == levels).double())
-        probability[:, place], best = votes.max(1)
-        value[:, place] = best.to(value)
-    found = {"value": value, "low": ends[0], "high": ends[1], "probability": probability}
-    if imputations:
-        index = torch.multinomial(weights.T, imputations, replacement=True)  # (data, imputation)
-        rows = torch.arange(len(index), device=x.device)[:, None]
-        found["imputed"] = x[index, rows]
-    return found
-
-
-def _quantile(ordered: Tensor, mass: Tensor, level: float) -> Tensor:
-    """Return the least value below which lies a share of the weight, `(data, features)`."""
-    place = (mass < level).sum(0).clamp(max=len(ordered) - 1)
-    return ordered.gather(0, place.unsqueeze(0))[0]
 
 
 def _taken(rows: Rows, index: Tensor) -> Rows:

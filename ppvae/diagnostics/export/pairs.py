@@ -10,6 +10,12 @@ from tqdm import tqdm
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
 from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
 from ppvae.diagnostics.failed_rows import SoundRows, sound
+from ppvae.diagnostics.given_posterior import (
+    GivenPosterior,
+    check_given,
+    drawn_from,
+    with_its_latents,
+)
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
@@ -31,6 +37,7 @@ def to_arviz(
     pair: Pair,
     data: Data,
     *,
+    posterior: GivenPosterior | None = None,
     draws: int = 100,
     predictive: bool = True,
     seed: int = 0,
@@ -56,13 +63,18 @@ def to_arviz(
     likelihood says why. `pyro.deterministic` sites are left out. A datapoint that the pair fails
     on is NaN in every group, and a warning names it.
 
+    With `posterior`, what `refine` returns, z is drawn from p(z|x) as refined: `posterior`,
+    `log_likelihood` and `posterior_predictive` are at draws of equal weight, and there is no
+    `log_weight`.
+
     `memory` bounds the intermediate tensors, not the result: `posterior_predictive` holds
     draws x data values for each number in a datapoint.
 
     Args:
         pair: any pair.
         data: `(data, *event)`; of a dataset, the test split.
-        draws: number of draws per datapoint.
+        posterior: what `refine` returned for these data.
+        draws: number of draws per datapoint; of `posterior`, at most as many as it has.
         predictive: draw from the model too, for the two predictive groups and `prior`.
         seed: of the draws; z is the same as in `weights` with the same arguments.
         memory: bound in bytes on the intermediate tensors.
@@ -75,7 +87,8 @@ def to_arviz(
     Raises:
         Unsupported: if the pair's structure does not allow it, the model cannot be drawn from, or
             names of sites and plates collide; the message says why.
-        ValueError: if `draws` or `memory` is below 1, or the data are not finite.
+        ValueError: if `draws` or `memory` is below 1, the data are not finite, or `posterior` is
+            of other data or has fewer draws.
 
     Example:
         >>> from ppvae import data, pairs
@@ -86,7 +99,9 @@ def to_arviz(
     """
     names = names_of(data, "test")
     pair, whole = adapted(pair, data, split="test", seed=seed)
-    if isinstance(pair, Adapted) and pair.shared.given:  # which are drawn anew for each draw
+    if posterior is not None:
+        check_given(posterior, len(whole[0]), names)
+    elif isinstance(pair, Adapted) and pair.shared.given:  # which are drawn anew for each draw
         arguments, keywords = pair.form.filled(whole)
         return from_pyro_svi(
             pair.pair.model,
@@ -100,22 +115,28 @@ def to_arviz(
         )
     kept = sound(pair, whole, names)
     batch = kept.batch
+    given = None
+    if posterior is not None:
+        given = drawn_from(posterior, draws, kept.rows)
+        pair = with_its_latents(pair, batch)
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
     bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
     with bar, isolated(pair, seed):
         simulation_seed = seed if predictive else None
         for chunk, structure, drawn in draw_chunks(
-            pair, batch, draws, memory, simulation_seed=simulation_seed
+            pair, batch, draws, memory, simulation_seed=simulation_seed, given=given
         ):
-            parts.append(_tensors(structure, list(drawn)))
+            parts.append(_tensors(structure, list(drawn), weighted=given is None))
             reasons |= structure.unnormalized
             bar.update(len(chunk[0]))
     groups = _variables(parts, structure, reasons, kept)
     return arviz_data(groups, {}, lambda group: names.on(group, structure.observations))
 
 
-def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[str, Tensor]]:
+def _tensors(
+    structure: Structure, drawn: list[Draws], *, weighted: bool
+) -> Mapping[str, Mapping[str, Tensor]]:
     """Return the groups of one chunk of the data, `(draw, data, ...)`, data `(data, ...)`."""
 
     def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -130,7 +151,9 @@ def _tensors(structure: Structure, drawn: list[Draws]) -> Mapping[str, Mapping[s
             name: simulated[name] for name in structure.observations if simulated
         },
         "log_likelihood": joined([part.log_likelihoods for part in drawn]),
-        "sample_stats": {"log_weight": torch.cat([part.log_weights for part in drawn])},
+        "sample_stats": (
+            {"log_weight": torch.cat([part.log_weights for part in drawn])} if weighted else {}
+        ),
         "observed_data": structure.observations,
     }
 

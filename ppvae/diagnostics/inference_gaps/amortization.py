@@ -89,8 +89,8 @@ def gaps(
             of distributions that depend on the data alone.
         data: `(data, *event)`; of a dataset, the test split.
         log_evidence: log P(X) by another method: a dataset with `log_evidence` and
-            `log_evidence_error` in nats, dims `(data,)`, such as `evidence` returns; its errors
-            are assumed to be independent of those here.
+            `log_evidence_error` in nats, dims `(data,)`, such as `evidence` returns, or the
+            `table` of `refine`; its errors are assumed to be independent of those here.
         normal: search for n* too, which takes half of the time.
         draws: number of draws per datapoint from each of q, q* and n* to evaluate them.
         steps: largest number of steps of the optimization.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import xarray as xr
@@ -10,10 +11,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
+from ppvae.diagnostics.given_posterior import (
+    GivenPosterior,
+    check_given,
+    drawn_from,
+    with_its_latents,
+)
 from ppvae.diagnostics.latents.aggregate import Aggregate
 from ppvae.diagnostics.latents.dependence import changed_by_data, changed_by_draws
 from ppvae.diagnostics.latents.dimensions import by_site, factorizes, flagged, log_densities
 from ppvae.diagnostics.latents.normal_bound import held_out_normal
+from ppvae.diagnostics.latents.posterior_aggregate import (
+    PosteriorAggregate,
+    known_evidence,
+    undefined_of_posterior,
+)
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
@@ -81,6 +93,7 @@ def surgery(
     pair: Pair,
     data: Data,
     *,
+    posterior: GivenPosterior | None = None,
     draws: int = 4,
     threshold: float = 0.01,
     seed: int = 0,
@@ -119,10 +132,18 @@ def surgery(
     `dimension_kl` need the same prior for all datapoints. Otherwise they are NaN, and `undefined`
     gives the reason.
 
+    With `posterior`, what `refine` returns, p(z|x) = p(x, z) / P(x) stands in place of q(z|x)
+    everywhere, so that the terms are of the model and not of its guide: how much the data tell of
+    z, and how far their aggregate posterior is from the prior. Any guide will do. Every draw is
+    then scored by the model at every datapoint. The last two terms and those of single dimensions
+    are NaN, since p(z_i|x) is not known. `monte_carlo_error` includes the errors of log P(x), of
+    which I(x; z) is free to first order.
+
     Args:
         pair: any pair and whose guide draws
             every latent given the data alone.
         data: `(data, *event)`, at least two datapoints; of a dataset, the test split.
+        posterior: what `refine` returned for these data.
         draws: number of draws per datapoint; with one, `monte_carlo_error` is NaN.
         threshold: I(x; z_i) in nats below which a dimension is dead.
         seed: of the draws.
@@ -132,7 +153,7 @@ def surgery(
     Raises:
         Unsupported: with fewer than two datapoints, or if the pair's structure does not allow it;
             the message names the site.
-        ValueError: if a number is not valid, or the data are not.
+        ValueError: if a number is not valid, the data are not, or `posterior` is of others.
 
     Example:
         >>> from ppvae import data, pairs
@@ -149,7 +170,16 @@ def surgery(
         raise Unsupported("surgery needs at least 2 datapoints, got 1")
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
-    batch = sound(pair, batch, names).batch
+    if posterior is not None:
+        check_given(posterior, len(batch[0]), names)
+    kept = sound(pair, batch, names)
+    batch, given = kept.batch, None
+    log_evidence = log_evidence_error = torch.zeros(len(batch[0])).double()
+    if posterior is not None:
+        given = drawn_from(posterior, draws, kept.rows)
+        pair = with_its_latents(pair, batch)
+        log_evidence, log_evidence_error = known_evidence(posterior, kept.rows)
+    find_undefined = _undefined_terms if posterior is None else undefined_of_posterior
     others = tuple(tensor.roll(1, 0) for tensor in batch)
     measured: list[tuple[Tensor, Tensor]] = []
     drawn: list[tuple[Tensor, dict[str, Tensor]]] = []
@@ -159,13 +189,17 @@ def surgery(
         isolated(pair, seed),
         tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
     ):
-        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
+        for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, given=given):
             rows = len(chunk[0])
             with seeded(0):
                 other = tuple(tensor[start : start + rows] for tensor in others)
-                reasons, model = _undefined_terms(pair, chunk, other, structure)
+                reasons, model = find_undefined(pair, chunk, other, structure)
             if not measured:
-                aggregate = Aggregate(pair, batch, structure, rows, memory)
+                aggregate = (
+                    Aggregate(pair, batch, structure, rows, memory)
+                    if given is None
+                    else PosteriorAggregate(pair, batch, structure, rows, memory, log_evidence)
+                )
             undefined |= reasons
             scored, priors, latents = [], [], []
             for part in parts:
@@ -183,6 +217,9 @@ def surgery(
     count = sum(shape.numel() for _, shape in like.values())
     attrs = {"units": "nats per datapoint", "data": start, "draws": draws}
     log_prior = torch.cat([prior for prior, _ in drawn], 1)
+    # A datapoint's log P(x) counts in full for the first and third term: each draw's posterior,
+    # and the component of the mixture at the draws near it.
+    errors[:, [0, 2]] += log_evidence_error.square().to(errors)[:, None]
     normal = held_out_normal(_joined([latents for _, latents in drawn], 1), model)
     if normal is not None:
         normal = (normal.to(log_prior.device) - log_prior).mean(0)
@@ -195,6 +232,8 @@ def surgery(
         threshold,
     )
 
+
+Mixture: TypeAlias = Aggregate | PosteriorAggregate
 
 _Shapes = dict[str, tuple[tuple[str, ...], torch.Size]]
 
@@ -250,7 +289,11 @@ def _undefined_terms(
 
 
 def _split(
-    part: Draws, aggregate: Aggregate, model: Sites, start: int, undefined: Mapping[str, str]
+    part: Draws,
+    aggregate: Mixture,
+    model: Sites,
+    start: int,
+    undefined: Mapping[str, str],
 ) -> Tensor:
     """Return all terms, the two without the own component, and those of each dimension.
 
@@ -281,7 +324,7 @@ def _split(
     return torch.cat([terms, own_each - total_each, total_each - prior_each], -1)
 
 
-def _prior_densities(part: Draws, aggregate: Aggregate, model: Sites) -> Tensor:
+def _prior_densities(part: Draws, aggregate: Mixture, model: Sites) -> Tensor:
     """Return log p(z_i), `(draw, data, dimension)`."""
     rows, draw_dim = part.log_prior.shape[1], aggregate.structure.draw_dim
     columns = [

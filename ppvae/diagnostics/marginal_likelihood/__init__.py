@@ -4,7 +4,7 @@ from ppvae.diagnostics.marginal_likelihood.annealing import ais, bdmc
 from ppvae.diagnostics.marginal_likelihood.averages import OF_WEIGHTS, summarize
 from ppvae.diagnostics.marginal_likelihood.bits import bits_per_dimension
 from ppvae.diagnostics.marginal_likelihood.bounds import bound_table
-from ppvae.diagnostics.marginal_likelihood.importance import evidence, pareto_k, weights
+from ppvae.diagnostics.marginal_likelihood.importance import evidence, weights
 from ppvae.diagnostics.marginal_likelihood.joint import joint_evidence
 from ppvae.diagnostics.marginal_likelihood.pareto import (
     FEWEST_DRAWS,
@@ -14,6 +14,7 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
     threshold,
 )
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import tail_terms
+from ppvae.diagnostics.marginal_likelihood.weight_tails import pareto_k
 
 __all__ = [
     "FEWEST_DRAWS",

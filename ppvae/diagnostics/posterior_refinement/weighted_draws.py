@@ -28,7 +28,8 @@ class Assessment:
 
     Args:
         log_evidence: log P(X) in nats.
-        error: its standard error, that of weights larger than those drawn included.
+        error: its standard error, `unseen` included.
+        unseen: how much of log P(X) may lie in weights larger than those drawn.
         pareto_k: the shape of the weights' tail.
         effective_sample_size: (sum w)^2 / sum w^2.
         largest: the share of P(X) that a single draw can have, by a bound of the weights; inf
@@ -40,6 +41,7 @@ class Assessment:
 
     log_evidence: Tensor
     error: Tensor
+    unseen: Tensor
     pareto_k: Tensor
     effective_sample_size: Tensor
     largest: Tensor
@@ -130,6 +132,7 @@ def assess(
     return Assessment(
         value.masked_fill(none, -math.inf).masked_fill(bad, math.nan),
         error.hypot(unseen).masked_fill(unknown, math.nan),
+        unseen.masked_fill(unknown, math.nan),
         shape.masked_fill(unknown, math.nan),
         (1 / relative.square().sum(0)).masked_fill(unknown, 0.0),
         largest.masked_fill(unknown, math.inf),

@@ -1,9 +1,10 @@
 """Cuts data and draws into chunks, so that memory stays bounded."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import pyro
+import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from ppvae.engine.adaptation import Adapted
 from ppvae.engine.batches import Batch, row_chunks
 from ppvae.engine.draws.compiled_draws import CompiledDraws
 from ppvae.engine.draws.drawn import Draws
+from ppvae.engine.draws.given_draws import given_traces
 from ppvae.engine.draws.guide_draws import Simulation, draw
 from ppvae.engine.draws.row_order import depends_on_place
 from ppvae.engine.draws.vectorization import model_way_of, way_of
@@ -31,6 +33,7 @@ def draw_chunks(
     *,
     simulation_seed: int | None = None,
     compile: bool = True,
+    given: Mapping[str, Tensor] | None = None,
 ) -> Iterator[tuple[Batch, Structure, Iterator[Draws]]]:
     """Cut data and draws into chunks that stay within `memory`, and draw each when asked for it.
 
@@ -45,9 +48,12 @@ def draw_chunks(
         simulation_seed: draw from the model too, with random numbers of this seed; the guide's
             draws are the same with and without.
         compile: use compiled code where there is much to draw.
+        given: latents in place of the guide's draws, `(draw, data, *inner plates, *event)` by
+            site; their `log_posterior` is NaN where the guide can score its own draws alone.
 
     Raises:
-        ValueError: if `draws` or `memory` is not positive.
+        ValueError: if `draws` or `memory` is not positive, or `given` is not of the pair's latent
+            sites.
         Unsupported: as `structure_of` does.
     """
     if draws < 1:
@@ -83,10 +89,20 @@ def draw_chunks(
     repeats = next(even, repeats)
 
     compiled = None
-    if compile and way is Way.AT_ONCE and simulation is None:
+    if compile and way is Way.AT_ONCE and simulation is None and given is None:
         compiled = CompiledDraws(pair, structure.bytes_per_draw * len(batch[0]) * draws)
 
-    def run_draws(chunk: Batch, structure: Structure) -> Iterator[Draws]:
+    def traces_of(
+        chunk: Batch, structure: Structure, latents: Mapping[str, Tensor] | None, start: int
+    ) -> list[poutine.Trace]:
+        if latents is None:
+            return []
+        some = {name: value[start : start + repeats] for name, value in latents.items()}
+        return given_traces(pair, chunk, structure, some, way)
+
+    def run_draws(
+        chunk: Batch, structure: Structure, latents: Mapping[str, Tensor] | None
+    ) -> Iterator[Draws]:
         for start in range(0, draws, repeats):
             count = min(repeats, draws - start)
             # Data and parameters were looked at with the structure: once is enough.
@@ -94,18 +110,27 @@ def draw_chunks(
                 if compiled is not None:
                     drawn = compiled(chunk, structure, count)
                 else:
-                    drawn = draw(pair, chunk, structure, count, way=way, simulation=simulation)
+                    traces = traces_of(chunk, structure, latents, start)
+                    drawn = draw(
+                        pair, chunk, structure, count, way=way, simulation=simulation, given=traces
+                    )
             yield drawn
 
+    begin = 0
     for part in row_chunks(batch, rows):
         count = len(part[0])
         chunk = part if exactly is None else _repeated(part, rows)
         seen = len(chunk[0]) == len(first[0]) == len(batch[0])
         here = structure if seen else structure_of(pair, chunk)
+        latents = None
+        if given is not None:
+            places = begin + torch.arange(len(chunk[0])) % count
+            latents = {name: value[:, places] for name, value in given.items()}
+        begin += count
         if count == len(chunk[0]):
-            yield chunk, here, run_draws(chunk, here)
+            yield chunk, here, run_draws(chunk, here, latents)
         else:
-            drawn = (values.first(count) for values in run_draws(chunk, here))
+            drawn = (values.first(count) for values in run_draws(chunk, here, latents))
             yield chunk, here.first(count), drawn
 
 

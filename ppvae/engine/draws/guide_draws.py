@@ -1,7 +1,7 @@
 """Draws z ~ q(z|x) of any pair and their log densities, vectorized."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyro
@@ -46,6 +46,7 @@ def draw(
     *,
     way: Way = Way.AT_ONCE,
     simulation: Simulation | None = None,
+    given: Sequence[poutine.Trace] = (),
 ) -> Draws:
     """Draw z ~ q(z|x) `draws` times for every datapoint and score each draw.
 
@@ -56,25 +57,38 @@ def draw(
         draws: number of draws per datapoint.
         way: how the draws are run.
         simulation: draw from p(x|z) and p(x, z) too; by default not.
+        given: values of latents in place of draws, as `given_traces` returns them. Where the
+            guide cannot score them, `log_posterior` is NaN.
     """
     rows = len(batch[0])
     if way is Way.AT_ONCE:
         with pyro.plate(model_draws.DRAWS, draws, dim=structure.draw_dim):
-            guide, model = execute(pair, batch, structure)
-        scored = score_sites(guide, model, structure, rows, draws)
+            guide, model = execute(pair, batch, structure, *given)
+        scored = score_sites(guide, model, structure, rows, draws, posterior=_scores(guide, given))
         return _simulate(scored, pair, batch, structure, guide, model, draws, way, simulation)
     if way is Way.FOLDED:
-        guide, model = execute(pair, folded(batch, draws), structure)
+        guide, model = execute(pair, folded(batch, draws), structure, *given)
         kl = structure.kl
         repeated = replace(structure, kl=None if kl is None else kl.repeat(draws))
-        scored = unfolded_draws(score_sites(guide, model, repeated, draws * rows, None), draws)
+        scored = unfolded_draws(
+            score_sites(
+                guide, model, repeated, draws * rows, None, posterior=_scores(guide, given)
+            ),
+            draws,
+        )
         return _simulate(scored, pair, batch, structure, guide, model, draws, way, simulation)
     runs = []
-    for _ in range(draws):
-        guide, model = execute(pair, batch, structure)
-        scored = score_sites(guide, model, structure, rows, None)
+    for index in range(draws):
+        one = given[index : index + 1]
+        guide, model = execute(pair, batch, structure, *one)
+        scored = score_sites(guide, model, structure, rows, None, posterior=_scores(guide, one))
         runs.append(_simulate(scored, pair, batch, structure, guide, model, 1, way, simulation))
     return stacked(runs)
+
+
+def _scores(guide: Sites, given: Sequence[poutine.Trace]) -> bool:
+    """Tell whether the guide can score its values, as it can its own draws."""
+    return not (given and own_draws_alone(guide))
 
 
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:
