@@ -12,7 +12,7 @@ from ppvae import diagnostics
 from ppvae.answers import write_draws
 from ppvae.data import Dataset
 from ppvae.diagnostics.names import named_batch
-from ppvae.engine import Unsupported, first_line
+from ppvae.engine import Unsupported, first_line, raised_in_pair
 from ppvae.inference.persistence import write_json
 from ppvae.pairs import VAE
 from ppvae.report import plots
@@ -74,20 +74,15 @@ def measure(
     else:
         refined = None
         if math.isinf(refine_seconds) or (refine_seconds > 0 and draws >= _TAIL):
-            took = time.monotonic() - started
+            weighing = time.monotonic() - started
+            options: dict[str, Any] = {"draws": draws, "seed": seed, "seconds": refine_seconds}
             try:
-                refined = refine_in_time(
-                    pair,
-                    batch,
-                    evidence,
-                    draws=draws,
-                    seed=seed,
-                    seconds=refine_seconds,
-                    weighing=took,
-                )
+                refined = refine_in_time(pair, batch, evidence, weighing=weighing, **options)
                 trust = refined.lines(split)
-            except Unsupported as refusal:
-                trust = [f"  not refined: {first_line(refusal)}"]
+            except Exception as error:
+                if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
+                    raise
+                trust = [f"  not refined: {first_line(error)}"]
         lines += _evidence_lines(run, pair, dataset, split, evidence, refined, figures)
     try:
         active = diagnostics.active_units(pair, batch, seed=seed)

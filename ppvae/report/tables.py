@@ -45,7 +45,10 @@ def evidence_table(
     draws = summary.attrs["draws"]
     lines.append(row("effective draws, median", f"{size:.0f} of {draws}"))
     if refined is None and size < 0.05 * draws:
-        lines.append("  few effective draws: log P(X) and the last KL are likely too low")
+        lines.append(
+            "  few effective draws: log P(X) and the last KL are likely too low; see "
+            "`ppvae diagnose --refine`"
+        )
     return lines
 
 
