@@ -171,8 +171,8 @@ def _at_first(seconds: float, each: float, rows: int, by_place: bool) -> int:
 
 def _by_place(pair: nn.Module, batch: NamedBatch, seed: int) -> bool:
     """Tell whether the place of a row among the others matters."""
-    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up again
-        own, rows = adapted(pair, _at(batch, torch.arange(len(batch[0]))[:_FEW]), seed=seed)
+    own, rows = adapted(pair, batch, split="test", seed=seed)
+    with suppress(Exception), isolated(own, seed):  # an error of the pair's comes up again
         first, structure = first_rows(own, rows, _FEW)
         return depends_on_place(own, first, structure)
     return False

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch.distributions import constraints
 
 from ppvae import data, diagnostics
-from ppvae.diagnostics.names import named_batch
+from ppvae.diagnostics.names import NamedBatch, Names, named_batch
 from ppvae.report.refinement_in_time import refine_in_time
 from ppvae.report.tables import evidence_table, with_refined
 from tests.linear_gaussian import LinearGaussian
@@ -71,6 +73,31 @@ def test_fewer_rows_where_the_time_is_short(measured):
     assert any("`ppvae refine` serves all" in line for line in found.lines("test"))
     table = evidence_table(diagnostics.summarize(evidence), evidence, found.table)
     assert any("log P(X), 1 rows" in line for line in table)
+
+
+class ByPlace:
+    """Each row is about its place among the rows."""
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0, 1))
+            pyro.sample("x", dist.Normal(z + torch.arange(len(x)), 1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            loc = (x - torch.arange(len(x))) / 2
+            pyro.sample("z", dist.Normal(loc, math.sqrt(0.5)))
+
+
+def test_the_first_rows_where_their_place_matters():
+    """The guide is exact, so that log P(x) is, of rows in their place alone."""
+    x = torch.arange(30) + torch.randn(30, generator=torch.Generator().manual_seed(0))
+    batch = NamedBatch((x,), Names())
+    evidence = diagnostics.evidence(ByPlace(), batch, draws=DRAWS)
+    found = refined((ByPlace(), batch, evidence, None), 20, weighing=4.0)  # 5 rows by the estimate
+    exact = dist.Normal(torch.arange(5), math.sqrt(2)).log_prob(x[:5]).numpy()
+    assert np.allclose(found.table.log_evidence, exact, atol=1e-4)
+    assert found.choice.startswith("5 of 30 rows, the first ones")
 
 
 def test_rows_that_the_pair_fails_on_are_left_out(measured):
