@@ -7,6 +7,7 @@ from ppvae.refinement.mixture import Estimate, Mixture
 from ppvae.refinement.modes import Modes, find_modes
 from ppvae.refinement.paths import GuideStart, PriorStart
 from ppvae.refinement.search import Found, Search, search_chunk, search_chunks
+from ppvae.refinement.summed_out import with_discrete_summed_out
 from ppvae.refinement.targets import Densities, Target, joined, target_of
 from ppvae.refinement.tempering import tempered
 
@@ -31,4 +32,5 @@ __all__ = [
     "sigmoid_schedule",
     "target_of",
     "tempered",
+    "with_discrete_summed_out",
 ]

@@ -129,29 +129,36 @@ class Target:
 
         The first is NaN where the guide can score its own draws alone.
         """
+        return self._run(vectors, guide=True)
+
+    def _run(self, vectors: Tensor, *, guide: bool) -> Densities:
         draws = len(vectors)
         self._sites(self.batch)  # outside the plate of the draws
         with pyro.validation_enabled(False):
             match self.way:
                 case Way.AT_ONCE:
                     with draws_plate(self.structure, draws):
-                        return self._densities(self.batch, vectors, draws)
+                        return self._densities(self.batch, vectors, draws, guide)
                 case Way.FOLDED:
                     rows = torch.arange(self.rows).repeat(draws)
                     batch = rows_at(self.batch, rows)
-                    whole = self._densities(batch, vectors.reshape(1, draws * self.rows, -1), None)
+                    folded = vectors.reshape(1, draws * self.rows, -1)
+                    whole = self._densities(batch, folded, None, guide)
                     return Densities(*(values.reshape(draws, -1) for values in whole))
-            return joined([self._densities(self.batch, one[None], None) for one in vectors])
+            runs = [self._densities(self.batch, one[None], None, guide) for one in vectors]
+            return joined(runs)
 
     def log_joint(self, vectors: Tensor) -> Tensor:
         """Return log p(x, u) in nats, `(draw, data)`; -inf where it is NaN."""
-        return self.densities(vectors).log_joint.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+        return self._run(vectors, guide=False).log_joint.nan_to_num(
+            nan=-torch.inf, posinf=-torch.inf
+        )
 
     def value_and_gradient(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(x, u), `(draw, data)`, and its gradient; 0 where that is not finite."""
         with torch.enable_grad():
             leaf = vectors.detach().requires_grad_()
-            value = self.densities(leaf).log_joint
+            value = self._run(leaf, guide=False).log_joint
             (gradient,) = torch.autograd.grad(value.sum(), leaf, materialize_grads=True)
         value = value.detach().nan_to_num(nan=-torch.inf, posinf=-torch.inf)
         return value, gradient.nan_to_num(0.0, 0.0, 0.0)
@@ -184,7 +191,9 @@ class Target:
             parts.append(columns.columns(name, aligned))
         return torch.cat(parts, -1)
 
-    def _densities(self, batch: Batch, vectors: Tensor, draws: int | None) -> "Densities":
+    def _densities(
+        self, batch: Batch, vectors: Tensor, draws: int | None, guide: bool
+    ) -> "Densities":
         rows, structure = vectors.shape[1], self.structure
         sites = self._sites(batch)
         columns = LatentSites(sites, structure.draw_dim, rows)
@@ -202,12 +211,14 @@ class Target:
                 value = value.reshape(_shape(sites[name]))
             given.add_node(name, **{**sites[name], "value": value, "infer": {}})
         volume = torch.stack(volumes).sum(0)
-        guide, model = execute(self.pair, batch, structure, given)
-        log_prior, log_joint, _ = model_densities(model, structure, rows, draws)
-        if self.scores:
-            density = guide_density(guide, structure, rows, draws)
+        if guide:
+            drawn, model = execute(self.pair, batch, structure, given)
         else:
-            density = torch.full_like(log_joint, torch.nan)
+            model = run_model(self.pair, batch, structure, given)
+        log_prior, log_joint, _ = model_densities(model, structure, rows, draws)
+        density = torch.full_like(log_joint, torch.nan)
+        if guide and self.scores:
+            density = guide_density(drawn, structure, rows, draws)
         return Densities(density + volume, log_prior + volume, log_joint + volume)
 
     def _sites(self, batch: Batch) -> Sites:

@@ -98,7 +98,7 @@ def _moved(
     def slope(there: Tensor) -> Tensor:
         with torch.enable_grad():
             leaf = there.detach().requires_grad_()
-            log_joint = target.densities(leaf).log_joint
+            log_joint = target.log_joint(leaf)
             total = (1 - temperature) * start.log_prob(leaf) + temperature * log_joint
             (gradient,) = torch.autograd.grad(total.sum(), leaf)
         # In units of the covariance.

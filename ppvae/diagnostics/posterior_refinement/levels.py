@@ -28,7 +28,7 @@ SURPRISE = 3.0
 miss mass there."""
 
 _GUIDE_SHARE, _PRIOR_SHARE = 0.1, 0.1  # of a mixture's draws
-_OTHERS = 6  # normals that are added where adaptation does not suffice
+_OTHERS, _MOST_VALUES = 6, 16  # components added where adaptation fails, of so many values
 _OTHERS_SHARE, _OTHERS_WIDTH = 0.5, 0.5
 _FOUND_SHARE, _FREEDOM = 0.25, 5.0  # of the normal that is searched for, and of a heavier one
 
@@ -94,8 +94,9 @@ class Ladder:
         modes = find_modes(self.target, self._starts(), widths, self.escalation.climbing)
         known = self._guide_knows(modes) & ~self.missing
         guide = self._weighted(0, torch.arange(self.target.rows), self.guide, self.log_weights)
-        yield guide.at(known)
-        drawn = guide.at(~(known & guide.assessment.good))
+        served = known & guide.assessment.good
+        yield guide.at(served)
+        drawn = guide.at(~served)
         mixture = modes.components()
         for level, improved in self._improvements():
             if not len(drawn.rows):
@@ -105,22 +106,31 @@ class Ladder:
             drawn = self._from(better, drawn.rows, level)
             if level > 1:
                 drawn = self._confirmed(better, drawn)
-            yield drawn
+            yield drawn.at(drawn.assessment.good)
             drawn = drawn.at(~drawn.assessment.good)
             self.done()
+        if not len(drawn.rows):
+            return
+        # Others than those by which the mixture was fitted and found wanting.
+        drawn = self._from(mixture.of(drawn.rows), drawn.rows, drawn.level)
+        yield drawn
+        drawn = drawn.at(~drawn.assessment.trusted)
         if self.escalation.temperatures and len(drawn.rows):
             yield self._annealed(mixture.of(drawn.rows), drawn)
 
     def _improvements(self) -> Iterator[tuple[int, Callable[[Components, Weighted], Components]]]:
         """Yield what makes the mixture better, given draws of the one before, with its level."""
-        rounds = self.escalation.rounds
+        escalation = self.escalation
+        few = self.target.size <= _MOST_VALUES
+        # A covariance of many values cannot be learned from a thousand weighted draws.
+        before = 3 * escalation.rounds // 4 if few or not escalation.searching else 0
         yield 1, lambda mixture, drawn: mixture
-        for place in range(rounds):
-            if place == rounds - rounds // 4 and self.escalation.searching:
-                yield 3, self._searched
-            yield 2, _with_others if place == rounds // 4 else _adapted
-        if rounds < 4 and self.escalation.searching:
+        for place in range(before):
+            yield 2, _with_others if few and place == before // 3 else _adapted
+        if escalation.searching:
             yield 3, self._searched
+        for _ in range(escalation.rounds - before if few else escalation.rounds // 2):
+            yield 2, _adapted
 
     def _starts(self) -> Tensor:
         middle = self.guide.mean(0, keepdim=True)
@@ -237,7 +247,7 @@ def _adapted(mixture: Components, drawn: Weighted) -> Components:
 
 
 def _with_others(mixture: Components, drawn: Weighted) -> Components:
-    """Add normals around weighted draws, for posteriors that no single normal is like."""
+    """Add components around weighted draws, for posteriors that no single one is like."""
     mixture = _adapted(mixture, drawn)
     weights = drawn.log_weights.nan_to_num(nan=-math.inf).softmax(0)
     chosen = torch.multinomial(weights.T, _OTHERS, replacement=True)

@@ -166,11 +166,12 @@ def refined_of(parts: Sequence[Served], kept: SoundRows, plates: Mapping[str, An
     reasons: dict[int, str] = {
         int(row): "the pair fails on it" for row in np.setdiff1d(np.arange(kept.count), kept.rows)
     }
-    for place, row in enumerate(kept.rows):
-        if not bool(table.trusted[row]):
-            reasons[int(row)] = _reason(table.isel(data=row), limit) + (
-                f"; beyond the guide: {refusals[place]}" if refusals[place] else ""
-            )
+    untrusted = ~table.trusted.values[kept.rows]
+    for place in untrusted.nonzero()[0]:
+        row = int(kept.rows[place])
+        reasons[row] = _reason(table.isel(data=row), limit) + (
+            f"; beyond the guide: {refusals[place]}" if refusals[place] else ""
+        )
     log_weights = torch.cat([part.log_weights for part in parts], 1)
     log_weights = (log_weights - log_weights.logsumexp(0)).nan_to_num(nan=-math.log(draws))
     weighted = {

@@ -72,7 +72,7 @@ class Served:
         """Take weighted draws of some datapoints where they are better than those so far."""
         new = _columns(drawn.assessment, drawn.level)
         rank = new["pareto_k"].nan_to_num(nan=math.inf)
-        better = new["good"] | ~self.good[drawn.rows] & (rank < self.rank[drawn.rows])
+        better = new["good"] | (rank < self.rank[drawn.rows])
         rows = drawn.rows[better]
         if not len(rows):
             return

@@ -18,6 +18,7 @@ _EFFECTIVE, _FEWEST = 0.05, 20.0  # share of the draws that the weights must be 
 _MANY = 2.0  # times that, where no better level is tried
 _ERRORS, _ROUNDING = 3.0, 1e-3  # by which two estimates of log P(X) may differ
 _SAME = 0.1  # difference between two estimates of k that may be chance
+_EVEN = 0.01  # nats up to which log weights differ by rounding alone
 _BOUNDED = 0.05  # share of P(X) of a single draw that a known bound of the weights may allow
 
 
@@ -106,20 +107,28 @@ def assess(
     draws = len(log_weights)
     bad = (log_weights.isnan() | (log_weights == math.inf)).any(0)
     known = log_weights.masked_fill(bad, 0.0)
-    value, error = log_mean_exp(known.double())
+    known = known.double()
+    value, error = log_mean_exp(known)
     none = value == -math.inf
-    known = known.masked_fill(none, 0.0)
+    if bool(none.any()):
+        known, value = known.masked_fill(none, 0.0), value.masked_fill(none, 0.0)
+    even = known.amax(0) - known.amin(0) < _EVEN
     fit = tail_fit(known, memory=memory)
-    relative = known.double().softmax(0)
-    farther = known.double() + _log_distance(relative, latents)
-    shape = torch.fmax(fit.shape, tail_fit(farther, memory=memory).shape)
+    relative = (known - value).exp() / draws
+    # Where all weights are equal, the average of z is one of independent draws.
+    shape = fit.shape.masked_fill(even, -math.inf)
+    uneven = (~even).nonzero()[:, 0]
+    if len(uneven):
+        some = {name: values[:, uneven] for name, values in latents.items()}
+        farther = known[:, uneven] + _log_distance(relative[:, uneven], some)
+        shape[uneven] = torch.fmax(shape[uneven], tail_fit(farther, memory=memory).shape)
     unknown = bad | none
     largest = torch.full_like(value, math.inf)
     if log_bound is not None:
         largest = (log_bound.double() - value).exp() / draws
     unseen = fit.unseen(fit.shape, draws).minimum(largest)
     return Assessment(
-        value.masked_fill(bad, math.nan),
+        value.masked_fill(none, -math.inf).masked_fill(bad, math.nan),
         error.hypot(unseen).masked_fill(unknown, math.nan),
         shape.masked_fill(unknown, math.nan),
         (1 / relative.square().sum(0)).masked_fill(unknown, 0.0),

@@ -1,0 +1,1 @@
+"""Tests of posteriors that can be trusted."""
