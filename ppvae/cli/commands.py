@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors, generating, measuring
+from ppvae.cli import answering, errors, generating, measuring, refining
 from ppvae.cli.chosen import Chosen
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
@@ -49,6 +49,7 @@ def fit(
     compile: bool | Literal["auto"] = "auto",
     compile_from: int | None = None,
     draws: int = 1000,
+    refine_seconds: float = 20.0,
     figures: bool = True,
     seed: int = 0,
     device: str | None = None,
@@ -105,6 +106,9 @@ def fit(
         compile_from: the step from which on training is compiled. It repeats a compiled training
             exactly; the run's configuration keeps it.
         draws: draws per datapoint for the measurement after training.
+        refine_seconds: about how long posteriors of held-out rows are refined at the end, so that
+            log P(X) can be trusted; of as many rows as that allows; 0 leaves it out, and so do
+            fewer than 100 draws.
         figures: whether to write figures.
         seed: of all random numbers; those of pair and training, the first weights included.
         device: cpu or cuda; cpu unless given.
@@ -119,8 +123,12 @@ def fit(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    if not checkpoint_seconds >= 0:
-        raise ValueError(f"checkpoint_seconds must be at least 0, got {checkpoint_seconds}")
+    for name, seconds in (
+        ("checkpoint_seconds", checkpoint_seconds),
+        ("refine_seconds", refine_seconds),
+    ):
+        if not seconds >= 0:
+            raise ValueError(f"{name} must be at least 0, got {seconds}")
     parts = {
         "network": network,
         "prior": prior,
@@ -188,7 +196,15 @@ def fit(
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     measured = measuring.measure(
-        run, pair, dataset, "test", draws=draws, seed=seed, compile=compiled, figures=figures
+        run,
+        pair,
+        dataset,
+        "test",
+        draws=draws,
+        seed=seed,
+        compile=compiled,
+        refine_seconds=refine_seconds,
+        figures=figures,
     )
     return code or measured
 
@@ -270,6 +286,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data": data,
     "fit": fit,
     "diagnose": measuring.diagnose,
+    "refine": refining.refine,
     "encode": answering.encode,
     "score": answering.score,
     "impute": answering.impute,

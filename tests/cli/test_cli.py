@@ -460,7 +460,7 @@ def test_words_count_more_than_the_configuration(capsys):
 
 @pytest.mark.slow
 def test_figures_are_left_out(capsys):
-    assert main([*QUICK, "--draws", "100"]) == 0
+    assert main([*QUICK, "--draws", "100", "--refine_seconds", "0"]) == 0
     first = capsys.readouterr().out.splitlines()
     assert "Pareto k above" in first[-3]
     diagnose = ["diagnose", "runs/digits-1", "--draws", "100"]
@@ -476,6 +476,29 @@ def test_figures_are_left_out(capsys):
     now = {path.stem: path.read_bytes() for path in Path("runs/digits-1/figures").iterdir()}
     assert {f"{name}-validation" for name in names} <= now.keys()
     assert drawn.items() <= now.items()
+
+
+@pytest.mark.slow
+def test_a_fit_ends_in_what_is_trusted(capsys):
+    words = "segments --data.rows 200 --latent 2 --steps 9 --draws 100"
+    assert main(["fit", *words.split()]) == 0
+    shown = capsys.readouterr().out
+    assert "log P(X) of " in shown and "the guide's own draws would have said" in shown
+    assert "few effective draws" not in shown
+    assert all(len(line) <= 100 for line in shown.splitlines())
+    run = Path("runs/segments-1")
+    content = json.loads((run / "evidence-test.json").read_text())
+    refined = content["refined"]
+    assert refined["rows"] == refined["of"] == content["data"] and refined["choice"] == ""
+    assert refined["trusted"] == sum(refined["levels"].values())
+    assert (run / "figures/pareto-k-test.png").exists()
+    assert main(["diagnose", str(run), "--refine", "--draws", "100", *PLAIN]) == 0
+    table = capsys.readouterr().out
+    again = json.loads((run / "evidence-test.json").read_text())["refined"]
+    assert f"{again['terms']['log_evidence']['mean']:.3f}" in table
+    first, second = (found["terms"]["log_evidence"] for found in (refined, again))
+    error = np.hypot(first["monte_carlo_error"], second["monte_carlo_error"])
+    assert abs(first["mean"] - second["mean"]) < 5 * error
 
 
 FAILING = """
@@ -775,6 +798,7 @@ WRONG = {
     "fit nowhere.csv": "nowhere.csv: No such file or directory",
     "fit os.getcwd": "--data: os.getcwd is no function that returns a ppvae.data.Dataset",
     "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
+    "fit digits --refine_seconds -1": "refine_seconds must be at least 0, got -1.0",
     "fit --resume nowhere": "nowhere is not the folder of a run",
     "fit --resume .": ". holds no config.yaml to resume from",
     "fit --data.help nowhere": "there is no dataset 'nowhere'",
