@@ -57,7 +57,8 @@ class _InPieces(torch.autograd.Function):
     def forward(x: Tensor, log_mean: Tensor, r: Tensor) -> Tensor:
         scores = log_mean.new_empty(x.numel())
         for piece, given in _pieces(x, log_mean, r):
-            scores[piece] = _log_prob(*given, _not_zero(given[0])).to(scores.dtype)
+            found = _log_prob(given[0], given[1], given[2], _not_zero(given[0]))
+            scores[piece] = found.to(scores.dtype)
         return scores.view(x.shape)
 
     @staticmethod
@@ -76,7 +77,7 @@ class _InPieces(torch.autograd.Function):
         by_log_mean, by_r = (torch.empty(like.numel(), dtype=like.dtype) for like in given[1:])
         outer = gradient.reshape(-1)
         for piece, values in _pieces(*given):
-            slopes = _slopes(*values, _not_zero(values[0]))
+            slopes = _slopes(values[0], values[1], values[2], _not_zero(values[0]))
             by_log_mean[piece] = slopes[0].mul_(outer[piece])
             by_r[piece] = slopes[1].mul_(outer[piece])
         return None, by_log_mean.view(gradient.shape), by_r.view(gradient.shape)

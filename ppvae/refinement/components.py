@@ -179,7 +179,8 @@ class Components:
     def _inverses(self) -> Tensor:
         """The inverses of the factors, `(component, data, value, value)`."""
         identity = torch.eye(self.loc.shape[-1]).to(self.factor)
-        return torch.linalg.solve_triangular(self.factor, identity, upper=False)
+        inverses: Tensor = torch.linalg.solve_triangular(self.factor, identity, upper=False)
+        return inverses
 
     def _distance(self, index: int, vectors: Tensor) -> Tensor:
         """Return the squared Mahalanobis distance from a component's middle, `(draw, data)`."""

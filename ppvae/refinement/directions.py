@@ -44,7 +44,6 @@ class Direction(Transform):
         """Return log f(x) - log p(y)."""
         log_length = x.norm(dim=-1).log()
         constant = math.log(_SPREAD * math.sqrt(2 * math.pi))
-        density: Tensor = (
-            -((log_length / _SPREAD).square() / 2) - constant - x.shape[-1] * log_length
-        )
-        return density
+        volume: Tensor = (log_length / _SPREAD).square() / -2
+        volume = volume - constant - x.shape[-1] * log_length
+        return volume

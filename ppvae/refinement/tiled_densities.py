@@ -92,7 +92,7 @@ class TileCode:
             made.append(one)
         for one in made:
             one.code.result()
-        return cls(*made, draws=len(next(iter(values.values()))), rows=len(batch[0]))
+        return cls(made[0], made[1], draws=len(next(iter(values.values()))), rows=len(batch[0]))
 
 
 class TiledDensity(JointDensity):

@@ -241,7 +241,7 @@ def bdmc(
     schedule = sigmoid_schedule(temperatures)
     groups = Groups(annealing, 2, memory, seed, progress)
 
-    def start(chains: Chains) -> Simulated:
+    def simulated(chains: Chains) -> Simulated:
         return Simulated.simulated(chains, from_guide)
 
     def run(group: Simulated) -> tuple[Tensor, Tensor, Tensor]:
@@ -254,7 +254,7 @@ def bdmc(
 
     with isolated(pair, seed):
         # Simulations from the guide may be left out, so that their places are not known.
-        found = list(groups.annealed(pair, batch, start, run, fill=not from_guide))
+        found = list(groups.annealed(pair, batch, simulated, run, fill=not from_guide))
     lower, upper, rates = (torch.cat(parts)[:simulations] for parts in zip(*found, strict=True))
     bounds = {"lower": lower, "upper": upper}
     for values in bounds.values():
