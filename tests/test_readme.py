@@ -31,7 +31,7 @@ def in_a_folder(tmp_path, monkeypatch):
 
 def test_there_are_blocks_of_known_kinds():
     assert {kind for kind, _ in BLOCKS} == {"python", "sh"}
-    assert len(blocks("python")) == 16
+    assert len(blocks("python")) == 17
 
 
 @pytest.mark.slow
