@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -75,6 +76,20 @@ def write_table(table: Frame, path: Path, about: Mapping[str, Any] | None = None
             table.to_csv(file, index=False)
         else:
             _uniform(table).to_parquet(file, index=False)
+
+
+def write_draws(draws: Any, path: Path) -> None:
+    """Write ArviZ data as netCDF, whole or not at all.
+
+    Args:
+        draws: what a `to_arviz` returned.
+        path: the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "draws.nc"
+        draws.to_netcdf(file, engine="h5netcdf")
+        with atomic_write(path) as whole, file.open("rb") as parts:
+            shutil.copyfileobj(parts, whole)
 
 
 def _netcdf(table: Frame, about: dict[str, Any]) -> bytes:

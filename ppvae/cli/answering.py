@@ -57,7 +57,7 @@ def encode(
     if drawn is None or path != answers.STDOUT:
         write(table, path)
     if drawn is not None:
-        write(drawn, _beside(path, "draws"))
+        write(drawn, beside(path, "draws"))
     return 0
 
 
@@ -140,7 +140,7 @@ def impute(
         print(answers.shown_cells(found))
     write(found.table, path)
     if path != answers.STDOUT:
-        write(found.cells, _beside(path, "cells"))
+        write(found.cells, beside(path, "cells"))
     return 0
 
 
@@ -201,6 +201,6 @@ def write(table: Any, path: Path) -> None:
         print(path)
 
 
-def _beside(path: Path, what: str) -> Path:
+def beside(path: Path, what: str) -> Path:
     """Return the file of a second table beside that of the first."""
     return path if path == ppvae.answers.STDOUT else path.with_stem(f"{path.stem}-{what}")

@@ -127,7 +127,8 @@ def what_could_be(word: str, option: str, types: Types, listed: ClosedList) -> s
     names = classes_for(option, types, listed)
     ours = [name for name, part in names.items() if part.__module__.startswith("ppvae.")]
     suggested = meant.class_meant(word.rpartition(".")[2], names, option)
-    shown = [name for name in names if name in (ours or names) or name == suggested]
+    listed_names = ours if len(ours) > 1 else names  # one of ours would hide all others
+    shown = [name for name in names if name in listed_names or name == suggested]
     expected = f"; expected one of {', '.join(shown)}" if shown else ""
     return f"{expected}; did you mean {suggested}?" if suggested else expected
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors, generating, measuring
+from ppvae.cli import answering, errors, generating, measuring, refining
 from ppvae.cli.chosen import Chosen
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
@@ -45,10 +45,11 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     clip_norm: float | None = None,
-    patience: int | None = None,
+    patience: int | None = 50,
     compile: bool | Literal["auto"] = "auto",
     compile_from: int | None = None,
     draws: int = 1000,
+    refine_seconds: float = 20.0,
     figures: bool = True,
     seed: int = 0,
     device: str | None = None,
@@ -86,9 +87,10 @@ def fit(
             pyro.infer.ELBO, or of ours: CombinedImportanceWeighted_ELBO, FreeBits_ELBO,
             ImportanceWeighted_ELBO, MaximumMeanDiscrepancy_ELBO, PartiallyImportanceWeighted_ELBO,
             StickingTheLanding_ELBO, TotalCorrelation_ELBO, VariationalRenyi_ELBO.
-        optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.001 unless given.
-        schedule: class of a torch learning-rate schedule, such as OneCycleLR; none unless given.
-            It is stepped once an epoch, or at every step if its length is the number of steps.
+        optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.003 unless given.
+        schedule: class of a torch learning-rate schedule, such as OneCycleLR; CosineDecay, which
+            falls to 0 over the training, unless given; null for a constant rate. It is stepped
+            once an epoch, or at every step if its length is the number of steps.
         kl_weight: weight of the KL term; a number, or the class of a schedule, LinearWarmup or
             CyclicWarmup.
         epochs: passes over the training data; 100 unless steps are given; more of them as long as
@@ -96,13 +98,17 @@ def fit(
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm; none unless given.
-        patience: stop after N evaluations without a gain; never unless given. The gain is in the
-            ELBO of the validation data; the best weights are kept.
+        patience: stop after N evaluations without a gain; 50 unless given, null for never. The
+            gain is in the ELBO of the validation data. The best weights are kept, without a
+            number the last ones.
         compile: whether training runs as compiled code: true, false, or auto, which compiles if
             it saves time. False also measures uncompiled.
         compile_from: the step from which on training is compiled. It repeats a compiled training
             exactly; the run's configuration keeps it.
         draws: draws per datapoint for the measurement after training.
+        refine_seconds: about how long posteriors of held-out rows are refined at the end, so that
+            log P(X) can be trusted; of as many rows as that allows; 0 leaves it out, and so do
+            fewer than 100 draws.
         figures: whether to write figures.
         seed: of all random numbers; those of pair and training, the first weights included.
         device: cpu or cuda; cpu unless given.
@@ -117,8 +123,12 @@ def fit(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    if not checkpoint_seconds >= 0:
-        raise ValueError(f"checkpoint_seconds must be at least 0, got {checkpoint_seconds}")
+    for name, seconds in (
+        ("checkpoint_seconds", checkpoint_seconds),
+        ("refine_seconds", refine_seconds),
+    ):
+        if not seconds >= 0:
+            raise ValueError(f"{name} must be at least 0, got {seconds}")
     parts = {
         "network": network,
         "prior": prior,
@@ -186,7 +196,15 @@ def fit(
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     measured = measuring.measure(
-        run, pair, dataset, "test", draws=draws, seed=seed, compile=compiled, figures=figures
+        run,
+        pair,
+        dataset,
+        "test",
+        draws=draws,
+        seed=seed,
+        compile=compiled,
+        refine_seconds=refine_seconds,
+        figures=figures,
     )
     return code or measured
 
@@ -268,6 +286,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data": data,
     "fit": fit,
     "diagnose": measuring.diagnose,
+    "refine": refining.refine,
     "encode": answering.encode,
     "score": answering.score,
     "impute": answering.impute,

@@ -10,6 +10,7 @@ from ppvae.data.plain_yaml import PlainLoader
 from ppvae.inference.persistence import present_name, read_text
 
 _LARGEST = 2**18  # bytes, a hundred times more than a run's configuration has
+_OF_EVERY_RUN = {"optimizer", "kl_weight", "draws", "seed"}  # options in config.yaml
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -38,7 +39,9 @@ def read(path: Path) -> dict[str, Any]:
     # Up to version 0.1 `compile` could be the step from which on training was compiled.
     if isinstance(content.get("compile"), int) and not isinstance(content["compile"], bool):
         content["compile_from"] = content.pop("compile")
-    return content
+    # Up to version 0.2 options that were None were left out, and these two were None by default.
+    missing: dict[str, Any] = {"schedule": None, "patience": None}
+    return missing | content if _OF_EVERY_RUN <= content.keys() else content
 
 
 def present(content: Any) -> Any:

@@ -9,6 +9,7 @@ import argparse
 import difflib
 import functools
 import inspect
+import itertools
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,13 +117,18 @@ class _Version(argparse.Action):
 
 
 def _in_full(command: str, words: Sequence[str]) -> Iterable[str]:
-    """Yield the words, with `data.` before the options of a dataset that stand without it."""
-    own = {name for name, _, _ in _arguments(command)}
-    for word in words:
+    """Yield the words, with `data.` before the options of a dataset that stand without it.
+
+    A switch that no value follows is true.
+    """
+    own = {name: annotation for name, annotation, _ in _arguments(command)}
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue="-"):
         name, equals, value = word.removeprefix("--").partition("=")
         root = name.partition(".")[0]
         short = word.startswith("--") and root in meant.OF_DATA and root not in own
         yield f"--data.{name}{equals}{value}" if short else word
+        if word == f"--{name}" and own.get(name) is bool and following.startswith("-"):
+            yield "true"
 
 
 def _command(command: str, words: Sequence[str]) -> Look:

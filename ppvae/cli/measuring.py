@@ -3,6 +3,7 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,7 @@ def diagnose(
     split: Split = "test",
     level: Level | None = None,
     strict: bool = False,
+    refine: bool = False,
     draws: int = 1000,
     figures: bool = True,
     seed: int = 0,
@@ -43,6 +45,8 @@ def diagnose(
         level: also run every diagnostic: quick takes seconds, standard a minute, deep as long as
             it needs.
         strict: end with the first exception that the pair's own code raises in a diagnostic.
+        refine: take log P(X) and the last KL from posteriors that are refined until they can be
+            trusted, in place of the guide's draws; it takes longer.
         draws: draws per datapoint of the table.
         figures: whether to write figures.
         seed: of the draws.
@@ -58,6 +62,7 @@ def diagnose(
         split,
         draws=draws,
         seed=seed,
+        refine_seconds=math.inf if refine else 0,
         level=level,
         strict=strict,
         figures=figures,
@@ -73,6 +78,7 @@ def measure(
     draws: int,
     seed: int,
     compile: bool = True,
+    refine_seconds: float = 0,
     level: Level | None = None,
     strict: bool = False,
     figures: bool = True,
@@ -84,7 +90,14 @@ def measure(
         try:
             print(
                 ppvae.report.measure(
-                    run, pair, dataset, split, draws=draws, compile=compile, **options
+                    run,
+                    pair,
+                    dataset,
+                    split,
+                    draws=draws,
+                    compile=compile,
+                    refine_seconds=refine_seconds,
+                    **options,
                 )
             )
         except Exception as error:

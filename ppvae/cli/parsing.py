@@ -25,8 +25,10 @@ from ppvae.report import Run
 _DEFAULTS = {
     "network": {"class_path": "ppvae.networks.ResidualMLP"},
     "posterior": {"class_path": "ppvae.posteriors.DiagonalNormal"},
-    "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
+    "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 3e-3}},
+    "schedule": {"class_path": "ppvae.inference.CosineDecay"},
 }
+_MAY_BE_NONE = ("schedule", "patience")
 # Options that say where and how, not what: a configuration does not repeat them.
 _SAID_ONCE = ("dataset", "checkpoint_seconds", *ON_THE_COMMAND_LINE)
 
@@ -293,7 +295,10 @@ def _configuration(
     options = yaml.safe_load(parser.dump(kept, skip_validation=True))
     # The parser does not write a number where a class could stand.
     numbers = {name: kept[name] for name in vars(kept) if isinstance(kept[name], int | float)}
-    options |= numbers
+    # It leaves out what is None, which these are not by default.
+    options |= numbers | {
+        name: None for name in _MAY_BE_NONE if name in kept and kept[name] is None
+    }
     chosen: dict[str, Any] = {"class_path": data.path}
     if arguments := options.pop("data", None):
         chosen["init_args"] = arguments

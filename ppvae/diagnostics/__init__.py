@@ -3,6 +3,7 @@
 from ppvae.diagnostics.calibration import SBC, VSBC, Coverage, coverage, sbc, vsbc
 from ppvae.diagnostics.comparison import Stacking, compare, stacking_weights
 from ppvae.diagnostics.conditioning import condition_use
+from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.diagnostics.effort import DEEP, QUICK, STANDARD, Effort
 from ppvae.diagnostics.export import from_pyro_svi, to_arviz
 from ppvae.diagnostics.findings import Finding, Verdict
@@ -31,12 +32,13 @@ from ppvae.diagnostics.model_fit import (
     PIT,
     classifier_two_sample,
     mmd,
+    nearest_neighbor_two_sample,
     outlier_score,
     pit,
     posterior_predictive_check,
     prior_predictive_check,
 )
-from ppvae.diagnostics.overview import Diagnosis, diagnose
+from ppvae.diagnostics.overview import diagnose
 from ppvae.diagnostics.posterior_refinement import (
     BRIEF,
     THOROUGH,
@@ -45,6 +47,7 @@ from ppvae.diagnostics.posterior_refinement import (
     refine,
 )
 from ppvae.diagnostics.rank_tests import uniform_band, uniform_p_values
+from ppvae.diagnostics.remedies import Remedy
 from ppvae.diagnostics.training_convergence import convergence, gradient_signal
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "Escalation",
     "Finding",
     "Refined",
+    "Remedy",
     "Stacking",
     "Surgery",
     "Verdict",
@@ -85,6 +89,7 @@ __all__ = [
     "joint_evidence",
     "kl_per_dimension",
     "mmd",
+    "nearest_neighbor_two_sample",
     "outlier_score",
     "pareto_k",
     "pit",

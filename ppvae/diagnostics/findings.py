@@ -6,6 +6,8 @@ from enum import Enum
 
 import xarray as xr
 
+from ppvae.diagnostics.remedies import Remedy
+
 _WIDTH, _NAME = 96, 22
 _WRAPPED = textwrap.TextWrapper(
     # The name of a file stays whole, so that it can be copied.
@@ -34,6 +36,9 @@ class Finding:
         answer: what was measured, in one sentence.
         advice: what it means and what to do, if it is not fine; or why it is not known.
         results: datasets with the numbers, by the name of their group.
+        p_value: where the check is a test, the probability of so large a deviation of an exact
+            pair, corrected for the number of quantities.
+        remedy: what helps most, if it is not fine.
     """
 
     name: str
@@ -41,13 +46,23 @@ class Finding:
     answer: str
     advice: str = ""
     results: dict[str, xr.Dataset] = field(default_factory=dict)
+    p_value: float | None = None
+    remedy: Remedy | None = None
 
     def __str__(self) -> str:
+        return self.shown()
+
+    def shown(self, run: str | None = None) -> str:
+        """Return the finding as text, with a remedy in Python, or as a command for a run."""
         lines = _WRAPPED.wrap(self.answer)
         if self.verdict is not Verdict.FINE:
             lines += _WRAPPED.wrap(self.advice)
         margin = " " * (_NAME + 6)
-        return f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
+        text = f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)
+        if self.verdict in (Verdict.LOOK, Verdict.BAD) and self.remedy is not None:
+            # So far to the left, because a call stays whole.
+            text += "".join(f"\n      {line}" for line in self.remedy.lines(run))
+        return text
 
 
 def graded(value: float, look: float, bad: float) -> Verdict:

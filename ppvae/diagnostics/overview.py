@@ -1,89 +1,37 @@
 """Every diagnostic that applies to a pair, each with a verdict."""
 
 import functools
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Dataset
-from ppvae.diagnostics.checks import Subject, does_not_apply, selected_checks, together
+from ppvae.diagnostics.checks import (
+    Subject,
+    chosen_rows,
+    does_not_apply,
+    selected_checks,
+    together,
+)
+from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.diagnostics.effort import STANDARD, Effort
-from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.failed_rows import sound_or_all
 from ppvae.diagnostics.findings import Finding, Verdict
-from ppvae.diagnostics.names import NamedBatch, Names, named_first, names_of
+from ppvae.diagnostics.names import NamedBatch, Names, names_of
 from ppvae.engine import (
     Adapted,
-    Batch,
     Data,
     Pair,
     Unsupported,
     adapted,
     arguments_of,
     batch_of,
-    depends_on_place,
     first_line,
-    first_rows,
-    isolated,
     raised_in_pair,
     rows_at,
     statement_of,
 )
-
-_EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's plots
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What `diagnose` found. As text it fits on one screen.
-
-    Args:
-        findings: one or more of each check.
-        left: checks that were not run, with the reason or what to use instead.
-        pair: the pair that was checked.
-        batch: the datapoints that were checked.
-        seed: of the draws.
-    """
-
-    findings: tuple[Finding, ...]
-    left: dict[str, str]
-    pair: Pair
-    batch: Batch
-    seed: int
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.batch[0])} datapoints, nats per datapoint"]
-        lines += [str(finding) for finding in self.findings]
-        lines += [f"-     {name:22}not run: {reason}" for name, reason in self.left.items()]
-        return "\n".join(lines)
-
-    def to_arviz(self) -> Any:
-        """Return all results as one tree, together with the groups of `to_arviz`.
-
-        Those groups hold the first 100 datapoints. They are left out, with a warning, where the
-        pair refuses or fails to be exported.
-
-        Returns:
-            `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
-        """
-        rows = named_first(self.batch, _EXPORTED)
-        results = {name: data for f in self.findings for name, data in f.results.items()}
-        try:
-            tree = to_arviz(self.pair, rows, draws=_DRAWS, predictive=False, seed=self.seed)
-        except Exception as error:
-            if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-                raise
-            warnings.warn(
-                f"only the results are exported, without draws: {first_line(error)}", stacklevel=2
-            )
-            tree = arviz_data({}, {})
-        return with_groups(tree, results) if results else tree
 
 
 def diagnose(
@@ -104,6 +52,16 @@ def diagnose(
     place and the cause. An exception of our code is raised. The verdict is "?" too, with the
     reason, where the data or draws are too few to tell. Calibration and bounds from both sides are
     measured on data simulated from the model, all else on `data`.
+
+    An alarm is a finding that is "look" or "bad". An exact pair, whose guide is the posterior and
+    whose data come from its model, gets no alarm in at least 95 of 100 runs. Each of the six tests
+    (likelihood, samples, ranks, center, credible regions, held-out data) raises a false alarm in
+    0.3 % of runs, over all its quantities; `Finding.p_value` is the p-value. All else is graded by
+    its size, which is 0 for an exact pair. Latents without information, labels and factors are
+    graded for what they are, whether the pair is exact or not.
+
+    Each alarm has a remedy, as a call to paste. `Diagnosis.next_step`, the last lines of the text,
+    is the one with the most nats, where nats were measured.
 
     Args:
         pair: any pair.
@@ -138,7 +96,7 @@ def diagnose(
         options = (own, data, effort, seed, progress)
         found = _findings("all data together", lambda: together(*options), strict)
         return Diagnosis((*found, does_not_apply("datapoints", error)), {}, own, batch, seed)
-    chosen = _chosen(pair, batch, effort.datapoints, seed)
+    chosen = chosen_rows(pair, batch, effort.datapoints, seed)
     rows = rows_at(batch, chosen)
     dataset = data if isinstance(data, Dataset) else None
     names = names_of(data, split).at(chosen)
@@ -151,8 +109,8 @@ def diagnose(
         failed = np.setdiff1d(np.arange(len(chosen)), sound.numpy())
         found.append(_failed(failed, len(chosen), names))
         rows, names = rows_at(rows, sound), names.at(sound)
-    subject = Subject(pair, NamedBatch(rows, names), dataset, effort, seed, progress)
-    selected, left = selected_checks(effort, dataset)
+    subject = Subject(pair, NamedBatch(rows, names), dataset, effort, seed, progress, split)
+    selected, left = selected_checks(effort, dataset, split)
     for name, check in selected.items():
         found += _findings(name, functools.partial(check, subject), strict)
     return Diagnosis(tuple(found), left, pair, subject.batch, seed)
@@ -183,16 +141,6 @@ def _raised(name: str, error: Exception, place: str) -> Finding:
         f"The pair's own code raised it {', '.join(notes)}".strip()
         + ". diagnose(..., strict=True) raises it with its traceback.",
     )
-
-
-def _chosen(pair: Pair, batch: Batch, count: int, seed: int) -> torch.Tensor:
-    """Choose datapoints at random, or the first ones where their place among the rows matters."""
-    with suppress(Exception), isolated(pair, seed):  # an error of the pair's comes up in a check
-        first, structure = first_rows(pair, batch, count)
-        if depends_on_place(pair, first, structure):
-            return torch.arange(len(first[0]))
-    random = torch.Generator().manual_seed(seed)
-    return torch.randperm(len(batch[0]), generator=random)[:count]
 
 
 def _failed(rows: NDArray[np.int64], count: int, names: Names) -> Finding:

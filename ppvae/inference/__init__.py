@@ -1,6 +1,7 @@
 """The right side of formula (2): training."""
 
 from ppvae.inference.callbacks import Converged, EarlyStopping
+from ppvae.inference.cosine_decay import CosineDecay
 from ppvae.inference.learning_rate import EachStep
 from ppvae.inference.objectives import (
     CombinedImportanceWeighted_ELBO,
@@ -25,6 +26,7 @@ __all__ = [
     "CombinedImportanceWeighted_ELBO",
     "Compiled",
     "Converged",
+    "CosineDecay",
     "CyclicWarmup",
     "Diverged",
     "EachStep",

@@ -13,11 +13,13 @@ from ppvae.inference.state import Snapshot, Training
 class EarlyStopping:
     """Stop when the validation ELBO has not risen for a while; restore the best weights.
 
+    The best weights are restored however training ends; `fit.kept_step` is their step.
     Evaluations during a warm-up, while the weight of the KL term changes or the learning rate
     rises, are not counted: the ELBO, whose KL term has weight 1 at validation, may fall there.
 
     Args:
-        patience: number of evaluations without a rise after which training stops.
+        patience: number of evaluations without a rise after which training stops; None never
+            stops it.
         min_delta: the smallest difference that counts as a rise, in nats per datapoint.
 
     Raises:
@@ -34,8 +36,8 @@ class EarlyStopping:
         'finished'
     """
 
-    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
-        if patience < 1 or not min_delta >= 0:
+    def __init__(self, patience: int | None = 10, min_delta: float = 0.0) -> None:
+        if (patience is not None and patience < 1) or not min_delta >= 0:
             raise ValueError(
                 "EarlyStopping needs patience >= 1 and min_delta >= 0, got "
                 f"{patience} and {min_delta}"
@@ -48,16 +50,22 @@ class EarlyStopping:
         self._training: Training | None = None
         self._best, self._waited = -math.inf, 0
         self._weights: Snapshot | None = None
+        self._step: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best ELBO, its weights, and the number of evaluations since."""
-        return {"best": self._best, "waited": self._waited, "weights": self._weights}
+        """Return the best ELBO, its weights and step, and the number of evaluations since."""
+        return {
+            "best": self._best,
+            "waited": self._waited,
+            "weights": self._weights,
+            "step": self._step,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Start the next training from a state that `state_dict` returned."""
         self._forget()
         self._best, self._waited = state["best"], state["waited"]
-        self._weights = state["weights"]
+        self._weights, self._step = state["weights"], state.get("step")
 
     def __call__(self, training: Training) -> bool:
         """Return whether training should stop; restore the best weights when it has ended."""
@@ -67,6 +75,11 @@ class EarlyStopping:
         if training.ended:
             if self._weights is not None:
                 training.restore(self._weights)
+                training.kept_step = self._step
+            if self._has_waited:
+                training.why_stopped = (
+                    f"the validation ELBO did not rise in {self._waited} evaluations"
+                )
             self._forget()
             return False
         elbo = training.records[-1].get("validation_elbo")
@@ -74,9 +87,14 @@ class EarlyStopping:
             raise ValueError("EarlyStopping needs validation data; pass fit(..., validation=x)")
         if elbo > self._best + self.min_delta:
             self._best, self._weights, self._waited = elbo, training.snapshot(), 0
+            self._step = training.step
         else:
             self._waited = 0 if training.warming_up else self._waited + 1
-        return self._waited >= self.patience
+        return self._has_waited
+
+    @property
+    def _has_waited(self) -> bool:
+        return self.patience is not None and self._waited >= self.patience
 
 
 class Converged:
@@ -163,6 +181,7 @@ class Converged:
         if training.ended:
             if self._converged:
                 training.restore(training.snapshot() | self._averages())
+                training.kept_step = None
             self._forget()
             return False
         if training.warming_up:

@@ -8,6 +8,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ppvae.inference.cosine_decay import CosineDecay
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
 
 Schedule: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -72,6 +73,7 @@ _WHOLE: dict[type, str] = {
     lr_scheduler.OneCycleLR: "total_steps",
     lr_scheduler.CosineAnnealingLR: "T_max",
     lr_scheduler.PolynomialLR: "total_iters",
+    CosineDecay: "steps",
 }
 _PART: dict[type, str] = {
     lr_scheduler.LinearLR: "total_iters",
@@ -87,7 +89,7 @@ class LearningRate:
 
     A schedule is stepped after every epoch, a `ReduceLROnPlateau` after every evaluation. One
     whose length is the number of the training's steps, and not that of its epochs, is stepped
-    after every step, as is an `EachStep`.
+    after every step, as are an `EachStep` and a `CosineDecay`.
 
     Args:
         make: called with the optimizer, returns the schedule.
@@ -112,6 +114,8 @@ class LearningRate:
             assert optimizer is not None
             self.schedule = make(optimizer)
         self._epochs, self._steps = epochs, steps
+        if isinstance(self.schedule, CosineDecay) and (steps or epochs) is not None:
+            self.schedule.of_length(steps or epochs or 1)
         lengths = _lengths(self.schedule)
         longest = max((length.steps for length in lengths), default=None)
         by_step = longest is not None and _fits(longest, steps) and not _fits(longest, epochs)

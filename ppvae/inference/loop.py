@@ -18,9 +18,10 @@ from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
 from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches
 from ppvae.inference.training_state import TrainingState, name_of
-from ppvae.inference.trend import Trend, trend_of
+from ppvae.inference.trend import EARLIER, Trend, trend_of
 
 _MOST_STEPS = 10_000  # of a training whose length was not asked for and whose ELBO still rises
+_BY_CALLBACK = "convergence not judged: a callback ended the training"
 _EVALUATED = 10  # steps between evaluations at least, so that short epochs are not slowed by them
 
 
@@ -265,7 +266,11 @@ class Loop:
         if self.state.reason in ("finished", "interrupted"):
             trend = trend_of(training.records)
         elif self.state.reason == "stopped":
-            trend = Trend(None, False, "convergence not judged: a callback ended the training")
+            why = training.why_stopped
+            sentence = f"stopped early: {why}" if why else _BY_CALLBACK
+            trend = Trend(None, False, sentence)
+        if training.kept_step is not None and trend.sentence.endswith(EARLIER):
+            trend = trend._replace(sentence=trend.sentence.removesuffix(EARLIER))
         return Fit(
             pair=training.pair,
             history=history,
@@ -276,6 +281,7 @@ class Loop:
             converged=trend.converged,
             convergence=trend.sentence,
             scaling="" if scale is None else scale.sentence,
+            kept_step=training.kept_step,
         )
 
     def _progress_bar(self, epochs: int | None, steps: int | None, progress: bool | None) -> Any:

@@ -28,6 +28,8 @@ class Training:
         ended: whether training is over, for whatever reason.
         last_finite: the weights at the start of the last epoch whose first loss was finite.
         warmup: the step from which on the KL term has its whole weight, where that is known.
+        kept_step: the step whose weights a callback has restored at the end, such as the best.
+        why_stopped: why a callback has stopped the training, as a sentence; "" if not said.
     """
 
     def __init__(self, pair: Pair, parameters: Mapping[str, Tensor], warmup: int = 0) -> None:
@@ -38,6 +40,8 @@ class Training:
         self.epoch = 0
         self.records: list[Record] = []
         self.ended = False
+        self.kept_step: int | None = None
+        self.why_stopped = ""
         self.last_finite = self.snapshot()
 
     @property
@@ -108,6 +112,8 @@ class Fit:
             over the last fifth of the evaluations, by more than 0.05 nats per datapoint and two
             standard errors; None where that is not known.
         convergence: what was found of that, as a sentence.
+        kept_step: the step whose weights the pair has, where a callback such as `EarlyStopping`
+            restored the best ones; None where it has the last ones.
         scaling: how the terms of a minibatch were multiplied where all rows share latents, as a
             sentence; "" where nothing was.
     """
@@ -121,6 +127,7 @@ class Fit:
     converged: bool | None = None
     convergence: str = ""
     scaling: str = ""
+    kept_step: int | None = None
 
     def __repr__(self) -> str:
         """Return how the training ended, in a few lines."""
@@ -128,12 +135,15 @@ class Fit:
         passes = "" if last is None else f", {int(last.epoch)} epochs"
         how = f"; {self.compilation}" if self.compilation else ""
         lines = [f"{self.reason} after {self.steps} steps{passes}{how}"]
+        kept = "" if self.kept_step is None else f"; the best weights, of step {self.kept_step}"
+        if kept and last is not None:
+            last = self.history.sel(step=self.kept_step)
         elbos = []
         for split, name in (("training", "train_elbo"), ("validation", "validation_elbo")):
             if last is not None and name in last and math.isfinite(last[name]):
                 elbos.append(f"{float(last[name]):.2f} on {split} data")
         if elbos:
-            lines.append(f"ELBO {', '.join(elbos)}, in nats per datapoint")
+            lines.append(f"ELBO {', '.join(elbos)}, in nats per datapoint{kept}")
         return "\n".join([*lines, *filter(None, (self.convergence, self.scaling))])
 
 

@@ -1,6 +1,5 @@
 """`fit`: trains a pair on data."""
 
-import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from ppvae.engine import (
     seeded,
 )
 from ppvae.engine.compilation import generate
+from ppvae.inference.default_training import recipe_for
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
 from ppvae.inference.persistence import Checkpoints
@@ -44,8 +44,6 @@ from ppvae.inference.steps import (
     monitored,
 )
 
-_ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
-
 
 def fit(
     pair: Pair,
@@ -57,7 +55,7 @@ def fit(
     batch: Callable[[Any], Any] | None = None,
     validation: Data | Iterable[Any] | None = None,
     objective: ELBO | None = None,
-    optimizer: Constructor | PyroOptim = _ADAM,
+    optimizer: Constructor | PyroOptim | None = None,
     schedule: Schedule | None = None,
     kl_weight: float | Callable[[int], float] = 1.0,
     clip_norm: float | None = None,
@@ -112,7 +110,9 @@ def fit(
             data: after each epoch, after several if they have fewer than 10 steps, and at the end.
         objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
-            with learning rate 1e-3 unless given.
+            with learning rate 1e-3 unless given. For a dataset, if neither `epochs`, `steps`,
+            `optimizer` nor `schedule` is given: Adam with learning rate 3e-3 and a `CosineDecay`
+            over 100 epochs, stopped by `EarlyStopping(50)`, which keeps the best weights.
         schedule: called with the torch optimizer, returns a torch learning-rate schedule, stepped
             once an epoch (`ReduceLROnPlateau`: once an evaluation, with the validation loss). It
             is stepped at every step if it is an `EachStep`, or if its length, such as `T_max`, is
@@ -163,7 +163,9 @@ def fit(
         >>> result.steps, result.history.sizes["step"]
         (24, 2)
     """
-    open_ended = epochs is None and steps is None and schedule is None
+    length_given = epochs is not None or steps is not None
+    optimizer, schedule, callbacks = recipe_for(data, optimizer, schedule, callbacks, length_given)
+    open_ended = not length_given and schedule is None
     epochs, steps = _length(epochs, steps)
     if device is not None:
         _move(pair, device)

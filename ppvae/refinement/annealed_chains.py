@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
 from ppvae.engine import Batch, Pair, Sites, Structure
-from ppvae.refinement.ensembles import ensemble
+from ppvae.refinement.compiled_path import CompiledPath, PathCode
+from ppvae.refinement.ensembles import Conditioned, ensemble
 from ppvae.refinement.hamiltonian import transition
 from ppvae.refinement.paths import Path, Point, Start
 from ppvae.refinement.step_sizes import SEARCHES, StepSizes, tune
@@ -59,6 +58,8 @@ class Chains:
         vectorized: whether the pair's networks take one more batch dimension.
         observed: sites whose values replace the pair's own observations.
         done: called after every transition.
+        generator: draws the random numbers of the transitions; torch's own unless given.
+        code: compiled code of the path, where there is enough to compute.
     """
 
     annealing: Annealing
@@ -68,6 +69,8 @@ class Chains:
     vectorized: bool
     observed: Sites
     done: Callable[[], object]
+    generator: torch.Generator | None = None
+    code: PathCode | None = None
 
     def path(self, chains: int) -> Path:
         """Return the path, for that many chains."""
@@ -77,14 +80,30 @@ class Chains:
         values = {name: several.repeat(site) for name, site in self.observed.items()}
         return Path(replace(several, pair=Conditioned(self.pair, values)), self.annealing.start)
 
-    def step_sizes(self) -> StepSizes:
-        """Tune step sizes for every inner temperature in a pilot run."""
-        if self.annealing.temperatures == 1:
+    def begun(self, chains: int) -> "Begun":
+        """Draw that many chains from the start, and generate code for their path if it pays."""
+        path = self.path(chains)
+        point = path.draw()
+        compiled = None if self.code is None else self.code.compiled(path, point)
+        return Begun(path if compiled is None else compiled, point)
+
+    def pilot(self) -> "Begun | None":
+        """Return the chains of the pilot run, if it is needed."""
+        return None if self.annealing.temperatures == 1 else self.begun(_PILOT_CHAINS)
+
+    def step_sizes(self, pilot: "Begun | None" = None) -> StepSizes:
+        """Tune step sizes for every inner temperature in a pilot run.
+
+        Args:
+            pilot: its chains, as `pilot` returns them, which it calls unless they are given.
+        """
+        pilot = self.pilot() if pilot is None else pilot
+        if pilot is None:
             return StepSizes(torch.zeros(0, len(self.batch[0])), {})
-        pilot = sigmoid_schedule(self.annealing.pilot)[1:-1]
+        inner = sigmoid_schedule(self.annealing.pilot)[1:-1]
         count = self.annealing.temperatures - 1
         leapfrogs = self.annealing.leapfrogs
-        return tune(self.path(_PILOT_CHAINS), pilot, count, leapfrogs, self.done)
+        return tune(pilot.path, pilot.point, inner, count, leapfrogs, self.done, self.generator)
 
     def run(
         self, path: Path, point: Point, schedule: Sequence[float], sizes: StepSizes
@@ -107,24 +126,34 @@ class Chains:
             log_weights += (temperature - schedule[index]) * difference
             if index < len(sizes):
                 point, probability = transition(
-                    path, point, temperature, *sizes.at(index), self.annealing.leapfrogs
+                    path,
+                    point,
+                    temperature,
+                    *sizes.at(index),
+                    self.annealing.leapfrogs,
+                    self.generator,
                 )
                 rates += probability / len(sizes)
                 self.done()
         return log_weights, rates
 
 
-class Conditioned:
-    """A pair whose observed sites have other values than its batch gives them.
+@dataclass(frozen=True)
+class Begun:
+    """Chains at exact draws of the start.
 
     Args:
-        pair: the model/guide pair.
-        values: the observations, by site.
+        path: the path along which they will be annealed.
+        point: where they are.
     """
 
-    def __init__(self, pair: Pair, values: dict[str, Tensor]) -> None:
-        self.guide = pair.guide
-        self.model: Any = poutine.condition(pair.model, data=values) if values else pair.model
+    path: Path
+    point: Point
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the path is compiled code, which several threads can run at once."""
+        return isinstance(self.path, CompiledPath)
 
 
 def sigmoid_schedule(count: int) -> list[float]:

@@ -17,6 +17,13 @@ class Approximation(ABC):
     def offsets(self) -> list[Tensor]:
         """Return zeros of the shape of the coordinates in which it can be moved."""
 
+    def of_rows(self, rows: Tensor) -> list[Tensor]:
+        """Shape a mask of the datapoints, `(data,)`, so that it broadcasts against each offset.
+
+        Offsets begin with the datapoints, unless the class says otherwise.
+        """
+        return [rows.reshape(-1, *(1,) * (offset.dim() - 1)) for offset in self.offsets()]
+
     @abstractmethod
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return it at other parameters; an offset of 1 moves it by about its own width."""

@@ -106,4 +106,5 @@ def _scale(moves: list[Tensor], changes: list[Tensor], widths: Tensor) -> Tensor
 
 def _bounded(direction: Tensor, widths: Tensor) -> Tensor:
     length = (direction / widths).norm(dim=-1, keepdim=True)
-    return direction * (_FARTHEST / length.clamp(min=_FARTHEST))
+    bounded: Tensor = direction * (_FARTHEST / length.clamp(min=_FARTHEST))
+    return bounded

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _NEVER = -torch.inf
+_SMALLEST, _UNUSED = 1e-4, 1e-6  # share of a component, and below which it is not fitted
 _OLD = 2.0  # dimensions' worth of draws by which a new covariance keeps the old one
 
 
@@ -94,41 +95,40 @@ class Components:
         weights = log_weights.double().softmax(0)
         joint = self.log_densities(vectors).double()
         posterior = (joint - joint.logsumexp(0)).exp() * weights  # (component, draw, data)
-        shares = posterior.sum(1)
-        size = self.loc.shape[-1]
-        known = shares.clamp(min=1e-12)
-        effective = shares.square() / posterior.square().sum(1).clamp(min=1e-30)
-        locs, factors = [], []
-        for index in range(len(self.loc)):
-            distance = self._distance(index, vectors).double()
-            freedom = float(self.freedom[index])
-            shrink = 1.0
-            if math.isfinite(freedom):
-                shrink = (freedom + size) / (freedom + distance)
-            part = posterior[index] * shrink
-            total = part.sum(0).clamp(min=1e-12)
-            loc = torch.einsum("sn,snd->nd", part, vectors.double()) / total[:, None]
-            old = self.factor[index].double()
-            before = self.loc[index].double()
-            trust = (effective[index] / (effective[index] + size))[:, None]
-            loc = before + trust * (loc - before)
-            centered = (vectors.double() - loc) * (part / known[index]).sqrt()[..., None]
-            seen = torch.einsum("snd,sne->nde", centered, centered)
-            kept = _OLD * size / (_OLD * size + effective[index])
-            kept = kept[:, None, None]
-            square = (1 - kept) * seen + kept * (old @ old.mT)
-            square = torch.where(shares[index][:, None, None] > 1e-6, square, old @ old.mT)
-            factor, failed = torch.linalg.cholesky_ex((square + square.mT) / 2)
-            factor = torch.where((failed > 0)[:, None, None], old, factor)
-            locs.append(torch.where(shares[index][:, None] > 1e-6, loc, before))
-            factors.append(factor)
-        log_shares = (shares.clamp(min=1e-4).log()).to(self.loc)
+        parts = [
+            self._refitted(index, vectors.double(), posterior[index])
+            for index in range(len(self.loc))
+        ]
+        log_shares = posterior.sum(1).clamp(min=_SMALLEST).log().to(self.loc)
         log_shares = torch.where(self.log_shares == _NEVER, _NEVER, log_shares)
         return replace(
             self,
             log_shares=log_shares.log_softmax(0),
-            loc=torch.stack(locs).to(self.loc),
-            factor=torch.stack(factors).to(self.loc),
+            loc=torch.stack([loc for loc, _ in parts]).to(self.loc),
+            factor=torch.stack([factor for _, factor in parts]).to(self.loc),
+        )
+
+    def _refitted(self, index: int, vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return middle and factor of one component, fitted to draws with weights of its own."""
+        size, freedom = vectors.shape[-1], float(self.freedom[index])
+        old_loc, old_factor = self.loc[index].double(), self.factor[index].double()
+        share = weights.sum(0)
+        effective = share.square() / weights.square().sum(0).clamp(min=1e-30)
+        part = weights
+        if math.isfinite(freedom):  # the farther draws of a Student-t distribution count less
+            part = weights * (freedom + size) / (freedom + self._distance(index, vectors))
+        total = part.sum(0).clamp(min=1e-12)
+        loc = torch.einsum("sn,snd->nd", part, vectors) / total[:, None]
+        loc = old_loc + (effective / (effective + size))[:, None] * (loc - old_loc)
+        centered = (vectors - loc) * (part / share.clamp(min=1e-12)).sqrt()[..., None]
+        seen = torch.einsum("snd,sne->nde", centered, centered)
+        kept = (_OLD * size / (_OLD * size + effective))[:, None, None]
+        square = (1 - kept) * seen + kept * (old_factor @ old_factor.mT)
+        factor, failed = torch.linalg.cholesky_ex((square + square.mT) / 2)
+        good = (failed == 0) & (share > _UNUSED)
+        return (
+            torch.where(good[:, None], loc, old_loc),
+            torch.where(good[:, None, None], factor, old_factor),
         )
 
     def with_others(
@@ -184,7 +184,7 @@ class Components:
     def _distance(self, index: int, vectors: Tensor) -> Tensor:
         """Return the squared Mahalanobis distance from a component's middle, `(draw, data)`."""
         centered = (vectors - self.loc[index]).movedim(0, -1)  # (data, value, draw)
-        return (self._inverses[index] @ centered).square().sum(-2).T
+        return (self._inverses[index].to(vectors) @ centered).square().sum(-2).T
 
     def _log_density(self, index: int, vectors: Tensor) -> Tensor:
         size, freedom = vectors.shape[-1], float(self.freedom[index])
@@ -194,4 +194,4 @@ class Components:
             return -distance / 2 - size / 2 * math.log(2 * math.pi) - volume
         constant = math.lgamma((freedom + size) / 2) - math.lgamma(freedom / 2)
         constant -= size / 2 * math.log(freedom * math.pi)
-        return constant - (freedom + size) / 2 * (distance / freedom).log1p() - volume
+        return constant - volume - (distance / freedom).log1p() * ((freedom + size) / 2)

@@ -34,7 +34,8 @@ class Direction(Transform):
     __hash__ = Transform.__hash__
 
     def _call(self, x: Tensor) -> Tensor:
-        return x / x.norm(dim=-1, keepdim=True)
+        direction: Tensor = x / x.norm(dim=-1, keepdim=True)
+        return direction
 
     def _inverse(self, y: Tensor) -> Tensor:
         return y * (_SPREAD * torch.randn_like(y[..., :1])).exp()
@@ -43,4 +44,7 @@ class Direction(Transform):
         """Return log f(x) - log p(y)."""
         log_length = x.norm(dim=-1).log()
         constant = math.log(_SPREAD * math.sqrt(2 * math.pi))
-        return -((log_length / _SPREAD).square() / 2) - constant - x.shape[-1] * log_length
+        density: Tensor = (
+            -((log_length / _SPREAD).square() / 2) - constant - x.shape[-1] * log_length
+        )
+        return density

@@ -1,10 +1,10 @@
 """Maximizes the ELBO of each datapoint over an approximate posterior of its own."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import pyro
 import pyro.distributions as dist
@@ -23,17 +23,22 @@ from ppvae.engine import (
     plates,
     run_guide,
     run_model,
+    seeded,
 )
 from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.joint_densities import JointDensity, LogJoint, PlainDensity
 
 STAGES = 4
-"""Stages of the maximization: each begins with new units, and in the last the step size falls."""
+"""Stages of a short maximization: each begins with new units; in the last the step size falls."""
+
+_LONG = 300  # steps from which there are twice as many, after which a datapoint may wait
+_LOOKS = 64  # draws that tell how far a stage has raised the ELBO
+_SEED = 0  # of these draws
 
 # Adam's epsilon, for gradients in nats a width: below it Adam's steps shrink with the gradient.
 # Otherwise they would be as noisy near the optimum as far from it.
 _EPSILON = 0.1
 
-LogJoint: TypeAlias = Callable[[Values], Tensor]
 A = TypeVar("A", bound=Approximation)
 
 
@@ -110,7 +115,13 @@ def _enumerated_log_joint(
 
 
 def maximize_elbo(
-    start: A, density: LogJoint, *, steps: int, particles: int, learning_rate: float
+    start: A,
+    density: LogJoint | JointDensity,
+    *,
+    steps: int,
+    particles: int,
+    learning_rate: float,
+    tolerance: float = 0.05,
 ) -> Iterator[A]:
     """Maximize E_q[log p(x, z) - log q(z)] of all datapoints at once; yield each stage's result.
 
@@ -120,45 +131,116 @@ def maximize_elbo(
     of the second half of its stage (Polyak and Juditsky, "Acceleration of Stochastic Approximation
     by Averaging", 1992).
 
+    With 300 steps or more, the first stage takes half of the particles, and a datapoint whose ELBO
+    a later one raised by no more than `tolerance` waits for the last stage, which all take.
+
     Args:
         start: where to begin.
         density: log p(x, z) at values of the latents, `(draw, data)`.
-        steps: number of steps of all stages.
+        steps: largest number of steps of all stages.
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the approximation's width.
+        tolerance: in nats.
     """
-    approximation, done = start, 0
-    for stage in range(1, STAGES + 1):
-        approximation = approximation.rescaled()
-        offsets = [offset.requires_grad_() for offset in approximation.offsets()]
-        means = approximation.offsets()
-        adam = torch.optim.Adam(offsets, lr=learning_rate, betas=(0.9, 0.99), eps=_EPSILON)
-        end = stage * steps // STAGES
-        averaged = (end - done + 1) // 2
-        for step in range(done, end):
-            if stage == STAGES:
-                angle = math.pi * (step - done) / (end - done)
-                adam.param_groups[0]["lr"] = learning_rate * (1 + math.cos(angle)) / 2
-            _step(approximation, density, offsets, particles)
+    target = density if isinstance(density, JointDensity) else PlainDensity(density)
+    search, looking = _Search(target, particles, learning_rate), steps >= _LONG
+    here, done = start, 0
+    elbo = moving = torch.empty(0)
+    for end in _ends(steps, looking):
+        first, last, count = done == 0, end == steps, end - done
+        done = end
+        if looking and not (first or last or bool(moving.any())):
+            continue
+        rows = moving if looking and not (first or last) else None
+        few = max(1, particles // 2) if looking and first else particles
+        base, means, offsets = search.stage(here, count, few, rows, falling=last)
+        result = base.moved(means)
+        if looking and not last:
+            risen = search.elbo(result, rows)
+            if rows is None:
+                moving, elbo = torch.ones_like(risen, dtype=torch.bool), risen
+            else:
+                moving = rows & ~(risen - elbo <= tolerance)
+                elbo = torch.where(rows, risen, elbo)
+            # A mean lags behind the iterates while they still move, and is better where not.
+            shaped = zip(base.of_rows(moving), offsets, means, strict=True)
+            offsets = [torch.where(*parts) for parts in shaped]
+        here = base.moved(offsets)
+        yield result
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The stages of the maximization.
+
+    Args:
+        target: log p(x, z).
+        particles: draws per datapoint and step.
+        learning_rate: the first step size.
+    """
+
+    target: JointDensity
+    particles: int
+    learning_rate: float
+
+    def stage(
+        self, start: A, steps: int, particles: int, rows: Tensor | None, *, falling: bool
+    ) -> tuple[A, list[Tensor], list[Tensor]]:
+        """Run one stage for some rows, the step size falling or not.
+
+        Returns:
+            The start in new units, and offsets of it: the result and the last iterate.
+        """
+        base = start.rescaled()
+        offsets = [offset.requires_grad_() for offset in base.offsets()]
+        means = base.offsets()
+        adam = torch.optim.Adam(offsets, lr=self.learning_rate, betas=(0.9, 0.99), eps=_EPSILON)
+        averaged = (steps + 1) // 2
+        for step in range(steps):
+            if falling:
+                angle = math.pi * step / steps
+                adam.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(angle)) / 2
+            self._step(base, offsets, particles, rows)
             adam.step()
-            if step >= end - averaged:
+            if step >= steps - averaged:
                 for mean, offset in zip(means, offsets, strict=True):
                     mean += offset.detach() / averaged
-        yield approximation.moved(means)
-        # The mean lags behind the iterates while they still move.
-        approximation = approximation.moved([offset.detach() for offset in offsets])
-        done = end
+        return base, means, [offset.detach() for offset in offsets]
+
+    def elbo(self, approximation: Approximation, rows: Tensor | None) -> Tensor:
+        """Estimate the ELBO of each datapoint, at the same random numbers every time."""
+        with torch.no_grad():
+            with seeded(_SEED):
+                values = approximation.rsample(_LOOKS)
+            parts = []
+            for i in range(0, _LOOKS, self.particles):
+                few = {name: value[i : i + self.particles] for name, value in values.items()}
+                parts.append(self.target(few, rows))
+            return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
+
+    def _step(
+        self,
+        approximation: Approximation,
+        offsets: list[Tensor],
+        particles: int,
+        rows: Tensor | None,
+    ) -> None:
+        """Set the offsets' gradients to that of the negative ELBO, summed over the data."""
+        with torch.enable_grad():
+            values = approximation.moved(offsets).rsample(particles)
+            fixed = approximation.moved([offset.detach() for offset in offsets])
+            slopes = self.target.gradient(values, rows)
+            own = fixed.log_prob(values)
+            loss = (own if rows is None else own[:, rows]).sum()
+            for name, value in values.items():
+                loss = loss - (slopes[name] * value).sum()
+            # Of the offsets alone: the pair's own parameters get no gradient.
+            gradients = torch.autograd.grad(loss / particles, offsets)
+        for offset, gradient in zip(offsets, gradients, strict=True):
+            offset.grad = gradient
 
 
-def _step(
-    approximation: Approximation, density: LogJoint, offsets: list[Tensor], particles: int
-) -> None:
-    """Set the offsets' gradients to that of the negative ELBO, summed over the data."""
-    with torch.enable_grad():
-        values = approximation.moved(offsets).rsample(particles)
-        fixed = approximation.moved([offset.detach() for offset in offsets])
-        loss = (fixed.log_prob(values) - density(values)).mean(0).sum()
-        # Of the offsets alone: the pair's own parameters get no gradient.
-        gradients = torch.autograd.grad(loss, offsets)
-    for offset, gradient in zip(offsets, gradients, strict=True):
-        offset.grad = gradient
+def _ends(steps: int, looking: bool) -> list[int]:
+    """Return the steps at which the stages end; the last one takes a quarter of them."""
+    parts = 2 * STAGES if looking else STAGES
+    return [*(part * steps // parts for part in range(1, parts - parts // STAGES + 1)), steps]

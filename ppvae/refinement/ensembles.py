@@ -2,8 +2,10 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pyro
+import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
@@ -129,3 +131,17 @@ def ensemble(
         return Ensemble(pair, batch, structure, rows, chains, 1)
     copied = tuple(torch.cat([tensor] * chains) for tensor in batch)
     return Ensemble(pair, copied, structure, rows, None, chains)
+
+
+class Conditioned:
+    """A pair whose observed sites have other values than its batch gives them.
+
+    Args:
+        pair: the model/guide pair.
+        values: the observations, by site.
+    """
+
+    def __init__(self, pair: Pair, values: dict[str, Tensor]) -> None:
+        self.pair, self.values = pair, values
+        self.guide = pair.guide
+        self.model: Any = poutine.condition(pair.model, data=values) if values else pair.model

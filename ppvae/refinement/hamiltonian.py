@@ -19,6 +19,7 @@ def transition(
     step_size: Tensor,
     widths: State,
     leapfrogs: int,
+    generator: torch.Generator | None = None,
 ) -> tuple[Point, Tensor]:
     """Move every chain by one Hamiltonian trajectory that leaves f_t as it is.
 
@@ -35,17 +36,18 @@ def transition(
         step_size: of each datapoint, `(data,)`.
         widths: factors of each coordinate's step size, by site, in the shape of one chain.
         leapfrogs: steps of the trajectory.
+        generator: draws the random numbers; torch's own unless given.
 
     Returns:
         The point after it, and the probability of acceptance, `(chain, data)`.
     """
     space, before = path.space, point.log_density(temperature)
-    share = torch.exp(math.log(_SMALLEST) * torch.rand_like(before))
+    share = torch.exp(math.log(_SMALLEST) * _uniform(before, generator))
     sizes = {
         name: space.broadcast(name, step_size * share) * width
         for name, width in space.for_all_chains(widths).items()
     }
-    momentum = {name: torch.randn_like(value) for name, value in point.state.items()}
+    momentum = {name: _normal(value, generator) for name, value in point.state.items()}
     kinetic = space.squared_norm(momentum) / 2
     inside = torch.ones_like(before, dtype=torch.bool)
     state = _moved(point.state, momentum, sizes, 0.5)
@@ -58,7 +60,7 @@ def transition(
     proposal = path.at(space.where(inside, state, point.state))
     gain = proposal.log_density(temperature) - before + kinetic - space.squared_norm(momentum) / 2
     probability = torch.where(inside & ~gain.isnan(), gain.clamp(max=0).exp(), 0.0)
-    accepted = torch.rand_like(probability) < probability
+    accepted = _uniform(probability, generator) < probability
     moved = replace(
         proposal,
         state=space.where(accepted, proposal.state, point.state),
@@ -70,3 +72,11 @@ def transition(
 
 def _moved(state: State, velocity: State, sizes: State, share: float) -> State:
     return {name: value + share * sizes[name] * velocity[name] for name, value in state.items()}
+
+
+def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.empty_like(like).uniform_(generator=generator)
+
+
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.empty_like(like).normal_(generator=generator)

@@ -38,7 +38,7 @@ class LatentSites:
         batch = self.sites[name]["fn"].batch_shape
         event = values.shape[-self.draw_dim :]
         values = values.reshape(len(values), *batch, *event)
-        values = values.movedim(1 + len(batch) + self._data_dim(name), 1)
+        values = values.movedim(1 + self.data_axis(name), 1)
         return values.reshape(*values.shape[:2], -1)
 
     def by_site(self, columns: Tensor, transforms: Mapping[str, Transform]) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ class LatentSites:
             distribution = self.sites[name]["fn"]
             batch = distribution.batch_shape
             event = transform.inverse_shape(distribution.event_shape)
-            dim = len(batch) + self._data_dim(name)
+            dim = self.data_axis(name)
             others = (*batch[:dim], *batch[dim + 1 :], *event)
             end = start + torch.Size(others).numel()
             part = columns[..., start:end].reshape(draws, self.rows, *others)
@@ -57,5 +57,8 @@ class LatentSites:
             start = end
         return values
 
-    def _data_dim(self, name: str) -> int:
-        return next(int(frame.dim) for frame in plates(self.sites[name]) if frame.name == PLATE)
+    def data_axis(self, name: str) -> int:
+        """Return the dimension of the datapoints in a site's batch shape, from the left."""
+        site = self.sites[name]
+        data_dim = next(int(frame.dim) for frame in plates(site) if frame.name == PLATE)
+        return len(site["fn"].batch_shape) + data_dim

@@ -48,6 +48,14 @@ class OwnFamily(Approximation):
         """Return zeros of the shape of the unconstrained parameters."""
         return [torch.zeros_like(raw) for raw in self.raw]
 
+    def of_rows(self, rows: Tensor) -> list[Tensor]:
+        """Shape a mask of the datapoints so that it broadcasts against each offset."""
+        return [
+            rows.reshape(-1, *(1,) * (raw.dim() - 1 - self.latents.data_axis(name)))
+            for name, family in self.families.items()
+            for raw in family.raw
+        ]
+
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return the same family at other parameters."""
         steps = zip(self.raw, self.units, offsets, strict=True)

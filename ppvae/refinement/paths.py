@@ -1,5 +1,6 @@
 """The path of densities from one that can be drawn from to the posterior."""
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,7 +112,7 @@ class Point:
     log_start: Tensor
     log_target: Tensor
 
-    def log_density(self, temperature: float) -> Tensor:
+    def log_density(self, temperature: float | Tensor) -> Tensor:
         """Return (1 - t) log f_0 + t log f_1, `(chain, data)`, at an inner temperature t."""
         return (1 - temperature) * self.log_start + temperature * self.log_target
 
@@ -131,6 +132,12 @@ class Path:
         refuse_without_latents(ensemble.structure)
         self.start, self.ensemble = start, ensemble
         self.space = Unconstrained(ensemble, start.draw(ensemble), start.draw(ensemble))
+
+    def with_ensemble(self, ensemble: Ensemble) -> "Path":
+        """Return the path of a pair of the same sites, and of the same number of chains."""
+        path = copy(self)
+        path.ensemble = ensemble
+        return path
 
     def draw(self) -> Point:
         """Draw from the start, exactly."""
@@ -159,10 +166,14 @@ class Path:
             log_start, log_target = self.start.densities(self.ensemble, given)
         return Point(state, log_start + volume, log_target + volume)
 
-    def gradient(self, state: State, temperature: float) -> State:
+    def gradient(self, state: State, temperature: float | Tensor) -> State:
         """Return the gradient of log f_t."""
         with torch.enable_grad():
             leaves = {name: value.detach().requires_grad_() for name, value in state.items()}
-            total = self.at(leaves).log_density(temperature).sum()
-        gradients = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+            density = self.at(leaves).log_density(temperature)
+        # Not the gradient of a sum: to compute that would stay in a captured graph.
+        ones = torch.ones(density.shape, dtype=density.dtype, device=density.device)
+        gradients = torch.autograd.grad(
+            density, list(leaves.values()), ones, materialize_grads=True
+        )
         return dict(zip(leaves, gradients, strict=True))

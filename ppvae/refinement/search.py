@@ -26,14 +26,17 @@ from ppvae.engine import (
     vectorizable,
 )
 from ppvae.refinement.approximations import Approximation, Values
-from ppvae.refinement.elbo_maximization import STAGES, LogJoint, log_joint, maximize_elbo
+from ppvae.refinement.elbo_maximization import STAGES, log_joint, maximize_elbo
+from ppvae.refinement.joint_densities import JointDensity, PlainDensity
 from ppvae.refinement.joint_normal import JointNormal, normal_like_guide, uncorrelated_normal
 from ppvae.refinement.mixture import Mixture, joined
 from ppvae.refinement.own_family import OwnFamily, guide_family
+from ppvae.refinement.tiling import COMPARED, Tiling
 
 _KEPT = 4  # copies of a draw's tensors, while its gradient is computed
 _TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
 _MOMENTS = 64  # draws of the guide, from which the first normal is computed
+_NUMBER = 40  # bytes of one number of a draw, in what computes the approximation's density
 _DENSITIES = 400  # bytes of the log densities of a draw
 
 A = TypeVar("A", bound=Approximation)
@@ -50,6 +53,7 @@ class Search:
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the posterior's width.
         memory: bound in bytes on the intermediate tensors.
+        tolerance: rise of the ELBO over a stage, in nats, up to which a datapoint has arrived.
 
     Raises:
         ValueError: if one of them is too small.
@@ -61,6 +65,7 @@ class Search:
     particles: int
     learning_rate: float
     memory: int
+    tolerance: float = 0.05
 
     def __post_init__(self) -> None:
         least = {"draws": 2, "steps": 2 * STAGES, "particles": 1, "memory": 1}
@@ -69,6 +74,16 @@ class Search:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+
+    @property
+    def gradients(self) -> int:
+        """Draws per datapoint of which a gradient is computed, at most."""
+        return self.steps * self.particles * (1 + self.normal)
+
+    @property
+    def values(self) -> int:
+        """Draws per datapoint whose density is computed, about."""
+        return self.draws * (3 + 2 * self.normal)
 
 
 @dataclass(frozen=True)
@@ -92,9 +107,15 @@ class Found:
 
 
 def search_chunks(
-    search: Search, pair: Pair, batch: Batch
+    search: Search, pair: Pair, batch: Batch, tiles: Tiling | None = None
 ) -> Iterator[tuple[Batch, Structure, bool]]:
     """Cut the data so that a step stays within the memory; tell whether draws are vectorized.
+
+    Args:
+        search: how to search.
+        pair: the model/guide pair.
+        batch: all datapoints.
+        tiles: what `tiles_for` gives; chunks are larger where the densities are code in tiles.
 
     Raises:
         Unsupported: if the pair's structure does not allow it.
@@ -108,11 +129,15 @@ def search_chunks(
     start, _ = _start(search, pair, first, structure, draws=2)  # for its size alone
     values = start.rsample(1).values()
     numbers = sum(value.numel() for value in values) / start.latents.rows
-    step = kept * structure.bytes_per_draw + _DENSITIES * search.draws
-    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
     # A guide that scores its own draws alone does not tell whether the model is vectorized.
     check = vectorizable if isinstance(start, OwnFamily) else model_vectorizable
     vectorized = check(pair, first, structure)
+    at_once = tiles is not None and vectorized and tiles.prepare(pair, first, structure)
+    step = kept * structure.bytes_per_draw
+    if at_once:  # then the pair itself runs for a comparison alone
+        step = max(kept * _NUMBER * numbers, _KEPT * COMPARED * structure.bytes_per_draw)
+    step += _DENSITIES * search.draws
+    share = structure.bytes_per_draw / (step + search.normal * _TRIANGLES * numbers**2)
     for chunk, here, _ in draw_chunks(pair, batch, 1, max(1, int(search.memory * share))):
         yield chunk, here, vectorized
 
@@ -124,6 +149,7 @@ def search_chunk(
     structure: Structure,
     vectorized: bool,
     draw_seeds: Iterator[int],
+    tiles: Tiling | None = None,
 ) -> Found:
     """Search for q* and n*, and take fresh draws of q, q* and n*.
 
@@ -136,6 +162,7 @@ def search_chunk(
         structure: what `structure_of` said of the pair.
         vectorized: run all draws at once.
         draw_seeds: seeds of the draws.
+        tiles: what `tiles_for` gives, so that the densities are code where that pays.
 
     Raises:
         Unsupported: if the guide's own family cannot be searched, nor n*.
@@ -145,11 +172,14 @@ def search_chunk(
     def density(values: Values) -> Tensor:
         return log_joint(pair, chunk, structure, start.latents.sites, values, vectorized)
 
-    stages = [*_stages(search, start, density)]
+    target: JointDensity = PlainDensity(density)
+    if tiles is not None and vectorized:
+        target = tiles.density(chunk, start, target)
+    stages = [*_stages(search, start, target)]
     searches: list[list[Approximation]] = [[*stages]]
     best = stages[-1]
     if search.normal and isinstance(best, OwnFamily):
-        searches.append([*_stages(search, uncorrelated_normal(best), density)])
+        searches.append([*_stages(search, uncorrelated_normal(best), target)])
     repeats = max(1, int(search.memory / (structure.bytes_per_draw * start.latents.rows)))
     guide = [] if refusal else [start]
     late, early, terms = [], [], []
@@ -163,10 +193,10 @@ def search_chunk(
             terms.append(scored.log_weights.double())
         seeds = [next(draw_seeds) for _ in range(len(guide) + len(searches))]
         proposals = [*guide, *(found[-1] for found in searches)]
-        late.append(_draws(proposals, density, count, seeds))
+        late.append(_draws(proposals, target, count, seeds))
         early.append(
             [
-                _draws([found[-2]], density, count, [seed])
+                _draws([found[-2]], target, count, [seed])
                 for found, seed in zip(searches, seeds[len(guide) :], strict=True)
             ]
         )
@@ -189,7 +219,7 @@ def _start(
         raise
 
 
-def _stages(search: Search, start: A, density: LogJoint) -> list[A]:
+def _stages(search: Search, start: A, density: JointDensity) -> list[A]:
     return list(
         maximize_elbo(
             start,
@@ -197,13 +227,14 @@ def _stages(search: Search, start: A, density: LogJoint) -> list[A]:
             steps=search.steps,
             particles=search.particles,
             learning_rate=search.learning_rate,
+            tolerance=search.tolerance,
         )
     )
 
 
 def _draws(
     proposals: Sequence[Approximation],
-    density: LogJoint,
+    density: JointDensity,
     draws: int,
     seeds: Sequence[int],
 ) -> Mixture:

@@ -60,10 +60,12 @@ class StepSizes:
 
 def tune(
     path: Path,
+    point: Point,
     pilot: Sequence[float],
     count: int,
     leapfrogs: int,
     done: Callable[[], object],
+    generator: torch.Generator | None = None,
 ) -> StepSizes:
     """Find step sizes with which `ACCEPTANCE` of the trajectories are accepted.
 
@@ -77,12 +79,14 @@ def tune(
 
     Args:
         path: the densities.
+        point: draws of the start.
         pilot: inner temperatures of the coarser schedule.
         count: number of inner temperatures of the chains to come, in a schedule of its shape.
         leapfrogs: steps of a trajectory.
         done: called after every transition.
+        generator: draws the random numbers of the transitions; torch's own unless given.
     """
-    space, point = path.space, path.draw()
+    space = path.space
     spread = _spread(space, point.state)
     log_step = torch.full_like(point.log_start[0], -1.0)
     log_width = _log_width(path, point, pilot[0], spread)
@@ -94,7 +98,7 @@ def tune(
         log_width = {name: old.lerp(seen[name], _NEW) for name, old in log_width.items()}
         widths = {name: value.exp() for name, value in log_width.items()}
         point, probability = transition(
-            path, point, temperature, log_step.exp(), widths, leapfrogs
+            path, point, temperature, log_step.exp(), widths, leapfrogs, generator
         )
         rate = 1 / (1 / probability.clamp(min=_LEAST)).mean(0)
         log_step = (log_step + rate - ACCEPTANCE).clamp(max=_LARGEST)

@@ -1,7 +1,7 @@
 """What is measured of a trained pair: formula (2), or every diagnostic that applies."""
 
-import tempfile
-from pathlib import Path
+import math
+import time
 from typing import Any
 
 import xarray as xr
@@ -9,13 +9,15 @@ from torch import nn
 from torch.distributions import constraints
 
 from ppvae import diagnostics
+from ppvae.answers import write_draws
 from ppvae.data import Dataset
 from ppvae.diagnostics.names import named_batch
-from ppvae.engine import Unsupported, first_line
-from ppvae.inference.persistence import write_bytes, write_json
+from ppvae.engine import Unsupported, first_line, raised_in_pair
+from ppvae.inference.persistence import write_json
 from ppvae.pairs import VAE
 from ppvae.report import plots
 from ppvae.report.figures import gallery
+from ppvae.report.refinement_in_time import RowsInTime, refine_in_time
 from ppvae.report.run_folder import Run
 from ppvae.report.tables import (
     bits_row,
@@ -25,6 +27,7 @@ from ppvae.report.tables import (
     lowest_row,
     number,
     row,
+    with_refined,
 )
 
 _TAIL = 100  # draws that the tail of the weights is fitted to at least
@@ -39,6 +42,7 @@ def measure(
     draws: int,
     seed: int,
     compile: bool = True,
+    refine_seconds: float = 0,
     figures: bool = True,
 ) -> str:
     """Measure formula (2) on a split; write table and figures, return the table as text.
@@ -53,18 +57,33 @@ def measure(
         draws: draws per datapoint.
         seed: of every draw.
         compile: whether the draws may run as compiled code.
+        refine_seconds: how long posteriors are refined, about; what they say of log P(X) is then
+            in the table. Inf refines those of all rows.
         figures: whether to write figures.
     """
     batch = named_batch(dataset, split)
     if figures:
         _draw_pair(run, pair, dataset, split, seed)
     lines = [f"{dataset.name}, {split} data ({len(batch[0])} datapoints), nats per datapoint"]
+    trust: list[str] = []
+    started = time.monotonic()
     try:
         evidence = diagnostics.evidence(pair, batch, draws=draws, seed=seed, compile=compile)
     except Unsupported as refusal:
         lines.append(f"  not measured: {first_line(refusal)}")
     else:
-        lines += _evidence_lines(run, pair, dataset, split, evidence, figures)
+        refined = None
+        if math.isinf(refine_seconds) or (refine_seconds > 0 and draws >= _TAIL):
+            weighing = time.monotonic() - started
+            options: dict[str, Any] = {"draws": draws, "seed": seed, "seconds": refine_seconds}
+            try:
+                refined = refine_in_time(pair, batch, evidence, weighing=weighing, **options)
+                trust = refined.lines(split)
+            except Exception as error:
+                if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
+                    raise
+                trust = [f"  not refined: {first_line(error)}"]
+        lines += _evidence_lines(run, pair, dataset, split, evidence, refined, figures)
     try:
         active = diagnostics.active_units(pair, batch, seed=seed)
     except Unsupported as refusal:
@@ -72,7 +91,7 @@ def measure(
     else:
         units = sum(variance.size for variance in active.variance.values())
         lines.append(row("active latent units", f"{active.count} of {units}"))
-    return "\n".join(lines)
+    return "\n".join(lines + trust)
 
 
 def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: int) -> None:
@@ -88,24 +107,37 @@ def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: in
 
 
 def _evidence_lines(
-    run: Run, pair: nn.Module, dataset: Dataset, split: str, evidence: xr.Dataset, figures: bool
+    run: Run,
+    pair: nn.Module,
+    dataset: Dataset,
+    split: str,
+    evidence: xr.Dataset,
+    refined: RowsInTime | None,
+    figures: bool,
 ) -> list[str]:
     """Write what was measured of formula (2); return the lines that say it."""
     summary = diagnostics.summarize(evidence)
-    lines, content = evidence_table(summary, evidence), evidence_content(summary, evidence)
+    table = None if refined is None else refined.table
+    lines, content = evidence_table(summary, evidence, table), evidence_content(summary, evidence)
+    whole = table if refined is not None and refined.whole else None
+    best = summary if whole is None else with_refined(summary, whole)
     if _of_bytes(pair):
-        bits = diagnostics.bits_per_dimension(summary, dataset.event_shape.numel())
+        bits = diagnostics.bits_per_dimension(best, dataset.event_shape.numel())
         content["bits_per_dimension"] = {
             str(name): number(float(value)) for name, value in bits.items()
         }
         lines.append(bits_row(bits))
-    lines.append(lowest_row(evidence))
-    content["lowest_log_evidence"] = lowest_content(evidence)
+    of_rows = evidence if whole is None else whole
+    lines.append(lowest_row(of_rows))
+    content["lowest_log_evidence"] = lowest_content(of_rows)
+    if refined is not None:
+        content["refined"] = refined.content()
     write_json(run.folder / f"evidence-{split}.json", content)
     if figures:
-        run.figure(f"evidence-{split}", plots.evidence_bars(summary))
+        run.figure(f"evidence-{split}", plots.evidence_bars(best))
     if summary.attrs["draws"] >= _TAIL:
-        k, threshold = evidence.pooled_k, float(evidence.threshold)
+        k = evidence.pooled_k if table is None else table.pareto_k
+        threshold = float(evidence.threshold)
         above = int((k > threshold).sum())
         lines.append(row(f"Pareto k above {threshold:.2f}", f"{above} of {len(k)}"))
         if figures:
@@ -149,11 +181,8 @@ def examine(
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
         _draw_results(run, results, split)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "diagnosis.nc"
-        found.to_arviz().to_netcdf(file, engine="h5netcdf")
-        write_bytes(run.folder / f"diagnosis-{split}.nc", file.read_bytes())
-    return str(found)
+    write_draws(found.to_arviz(), run.folder / f"diagnosis-{split}.nc")
+    return found.shown(str(run.folder))
 
 
 def _draw_results(run: Run, results: dict[str, Any], split: str) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ppvae.diagnostics import summarize
+
 _ROWS = (
     ("reconstruction", "E_Q[log P(X|z)]"),
     ("kl", "KL[Q(z|X) || P(z)]"),
@@ -13,29 +15,49 @@ _ROWS = (
     ("log_evidence", "log P(X)"),
     ("posterior_kl", "KL[Q(z|X) || P(z|X)]"),
 )
+_REFINED = ("log_evidence", "posterior_kl")
 _LOWEST, _IN_LINE = 10, 5  # datapoints in the file, and in a line
 _NAME = "row_name"
 _NAMES = (_NAME, "label")
 
 
-def evidence_table(summary: xr.Dataset, evidence: xr.Dataset) -> list[str]:
+def evidence_table(
+    summary: xr.Dataset, evidence: xr.Dataset, refined: xr.Dataset | None = None
+) -> list[str]:
     """Return the lines of a table of the terms of formula (2), in nats per datapoint.
 
     Args:
         summary: what `diagnostics.summarize` returned of `evidence`.
         evidence: what `diagnostics.evidence` returned.
+        refined: the table of `Refined`, which says in its place what log P(X) and the last KL are.
     """
     lines = [f"  {'':32}{'mean':>12}{'std. error':>12}{'from draws':>12}"]
+    better = None if refined is None else summarize(refined)
     for term, label in _ROWS:
         values = summary.sel(term=term)
+        if better is not None and refined is not None and term in _REFINED:
+            values, rows = better.sel(term=term), refined.sizes["data"]
+            label += f", {rows} rows" if rows < evidence.sizes["data"] else ""
         cells = [values[name] for name in ("mean", "standard_error", "monte_carlo_error")]
         lines.append(row(label, *(_shown(float(cell)) for cell in cells)))
-    size = float(np.median(evidence.effective_sample_size))
+    weights = evidence if refined is None else refined
+    size = float(np.median(weights.effective_sample_size))
     draws = summary.attrs["draws"]
     lines.append(row("effective draws, median", f"{size:.0f} of {draws}"))
-    if size < 0.05 * draws:
-        lines.append("  few effective draws: log P(X) and the last KL are likely too low")
+    if refined is None and size < 0.05 * draws:
+        lines.append(
+            "  few effective draws: log P(X) and the last KL are likely too low; see "
+            "`ppvae diagnose --refine`"
+        )
     return lines
+
+
+def with_refined(summary: xr.Dataset, refined: xr.Dataset) -> xr.Dataset:
+    """Return a summary with what refined posteriors of the same rows say of log P(X)."""
+    better = summarize(refined).sel(term=list(_REFINED))
+    others = summary.drop_sel(term=list(_REFINED))
+    terms = xr.concat([others, better], "term", combine_attrs="override")
+    return terms.sel(term=summary.term)
 
 
 def _shown(value: float) -> str:

@@ -4,6 +4,7 @@ import io
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas
 import pytest
@@ -121,18 +122,47 @@ def test_what_does_not_fit_is_one_sentence(place, capsys):
         assert said in shown.err and shown.err.count("\n") == 1 and shown.out == ""
 
 
+def test_posteriors_of_rows_are_refined(place, capsys):
+    words = ["--draws", "50", "--effort", "brief"]
+    assert main(["refine", "two", *words]) == 0
+    lines = written(capsys)
+    assert lines[0].startswith("Refined: ") and lines[0].endswith(" of 8 datapoints trusted")
+    assert lines[-2:] == ["two/refined-test.csv", "two/refined-test.nc"]
+    table = pandas.read_csv("two/refined-test.csv")
+    assert list(table)[:3] == ["row", "id", "kind"]
+    assert list(table)[-4:] == ["z_0", "z_1", "z_0_sd", "z_1_sd"]
+    assert {"log_p", "log_p_error", "pareto_k", "level", "trusted", "reason"} < {*table}
+    assert table.trusted.sum() == int(lines[0].split()[1])
+    with h5py.File("two/refined-test.nc") as file:
+        draws = file["posterior/z"][0]
+        assert draws.shape == (50, 8, 2)
+    error = table.z_0_sd / np.sqrt(table.effective_sample_size)
+    assert (np.abs(draws.mean(0)[:, 0] - table.z_0) < 5 * error).all()
+    Path("one.csv").write_text("weight,kind,size,id\n1000.5,bus,5.0,new\n")
+    assert main(["refine", "two", "one.csv", *words, "--output", "-"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("0,new,bus,-")
+    assert not Path("two/refined-one.nc").exists()
+
+
 @pytest.mark.slow
 def test_a_run_with_answers_may_be_overwritten(place, tmp_path, capsys):
     assert main(["fit", "cars.csv", "--folder", "again", "--label", "kind", *QUICK]) == 0
     for words in (["encode", "again"], ["score", "again", "--draws", "21"], ["impute", "again"]):
         assert main(words) == 0
+    assert main(["refine", "again", "--draws", "50", "--effort", "brief"]) == 0
     assert main(["sample", "again"]) == 0 and main(["interpolate", "again", "0", "1"]) == 0
     options = ["--folder", "again", "--overwrite", "true", "--label", "kind", *QUICK]
     assert main(["fit", "cars.csv", *options]) == 0
-    assert not list(Path("again").glob("latents-*"))
+    assert not list(Path("again").glob("latents-*")) + list(Path("again").glob("refined-*"))
 
 
 def test_the_words_of_no_option_may_stand_anywhere():
     seen = look(["compare", "--draws", "5", "a", "--seed=1", "b"])
     assert seen.given["run"] == ["a", "b"] and list(seen.words)[:2] == ["a", "b"]
     assert "source" not in look(["score", "a"]).given
+
+
+def test_a_switch_that_no_value_follows_is_true():
+    assert look(["diagnose", "a", "--refine"]).last("refine") == "true"
+    seen = look(["diagnose", "--refine", "--seed", "3", "a"])
+    assert seen.last("refine") == "true" and seen.last("run") == "a"

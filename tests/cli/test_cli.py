@@ -22,6 +22,7 @@ import ppvae
 from ppvae import data, diagnostics
 from ppvae.cli import main
 from ppvae.engine.compilation import replay
+from ppvae.inference import default_training
 from tests.marks import slow_but
 
 DRAWN = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
@@ -99,6 +100,27 @@ def test_configuration_repeats_the_run_exactly():
     configs = [Path(f"runs/digits-{n}/config.yaml").read_text() for n in (1, 2)]
     assert configs[0] == configs[1]
     assert yaml.safe_load(configs[0])["seed"] == 5
+
+
+def test_the_default_training_is_in_the_configuration(capsys):
+    """Options of before that were left out, as they were None, stay None."""
+
+    def shown(*words):
+        assert main(["fit", *words, "--print_config"]) == 0
+        options = yaml.safe_load(capsys.readouterr().out)
+        rate = options["optimizer"]["init_args"]["lr"]
+        return options, (rate, options["schedule"], options["patience"])
+
+    falling = {"class_path": "ppvae.inference.CosineDecay", "init_args": {}}
+    whole, chosen = shown("digits")
+    assert chosen == (default_training.RATE, falling, default_training.PATIENCE)
+    none = ["--schedule", "null", "--patience", "null", "--optimizer.lr", "0.01"]
+    assert shown("digits", *none)[1] == (0.01, None, None)
+    Path("mine.yaml").write_text("data: digits\nlatent: 3\n")
+    assert shown("--config", "mine.yaml")[1] == chosen
+    before = {name: whole[name] for name in whole if name not in ("schedule", "patience")}
+    Path("run.yaml").write_text(yaml.safe_dump(before))
+    assert shown("--config", "run.yaml")[1] == (default_training.RATE, None, None)
 
 
 def test_every_part_can_be_chosen():
@@ -217,7 +239,7 @@ def test_an_exception_of_ones_own_pair_is_a_finding(capsys, monkeypatch):
     monkeypatch.setattr(sys.modules["own_checks"], "LEAST", 1)
     assert main([*run, "--level", "quick"]) == 1
     shown = capsys.readouterr()
-    assert shown.out.count("assert x.min() >= LEAST") == 4 and "AssertionError" in shown.err
+    assert shown.out.count("assert x.min() >= LEAST") == 5 and "AssertionError" in shown.err
     assert main(run) == 1
     monkeypatch.delitem(sys.modules, "own_checks", raising=False)
 
@@ -438,7 +460,7 @@ def test_words_count_more_than_the_configuration(capsys):
 
 @pytest.mark.slow
 def test_figures_are_left_out(capsys):
-    assert main([*QUICK, "--draws", "100"]) == 0
+    assert main([*QUICK, "--draws", "100", "--refine_seconds", "0"]) == 0
     first = capsys.readouterr().out.splitlines()
     assert "Pareto k above" in first[-3]
     diagnose = ["diagnose", "runs/digits-1", "--draws", "100"]
@@ -454,6 +476,29 @@ def test_figures_are_left_out(capsys):
     now = {path.stem: path.read_bytes() for path in Path("runs/digits-1/figures").iterdir()}
     assert {f"{name}-validation" for name in names} <= now.keys()
     assert drawn.items() <= now.items()
+
+
+@pytest.mark.slow
+def test_a_fit_ends_in_what_is_trusted(capsys):
+    words = "segments --data.rows 200 --latent 2 --steps 9 --draws 100"
+    assert main(["fit", *words.split()]) == 0
+    shown = capsys.readouterr().out
+    assert "log P(X) of " in shown and "the guide's own draws would have said" in shown
+    assert "few effective draws" not in shown
+    assert all(len(line) <= 100 for line in shown.splitlines())
+    run = Path("runs/segments-1")
+    content = json.loads((run / "evidence-test.json").read_text())
+    refined = content["refined"]
+    assert refined["rows"] == refined["of"] == content["data"] and refined["choice"] == ""
+    assert refined["trusted"] == sum(refined["levels"].values())
+    assert (run / "figures/pareto-k-test.png").exists()
+    assert main(["diagnose", str(run), "--refine", "--draws", "100", *PLAIN]) == 0
+    table = capsys.readouterr().out
+    again = json.loads((run / "evidence-test.json").read_text())["refined"]
+    assert f"{again['terms']['log_evidence']['mean']:.3f}" in table
+    first, second = (found["terms"]["log_evidence"] for found in (refined, again))
+    error = np.hypot(first["monte_carlo_error"], second["monte_carlo_error"])
+    assert abs(first["mean"] - second["mean"]) < 5 * error
 
 
 FAILING = """
@@ -585,7 +630,7 @@ def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
     assert "Normal" in json.loads(Path("runs/x-1/data.json").read_text())["notes"][0]
     raw, pair = data.array("x.npy"), ppvae.load("runs/x-1")
     values = diagnostics.evidence(pair, raw.test, draws=5).log_evidence
-    assert f"{float(values.mean()):.2f}" in shown.out
+    assert f"{float(values.mean()):.3f}" in shown.out
     drawn = pair.sample(500)
     assert drawn[:, 1].std() > 100 * drawn[:, 0].std()
     assert main(["sample", "runs/x-1", "-n", "500"]) == 0
@@ -753,6 +798,7 @@ WRONG = {
     "fit nowhere.csv": "nowhere.csv: No such file or directory",
     "fit os.getcwd": "--data: os.getcwd is no function that returns a ppvae.data.Dataset",
     "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
+    "fit digits --refine_seconds -1": "refine_seconds must be at least 0, got -1.0",
     "fit --resume nowhere": "nowhere is not the folder of a run",
     "fit --resume .": ". holds no config.yaml to resume from",
     "fit --data.help nowhere": "there is no dataset 'nowhere'",

@@ -36,6 +36,7 @@ def run(case, folder):
     path = case.write(folder)
     words = [word for name, value in case.options.items() for word in _words(name, value)]
     options = ["--steps", str(STEPS), "--figures", "false", "--draws", "100"]
+    options += ["--refine_seconds", "0"]
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         code = main(["fit", str(path), *words, *options, "--folder", str(folder / "run")])

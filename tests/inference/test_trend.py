@@ -53,6 +53,18 @@ def test_where_nothing_can_be_judged():
     assert "validation ELBO rose" in trend_of(records(TIME, "validation")).sentence
 
 
+def test_a_rise_as_the_learning_rate_falls_is_no_advice():
+    rising = records(TIME - 9, "validation")
+    for record, rate in zip(rising, np.linspace(3e-3, 0, 100), strict=True):
+        record["learning_rate"] = rate
+    trend = trend_of(rising)
+    assert (trend.converged, trend.rising) == (None, False)
+    assert "rose by 0.19 nats" in trend.sentence
+    assert trend.sentence.endswith("last 190 steps, as the learning rate fell to 0")
+    rising[-1]["learning_rate"] = 2e-3
+    assert trend_of(rising).rising
+
+
 def test_a_fit_says_whether_it_has_converged():
     slow = functools.partial(torch.optim.Adam, lr=1e-3)
     fit = ppvae.fit(small(), rows(), epochs=12, batch_size=6, optimizer=slow, compile=False)

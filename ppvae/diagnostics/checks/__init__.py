@@ -6,14 +6,16 @@ from ppvae.diagnostics.checks.conditions import classes
 from ppvae.diagnostics.checks.evidence import formula_two, search
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
+from ppvae.diagnostics.checks.overfitting import held_out
 from ppvae.diagnostics.checks.simulated_data import calibrated
-from ppvae.diagnostics.checks.subject import Check, Subject, does_not_apply
+from ppvae.diagnostics.checks.subject import Check, Subject, chosen_rows, does_not_apply
 from ppvae.diagnostics.checks.together import together
 from ppvae.diagnostics.effort import Effort
 
 __all__ = [
     "Check",
     "Subject",
+    "chosen_rows",
     "does_not_apply",
     "selected_checks",
     "together",
@@ -28,10 +30,15 @@ _NEED_MORE = {
 
 
 def selected_checks(
-    effort: Effort, dataset: Dataset | None
+    effort: Effort, dataset: Dataset | None, split: str = "test"
 ) -> tuple[dict[str, Check], dict[str, str]]:
-    """Return the checks to run by name, and why the others are not run."""
+    """Return the checks to run by name, and why the others are not run.
+
+    A check that is a test compares its p-value, corrected for its quantities, with `ALARM`.
+    """
     asked: dict[str, Check] = {"guide": formula_two, "latents": latents, "likelihood": predictions}
+    if dataset is not None and split != "train":
+        asked["held-out data"] = held_out
     left: dict[str, str] = {}
     for name, check, amount, level, missing in (
         ("samples", samples, effort.samples, "standard", ""),

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import xarray as xr
 
+from ppvae.diagnostics.checks.remedies import more_temperatures, refined
 from ppvae.diagnostics.checks.subject import Subject, does_not_apply
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.marginal_likelihood import bdmc, bound_table
@@ -22,13 +23,17 @@ def annealed(subject: Subject) -> list[Finding]:
     except Unsupported as error:
         prior = _bounds(subject, batch, from_guide=False)
         refused = does_not_apply("annealing from guide", error)
-        return [_compared(prior, None, "prior"), refused, _both_sides(subject, batch, False)]
+        return [
+            _compared(subject, prior, None, "prior"),
+            refused,
+            _both_sides(subject, batch, False),
+        ]
     try:
         prior = _bounds(subject, batch, from_guide=False)
     except Unsupported as error:
-        return [_compared(guide, None), does_not_apply("annealing from prior", error)]
+        return [_compared(subject, guide, None), does_not_apply("annealing from prior", error)]
     from_guide = _rise(guide, prior) <= 0
-    return [_compared(guide, prior), _both_sides(subject, batch, from_guide)]
+    return [_compared(subject, guide, prior), _both_sides(subject, batch, from_guide)]
 
 
 def _bounds(subject: Subject, batch: Batch, *, from_guide: bool) -> xr.Dataset:
@@ -55,7 +60,9 @@ def _annealing(table: xr.Dataset) -> tuple[float, float]:
     return float(row["mean"]), float(row.mean_error)
 
 
-def _compared(guide: xr.Dataset, prior: xr.Dataset | None, start: str = "guide") -> Finding:
+def _compared(
+    subject: Subject, guide: xr.Dataset, prior: xr.Dataset | None, start: str = "guide"
+) -> Finding:
     mean, error = _annealing(guide)
     weighted = float(guide["mean"].sel(bound="importance"))
     answer = (
@@ -70,6 +77,7 @@ def _compared(guide: xr.Dataset, prior: xr.Dataset | None, start: str = "guide")
         answer += f", {mean:.2f} +- {error:.2f} from the prior"
         mean, error = _annealing(reported)
     verdict = graded(mean - weighted, _ERRORS * error + 0.1, 5)
+    remedy = refined(subject, "annealing finds more than the guide", mean - weighted, "gaps")
     advice = "The guide misses part of the posterior: the higher value is the better one."
     if missed:
         verdict = Verdict.BAD if verdict is Verdict.BAD else Verdict.LOOK
@@ -79,12 +87,14 @@ def _compared(guide: xr.Dataset, prior: xr.Dataset | None, start: str = "guide")
         )
     if not bool(reported.mean_converged):
         verdict, advice = Verdict.LOOK, "Annealing has not converged: use more temperatures."
+        remedy = more_temperatures(subject, "annealing has not converged")
     return Finding(
         "annealing (AIS)",
         verdict,
         f"{answer}; by importance sampling {weighted:.2f}",
         advice,
         results,
+        remedy=remedy,
     )
 
 
@@ -107,6 +117,7 @@ def _both_sides(subject: Subject, batch: Batch, from_guide: bool) -> Finding:
         f"{max(gap, 0) + 2 * error:.3f} nats",
         "Annealing is too fast for this pair: use more temperatures.",
         {"bdmc": sides},
+        remedy=more_temperatures(subject, "annealing is too fast"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import xarray as xr
 
+from ppvae.diagnostics.checks.remedies import given_classes_of_full_rank
 from ppvae.diagnostics.checks.subject import Subject
 from ppvae.diagnostics.conditioning import condition_use
 from ppvae.diagnostics.findings import Finding, Verdict
@@ -24,6 +25,8 @@ def classes(subject: Subject) -> list[Finding]:
     )
     verdict, advice = _verdict(used)
     shown = f"{float(used.agreement):.0%} +- {float(used.agreement_error):.0%}"
+    known = float(used.prior_information + used.decoder_information)
+    lost = max(0.0, float(used.class_entropy) - known)
     worst = used.share.idxmin().item()
     return [
         Finding(
@@ -36,6 +39,7 @@ def classes(subject: Subject) -> list[Finding]:
             f"{_with_error(used, 'prior_information')} of z, of {float(used.class_entropy):.2f}",
             advice,
             {"condition_use": used},
+            remedy=given_classes_of_full_rank(subject, "samples lack the class", lost),
         )
     ]
 

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import xarray as xr
 
+from ppvae.diagnostics.checks.remedies import refined, richer_family
 from ppvae.diagnostics.checks.subject import Subject, latent_numbers, with_error
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.inference_gaps import gaps
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, evidence, summarize, tail_length
-from ppvae.diagnostics.names import Names
+from ppvae.diagnostics.remedies import Remedy
 from ppvae.engine import Batch
 
 _HEAVY = 0.7  # the k from which on no number of draws is enough
@@ -26,8 +27,8 @@ def formula_two(subject: Subject) -> list[Finding]:
         seed=subject.seed,
         progress=subject.progress,
     )
-    tails = _tails(terms, subject.names)
-    return [_guide(terms, latent_numbers(subject), tails.verdict), tails]
+    tails = _tails(subject, terms)
+    return [_guide(subject, terms, tails.verdict), tails]
 
 
 def _missed_verdict(missed: float, latents: int) -> Verdict:
@@ -41,10 +42,10 @@ def _missed_verdict(missed: float, latents: int) -> Verdict:
     return graded(missed, look=min(1, 0.1 * count), bad=min(10, count))
 
 
-def _guide(terms: xr.Dataset, latents: int, tails: Verdict) -> Finding:
+def _guide(subject: Subject, terms: xr.Dataset, tails: Verdict) -> Finding:
     of = _by_term(terms)
     missed = of["posterior_kl"]
-    verdict = _missed_verdict(float(missed["mean"]), latents)
+    verdict = _missed_verdict(float(missed["mean"]), latent_numbers(subject))
     advice = (
         "The guide is far from the posterior p(z|x). The gaps say whether a richer family or a "
         "better encoder would help; the model itself may be fine."
@@ -62,10 +63,11 @@ def _guide(terms: xr.Dataset, latents: int, tails: Verdict) -> Finding:
         f"datapoint; the guide misses {least}{with_error(missed)}",
         advice,
         {"evidence": terms},
+        remedy=refined(subject, "the guide is far from it", float(missed["mean"]), "gaps"),
     )
 
 
-def _tails(terms: xr.Dataset, names: Names) -> Finding:
+def _tails(subject: Subject, terms: xr.Dataset) -> Finding:
     threshold, draws = terms.attrs["threshold"], terms.attrs["draws"]
     sizes = terms.effective_sample_size
     effective = f"effective draws {float(sizes.median()):.0f} of {draws}"
@@ -84,8 +86,9 @@ def _tails(terms: xr.Dataset, names: Names) -> Finding:
         _tail_verdict(terms, untrusted),
         f"Pareto k, pooled over the datapoints, is above {threshold:.2f} for {untrusted:.1%} of "
         f"them; {effective}",
-        f"The guide is too narrow there in some direction, and log P(X) {_too_low(terms)}: use "
-        f"more draws, or level deep. Worst rows: {names.shown(worst)}.",
+        f"The guide is too narrow there in some direction, and log P(X) {_too_low(terms)}. Worst "
+        f"rows: {subject.names.shown(worst)}.",
+        remedy=refined(subject, "the guide's weights cannot be trusted", cause="gaps"),
     )
 
 
@@ -124,7 +127,7 @@ def search(subject: Subject) -> list[Finding]:
     rows = table.sizes["data"]
     of = _by_term(table)
     refusal = table.attrs["not_searched"]
-    split, advice = _normal_alone(of) if refusal else _split(of)
+    split, advice, remedy = _normal_alone(subject, of) if refusal else _split(subject, of)
     higher = _higher(subject, batch, float(of["log_evidence"]["mean"]))
     unknown = ". How much the family and the encoder lose is not known: " + refusal
     moving = 1 - float(table.converged.mean())
@@ -140,34 +143,45 @@ def search(subject: Subject) -> list[Finding]:
             f"of {with_error(of['total'])} nats {split}; {higher}" + (unknown if refusal else ""),
             advice,
             {"gaps": table},
+            remedy=remedy,
         )
     ]
 
 
-def _split(of: dict[str, xr.Dataset]) -> tuple[str, str]:
-    """Say what the family and the encoder lose, and which loses most."""
-    larger = max("approximation", "amortization", key=lambda name: float(of[name]["mean"]))
-    advice = {
-        "approximation": "The family loses most: use a more flexible posterior.",
-        "amortization": "The encoder loses most: use a larger network, or train longer.",
-    }[larger]
+def _split(subject: Subject, of: dict[str, xr.Dataset]) -> tuple[str, str, Remedy]:
+    """Say what the family and the encoder lose, and what helps where most is lost."""
+    family, encoder = (float(of[name]["mean"]) for name in ("approximation", "amortization"))
     losses = (
         f"the family loses {with_error(of['approximation'])}, the encoder "
         f"{with_error(of['amortization'])}"
     )
-    return losses, advice
+    if family > encoder:
+        advice = "The family loses most: use a more flexible posterior."
+        return losses, advice, richer_family(subject, "the family loses most", family)
+    advice = (
+        "The encoder loses most: refine the posterior of each datapoint. More data, early "
+        "stopping or a larger network make the encoder better."
+    )
+    return losses, advice, refined(subject, "the encoder loses most", encoder)
 
 
-def _normal_alone(of: dict[str, xr.Dataset]) -> tuple[str, str]:
+def _normal_alone(subject: Subject, of: dict[str, xr.Dataset]) -> tuple[str, str, Remedy]:
     """Say what the best normal loses, and whether the guide loses more."""
     normal, total = of["normal_approximation"], of["total"]
-    if float(normal["mean"]) < float(total["mean"]):
+    loses, missed = float(normal["mean"]), float(total["mean"])
+    if loses < missed:
         advice = (
             "The best normal loses less than the guide: use a full-rank normal, or train longer."
         )
+        remedy = richer_family(subject, "a normal loses less than the guide", missed - loses)
     else:
         advice = "No normal loses less than the guide: use a more flexible posterior."
-    return f"the best normal with all correlations would lose {with_error(normal)}", advice
+        remedy = refined(subject, "no normal loses less than the guide", missed)
+    return (
+        f"the best normal with all correlations would lose {with_error(normal)}",
+        advice,
+        remedy,
+    )
 
 
 def _higher(subject: Subject, batch: Batch, searched: float) -> str:

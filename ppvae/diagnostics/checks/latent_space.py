@@ -3,7 +3,17 @@
 import xarray as xr
 
 from ppvae.data import given_classes
-from ppvae.diagnostics.checks.subject import Subject, all_values, does_not_apply
+from ppvae.diagnostics.checks.remedies import (
+    latents_of,
+    refitted_prior,
+    warmed_up,
+)
+from ppvae.diagnostics.checks.subject import (
+    Subject,
+    all_values,
+    does_not_apply,
+    latent_numbers,
+)
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.latents import (
     ActiveUnits,
@@ -29,7 +39,7 @@ def latents(subject: Subject) -> list[Finding]:
         parts = surgery(pair, batch, seed=seed, progress=subject.progress)
     except Unsupported as error:
         return [_in_use(subject, units, None), does_not_apply("aggregate and prior", error)]
-    return [_in_use(subject, units, parts), _aggregate(parts)]
+    return [_in_use(subject, units, parts), _aggregate(subject, parts)]
 
 
 def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Finding:
@@ -57,6 +67,11 @@ def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Find
         f"{count} of {total} have information about the data",
         advice,
         {"active_units": units.variance},
+        remedy=(
+            latents_of(subject, count, "the others are noise")
+            if count
+            else warmed_up(subject, "the decoder ignores the latents")
+        ),
     )
 
 
@@ -68,7 +83,7 @@ def _information(subject: Subject, parts: Surgery | None) -> float:
     return float(terms.kl.mean())
 
 
-def _aggregate(parts: Surgery) -> Finding:
+def _aggregate(subject: Subject, parts: Surgery) -> Finding:
     limits = parts.bounds.sel(term="marginal_kl")
     lower, upper = float(limits.lower), float(limits.upper)
     certain = lower - 2 * float(limits.lower_error)
@@ -97,6 +112,7 @@ def _aggregate(parts: Surgery) -> Finding:
         f"{_between(limits)}",
         advice,
         {"surgery": parts.terms, "surgery_bounds": parts.bounds},
+        remedy=refitted_prior(subject, "latents of data are not where the prior is", certain),
     )
 
 
@@ -136,6 +152,7 @@ def labels(subject: Subject) -> list[Finding]:
             "The latents do not separate the classes: they may be too few, or ignored by the "
             "decoder.",
             {"probes": scores},
+            remedy=latents_of(subject, 2 * latent_numbers(subject), "more may hold the classes"),
         )
     ]
 

@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppvae.diagnostics.checks.remedies import other_likelihood
 from ppvae.diagnostics.checks.subject import ALARM, Subject, all_values
 from ppvae.diagnostics.findings import Finding, Verdict, graded
-from ppvae.diagnostics.model_fit import PIT, classifier_two_sample, mmd, pit
+from ppvae.diagnostics.model_fit import PIT, mmd, nearest_neighbor_two_sample, pit
 from ppvae.engine import MEMORY, Unsupported, isolated, simulations
 
 _NEIGHBORS = 10
 _NAMED = 3  # features
-_FEWEST = 20  # datapoints; a classifier of 10 neighbors learns nothing from fewer
 _SMALL, _LARGE = 0.02, 0.07  # a normal whose scale is off by 10 %, and by 35 %
 _CERTAIN = 1e-5  # the p-value below which a large deviation is bad: an alarm of few data is large
 _EVEN = 0.5  # effective draws, as a share, from which on weights correct the guide
@@ -43,7 +43,18 @@ def predictions(subject: Subject) -> list[Finding]:
     large = float(((deviation >= _LARGE) & certain).mean())
     small = Verdict.LOOK if deviation.max() >= _SMALL else Verdict.FINE
     verdict = Verdict.BAD if large > 0.1 else small
-    return [Finding("likelihood (PIT)", verdict, answer, advice, {"pit": ranked.p_value})]
+    gain = float((all_values(ranked.recalibration) * (deviation > 0)).sum())
+    return [
+        Finding(
+            "likelihood (PIT)",
+            verdict,
+            answer,
+            advice,
+            {"pit": ranked.p_value},
+            float(all_values(ranked.p_value_adjusted).min()),
+            other_likelihood(subject, "the likelihood has the wrong shape", gain),
+        )
+    ]
 
 
 def _worst(subject: Subject, deviation: NDArray[np.float64]) -> str:
@@ -80,22 +91,9 @@ def _as_simulated(subject: Subject, ranked: PIT) -> NDArray[np.bool_]:
 
 def samples(subject: Subject) -> list[Finding]:
     """Test samples of the model against data, with a classifier and with a kernel."""
-    # Imported here because importing scikit-learn takes a second.
-    from sklearn.neighbors import KNeighborsClassifier
-
     batch = subject.first(subject.effort.samples)
-    if len(batch[0]) < _FEWEST:
-        raise Unsupported(
-            f"samples are told from data with at least {_FEWEST} datapoints, got {len(batch[0])}"
-        )
-    told = classifier_two_sample(
-        subject.pair,
-        batch,
-        classifier=KNeighborsClassifier(_NEIGHBORS),
-        folds=2,  # for speed: each permutation trains so many classifiers
-        permutations=200,
-        seed=subject.seed,
-        progress=subject.progress,
+    told = nearest_neighbor_two_sample(
+        subject.pair, batch, neighbors=_NEIGHBORS, seed=subject.seed
     )
     accuracy, p_value = float(told.accuracy), float(told.p_value)
     tests = "p (both tests)"
@@ -114,5 +112,7 @@ def samples(subject: Subject) -> list[Finding]:
             "Samples of the model differ from the data. Compare some by eye; the likelihood (PIT) "
             "and the aggregate may show the cause.",
             {"samples": told},
+            p_value,
+            other_likelihood(subject, "samples differ from the data"),
         )
     ]

@@ -12,7 +12,7 @@ from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import Data, Pair, adapted, isolated, seeds
-from ppvae.refinement import Search, search_chunk, search_chunks
+from ppvae.refinement import Search, search_chunk, search_chunks, tiles_for
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
 # overhead is small only if a step takes several dozen images. The size of a chunk decides which
@@ -72,13 +72,17 @@ def gaps(
     log P(X) is then by the draws of q or of n* alone, the higher one if their difference is no
     chance, else that with more effective draws.
 
-    q* and n* are found by Adam in four stages; in the last, the step size decreases. The search
-    may end below the maximum: up to their errors, the true amortization gap is at least
-    `amortization`, and the true approximation gap at most `approximation`. `rise` is the gain of
-    the last stage over the one before, at the same random numbers, and `normal_rise` that of n*.
-    `converged` is True where neither is further from 0 than `tolerance` plus two of its standard
-    errors. If False, increase `steps`. True does not prove convergence: a slow rise, as with a
-    small learning rate, can go unnoticed.
+    q* and n* are found by Adam in stages; in the last, the step size decreases. With 300 steps or
+    more, the first stage takes half of the particles, and a datapoint whose ELBO a later stage
+    raised by no more than `tolerance` goes on to the last one at once. The search may end below
+    the maximum: up to their errors, the true amortization gap is at least `amortization`, and the
+    true approximation gap at most `approximation`. `rise` is the gain of the last stage over the
+    one before, at the same random numbers, and `normal_rise` that of n*. `converged` is True where
+    neither is further from 0 than `tolerance` plus two of its standard errors. If False, increase
+    `steps`. True does not prove convergence: a slow rise, as with a small learning rate, can go
+    unnoticed.
+
+    Where there is much to compute, the pair is captured as a graph, and all cores run it.
 
     Args:
         pair: any pair, its guide a product
@@ -89,7 +93,7 @@ def gaps(
             `table` of `refine`; its errors are assumed to be independent of those here.
         normal: search for n* too, which takes half of the time.
         draws: number of draws per datapoint from each of q, q* and n* to evaluate them.
-        steps: of the optimization.
+        steps: largest number of steps of the optimization.
         particles: draws per datapoint and step.
         learning_rate: the first step size, in units of the width of q.
         tolerance: the largest rise of the ELBO, in nats, that can be ignored.
@@ -121,7 +125,7 @@ def gaps(
         >>> on_training = gaps(pair, digits.train[:5], steps=10)
         >>> overfit = float(found.amortization.mean() - on_training.amortization.mean())
     """
-    search = Search(normal, draws, steps, particles, learning_rate, memory)
+    search = Search(normal, draws, steps, particles, learning_rate, memory, tolerance)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 nats, got {tolerance}")
     names = names_of(data, "test")
@@ -136,10 +140,13 @@ def gaps(
     with (
         isolated(pair, seed),
         tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
+        tiles_for(
+            rows, gradients=search.gradients, values=search.values, particles=particles
+        ) as tiles,
     ):
         draw_seeds = seeds(seed)
-        for chunk, structure, vectorized in search_chunks(search, pair, batch):
-            found = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds)
+        for chunk, structure, vectorized in search_chunks(search, pair, batch, tiles):
+            found = search_chunk(search, pair, chunk, structure, vectorized, draw_seeds, tiles)
             here = len(chunk[0])
             own = None if given is None else given[:, done : done + here]
             parts.append(reduced(found, own, memory))

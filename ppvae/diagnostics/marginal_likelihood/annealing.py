@@ -1,39 +1,41 @@
 """log P(X) by annealed importance sampling, and bounds of it from both sides."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
+from ppvae.diagnostics.marginal_likelihood.annealed_groups import Groups, Started, drawn
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
-    Batch,
     Data,
     Pair,
+    Sites,
     Unsupported,
     adapted,
-    draw_chunks,
     isolated,
     log_mean_exp,
     mean_error,
     observing,
     of_sound_simulations,
-    refuse_unnormalized,
     simulated_sites,
-    vectorizable,
 )
-from ppvae.refinement import Annealing, Chains, GuideStart, PriorStart, sigmoid_schedule
+from ppvae.refinement import (
+    Annealing,
+    Chains,
+    GuideStart,
+    Path,
+    Point,
+    PriorStart,
+    sigmoid_schedule,
+)
 
-_COPIES = 3  # of the tensors of one run, kept while a gradient is computed
 _ACCEPTANCE = 0.5  # mean rate below which chains have not moved as the pilot run intended
 _AGREEING = 4  # chains for each effective one, at most
 _GAP = 0.1  # nats between the bounds from both sides that count as agreement
@@ -82,7 +84,8 @@ def ais(
 
     One temperature is plain importance sampling from f_0. Factors of plates and of
     `poutine.scale` are left out, masks are applied, and discrete latents that only the model has,
-    or that the guide enumerates, are summed out.
+    or that the guide enumerates, are summed out. Where there is much to compute, the densities are
+    captured as a graph or compiled, and all cores run them.
 
     Args:
         pair: any pair whose latents are continuous.
@@ -122,19 +125,21 @@ def ais(
     annealing = Annealing(start, temperatures, chains, leapfrogs)
     schedule = sigmoid_schedule(temperatures)
     kept = sound(pair, batch, names)
-    weights, rates = [], []
+    groups = Groups(annealing, 1, memory, seed, progress)
+
+    def run(group: Started) -> tuple[Tensor, Tensor]:
+        sizes, begun = group.annealed()
+        return group.chains.run(begun.path, begun.point, schedule, sizes)
+
     with isolated(pair, seed):
-        for group in _chains(pair, kept.batch, annealing, 1, memory, progress):
-            sizes, path = group.step_sizes(), group.path(chains)
-            log_weights, rate = group.run(path, path.draw(), schedule, sizes)
-            weights.append(log_weights)
-            rates.append(rate.mean(0))
-    log_weights = torch.cat(weights, dim=1)
+        found = list(groups.annealed(pair, kept.batch, Started.of, run, fill=True))
+    rows = len(kept.batch[0])
+    log_weights, rates = (torch.cat(parts, dim=1)[:, :rows] for parts in zip(*found, strict=True))
     if bool(log_weights.isnan().any(0).all()):
         _refuse_nan(log_weights)
     log_evidence, error = log_mean_exp(log_weights)
     effective = 1 / log_weights.softmax(0).square().sum(0)
-    acceptance = torch.cat(rates).cpu().numpy()
+    acceptance = rates.mean(0).cpu().numpy()
     converged = accepted(acceptance) & (effective >= max(2, chains / _AGREEING)).cpu().numpy()
     table = xr.Dataset(
         {
@@ -234,25 +239,24 @@ def bdmc(
     start = GuideStart() if from_guide else PriorStart()
     annealing = Annealing(start, temperatures, chains, leapfrogs)
     schedule = sigmoid_schedule(temperatures)
-    lower, upper, rates = [], [], []
+    groups = Groups(annealing, 2, memory, seed, progress)
+
+    def start(chains: Chains) -> Simulated:
+        return Simulated.simulated(chains, from_guide)
+
+    def run(group: Simulated) -> tuple[Tensor, Tensor, Tensor]:
+        sizes, begun = group.annealed()
+        path, end = begun.path, group.end(begun.path)
+        forward, up = group.chains.run(path, begun.point, schedule, sizes)
+        back, down = group.chains.run(path, end, schedule[::-1], sizes.reversed())
+        rate = torch.minimum(up.mean(0), down.mean(0))
+        return log_mean_exp(forward)[0], -log_mean_exp(back)[0], rate
+
     with isolated(pair, seed):
-        for group in _chains(pair, batch, annealing, 2, memory, progress):
-            drawn = simulated_sites(group.pair, group.batch, group.structure, None, {})
-            if from_guide:  # which reads the data too
-                simulated = observing(group.pair, group.batch, drawn, group.structure)
-                simulated, drawn, structure = of_sound_simulations(group.pair, simulated, drawn)
-                group = replace(group, batch=simulated, structure=structure)
-            else:
-                observed = {name: drawn[name] for name in group.structure.observed}
-                group = replace(group, observed=observed)
-            sizes, path = group.step_sizes(), group.path(chains)
-            forward, up = group.run(path, path.draw(), schedule, sizes)
-            latents = {name: path.ensemble.repeat(drawn[name]) for name in path.space.sites}
-            back, down = group.run(path, path.point(latents), schedule[::-1], sizes.reversed())
-            lower.append(log_mean_exp(forward)[0])
-            upper.append(-log_mean_exp(back)[0])
-            rates.append(torch.minimum(up.mean(0), down.mean(0)))
-    bounds = {"lower": torch.cat(lower), "upper": torch.cat(upper)}
+        # Simulations from the guide may be left out, so that their places are not known.
+        found = list(groups.annealed(pair, batch, start, run, fill=not from_guide))
+    lower, upper, rates = (torch.cat(parts)[:simulations] for parts in zip(*found, strict=True))
+    bounds = {"lower": lower, "upper": upper}
     for values in bounds.values():
         _refuse_nan(values)
     gap = bounds["upper"] - bounds["lower"]
@@ -264,7 +268,7 @@ def bdmc(
     for name, values in means.items():
         measured[name] = float(values.mean())
         measured[f"{name.removesuffix('_mean')}_error"] = float(mean_error(values))
-    acceptance = torch.cat(rates).cpu().numpy()
+    acceptance = rates.cpu().numpy()
     measured["acceptance"] = ("simulation", acceptance)
     agree = abs(float(measured.gap)) + 2 * float(measured.gap_error) <= _GAP
     measured["converged"] = bool(agree and accepted(acceptance).all())
@@ -277,30 +281,33 @@ def accepted(acceptance: NDArray[np.float64]) -> NDArray[np.bool_]:
     return enough
 
 
-def _chains(
-    pair: Pair,
-    batch: Batch,
-    annealing: Annealing,
-    runs: int,
-    memory: int,
-    progress: bool | None,
-) -> Iterator[Chains]:
-    """Cut the data into chunks whose chains stay within `memory`; show their progress."""
-    transitions = annealing.pilot_transitions + runs * (annealing.temperatures - 1)
-    vectorized = None
-    with tqdm(
-        total=len(batch[0]) * transitions,
-        unit=" transitions",
-        unit_scale=True,
-        **tqdm_options(progress),
-    ) as bar:
-        share = max(1, memory // (_COPIES * annealing.chains))
-        for chunk, structure, _ in draw_chunks(pair, batch, 1, share, compile=False):
-            refuse_unnormalized(structure)
-            if vectorized is None:
-                vectorized = vectorizable(pair, chunk, structure)
-            done = partial(bar.update, len(chunk[0]))
-            yield Chains(annealing, pair, chunk, structure, vectorized, {}, done)
+@dataclass(frozen=True)
+class Simulated(Started):
+    """The same of simulated datapoints.
+
+    Args:
+        sites: the run of the model that made them.
+    """
+
+    sites: Sites
+
+    @classmethod
+    def simulated(cls, chains: Chains, from_guide: bool) -> Self:
+        """Simulate the datapoints of a group."""
+        sites = simulated_sites(chains.pair, chains.batch, chains.structure, None, {})
+        if from_guide:  # which reads the data too
+            batch = observing(chains.pair, chains.batch, sites, chains.structure)
+            batch, sites, structure = of_sound_simulations(chains.pair, batch, sites)
+            chains = replace(chains, batch=batch, structure=structure)
+        else:
+            observed = {name: sites[name] for name in chains.structure.observed}
+            chains = replace(chains, observed=observed)
+        return cls(chains, *drawn(chains), sites)
+
+    def end(self, path: Path) -> Point:
+        """Return the latents that made the datapoints, exact draws of the posterior."""
+        latents = {name: path.ensemble.repeat(self.sites[name]) for name in path.space.sites}
+        return path.point(latents)
 
 
 def _refuse_nan(values: Tensor) -> None:

@@ -78,7 +78,7 @@ def mmd(
     """
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"bandwidth must be positive, got {bandwidth}")
-    x, y = _samples(pair, data, seed, memory)
+    x, y = data_and_samples(pair, data, seed, memory)
     rows = len(x)
     if rows < 2 or _BYTES * rows**2 > memory:
         raise Unsupported(
@@ -210,7 +210,7 @@ def classifier_two_sample(
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, got {folds}")
-    x, y = _samples(pair, data, seed, memory)
+    x, y = data_and_samples(pair, data, seed, memory)
     rows = len(x)
     if rows < folds:
         raise Unsupported(
@@ -268,7 +268,7 @@ def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> floa
     return hits / (2 * len(x))
 
 
-def _samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Values]:
+def data_and_samples(pair: Pair, data: Data, seed: int, memory: int) -> tuple[Values, Values]:
     """Return the data and one sample of p(x) for each datapoint, a row of numbers each."""
     names = names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)

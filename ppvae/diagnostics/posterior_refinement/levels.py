@@ -283,4 +283,5 @@ def _whole_factor(drawn: Weighted) -> Tensor:
     square = torch.einsum("sn,snd,sne->nde", weights, centered, centered)
     variances = square.diagonal(dim1=-2, dim2=-1)
     square = 0.95 * square + 0.05 * torch.diag_embed(variances.clamp(min=1e-12))
-    return torch.linalg.cholesky(square).to(drawn.vectors)
+    factor: Tensor = torch.linalg.cholesky(square).to(drawn.vectors)
+    return factor

@@ -1,7 +1,7 @@
 """The best weighted draws so far of each datapoint of a chunk."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class Served:
     ) -> "Served":
         """Collect the guide's draws and assess their weights."""
 
-        def of_site(name: str) -> object:
+        def of_site(name: str) -> Callable[[Draws], Tensor]:
             return lambda part: part.latents[name]
 
         log_weights, *values = collected(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,11 +51,12 @@ class Assessment:
 
     def at(self, chosen: Tensor) -> "Assessment":
         """Return what is said of some of the datapoints."""
-        return replace(self, **{name: values[chosen] for name, values in self._columns.items()})
+        columns: dict[str, Any] = {name: values[chosen] for name, values in self._columns.items()}
+        return replace(self, **columns)
 
     def with_rows(self, part: "Assessment", chosen: Tensor) -> "Assessment":
         """Return it with what is said of some of the datapoints replaced."""
-        columns = {name: values.clone() for name, values in self._columns.items()}
+        columns: dict[str, Any] = {n: values.clone() for n, values in self._columns.items()}
         for name, values in part._columns.items():
             columns[name][chosen] = values
         return replace(self, **columns)

@@ -20,7 +20,8 @@ from ppvae.engine.compilation.agreement import (
 from ppvae.engine.compilation.attributes import Kept
 from ppvae.engine.compilation.capture_error import CaptureError
 from ppvae.engine.compilation.code import Code, Generator, Replay, replay
-from ppvae.engine.compilation.graph import Program, capture
+from ppvae.engine.compilation.graph import Program, capture, draws
+from ppvae.engine.compilation.hoisting import split
 from ppvae.engine.errors import first_line
 from ppvae.engine.isolation import random_state, set_random_state
 
@@ -41,12 +42,15 @@ class CompiledProgram:
         programs: model and guide, whose modules may keep tensors of a run as attributes.
         fallback: called with the reason if the generator fails; the graph then runs operation by
             operation. Unless given, that is a `CaptureError`.
+        varying: number of first inputs that differ from run to run, where many runs share the
+            others: `shared` computes once what depends on these alone. Unless given, all.
 
     Raises:
         CaptureError: if the program would do something else as a graph.
 
     Attributes:
         written: the tensors that the program writes to.
+        random: whether the program draws random numbers.
         compared: whether `compare` has found that it does what the program does.
     """
 
@@ -57,12 +61,20 @@ class CompiledProgram:
         generator: Generator,
         programs: Sequence[Any] = (),
         fallback: Callable[[str], None] | None = None,
+        varying: int | None = None,
     ) -> None:
         self.kept = Kept(programs)
         self.graph = capture(program, inputs, self.kept)
-        self._lifted = self.graph.lifted
+        self._lifted: tuple[Tensor, ...] = self.graph.lifted
         every = [*inputs, *self._lifted]
         self.written = [every[place] for place in self.graph.written]
+        self._shared: Callable[..., Sequence[Tensor]] | None = None
+        if varying is not None and not self.written:
+            parts = split(self.graph, varying)
+            self.graph, self._shared, self._own = parts.own, parts.shared, self._lifted
+            self._lifted = ()
+            every = [*inputs[:varying], *self.shared(inputs[varying:])]
+        self.random = any(draws(node) for node in self.graph.module.graph.nodes)
         self.compared = False
         self.code: Code | Replay
         try:
@@ -74,6 +86,17 @@ class CompiledProgram:
                 raise
             fallback(str(error))
             self.code = replay(self.graph, every)
+
+    def shared(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Compute what runs share; the inputs of each are its own and then these.
+
+        Args:
+            inputs: those after the first `varying` ones.
+        """
+        if self._shared is None:
+            return list(inputs)
+        with torch.no_grad():
+            return list(self._shared(*inputs, *self._own))
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run the code, without gradients, and return what the program returned.

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from scipy.stats import chisquare, norm
 
 import ppvae
@@ -132,3 +133,13 @@ def test_pairs_that_take_all_rows_alone_are_ranked():
 def test_a_fault_of_the_pair_comes_up_as_it_is():
     with pytest.raises(LookupError, match="a table has no entry"):
         diagnostics.pit(WholeOnly(), torch.zeros(301))
+
+
+def test_the_gain_of_recalibration_is_that_of_a_known_density():
+    """Ranks in the lower half alone: the density is 2 there, so that the gain is log 2."""
+    ranks = np.stack([np.arange(1000) % 100, np.arange(1000) % 50], 1)
+    columns = xr.Dataset({"x": (("data", "x_dim_0"), ranks)}, attrs={"draws": 99})
+    none = xr.Dataset()
+    gain = diagnostics.PIT(columns, none, none, xr.DataArray()).recalibration.x.values
+    assert gain[0] == 0
+    assert gain[1] == pytest.approx(math.log(2) - 9 / 2000)
