@@ -1,5 +1,6 @@
 """What missing cells probably hold, given those that are known."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +141,8 @@ def _conditional(
     """Return value, low, high, probability and draws of every feature given what is known."""
     memory = max(1, memory * _WIDE // max(_WIDE, batch[0][0].numel()))
     parts: dict[str, list[Tensor]] = {}
-    given, done = None, 0
+    given: Mapping[str, Tensor] | None = None
+    done = 0
     if refined is not None:
         given, pair = refined.weighted, with_its_latents(pair, batch)
     for _, structure, runs in draw_chunks(

@@ -115,7 +115,7 @@ def to_arviz(
         )
     kept = sound(pair, whole, names)
     batch = kept.batch
-    given = None
+    given: dict[str, Tensor] | None = None
     if posterior is not None:
         given = drawn_from(posterior, draws, kept.rows)
         pair = with_its_latents(pair, batch)

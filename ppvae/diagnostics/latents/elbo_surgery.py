@@ -173,7 +173,8 @@ def surgery(
     if posterior is not None:
         check_given(posterior, len(batch[0]), names)
     kept = sound(pair, batch, names)
-    batch, given = kept.batch, None
+    batch = kept.batch
+    given: dict[str, Tensor] | None = None
     log_evidence = log_evidence_error = torch.zeros(len(batch[0])).double()
     if posterior is not None:
         given = drawn_from(posterior, draws, kept.rows)
