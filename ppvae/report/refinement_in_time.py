@@ -141,7 +141,7 @@ def refine_in_time(
         reasons |= {found.names.shown([row]): reason for row, reason in found.refusals.items()}
         done += len(rows)
         left, each = seconds - (time.monotonic() - begun), time.monotonic() - started
-        size = min(_GROWTH * size, int(max(left, 0) * len(rows) / each), len(order) - done)
+        size = int(min(_GROWTH * size, max(left, 0) * len(rows) / each, len(order) - done))
         if by_place or size < min(first, len(order) - done):
             break  # a few rows take nearly as long as many
     choice = ""
