@@ -28,7 +28,7 @@ class Escalation:
     rounds: int = 4
     searching: int = 200
     chains: int = 256
-    temperatures: int = 60
+    temperatures: int = 40
     leapfrogs: int = 6
 
     def __post_init__(self) -> None:

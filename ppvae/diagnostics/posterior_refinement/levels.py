@@ -123,13 +123,14 @@ class Ladder:
         escalation = self.escalation
         few = self.target.size <= _MOST_VALUES
         # A covariance of many values cannot be learned from a thousand weighted draws.
-        before = 3 * escalation.rounds // 4 if few or not escalation.searching else 0
+        rounds = escalation.rounds if few or not escalation.searching else 0
+        before = rounds - rounds // 4
         yield 1, lambda mixture, drawn: mixture
         for place in range(before):
             yield 2, _with_others if few and place == before // 3 else _adapted
         if escalation.searching:
             yield 3, self._searched
-        for _ in range(escalation.rounds - before if few else escalation.rounds // 2):
+        for _ in range(rounds - before):
             yield 2, _adapted
 
     def _starts(self) -> Tensor:
