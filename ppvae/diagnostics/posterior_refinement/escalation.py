@@ -27,9 +27,9 @@ class Escalation:
     climbing: int = 60
     rounds: int = 4
     searching: int = 200
-    chains: int = 256
-    temperatures: int = 40
-    leapfrogs: int = 6
+    chains: int = 250
+    temperatures: int = 30
+    leapfrogs: int = 5
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
