@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from ppvae.diagnostics.posterior_refinement.escalation import Escalation
-from ppvae.diagnostics.posterior_refinement.weighted_draws import Assessment, assess
+from ppvae.diagnostics.posterior_refinement.mixing import (
+    FREEDOM,
+    adapted_to,
+    whole_factor,
+    with_others,
+)
+from ppvae.diagnostics.posterior_refinement.weighted_draws import Weighted, assess
 from ppvae.refinement import (
     Components,
     Densities,
@@ -28,38 +34,8 @@ SURPRISE = 3.0
 miss mass there."""
 
 _GUIDE_SHARE, _PRIOR_SHARE = 0.1, 0.1  # of a mixture's draws
-_OTHERS, _MOST_VALUES = 6, 16  # components added where adaptation fails, of so many values
-_OTHERS_SHARE, _OTHERS_WIDTH = 0.5, 0.5
-_FOUND_SHARE, _FREEDOM = 0.25, 5.0  # of the normal that is searched for, and of a heavier one
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """Weighted draws of some datapoints.
-
-    Args:
-        level: the place in `LEVELS` of what they are drawn from.
-        rows: which datapoints of the target.
-        vectors: the draws, `(draw, data, value)`.
-        log_weights: log p(x, u) - log r(u), r the density of the draws, `(draw, data)`.
-        assessment: how good they are.
-    """
-
-    level: int
-    rows: Tensor
-    vectors: Tensor
-    log_weights: Tensor
-    assessment: Assessment
-
-    def at(self, chosen: Tensor) -> "Weighted":
-        """Return those of some of the datapoints, by True and False for each."""
-        return Weighted(
-            self.level,
-            self.rows[chosen],
-            self.vectors[:, chosen],
-            self.log_weights[:, chosen],
-            self.assessment.at(chosen),
-        )
+_MOST_VALUES = 16  # of a posterior whose covariance a thousand weighted draws show
+_FOUND_SHARE = 0.25  # of the normal that is searched for, and of a heavier one
 
 
 @dataclass
@@ -127,11 +103,11 @@ class Ladder:
         before = rounds - rounds // 4
         yield 1, lambda mixture, drawn: mixture
         for place in range(before):
-            yield 2, _with_others if few and place == before // 3 else _adapted
+            yield 2, with_others if few and place == before // 3 else adapted_to
         if escalation.searching:
             yield 3, self._searched
         for _ in range(rounds - before):
-            yield 2, _adapted
+            yield 2, adapted_to
 
     def _starts(self) -> Tensor:
         middle = self.guide.mean(0, keepdim=True)
@@ -162,7 +138,7 @@ class Ladder:
         target = self.target.of(drawn.rows)
         loc, factor = fit_normal(target, *mixture.heaviest(), self.escalation.searching)
         mixture = mixture.with_others(loc[None], factor, _FOUND_SHARE)
-        return mixture.with_others(loc[None], factor, _FOUND_SHARE, _FREEDOM)
+        return mixture.with_others(loc[None], factor, _FOUND_SHARE, FREEDOM)
 
     def _confirmed(self, mixture: Components, drawn: Weighted) -> Weighted:
         """Return other draws where the weights have passed: what was chosen by them is too good.
@@ -227,7 +203,7 @@ class Ladder:
         vectors, log_weights, _ = tempered(
             self.target.of(drawn.rows),
             mixture,
-            _whole_factor(drawn),
+            whole_factor(drawn),
             chains=min(escalation.chains, self.draws),
             temperatures=escalation.temperatures,
             leapfrogs=escalation.leapfrogs,
@@ -243,22 +219,6 @@ class Ladder:
             return joined([target.densities(part) for part in parts])
 
 
-def _adapted(mixture: Components, drawn: Weighted) -> Components:
-    return mixture.adapted(drawn.vectors, drawn.log_weights)
-
-
-def _with_others(mixture: Components, drawn: Weighted) -> Components:
-    """Add components around weighted draws, for posteriors that no single one is like."""
-    mixture = _adapted(mixture, drawn)
-    weights = drawn.log_weights.nan_to_num(nan=-math.inf).softmax(0)
-    chosen = torch.multinomial(weights.T, _OTHERS, replacement=True)
-    places = drawn.vectors.gather(
-        0, chosen.T.unsqueeze(-1).expand(-1, -1, drawn.vectors.shape[-1])
-    )
-    width = _OTHERS_WIDTH * _whole_factor(drawn)
-    return mixture.with_others(places, width, _OTHERS_SHARE, _FREEDOM)
-
-
 def _replaced(drawn: Weighted, again: Weighted, where: Tensor) -> Weighted:
     """Return weighted draws with those of some datapoints replaced by others of the same kind."""
     vectors, log_weights = drawn.vectors.clone(), drawn.log_weights.clone()
@@ -272,17 +232,3 @@ def _replaced(drawn: Weighted, again: Weighted, where: Tensor) -> Weighted:
         log_weights=log_weights,
         assessment=drawn.assessment.with_rows(now, where),
     )
-
-
-def _whole_factor(drawn: Weighted) -> Tensor:
-    """Return L of the covariance L L^T of weighted draws, `(data, value, value)`."""
-    weights = drawn.log_weights.double().nan_to_num(nan=-math.inf).softmax(0)
-    vectors = drawn.vectors.double()
-    # Half of the weights' own, so that few draws that carry all weight do not make it singular.
-    weights = (weights + weights.sqrt() / weights.sqrt().sum(0)) / 2
-    centered = vectors - (weights.unsqueeze(-1) * vectors).sum(0)
-    square = torch.einsum("sn,snd,sne->nde", weights, centered, centered)
-    variances = square.diagonal(dim1=-2, dim2=-1)
-    square = 0.95 * square + 0.05 * torch.diag_embed(variances.clamp(min=1e-12))
-    factor: Tensor = torch.linalg.cholesky(square).to(drawn.vectors)
-    return factor

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppvae.diagnostics.posterior_refinement.levels import Weighted
-from ppvae.diagnostics.posterior_refinement.weighted_draws import Assessment, assess
+from ppvae.diagnostics.posterior_refinement.weighted_draws import Assessment, Weighted, assess
 from ppvae.engine import Draws, collected, mean_error
 from ppvae.refinement import Target
 

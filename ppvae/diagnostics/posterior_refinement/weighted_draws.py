@@ -89,6 +89,35 @@ class Assessment:
         return self._below(threshold(max(self.draws, FEWEST_DRAWS)), _EFFECTIVE)
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """Weighted draws of some datapoints.
+
+    Args:
+        level: the place among the levels of what they are drawn from.
+        rows: which datapoints of the target.
+        vectors: the draws, `(draw, data, value)`.
+        log_weights: log p(x, u) - log r(u), r the density of the draws, `(draw, data)`.
+        assessment: how good they are.
+    """
+
+    level: int
+    rows: Tensor
+    vectors: Tensor
+    log_weights: Tensor
+    assessment: Assessment
+
+    def at(self, chosen: Tensor) -> "Weighted":
+        """Return those of some of the datapoints, by True and False for each."""
+        return Weighted(
+            self.level,
+            self.rows[chosen],
+            self.vectors[:, chosen],
+            self.log_weights[:, chosen],
+            self.assessment.at(chosen),
+        )
+
+
 def assess(
     log_weights: Tensor,
     latents: Mapping[str, Tensor],
