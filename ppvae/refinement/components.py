@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.distributions import Chi2
 
 _NEVER = -torch.inf
 _SMALLEST, _UNUSED = 1e-4, 1e-6  # share of a component, and below which it is not fitted
@@ -58,8 +59,8 @@ class Components:
         noise = torch.randn(draws, *self.loc.shape[1:]).to(self.loc)
         freedom = self.freedom[chosen].to(noise)
         finite = freedom.isfinite()
-        gamma = torch._standard_gamma(torch.where(finite, freedom, 1.0) / 2) * 2
-        stretch = torch.where(finite, (freedom / gamma).sqrt(), 1.0)
+        square = Chi2(torch.where(finite, freedom, 1.0), validate_args=False).sample()
+        stretch = torch.where(finite, (freedom / square).sqrt(), 1.0)
         vectors = torch.empty_like(noise)
         for index in range(len(self.loc)):
             here = chosen == index

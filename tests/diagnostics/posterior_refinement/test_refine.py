@@ -94,6 +94,7 @@ def test_a_mode_that_the_guide_misses_is_found():
     assert (positive - 0.5).abs().max() < 0.15
 
 
+@pytest.mark.slow
 def test_discrete_latents_that_the_guide_draws_are_summed_out():
     def model(x):
         with pyro.plate("data", len(x)):
