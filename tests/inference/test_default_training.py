@@ -72,6 +72,7 @@ def test_a_dataset_gets_the_default_training():
     assert set(constant.history.learning_rate.values) == {1e-3} and constant.kept_step is None
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_without_stopping_and_a_fit_says_so():
     seen, pair, x = [], small(), rows(40)
     script = iter([-5.0, -3.0, -4.0, -4.5, -4.6])

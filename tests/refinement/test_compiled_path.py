@@ -39,6 +39,7 @@ def two_threads():
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("by_code", "two_threads")
 @pytest.mark.parametrize(
     "from_guide", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["guide", "prior"]
@@ -61,8 +62,15 @@ def test_evidence_by_code_is_exact(from_guide, monkeypatch):
         assert again.identical(found)
 
 
-@pytest.mark.parametrize("vectorized", [True, False], ids=["plate", "copies"])
-@pytest.mark.parametrize("start", [GuideStart(), PriorStart()], ids=["guide", "prior"])
+@pytest.mark.parametrize(
+    ("start", "vectorized"),
+    [
+        pytest.param(GuideStart(), True, id="guide, plate"),
+        pytest.param(PriorStart(), False, id="prior, copies"),
+        pytest.param(GuideStart(), False, id="guide, copies", marks=pytest.mark.slow),
+        pytest.param(PriorStart(), True, id="prior, plate", marks=pytest.mark.slow),
+    ],
+)
 def test_code_is_the_path_at_other_points_and_data(start, vectorized):
     case = LinearGaussian.random(3)
     pair, code = case.pair(torch.float64), PathCode(replay)

@@ -1,5 +1,6 @@
 """Datapoints that have arrived wait for the last stage."""
 
+import pytest
 import torch
 
 from ppvae.engine import structure_of
@@ -23,6 +24,7 @@ class Counted(JointDensity):
         return self.plain.gradient(values, rows)
 
 
+@pytest.mark.slow
 def test_only_datapoints_that_still_rise_go_on():
     case = LinearGaussian.random(1, orthogonal=True, perturbation=0)  # its guide is exact
     pair, x = case.pair(), case.draw(8, seed=2)
