@@ -112,7 +112,7 @@ class Refined:
         """Return the equally weighted draws and the table as ArviZ data.
 
         The groups are `posterior`, with dims `(chain, draw, data, ...)` and one chain, and
-        `sample_stats`, which holds the columns of `table` without draws.
+        `refinement`, which holds the columns of `table`.
         """
         posterior = {}
         for name, values in self.draws.items():
@@ -167,13 +167,15 @@ def refined_of(parts: Sequence[Served], kept: SoundRows, plates: Mapping[str, An
     reasons: dict[int, str] = {
         int(row): "the pair fails on it" for row in np.setdiff1d(np.arange(kept.count), kept.rows)
     }
+    log_weights = torch.cat([part.log_weights for part in parts], 1)
+    weighing = (log_weights > -math.inf).sum(0)  # annealed chains may be fewer than the draws
     untrusted = ~table.trusted.values[kept.rows]
     for place in untrusted.nonzero()[0]:
         row = int(kept.rows[place])
-        reasons[row] = _reason(table.isel(data=row), limit) + (
+        few = threshold(max(int(weighing[place]), FEWEST_DRAWS))
+        reasons[row] = _reason(table.isel(data=row), few) + (
             f"; beyond the guide: {refusals[place]}" if refusals[place] else ""
         )
-    log_weights = torch.cat([part.log_weights for part in parts], 1)
     log_weights = (log_weights - log_weights.logsumexp(0)).nan_to_num(nan=-math.log(draws))
     weighted = {
         name: torch.cat([part.latents[name] for part in parts], 1) for name in parts[0].latents
