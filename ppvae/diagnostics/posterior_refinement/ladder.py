@@ -61,7 +61,8 @@ def refine(
        draws of the prior. Covariances are from the curvature there (Tierney and Kadane, "Accurate
        Approximations for Posterior Moments and Marginal Densities", 1986);
     3. adapted: the mixture is fitted to its weighted draws (Cappe, Douc, Guillin, Marin and
-       Robert, "Adaptive importance sampling in general mixture classes", 2008);
+       Robert, "Adaptive importance sampling in general mixture classes", 2008); with more than 16
+       values of a datapoint that is left out, where the next level is not;
     4. search: the normal of the highest ELBO is added;
     5. annealing: draws of the mixture are moved to the posterior by Hamiltonian trajectories
        (Neal, "Annealed importance sampling", 2001).
@@ -74,8 +75,8 @@ def refine(
     posterior mean. A datapoint is trusted where k is below the threshold of `pareto_k`, or a
     single draw can have no more than a twentieth of P(X) since the prior is part of the mixture
     and the likelihood bounded, and the weights are worth a twentieth of the draws. There the
-    stated errors of log P(X) and of posterior means hold; `benchmarks/trust.py` measures in how
-    many cases, on pairs whose posterior is known. A mode that no start leads to stays unseen.
+    stated errors of log P(X) and of posterior means hold; `python -m benchmarks.trust` measures in
+    how many cases, on pairs whose posterior is known. A mode that no start leads to stays unseen.
 
     Discrete latents that the guide draws beside others are summed out, and so have no draws;
     where they are all it draws, or there are too many, its own draws are the only level.
