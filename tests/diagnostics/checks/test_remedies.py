@@ -94,7 +94,7 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(ppvae, "fit", short, raising=False)
     monkeypatch.setattr(pairs.refitting, "fit", short)
-    few = functools.partial(ppvae.diagnostics.bound_table, draws=20)
+    few = functools.partial(ppvae.diagnostics.bound_table, draws=21)
     monkeypatch.setattr(ppvae.diagnostics, "bound_table", few)
     monkeypatch.setattr(ppvae, "refine", lambda pair, data: None, raising=False)
 
