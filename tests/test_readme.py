@@ -82,6 +82,7 @@ def test_shell_blocks_run(shortened, capsys):
             assert program == "ppvae"
             if words[0] in drawn and words[0] != "sample":  # figures take most of the time
                 words += ["--figures", "false"]
+                words += ["--refine_seconds", "0"] * (words[0] == "fit")
             drawn.add(words[0])
             assert main(words) == 0, command
 

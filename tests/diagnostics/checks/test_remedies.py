@@ -29,7 +29,7 @@ NAMES = [
 ]
 
 
-OF_DATASETS = ("given_classes_of_full_rank",)  # with classes
+OF_DATASETS = ("given_classes_of_full_rank", "stopped_early")  # with classes, or validation data
 
 
 def of(name, subject):
