@@ -36,7 +36,7 @@ from ppvae.refinement import Target, target_of, with_discrete_summed_out
 
 _PRIOR_SHARE, _FEWEST = 0.1, 32  # of the draws, from the prior; they show what the guide misses
 _EXACT = 0.1  # nats by which log weights of an exact guide differ, by rounding
-_MISSING = 0.003  # share of P(X) that the guide may miss
+_MISSING = 1e-5  # share of P(X) that the guide may miss
 _COPIES = 32  # copies of a draw's tensors that a climb keeps
 
 
