@@ -1,9 +1,11 @@
 """What an approximate posterior with parameters for each datapoint can do."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Self, TypeAlias
 
+import torch
 from torch import Tensor
 
 Values: TypeAlias = Mapping[str, Tensor]
@@ -39,3 +41,19 @@ class Approximation(ABC):
     @abstractmethod
     def log_prob(self, values: Values) -> Tensor:
         """Return the log density of all latents together in nats, `(draw, data)`."""
+
+
+def moved_normal(loc: Tensor, factor: Tensor, offsets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and factor of N(loc + L m, (L T) (L T)^T), T's diagonal in logarithms.
+
+    Args:
+        loc: `(data, value)`.
+        factor: L, `(data, value, value)`.
+        offsets: m and the triangle T, in units of the present distribution.
+    """
+    shift, triangle = offsets
+    # A row's noise is the sum of its entries' noise: smaller steps keep it that of the mean.
+    triangle = triangle / math.sqrt(triangle.shape[-1])
+    logarithms = triangle.diagonal(dim1=-2, dim2=-1)
+    turn = triangle.tril(-1) + torch.diag_embed(logarithms.exp())
+    return loc + (factor @ shift.unsqueeze(-1)).squeeze(-1), factor @ turn

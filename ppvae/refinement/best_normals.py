@@ -1,6 +1,5 @@
 """The normal distribution of the highest ELBO over each datapoint's latents as one vector."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from ppvae.refinement.approximations import Approximation, Values
+from ppvae.refinement.approximations import Approximation, Values, moved_normal
 from ppvae.refinement.elbo_maximization import STAGES, maximize_elbo
 from ppvae.refinement.targets import Target
 
@@ -35,11 +34,8 @@ class VectorNormal(Approximation):
 
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return N(loc + L m, (L T) (L T)^T), T of the offsets, its diagonal in logarithms."""
-        shift, triangle = offsets
-        triangle = triangle / math.sqrt(triangle.shape[-1])
-        turn = triangle.tril(-1) + torch.diag_embed(triangle.diagonal(dim1=-2, dim2=-1).exp())
-        loc = self.loc + (self.factor @ shift.unsqueeze(-1)).squeeze(-1)
-        return replace(self, loc=loc, factor=self.factor @ turn)
+        loc, factor = moved_normal(self.loc, self.factor, offsets)
+        return replace(self, loc=loc, factor=factor)
 
     def rescaled(self) -> Self:
         """Return it unchanged: its offsets are in units of its own width already."""

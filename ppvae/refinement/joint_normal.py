@@ -1,11 +1,9 @@
 """The normal distribution of all latents jointly, with every correlation."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Transform, biject_to
@@ -13,17 +11,15 @@ from torch.distributions import MultivariateNormal, Transform, biject_to
 from ppvae.engine import (
     Batch,
     Pair,
-    Site,
     Structure,
     Unsupported,
-    depends_on_enumerated,
     execute,
     is_masked,
     run_guide,
     run_pair,
 )
-from ppvae.refinement.approximations import Approximation, Values
-from ppvae.refinement.latent_sites import LatentSites
+from ppvae.refinement.approximations import Approximation, Values, moved_normal
+from ppvae.refinement.latent_sites import LatentSites, of_value_shape
 from ppvae.refinement.own_family import OwnFamily
 from ppvae.refinement.unconstrained import bijection, same_support
 
@@ -56,13 +52,8 @@ class JointNormal(Approximation):
 
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return N(loc + L m, (L T) (L T)^T), T of the offsets, its diagonal in logarithms."""
-        shift, triangle = offsets
-        # A row's noise is the sum of its entries' noise: smaller steps keep it that of the mean.
-        triangle = triangle / math.sqrt(triangle.shape[-1])
-        logarithms = triangle.diagonal(dim1=-2, dim2=-1)
-        factor = triangle.tril(-1) + torch.diag_embed(logarithms.exp())
-        loc = self.loc + (self.scale_tril @ shift.unsqueeze(-1)).squeeze(-1)
-        return replace(self, loc=loc, scale_tril=self.scale_tril @ factor)
+        loc, factor = moved_normal(self.loc, self.scale_tril, offsets)
+        return replace(self, loc=loc, scale_tril=factor)
 
     def rescaled(self) -> Self:
         """Return it unchanged: its offsets are in units of its own width already."""
@@ -119,7 +110,7 @@ def normal_like_guide(pair: Pair, batch: Batch, structure: Structure, draws: int
     guide, model = run_pair(pair, batch)
     _, again = run_pair(pair, batch)
     latents = LatentSites(
-        {name: _of_shape(guide[name]) for name in structure.latents},
+        {name: of_value_shape(guide[name]) for name in structure.latents},
         structure.draw_dim,
         len(batch[0]),
     )
@@ -138,13 +129,6 @@ def normal_like_guide(pair: Pair, batch: Batch, structure: Structure, draws: int
         for name in structure.latents
     }
     return _with_moments(latents, transforms, values)
-
-
-def _of_shape(site: Site) -> Site:
-    """Return a site with a distribution of its value's shape alone, however it was enumerated."""
-    if not depends_on_enumerated(site):
-        return site
-    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
 
 
 def _with_moments(

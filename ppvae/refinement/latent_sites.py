@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Transform
 
-from ppvae.engine import PLATE, Sites, per_datapoint, plates
+from ppvae.engine import PLATE, Site, Sites, depends_on_enumerated, per_datapoint, plates
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,10 @@ class LatentSites:
         site = self.sites[name]
         data_dim = next(int(frame.dim) for frame in plates(site) if frame.name == PLATE)
         return len(site["fn"].batch_shape) + data_dim
+
+
+def of_value_shape(site: Site) -> Site:
+    """Return a site with a distribution of its value's shape alone, however it was enumerated."""
+    if not depends_on_enumerated(site):
+        return site
+    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}

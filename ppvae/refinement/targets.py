@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyro
-import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
 from pyro.distributions import constraints
@@ -23,7 +22,6 @@ from ppvae.engine import (
     Unsupported,
     Way,
     by_datapoint,
-    depends_on_enumerated,
     execute,
     guide_density,
     is_masked,
@@ -38,7 +36,7 @@ from ppvae.engine import (
     way_of,
 )
 from ppvae.refinement.directions import Direction
-from ppvae.refinement.latent_sites import LatentSites
+from ppvae.refinement.latent_sites import LatentSites, of_value_shape
 from ppvae.refinement.unconstrained import bijection, same_support
 
 
@@ -226,7 +224,7 @@ class Target:
         rows = len(batch[0])
         if rows not in self.seen:
             guide = run_pair(self.pair, batch)[0]
-            self.seen[rows] = {name: _of_shape(guide[name]) for name in self.transforms}
+            self.seen[rows] = {name: of_value_shape(guide[name]) for name in self.transforms}
         return self.seen[rows]
 
 
@@ -267,13 +265,6 @@ def draws_plate(structure: Structure, draws: int) -> AbstractContextManager[obje
     """Return the plate of several draws at once."""
     plate: AbstractContextManager[object] = pyro.plate(DRAWS, draws, dim=structure.draw_dim)
     return plate
-
-
-def _of_shape(site: Site) -> Site:
-    """Return a site with a distribution of its value's shape alone, however it was enumerated."""
-    if not depends_on_enumerated(site):
-        return site
-    return {**site, "fn": dist.Delta(site["value"], event_dim=site["fn"].event_dim)}
 
 
 def _shape(site: Site) -> torch.Size:

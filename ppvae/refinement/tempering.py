@@ -52,10 +52,11 @@ def tempered(
     log_step = torch.full((target.rows,), -0.5)
     steps = []
     place = start.draw(_PILOT)
+    ends = _ends(target, start, place)
     # The first transitions, at one temperature, find a step size.
     for temperature in (*[schedule[1]] * 8, *schedule[1:]):
-        place, rate, _ = _moved(
-            target, start, factor, place, temperature, log_step.exp(), leapfrogs
+        place, rate, ends = _moved(
+            target, start, factor, place, ends, temperature, log_step.exp(), leapfrogs
         )
         log_step = (log_step + rate.mean(0) - _ACCEPTANCE).clamp(-6.0, 1.0)
         steps.append(log_step.exp())
@@ -69,7 +70,7 @@ def tempered(
         difference = ends[1].double() - ends[0].double()
         log_weights += (temperature - schedule[index]) * difference
         place, rate, ends = _moved(
-            target, start, factor, place, temperature, steps[index], leapfrogs
+            target, start, factor, place, ends, temperature, steps[index], leapfrogs
         )
         rates += rate.mean(0) / temperatures
         done()
@@ -89,6 +90,7 @@ def _moved(
     start: Components,
     factor: Tensor,
     place: Tensor,
+    ends: Ends,
     temperature: float,
     step: Tensor,
     leapfrogs: int,
@@ -104,7 +106,6 @@ def _moved(
         # In units of the covariance.
         return _times(factor.mT, gradient.nan_to_num(0.0, 0.0, 0.0))
 
-    ends = _ends(target, start, place)
     before = _log_density(ends, temperature)
     share = _SMALLEST ** torch.rand_like(before)
     size = (step * share).unsqueeze(-1)

@@ -26,6 +26,7 @@ from ppvae.diagnostics.latents.posterior_aggregate import (
     known_evidence,
     undefined_of_posterior,
 )
+from ppvae.diagnostics.latents.surgery_tables import TERMS, bounds, summary
 from ppvae.diagnostics.names import names_of
 from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
@@ -51,7 +52,6 @@ from ppvae.engine import (
 )
 
 _MARGIN = 1.0  # nats below log N; there a draw's own datapoint has 1/e of its total density
-_TERMS = ("kl", "mutual_information", "marginal_kl", "total_correlation", "dimension_kl")
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ def surgery(
     if normal is not None:
         normal = (normal.to(log_prior.device) - log_prior).mean(0)
     return Surgery(
-        _summary(means[:, : len(_TERMS)], errors[:, : len(_TERMS)], undefined, attrs),
-        _bounds(means, normal, undefined),
+        summary(means[:, : len(TERMS)], errors[:, : len(TERMS)], undefined, attrs),
+        bounds(means, normal, undefined),
         by_site(means[:, -2 * count : -count].mean(0), like).assign_attrs(units="nats"),
         by_site(means[:, -count:].mean(0), like).assign_attrs(units="nats"),
         undefined,
@@ -351,68 +351,3 @@ def _dims(structure: Structure, model: Sites) -> _Shapes:
 
 def _joined(parts: list[dict[str, Tensor]], dim: int) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts], dim) for name in parts[0]}
-
-
-def _bounds(means: Tensor, normal: Tensor | None, undefined: Mapping[str, str]) -> xr.Dataset:
-    """Return bounds of I(x; z) and KL[q(z) || p(z)] with their standard errors.
-
-    Args:
-        means: what `_split` returned, averaged over draws, `(data, term)`.
-        normal: log g(z) - log p(z) of the fitted normal densities, `(data,)`, if there are any.
-        undefined: the terms that the pair does not have.
-    """
-    kl, information, marginal = means[:, :3].unbind(1)
-    without_own, others = means[:, len(_TERMS) : len(_TERMS) + 2].unbind(1)
-    above, below = [without_own], [torch.zeros_like(kl), others]
-    if "marginal_kl" not in undefined:
-        above.append(kl)
-    if normal is not None:
-        below.append(normal)
-    columns = {
-        "mutual_information": (information, min(above, key=_mean)),
-        "marginal_kl": (max(below, key=_lowest), marginal),
-    }
-    table = torch.tensor(
-        [
-            [number for side in sides for number in (_mean(side), _error(side))]
-            if term not in undefined
-            else [math.nan] * 4
-            for term, sides in columns.items()
-        ],
-        dtype=torch.double,
-    )
-    names = ("lower", "lower_error", "upper", "upper_error")
-    variables = {name: ("term", table[:, place].numpy()) for place, name in enumerate(names)}
-    return xr.Dataset(variables, {"term": list(columns)}, {"units": "nats per datapoint"})
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.mean())
-
-
-def _error(values: Tensor) -> float:
-    return float(values.std()) / math.sqrt(len(values))
-
-
-def _lowest(values: Tensor) -> float:
-    """Return a mean less two standard errors; -inf where a value is not finite."""
-    lowest = _mean(values) - 2 * _error(values)
-    return -math.inf if math.isnan(lowest) else lowest
-
-
-def _summary(
-    means: Tensor, errors: Tensor, undefined: Mapping[str, str], attrs: dict[str, object]
-) -> xr.Dataset:
-    """Average over the data, with both standard errors; NaN where a term is not defined."""
-    rows = len(means)
-    known = torch.tensor([term not in undefined for term in _TERMS], device=means.device)
-    columns = {
-        "mean": means.mean(0),
-        "standard_error": means.std(0) / math.sqrt(rows),
-        "monte_carlo_error": errors.sum(0).sqrt() / rows,
-    }
-    variables = {
-        name: ("term", values.where(known, math.nan).cpu().numpy())
-        for name, values in columns.items()
-    }
-    return xr.Dataset(variables, {"term": list(_TERMS)}, attrs)
