@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import ppvae
 from ppvae import data, diagnostics, likelihoods, posteriors, priors
-from ppvae.report import plots
+from ppvae.reports import plots
 
 
 class LogVarianceNormal(posteriors.Posterior):

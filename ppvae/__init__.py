@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ppvae import posteriors as posteriors
     from ppvae import priors as priors
     from ppvae import refinement as refinement
-    from ppvae import report as report
+    from ppvae import reports as reports
     from ppvae.diagnostics import from_pyro_svi, refine
     from ppvae.engine import Unsupported
     from ppvae.inference import fit, load, save
@@ -65,7 +65,7 @@ _ROOMS = (
     "posteriors",
     "priors",
     "refinement",
-    "report",
+    "reports",
 )
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ppvae import data
-from ppvae.report import plots
+from ppvae.reports import plots
 
 from . import page
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
-from ppvae.report import plots
+from ppvae.reports import plots
 
 from . import page
 from .measures import over_latent

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import ppvae
 from ppvae import diagnostics, likelihoods, posteriors, priors
-from ppvae.report import plots
+from ppvae.reports import plots
 
 from . import page
 

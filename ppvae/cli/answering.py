@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ppvae.answers import Rows
-    from ppvae.report import Run
+    from ppvae.reports import Run
 
 Part = Literal["train", "validation", "test", "all"]
 _SHOWN = 10  # rows of a table on the screen

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ppvae.data import Dataset
-    from ppvae.report import Run
+    from ppvae.reports import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Chosen:
 
 def opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
     """Return a run with its dataset and its pair."""
-    run = ppvae.report.Run(folder)
+    run = ppvae.reports.Run(folder)
     dataset = run.standardized(chosen.dataset)
     dataset = dataset.conditional() if chosen.conditional else dataset
     return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)

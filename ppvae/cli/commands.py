@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ppvae.likelihoods import Likelihood
     from ppvae.posteriors import Posterior
     from ppvae.priors import Prior
-    from ppvae.report import Run
+    from ppvae.reports import Run
 
 
 def fit(
@@ -136,7 +136,7 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
-    run = ppvae.report.Run.resume(resume) if resume else None
+    run = ppvae.reports.Run.resume(resume) if resume else None
     dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
     dataset = dataset.conditional() if conditional else dataset
     pair, reason = chosen.pair, ""
@@ -152,7 +152,7 @@ def fit(
         )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
     if run is None:
-        run = ppvae.report.Run.create(dataset.name, folder, overwrite)
+        run = ppvae.reports.Run.create(dataset.name, folder, overwrite)
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
     if resume and not checkpoints.exists:
         print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
@@ -166,7 +166,7 @@ def fit(
         "clip_norm": clip_norm,
         "compile": compile,
         "compile_from": compile_from,
-        "callbacks": [ppvae.report.Metrics(run.folder), *stopping],
+        "callbacks": [ppvae.reports.Metrics(run.folder), *stopping],
         "checkpoint": checkpoints,
         "resume": checkpoints if resume and checkpoints.exists else None,
         "seed": seed,
@@ -252,7 +252,7 @@ def _save(
     """Write the pair and what repeats its training; print how the training ended."""
     run.save(pair)
     if figures and result.history.sizes.get("step"):
-        run.figure("training", ppvae.report.plots.training_curves(result.history))
+        run.figure("training", ppvae.reports.plots.training_curves(result.history))
     kept = {name: value for name, value in configuration.items() if name != "compile_from"}
     if result.compiled_from is None:
         run.write_config({**kept, "compile": False})
@@ -275,7 +275,7 @@ def data(chosen: Chosen, *, output: Path | None = None) -> int:
     schema = chosen.dataset.schema
     if output is not None and schema is None:
         raise ValueError("--output takes the schema of a table; these data are none")
-    print(ppvae.report.described(chosen.dataset))
+    print(ppvae.reports.described(chosen.dataset))
     if output is not None and schema is not None:
         ppvae.inference.persistence.write_bytes(output, schema.write().encode())
         print(output)

@@ -41,7 +41,7 @@ def interpolate(
     place, pair, rows, _ = asked(chosen, run, None, "all")
     table = answers.interpolate(pair, rows, first, second, steps=steps, seed=seed)
     if output is None:
-        for path in ppvae.report.write_interpolation(place, table, chosen.dataset):
+        for path in ppvae.reports.write_interpolation(place, table, chosen.dataset):
             print(path)
     write(table, output or place.folder / "interpolation.csv")
     return 0
@@ -80,7 +80,7 @@ def sample(
         by = place.standardization
         write(answers.sample(pair, dataset, n, label=label, seed=seed, units=by), output)
         return 0
-    for path in ppvae.report.write_samples(place, pair, dataset, n, seed, label=label):
+    for path in ppvae.reports.write_samples(place, pair, dataset, n, seed, label=label):
         print(path)
     return 0
 

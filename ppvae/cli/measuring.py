@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ppvae.data import Dataset
-    from ppvae.report import Run
+    from ppvae.reports import Run
 
 Split = Literal["train", "validation", "test"]
 Level = Literal["quick", "standard", "deep"]
@@ -89,7 +89,7 @@ def measure(
     try:
         try:
             print(
-                ppvae.report.measure(
+                ppvae.reports.measure(
                     run,
                     pair,
                     dataset,
@@ -106,7 +106,7 @@ def measure(
             failed = error  # the diagnostics say what can be measured all the same
         if level is not None:
             options |= {"effort": getattr(ppvae.diagnostics, level.upper()), "strict": strict}
-            print(ppvae.report.examine(run, pair, dataset, split, **options))
+            print(ppvae.reports.examine(run, pair, dataset, split, **options))
         if failed is not None:
             raise failed
     except KeyboardInterrupt:

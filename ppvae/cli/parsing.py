@@ -20,7 +20,7 @@ from ppvae.cli.layout import show
 from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
-from ppvae.report import Run
+from ppvae.reports import Run
 
 _DEFAULTS = {
     "network": {"class_path": "ppvae.networks.ResidualMLP"},

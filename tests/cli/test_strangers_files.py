@@ -91,8 +91,8 @@ ATTACKS = {
     "a function of torch": ({"network": "torch.hub.load"}, "under 'network'"),
     "a class of another kind": ({"network": "torch.optim.SGD"}, "expected a class of Module"),
     "a class that writes": (
-        {"kl_weight": {"class_path": "ppvae.report.Metrics", "init_args": {"folder": "."}}},
-        "'ppvae.report.Metrics'",
+        {"kl_weight": {"class_path": "ppvae.reports.Metrics", "init_args": {"folder": "."}}},
+        "'ppvae.reports.Metrics'",
     ),
     "a module": ({"network": "evil"}, "under 'network'"),
     "a private class": ({"pair": "ppvae.pairs.vae._Program"}, "under 'pair'"),
@@ -358,11 +358,11 @@ def test_no_file_is_written_through_a_link(run):
     (run / "checkpoint.json").symlink_to(target.absolute())
     with pytest.raises(OSError, match="a symbolic link"):
         ppvae.fit(pair, data.digits(), steps=2, checkpoint=run)
-    report = ppvae.report.Run(Path("elsewhere"))
+    report = ppvae.reports.Run(Path("elsewhere"))
     Path("elsewhere/figures").symlink_to(Path("run").absolute())
     with pytest.raises(ValueError, match="figures is a symbolic link"):
         report.figure("kl", None)
-    metrics = ppvae.report.Metrics(Path("elsewhere"))
+    metrics = ppvae.reports.Metrics(Path("elsewhere"))
     metrics._begun = True
     metrics.path.symlink_to(target.absolute())
 
@@ -446,8 +446,8 @@ def test_a_new_run_is_on_disk_with_its_folders(monkeypatch):
     monkeypatch.setattr(
         os, "fsync", lambda d: (synced.append(os.readlink(f"/proc/self/fd/{d}")), fsync(d))
     )
-    ppvae.report.Run.create("digits", Path("a/b"))
-    ppvae.report.Run.create("digits")
+    ppvae.reports.Run.create("digits", Path("a/b"))
+    ppvae.reports.Run.create("digits")
     here = os.getcwd()
     assert synced == [here, f"{here}/a", here, f"{here}/runs"]
 

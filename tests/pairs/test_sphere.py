@@ -20,7 +20,7 @@ from ppvae import (
     posteriors,
     priors,
 )
-from ppvae.report.figures import gallery
+from ppvae.reports.figures import gallery
 
 FALSE_ALARM_ERRORS = 4.5  # standard errors, passed by chance once in 150,000 comparisons
 

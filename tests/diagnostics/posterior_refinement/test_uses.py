@@ -10,8 +10,8 @@ import torch
 
 from ppvae import data, diagnostics, pairs
 from ppvae.diagnostics.names import named_batch, named_first
-from ppvae.report.plots import evidence_bars
-from ppvae.report.tables import evidence_content, evidence_table
+from ppvae.reports.plots import evidence_bars
+from ppvae.reports.tables import evidence_content, evidence_table
 from tests.diagnostics.posterior_refinement.far_guide import DRAWS, far_guide
 from tests.linear_gaussian import LinearGaussian
 

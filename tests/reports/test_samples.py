@@ -11,7 +11,7 @@ from torch import nn
 import ppvae
 from ppvae import data, pairs
 from ppvae.engine import isolated
-from ppvae.report import Run, write_samples
+from ppvae.reports import Run, write_samples
 
 
 @pytest.fixture

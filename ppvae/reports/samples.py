@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ppvae import answers
 from ppvae.data import Dataset, given_classes
 from ppvae.inference.persistence import atomic_write
-from ppvae.report import plots
-from ppvae.report.figures import image_layout
-from ppvae.report.run_folder import Run
+from ppvae.reports import plots
+from ppvae.reports.figures import image_layout
+from ppvae.reports.run_folder import Run
 
 _GRID = 64  # images in a grid
 _ROW = 12  # images of a class

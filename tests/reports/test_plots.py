@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ppvae import diagnostics
-from ppvae.report import plots
+from ppvae.reports import plots
 
 HISTORY = xr.Dataset(
     {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ppvae.inference import Training
 from ppvae.inference.persistence import write_bytes
-from ppvae.report.tables import number
+from ppvae.reports.tables import number
 
 
 class Metrics:

@@ -11,8 +11,8 @@ from torch.distributions import constraints
 
 from ppvae import data, diagnostics
 from ppvae.diagnostics.names import NamedBatch, Names, named_batch
-from ppvae.report.refinement_in_time import refine_in_time
-from ppvae.report.tables import evidence_table, with_refined
+from ppvae.reports.refinement_in_time import refine_in_time
+from ppvae.reports.tables import evidence_table, with_refined
 from tests.linear_gaussian import LinearGaussian
 
 DRAWS = 100

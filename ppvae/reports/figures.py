@@ -13,9 +13,9 @@ from ppvae import diagnostics
 from ppvae.data import Dataset
 from ppvae.engine import Batch, as_batch, isolated, row_chunks
 from ppvae.pairs import VAE
-from ppvae.report import plots
-from ppvae.report.columns import columns_figure
-from ppvae.report.given import (
+from ppvae.reports import plots
+from ppvae.reports.columns import columns_figure
+from ppvae.reports.given import (
     Given,
     given_of,
     known_only,
@@ -25,7 +25,7 @@ from ppvae.report.given import (
     sampled_rows,
     setting_of,
 )
-from ppvae.report.plots.images import Limits, Shape
+from ppvae.reports.plots.images import Limits, Shape
 
 _SHOWN = 12  # images in a row
 _GRID = 64  # images in a grid

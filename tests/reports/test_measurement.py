@@ -6,7 +6,7 @@ import sklearn.ensemble  # noqa: F401, the diagnostics import it late, and it ad
 import torch
 
 from ppvae import data, diagnostics, pairs
-from ppvae.report import Run, examine
+from ppvae.reports import Run, examine
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data import Dataset
-from ppvae.report import plots
+from ppvae.reports import plots
 
 _MOST = 12  # columns in a figure
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ppvae import data, pairs
-from ppvae.report.columns import columns_figure
-from ppvae.report.figures import gallery, image_layout
+from ppvae.reports.columns import columns_figure
+from ppvae.reports.figures import gallery, image_layout
 
 IMAGES = {"latents", "reconstructions", "samples", "worst-and-best"}
 

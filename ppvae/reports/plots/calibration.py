@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ppvae.report.plots.styles import line_style
+from ppvae.reports.plots.styles import line_style
 
 _NAMED = 14  # curves with a colour and a name: the furthest out
 

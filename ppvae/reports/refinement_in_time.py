@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ppvae.diagnostics import Refined, refine, summarize
 from ppvae.diagnostics.names import NamedBatch
 from ppvae.engine import adapted, depends_on_place, first_rows, isolated
-from ppvae.report.tables import number
+from ppvae.reports.tables import number
 
 _FIRST, _GROWTH = 16, 4  # rows that are refined at first, and growth of their number
 _COST = 30  # what a row costs at least, in times its importance weights

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
-from ppvae.report.plots.styles import DISTINCT, point_style
+from ppvae.reports.plots.styles import DISTINCT, point_style
 
 
 def kl_bars(kl: xr.DataArray) -> Figure:

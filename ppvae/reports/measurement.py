@@ -15,11 +15,11 @@ from ppvae.diagnostics.names import named_batch
 from ppvae.engine import Unsupported, first_line, raised_in_pair
 from ppvae.inference.persistence import write_json
 from ppvae.pairs import VAE
-from ppvae.report import plots
-from ppvae.report.figures import gallery
-from ppvae.report.refinement_in_time import RowsInTime, refine_in_time
-from ppvae.report.run_folder import Run
-from ppvae.report.tables import (
+from ppvae.reports import plots
+from ppvae.reports.figures import gallery
+from ppvae.reports.refinement_in_time import RowsInTime, refine_in_time
+from ppvae.reports.run_folder import Run
+from ppvae.reports.tables import (
     bits_row,
     evidence_content,
     evidence_table,
