@@ -4,14 +4,12 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.inference_gaps.reduction import finished, reduced
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Data, Pair, adapted, isolated, seeds
+from ppvae.engine import Data, Pair, adapted, isolated, progress_bar, seeds
 from ppvae.refinement import Search, search_chunk, search_chunks, tiles_for
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
@@ -139,7 +137,7 @@ def gaps(
     refusals: list[str] = []
     with (
         isolated(pair, seed),
-        tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
+        progress_bar(total=rows, unit=" datapoints", progress=progress) as bar,
         tiles_for(
             rows, gradients=search.gradients, values=search.values, particles=particles
         ) as tiles,
