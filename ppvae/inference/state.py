@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from ppvae.data import html_table
+from ppvae.data import Dataset, html_table
 from ppvae.engine import Pair
 from ppvae.inference.history import Record
 
@@ -22,6 +22,7 @@ class Training:
 
     Attributes:
         pair: the pair that is trained.
+        dataset: the dataset that it is trained on, if the data are one.
         parameters: its unconstrained parameters by name, wherever they live.
         step: number of optimizer steps taken.
         epoch: number of passes over the data completed.
@@ -33,8 +34,15 @@ class Training:
         why_stopped: why a callback has stopped the training, as a sentence; "" if not said.
     """
 
-    def __init__(self, pair: Pair, parameters: Mapping[str, Tensor], warmup: int = 0) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        parameters: Mapping[str, Tensor],
+        warmup: int = 0,
+        dataset: Dataset | None = None,
+    ) -> None:
         self.pair = pair
+        self.dataset = dataset
         self.parameters = parameters
         self.warmup = warmup
         self.step = 0
