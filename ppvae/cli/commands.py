@@ -178,7 +178,7 @@ def fit(
     new = resume is None
 
     def train() -> "Fit":
-        callbacks = [_recorder(run, tensorboard), *stopping]
+        callbacks: list[Any] = [_recorder(run, tensorboard), *stopping]
         if new:
             run.write_data(dataset, reason)
             run.write_config(chosen.configuration)

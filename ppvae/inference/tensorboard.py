@@ -1,5 +1,6 @@
 """Live curves and pictures of a training, in TensorBoard."""
 
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,10 @@ class TensorBoard:
     """
 
     def __init__(self, folder: str | Path, *, pictures: bool = True) -> None:
-        try:
-            import tensorboard  # noqa: F401, torch's writer needs it
-        except ImportError as error:
+        if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "TensorBoard needs the package tensorboard: pip install 'ppvae[tensorboard]'"
-            ) from error
+            )
         self.folder = Path(folder)
         self.pictures = pictures
         self._forget()

@@ -129,7 +129,7 @@ class VAE(nn.Module):
         if isinstance(features := getattr(self.prior, "features", None), int):
             return features
         with suppress(Exception), torch.no_grad(), _evaluating(self):
-            return self.prior().event_shape.numel()
+            return int(self.prior().event_shape.numel())
         return None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -148,8 +148,10 @@ class Refined:
                 yield level, str(served)
         means = self.summarize()
         for term in ("log_evidence", "elbo", "posterior_kl"):
-            row = means.sel(term=term)
-            yield term, f"{float(row['mean']):9.3f} +- {float(row.monte_carlo_error):.3f} nats"
+            mean, error = (
+                float(means[name].sel(term=term)) for name in ("mean", "monte_carlo_error")
+            )
+            yield term, f"{mean:9.3f} +- {error:.3f} nats"
         shown = list(self.refusals.items())[:_NAMED]
         for row, why in shown:
             yield "not trusted", f"row {self.names.shown([row])}: {why}"
