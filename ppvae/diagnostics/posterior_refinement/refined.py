@@ -30,8 +30,9 @@ class Refined:
             a datapoint that the pair fails on.
         log_weights: their log weights, `(draw, data)`, of which the sum of the exponentials is 1.
         table: in nats, dims `(data,)`: `log_evidence` and its error, `elbo` of the guide,
-            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `unseen_shift`, by how many
-            sds unseen draws may move a posterior mean, `pareto_k`, `effective_sample_size`, `level`, the place in `levels` of the one that served the
+            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `unseen_shift`, by how
+            many sds draws farther out may move a posterior mean, `pareto_k`,
+            `effective_sample_size`, `level`, the place in `levels` of the one that served the
             datapoint, and `trusted`.
         refusals: why a datapoint is not trusted, by its place.
         plates: names of the inner plates, by site.
