@@ -1,11 +1,13 @@
 """Pictures of a pair during its training: data, reconstructions and samples."""
 
+import math
 from typing import Any
 
 import torch
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.functional import pad
 
 from ppvae.data import Dataset
 from ppvae.engine import (
@@ -22,6 +24,7 @@ from ppvae.engine import (
 )
 
 _ROW, _GRID = 8, 64  # images of a row, and of the samples
+_LEAST = 28  # pixels of the longer side, to which smaller images are enlarged
 
 
 class Pictures:
@@ -43,7 +46,7 @@ class Pictures:
         self.limits = _limits(dataset.support, self.batch[0])
 
     def draw(self) -> dict[str, Tensor]:
-        """Return images `(images, channel, height, width)` between 0 and 1 by name.
+        """Return images `(images, channel, height, width)` between 0 and 1, framed, by name.
 
         In the first, reconstructions E[x'|z], one draw z ~ q(z|x), stand below their data; the
         samples are E[x|z] at draws z ~ p(z), given the conditions of the data. The draws are the
@@ -64,7 +67,10 @@ class Pictures:
     def _images(self, x: Tensor) -> Tensor:
         low, high = self.limits
         images = ((x - low) / (high - low)).clamp(0, 1).reshape(-1, *self.shape).float()
-        return images if self.shape[0] in (1, 3) else images.mean(1, keepdim=True)
+        images = images if self.shape[0] in (1, 3) else images.mean(1, keepdim=True)
+        times = math.ceil(_LEAST / max(self.shape[1:]))
+        enlarged = images.repeat_interleave(times, 2).repeat_interleave(times, 3)
+        return pad(enlarged, (1, 1, 1, 1), value=0.5)
 
 
 def _mean(sites: Sites) -> Tensor:

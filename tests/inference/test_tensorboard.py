@@ -83,12 +83,12 @@ def test_curves_are_the_history_and_pictures_those_of_the_pair(squares, pair, tm
     events = read(tmp_path)
     assert sorted(events.Tags()["images"]) == ["reconstructions", "samples"]
     assert [shown.step for shown in events.Images("samples")] == [12, 24, 36]
-    # Two rows of eight images of 3 x 4 pixels with nothing between; the upper is the data.
+    # Two rows of eight images of 3 x 4, each pixel 7 x 7 large, in frames; the upper is the data.
     encoded = events.Images("reconstructions")[-1].encoded_image_string
-    shown = np.asarray(Image.open(io.BytesIO(encoded)))[..., 0]
-    upper = torch.cat([*(squares.validation[:8].reshape(8, 3, 4) / 8)], 1)
-    np.testing.assert_allclose(shown[:3] / 255, upper, atol=1 / 255)
-    assert not np.array_equal(shown[3:], shown[:3])
+    shown = np.asarray(Image.open(io.BytesIO(encoded)))[..., 0] / 255
+    shown = shown.reshape(2, 23, 8, 30)[:, 1:-1:7, :, 1:-1:7].transpose(0, 2, 1, 3)
+    np.testing.assert_allclose(shown[0], squares.validation[:8].reshape(8, 3, 4) / 8, atol=1 / 255)
+    assert not np.array_equal(shown[1], shown[0])
     # Neither the random numbers nor the weights of the training feel it.
     for parameter, value in zip(pair.parameters(), before, strict=True):
         with torch.no_grad():
@@ -138,7 +138,7 @@ def test_any_pair_with_one_observed_site_has_pictures(squares):
             pyro.sample("z", dist.Normal(x - 4, 0.0001).to_event(1))
 
     drawn = Pictures(SimpleNamespace(model=model, guide=guide), squares).draw()
-    assert drawn["samples"].shape == (12, 1, 3, 4)
+    assert drawn["samples"].shape == (12, 1, 3 * 7 + 2, 4 * 7 + 2)
     images, copies = drawn["reconstructions"].split(8)
     torch.testing.assert_close(copies, images, atol=1e-3, rtol=0)
     # Of the means 4 + z, a sixteenth lies outside of 0 to 8 or so.
