@@ -1,4 +1,4 @@
-"""Where the search begins: at the mode, with the curvature there, where both have a closed form."""
+"""The search begins at the mode, with the curvature there: checked where both are known."""
 
 import torch
 

@@ -71,8 +71,8 @@ def gaps(
     chance, else that with more effective draws.
 
     The search for n* begins at a mode of p(z|x), with the curvature there, and that for q* where
-    its family is nearest to that normal, or at the guide if the ELBO is higher there. q* and n* are
-    found by Adam in stages; in the last, the step size decreases. With 300 steps or more, the
+    its family is nearest to that normal, or at the guide if the ELBO is higher there. q* and n*
+    are found by Adam in stages; in the last, the step size decreases. With 300 steps or more, the
     first stage takes half of the particles, and a datapoint whose ELBO a later stage raised by no
     more than `tolerance` goes on to the last one at once. The search may end below
     the maximum: up to their errors, the true amortization gap is at least `amortization`, and the
