@@ -189,14 +189,15 @@ def _name_classes(
 
 
 def _color_bar(figure: Figure, axes: Axes, drawn: Any, label: str) -> None:
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, format="%g")
     bar.set_label(label, fontsize=LABEL)
     bar.ax.tick_params(labelsize=SMALL)
 
 
 def _draw_circles(figure: Figure, axes: Axes) -> None:
-    look: dict[str, Any] = {"color": "0.35", "linestyle": (0, (6, 3))}
+    look: dict[str, Any] = {"color": "0.25", "linestyle": (0, (6, 3))}
     for radius in (1, 2):
-        axes.add_patch(Circle((0, 0), radius, fill=False, **look))
+        circle = axes.add_patch(Circle((0, 0), radius, fill=False, **look))
+        circle.set_path_effects([withStroke(linewidth=2.5, foreground="white", alpha=0.6)])
     text = "prior N(0, I): circles at 1 and 2 standard deviations"
     legend_below(figure, [Line2D([], [], **look)], [text])

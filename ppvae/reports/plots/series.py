@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ppvae.reports.plots.sheets import legend_below, plain, sheet
 
 _ACROSS = 3  # panels in a row
-_PANELS = 12  # in a figure
+_PANELS = 9  # in a figure
 _NAME = 26  # characters of a panel's title
 _DOTS = 60  # steps up to which each has a dot
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -41,7 +41,7 @@ def series_panels(
     """Draw series as lines: their values, and what a model says of them.
 
     A series of one feature has a panel, one of several a row of panels, for its first three
-    features. As many series are drawn as twelve panels take.
+    features. As many series are drawn as nine panels take.
 
     Args:
         values: `(series, steps, features)`; NaN is missing, and leaves a gap in the line.
