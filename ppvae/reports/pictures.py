@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def image_figures(subject: Subject) -> Iterator[tuple[str, Figure]]:
 
 def _made(subject: Subject, look: ImageLook) -> Iterator[tuple[str, Figure]]:
     pair, batch, given = subject.pair, subject.batch, subject.given
-    options = {"limits": look.limits, "inverted": look.inverted}
+    options: dict[str, Any] = {"limits": look.limits, "inverted": look.inverted}
     shown = tuple(part[:_SHOWN] for part in batch)
     many = tuple(part[torch.arange(_GRID) % len(part)] for part in batch)
     with isolated(pair, subject.seed):

@@ -49,7 +49,8 @@ def series_figures(subject: Subject, shape: tuple[int, int]) -> Iterator[tuple[s
     held = f"{_HELD:.0%} of draws x of p(x|z)"
     low, middle, high = _interval(guessed)
     # A series that is shorter than the longest one ends there.
-    after = ~np.isfinite(x).any(-1)[:, ::-1].cumsum(1).astype(bool)[:, ::-1]
+    known = np.asarray(np.isfinite(x).any(-1))
+    after = known[:, ::-1].cumsum(1)[:, ::-1] == 0
     for part in (low, middle, high):
         part[after] = np.nan
     yield (

@@ -36,6 +36,7 @@ COVERAGE = xr.Dataset(
 )
 COVERAGE_ERROR = xr.DataArray([0.02, 0.01], dims="level")
 RANKS = xr.Dataset({"z": (("simulation", "z_dim_0"), np.arange(80).reshape(40, 2) % 10)})
+BAND = diagnostics.uniform_band(40, draws=9)
 MANY = np.random.default_rng(0).normal(size=(3000, 2))
 CLASS = (MANY[:, 0] > 0).astype(int)
 WAVES = np.sin(np.arange(20) / 3 + np.arange(2)[:, None])[..., None]
@@ -52,7 +53,7 @@ FIGURES = {
     "dense classes": lambda: plots.latent_scatter(MANY, CLASS, class_names=["a", "b"]),
     "dense factor": lambda: plots.latent_scatter(MANY, MANY[:, 0], standard_normal=True),
     "pareto_k": lambda: plots.pareto_k([-np.inf, 0.3, 0.9, 7], [-3, -2, -4, -9], 0.7),
-    "rank_ecdf": lambda: plots.rank_ecdf(RANKS, diagnostics.uniform_band(40, draws=9)),
+    "rank_ecdf": lambda: plots.rank_ecdf(RANKS, BAND),
     "coverage_curves": lambda: plots.coverage_curves(COVERAGE, COVERAGE_ERROR),
     "gap_bars": lambda: plots.gap_bars(GAPS),
     "evidence_bars": lambda: plots.evidence_bars(SUMMARY),

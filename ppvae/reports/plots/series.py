@@ -108,10 +108,10 @@ def _draw(axes: Axes, parts: Sequence[_Values], line: bool) -> None:
     values, *others = parts
     steps = np.arange(len(values))
     if len(others) >= 2:
-        axes.fill_between(steps, *others[-2:], **_LOOKS[2])
+        axes.fill_between(steps, others[-2], others[-1], **_LOOKS[2])
     if line:
         axes.plot(steps, others[0], **_LOOKS[1])
-    dots = {"marker": ".", "markersize": 4} if len(steps) <= _DOTS else {}
+    dots: dict[str, Any] = {"marker": ".", "markersize": 4} if len(steps) <= _DOTS else {}
     axes.plot(steps, values, **_LOOKS[0], **dots)
 
 
