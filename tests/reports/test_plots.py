@@ -58,6 +58,9 @@ FIGURES = {
     "gap_bars": lambda: plots.gap_bars(GAPS),
     "evidence_bars": lambda: plots.evidence_bars(SUMMARY),
     "series": lambda: plots.series_panels(WAVES, ["a", "b"], "waves", center=WAVES),
+    "series_traversals": lambda: plots.series_traversals(
+        np.stack([WAVES, WAVES + 1]), ["z_0", "z_1"], [-1, 1], unit="value of z"
+    ),
     "columns": lambda: plots.column_histograms(
         {"a column": ([1.0, 2.0], [1.0, 3.0]), "levels": (["x", "y"], ["x", "x"])}, [0.1, 1], "t"
     ),
@@ -339,8 +342,6 @@ def test_series_leave_gaps_where_values_are_missing():
     assert np.isnan(values.get_ydata()).tolist() == [False, True, False, False]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["data", "median of the model", "interval of the model"]
-    with pytest.raises(ValueError, match=r"shape \(1, steps, features\), got \(2, 4, 3\)"):
-        plots.series_panels(walks, ["a"], "walks")
 
 
 def test_training_shows_where_weights_were_kept_and_is_not_ruled_by_the_first_steps():
@@ -356,6 +357,18 @@ def test_training_shows_where_weights_were_kept_and_is_not_ruled_by_the_first_st
 
 
 WRONG = {
+    "series": (
+        lambda: plots.series_panels(WAVES, ["a"], "waves"),
+        r"shape \(1, steps, features\), got \(2, 20, 1\)",
+    ),
+    "series_traversals": (
+        lambda: plots.series_traversals(WAVES, ["a", "b"], [0, 1]),
+        r"shape \(2, 2, steps, features\), got \(2, 20, 1\)",
+    ),
+    "pareto_k": (
+        lambda: plots.pareto_k([0.1, 0.2], [1.0], 0.7),
+        r"one shape \(data,\), got \(2,\) and \(1,\)",
+    ),
     "scatter": (lambda: plots.latent_scatter(np.eye(3)), r"shape \(data, 2\), got \(3, 3\)"),
     "manifold": (
         lambda: plots.manifold(np.zeros((8, 4)), (2, 2)),
