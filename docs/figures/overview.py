@@ -15,7 +15,7 @@ import ppvae
 from ppvae import data, diagnostics
 
 SHOWN = 10
-INK, LIGHT, DARK, HATCHED = "#1a1a1a", "#9ecae1", "#3182bd", "#fdae6b"
+INK, FULL, HATCHED = "#1a1a1a", "#9ecae1", "#fdae6b"
 
 
 def main(run: str) -> None:
@@ -49,7 +49,8 @@ def main(run: str) -> None:
     grid[1, 0].set_ylabel("reconstruction", fontsize=9)
     count = int(table.trusted.sum())
     top.suptitle(
-        f"log P(X) of unseen digits in nats, with error and verdict: {count} of {len(order)} trusted",
+        "Unseen digits from the least to the most probable: log P(X) in nats, its error, and the "
+        f"verdict ({count} of {len(order)} trusted)",
         fontsize=11,
     )
 
@@ -58,22 +59,27 @@ def main(run: str) -> None:
     value["log_evidence"] = float(means["mean"].sel(term="log_evidence"))
     elbo = value["elbo"]
     sides = (
-        ("left side", value["log_evidence"], "log P(X)", "KL[Q(z|X) || P(z|X)]"),
-        ("right side", value["reconstruction"], "E_Q[log P(X|z)]", "KL[Q(z|X) || P(z)]"),
+        ("measured\n(left side)", value["log_evidence"], "log P(X)", "KL[Q(z|X) || P(z|X)]"),
+        (
+            "trained\n(right side)",
+            value["reconstruction"],
+            "E_Q[log P(X|z)]",
+            "KL[Q(z|X) || P(z)]",
+        ),
     )
-    for place, (side, first, name, divergence) in enumerate(sides):
-        axes.barh(place, first, color=LIGHT, edgecolor=INK, height=0.55)
+    for place, (_, first, name, divergence) in enumerate(sides):
+        axes.barh(place, first, color=FULL, edgecolor=INK, height=0.55)
         axes.barh(
             place, elbo - first, left=first, color=HATCHED, edgecolor=INK, hatch="//", height=0.55
         )
         axes.text(first / 2, place, f"{name} = {first:.1f}", ha="center", va="center", fontsize=10)
         axes.text(
-            1, place, f"less {divergence} = {first - elbo:.1f}", va="center", fontsize=10
+            1, place, f"hatched: {divergence} = {first - elbo:.1f}", va="center", fontsize=10
         )
     axes.axvline(elbo, color=INK, linestyle="--", linewidth=1)
     axes.set_yticks([0, 1], [side for side, *_ in sides])
     axes.invert_yaxis()
-    axes.set_xlim(elbo * 1.04, 38)
+    axes.set_xlim(elbo * 1.04, 42)
     axes.set_xticks([-80, -60, -40, -20, 0])
     axes.set_xlabel(f"nats per digit; both sides of formula (2) end at the ELBO, {elbo:.1f}")
     axes.spines[["top", "right", "left"]].set_visible(False)
