@@ -21,8 +21,20 @@ extensions = [
     "sphinx_copybutton",
     "machinery.formulas",
 ]
+# Without them, pages build within seconds while they are written.
+if os.environ.get("DOCS_REFERENCE") != "off":
+    extensions.append("machinery.reference")
+    nitpicky = True
 exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
+
+os.environ["COLUMNS"] = "80"  # of the command line's help
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+add_module_names = False
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -25,6 +25,7 @@ def _mathml(latex: str, display: str) -> str:
     return written.replace("<math ", f'<math aria-label="{html.escape(latex)}" ', 1)
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
