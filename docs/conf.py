@@ -1,0 +1,54 @@
+"""Settings of the site: `make docs`."""
+
+import os
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+# Executed pages import the library and the examples.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+
+project = "ppvae"
+author = copyright = "The ppvae developers"
+release = version = installed("ppvae")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "machinery.formulas",
+]
+# Without them, pages build within seconds while they are written.
+if os.environ.get("DOCS_REFERENCE") != "off":
+    extensions.append("machinery.reference")
+    nitpicky = True
+exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
+
+os.environ["COLUMNS"] = "80"  # of the command line's help
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+add_module_names = False
+
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_cache_path = str(ROOT / ".cache" / "docs")
+nb_merge_streams = True
+
+html_theme = "furo"
+html_title = "ppvae"
+html_static_path = ["_static"]
+templates_path = []
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
