@@ -113,6 +113,12 @@ def _home(module: str, name: str) -> tuple[str, str]:
     return module, name
 
 
+def named_in(module: str, name: str) -> Name | None:
+    """Return the public name that a name in the source of a module stands for."""
+    home, original = _home(module, name)
+    return names().get(f"{home}.{original}")
+
+
 def groups(room: str) -> Iterable[tuple[str, list[Name]]]:
     """Group the names of a room by the inner room that they come from, with its first sentence.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref, pending_xref_condition
+from sphinx.addnodes import desc, desc_signature, pending_xref, pending_xref_condition
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
@@ -16,7 +16,8 @@ from sphinx.pycode import ModuleAnalyzer
 from ppvae.cli import help as texts
 from ppvae.cli.commands import COMMANDS
 
-from .faces import FOR_USERS, Name, first_sentence, groups, names, public, rooms
+from .faces import FOR_USERS, Name, first_sentence, groups, named_in, names, public, rooms
+from .generated import write_pages
 from .plain_text import Links, as_rest
 from .signatures import signature
 
@@ -26,7 +27,7 @@ KEPT_BY_HAND = ("index.md",)
 
 def pages() -> dict[str, str]:
     """Return the text of each page of the folder by its name."""
-    written = {"command_line": _command_line()}
+    written = {"inside": _inside()}
     for room in rooms():
         written[room] = _room(room)
         for page, members in _by_page(room).items():
@@ -68,10 +69,18 @@ def _room(room: str) -> str:
     lines += [*as_rest(inspect.cleandoc(module.__doc__ or "").splitlines(), links_of(room)), ""]
     for title, members in groups(room):
         if title:
-            lines += [f".. rubric:: {as_rest([title])[0]}", ""]
+            lines += [f".. rubric:: {as_rest([title.rstrip('.')])[0]}", ""]
         lines += [*_table(members), ""]
     if room in FOR_USERS:
-        lines += [".. toctree::", "   :hidden:", "", *(f"   {page}" for page in _by_page(room))]
+        lines += [
+            ".. toctree::",
+            "   :hidden:",
+            "",
+        ]
+        lines += [
+            f"   {', '.join(name.name for name in members)} <{page}>"
+            for page, members in _by_page(room).items()
+        ]
     else:
         lines += [_entry(name) for name in _own(room)]
     return "\n".join(lines) + "\n"
@@ -118,7 +127,8 @@ def _entry(name: Name) -> str:
     if _is_documented_by_itself(name.value):
         kind = "class" if inspect.isclass(name.value) else "function"
         lines = [f".. auto{kind}:: {name.full}", ""]
-        lines[1:1] = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
+        lines[1:1] = ["   :members:"] if kind == "class" else []
+        lines[2:2] = ["   :show-inheritance:"] if kind == "class" and _bases(name.value) else []
     else:
         lines = [
             f".. py:currentmodule:: {name.room}",
@@ -133,18 +143,25 @@ def _entry(name: Name) -> str:
     return "\n".join([*lines, ""])
 
 
-def _command_line() -> str:
-    lines = [
-        _title("The command line"),
-        "What ``ppvae --help`` and ``ppvae COMMAND --help-all`` print.",
-        "",
-    ]
+def _inside() -> str:
+    inner = [room for room in rooms() if room not in FOR_USERS]
+    lines = [_title("Inside"), "Rooms for those who change the library.", ""]
+    lines += [".. list-table::", "   :class: names", ""]
+    for room in inner:
+        lines.append(f"   * - :py:mod:`{room}`")
+        lines.append("     - " + as_rest([first_sentence(importlib.import_module(room))])[0])
+    lines += ["", ".. toctree::", "   :hidden:", "", *(f"   {room}" for room in inner)]
+    return "\n".join(lines) + "\n"
+
+
+def command_line() -> str:
+    """Return the page of the command line, written by the program itself."""
+    lines = ["# The command line", "", "What `ppvae COMMAND --help-all` prints.", ""]
     for title, text in (
         ("ppvae", texts.help_of_program()),
         *((f"ppvae {command}", texts.help_of_command(command, True)) for command in COMMANDS),
     ):
-        lines += [_title(title, "-"), ".. code-block:: text", ""]
-        lines += [f"   {line}".rstrip() for line in text.splitlines()] + [""]
+        lines += [f"## {title}", "", "```text", *text.splitlines(), "```", ""]
     return "\n".join(lines)
 
 
@@ -196,14 +213,8 @@ def _with_member(name: Name, rest: str) -> str | None:
 def write(app: Sphinx) -> None:
     """Write the pages that have changed, and remove those of names that are gone."""
     folder = Path(app.srcdir) / FOLDER
-    texts = {f"{name}.rst": text for name, text in pages().items()}
-    for path in folder.glob("*.rst"):
-        if path.name not in texts:
-            path.unlink()
-    for name, text in texts.items():
-        path = folder / name
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    written = {f"{name}.rst": text for name, text in pages().items()}
+    write_pages(folder, {**written, "command_line.md": command_line()}, "*.rst")
 
 
 def docstring(
@@ -223,28 +234,40 @@ def written_signature(
 
 def shown_bases(app: Sphinx, name: str, value: Any, options: Any, bases: list[Any]) -> None:
     """Link the public bases of a class and name those of other libraries; leave out the rest."""
+    bases[:] = _bases(value)
+
+
+def _bases(value: Any) -> list[str]:
     shown = []
-    for base in bases:
+    for base in value.__bases__:
         full = f"{base.__module__}.{base.__qualname__}"
-        public = resolved(full)
+        public = names().get(full)
         if public is not None:
-            shown.append(f":py:class:`{base.__name__} <{public}>`")
-        elif base is not object and not full.startswith(("ppvae.", "abc.")):
+            shown.append(f":py:obj:`{base.__name__} <{public.full}>`")
+        elif base is not object and not full.startswith(("ppvae.", "abc.", "typing.")):
             shown.append(f"``{full}``")
-    bases[:] = shown or ["``object``"]
+    return shown
 
 
 def link_types(app: Sphinx, tree: nodes.document) -> None:
     """Link the types in signatures that are public here; leave the others as text."""
-    for node in list(tree.findall(pending_xref)):
-        if node.get("refdomain") != "py" or "refwarn" in node:
+    for entry in tree.findall(desc):
+        signature = entry.next_node(desc_signature)
+        full = f"{signature.get('module')}.{signature.get('fullname')}"
+        while "." in full and full not in names():
+            full = full.rpartition(".")[0]
+        if full not in names():
             continue
-        target = resolved(node["reftarget"], node.get("py:module") or "ppvae")
-        if target is None:
-            node.replace_self(_short(node))
-        else:
-            node["reftype"], node["reftarget"] = "obj", target
-            node["refspecific"] = False
+        for node in list(entry.findall(pending_xref)):
+            if "refwarn" in node:
+                continue
+            head, dot, _ = node["reftarget"].partition(".")
+            found = named_in(names()[full].home, head)
+            if found is None or dot:
+                node.replace_self(_short(node))
+            else:
+                node["reftype"], node["reftarget"] = "obj", found.full
+                node["refspecific"] = False
 
 
 def _short(node: pending_xref) -> list[nodes.Node]:
