@@ -22,7 +22,7 @@ extensions = [
     "sphinx_copybutton",
     "machinery.cards",
     "machinery.formulas",
-    "machinery.tutorial",
+    "machinery.generated",
 ]
 # Without them, pages build within seconds while they are written.
 if os.environ.get("DOCS_REFERENCE") != "off":

@@ -8,11 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from matplotlib.figure import Figure
-from sphinx.application import Sphinx
 
-from .generated import write_pages
-
-FOLDER = "tutorial"
 ROOT = Path(__file__).parent.parent.parent
 PAGE = """---
 file_format: mystnb
@@ -110,15 +106,3 @@ def _display(text: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown(text))
-
-
-def write(app: Sphinx) -> None:
-    """Write the pages."""
-    texts = {f"{name}.md": text for name, text in pages().items()}
-    write_pages(Path(app.srcdir) / FOLDER, texts, "step*.md")
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Write the pages before they are read."""
-    app.connect("builder-inited", write)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
