@@ -23,6 +23,7 @@ extensions = [
     "machinery.cards",
     "machinery.formulas",
     "machinery.generated",
+    "machinery.sidebar",
 ]
 # Without them, pages build within seconds while they are written.
 if os.environ.get("DOCS_REFERENCE") != "off":
@@ -43,6 +44,8 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
+if nb_execution_mode == "off":
+    suppress_warnings = ["myst-nb.lexer"]  # the language of cells is known from a run
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 # What a page shows depends on the library and the examples too: others' results are not used.

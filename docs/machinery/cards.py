@@ -18,6 +18,7 @@ class CardsDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Leave the place free until all pages are read."""
         folder = self.env.docname.rpartition("/")[0]
+        self.env.metadata[self.env.docname]["cards"] = True
         return [Cards(pages=[f"{folder}/{line.strip()}" for line in self.content if line.strip()])]
 
 
@@ -47,7 +48,7 @@ def _card(app: Sphinx, docname: str, page: str) -> nodes.container:
 
 def with_cards(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Write pages of cards anew at every build: what they show is found on other pages."""
-    return [name for name in env.found_docs if any(env.get_doctree(name).findall(Cards))]
+    return [name for name, known in env.metadata.items() if "cards" in known]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

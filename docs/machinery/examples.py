@@ -1,6 +1,7 @@
 """The examples as pages: run at a stated size, with what they print and draw."""
 
 import contextlib
+import io
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,15 +49,14 @@ def _write_idx(path: Path, values: np.ndarray) -> None:
 @contextlib.contextmanager
 def figures_shown() -> Iterator[str]:
     """Give a folder, and show the pictures that are in it at the end."""
-    from IPython.display import Image, display
-
     folder = mkdtemp()
     yield folder
     for path in sorted(Path(folder).rglob("*.png")):
         display(Image(str(path)))
 
 
-def shown(figure: Figure) -> Figure:
-    """Give a figure of a page its resolution."""
-    figure.set_dpi(130)
-    return figure
+def shown(figure: Figure) -> Image:
+    """Return a figure as a picture that a page shows, also without pyplot."""
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=130)
+    return Image(written.getvalue())

@@ -18,7 +18,12 @@ kernelspec:
 # {number}. {title}
 
 ```{{code-cell}} ipython3
-:tags: [remove-input]
+---
+tags: [remove-input]
+mystnb:
+  image:
+    alt: "Figure of step {number}: {title}. The text above it says what is seen."
+---
 from machinery.tutorial import show
 
 show("{name}")
@@ -98,8 +103,9 @@ def _table(header: Sequence[str], *rows: Sequence[object]) -> None:
 def _draw(figure: Figure, folder: Path, name: str) -> None:
     from IPython.display import display
 
-    figure.set_dpi(130)
-    display(figure)
+    from .examples import shown
+
+    display(shown(figure))
 
 
 def _display(text: str) -> None:
