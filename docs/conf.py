@@ -10,6 +10,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 # Executed pages import the library and the examples.
 os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path[:2], os.environ.get("PYTHONPATH", "")])
 from machinery.cache import of_sources  # noqa: E402
+from machinery.kernels import environment  # noqa: E402
+
+os.environ |= environment(ROOT / ".cache")
 
 project = "ppvae"
 author = copyright = "The ppvae developers"
@@ -46,7 +49,7 @@ myst_links_external_new_tab = False
 nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
 if nb_execution_mode == "off":
     suppress_warnings = ["myst-nb.lexer"]  # the language of cells is known from a run
-nb_execution_timeout = 300
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 # What a page shows depends on the library and the examples too: others' results are not used.
 nb_execution_cache_path = str(ROOT / ".cache" / "docs" / of_sources(ROOT))
