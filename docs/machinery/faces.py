@@ -108,9 +108,20 @@ def _imported(module: str) -> dict[str, tuple[str, str]]:
 
 
 def _home(module: str, name: str) -> tuple[str, str]:
-    while name in _imported(module):
+    """Return the module that defines a name, and its name there."""
+    seen = set()
+    while name in _imported(module) and (module, name) not in seen:
+        seen.add((module, name))
         module, name = _imported(module)[name]
     return module, name
+
+
+def named_in(module: str, name: str) -> Name | None:
+    """Return the public name that a name in the source of a module of ours stands for."""
+    if not module.startswith("ppvae"):
+        return None
+    home, original = _home(module, name)
+    return names().get(f"{home}.{original}")
 
 
 def groups(room: str) -> Iterable[tuple[str, list[Name]]]:

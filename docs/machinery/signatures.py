@@ -12,7 +12,7 @@ def signature(value: Any) -> tuple[str, str | None] | None:
     Example:
         >>> from ppvae.engine import log_mean_exp
         >>> signature(log_mean_exp)
-        ('(log_weights: Tensor, dim: int=0)', 'tuple[Tensor, Tensor]')
+        ('(log_weights: Tensor)', 'tuple[Tensor, Tensor]')
     """
     try:
         node = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
