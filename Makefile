@@ -64,7 +64,18 @@ bench: $(STAMP)
 		-r benchmarks/requirements.txt -e .
 	.venv-bench/bin/python -m benchmarks
 
+# The site: docs/_build/html/index.html. What executed pages show is kept in .cache/docs, until a
+# source of the library or of an example changes.
+.PHONY: docs linkcheck
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -j 2 -b html docs docs/_build/html
+
+# Links to other sites; those within the site are checked by `make docs`.
+linkcheck: $(VENV)/.installed-docs
+	DOCS_EXECUTE=off $(BIN)/python -m sphinx -b linkcheck docs docs/_build/linkcheck
+
 clean:
+	rm -rf docs/_build docs/reference/*.rst docs/reference/command_line.md docs/tutorial/step*.md
 	rm -rf $(VENV) build *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path "./.venv*" -prune -exec rm -rf {} +
 
@@ -72,4 +83,8 @@ clean:
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+$(VENV)/.installed-docs: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@

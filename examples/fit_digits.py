@@ -6,8 +6,8 @@ import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
 
 
-def main(epochs: int = 50, draws: int = 1000) -> None:
-    """Fit, then print formula (2) on held-out digits, in nats per datapoint."""
+def main(epochs: int = 50, draws: int = 1000) -> ppvae.VAE:
+    """Fit, print formula (2) on held-out digits in nats per datapoint, and return the pair."""
     digits = data.digits()
     pair = ppvae.VAE(
         prior=priors.StandardNormal(10),
@@ -18,6 +18,7 @@ def main(epochs: int = 50, draws: int = 1000) -> None:
     evidence = diagnostics.evidence(pair, digits.test, draws=draws)
     print(diagnostics.summarize(evidence).to_dataframe().round(3))
     print("active units:", diagnostics.active_units(pair, digits.test).count)
+    return pair
 
 
 if __name__ == "__main__":

@@ -43,8 +43,9 @@ def build(likelihood: Callable[[nn.Module], likelihoods.Likelihood], stations: i
     )
 
 
-def main(epochs: int = 50, draws: int = 1000) -> None:
-    """Fit angles as angles and as numbers; print formula (2) on held-out days."""
+def main(epochs: int = 50, draws: int = 1000) -> dict[str, ppvae.VAE]:
+    """Fit angles as angles and as numbers; print formula (2) on held-out days; return both."""
+    trained = {}
     days = data.split("winds", winds(2000), VonMises.support)
     for likelihood in (VonMises, likelihoods.Normal):
         torch.manual_seed(0)
@@ -53,6 +54,8 @@ def main(epochs: int = 50, draws: int = 1000) -> None:
         evidence = diagnostics.evidence(pair, days.test, draws=draws)
         print(likelihood.__name__)
         print(diagnostics.summarize(evidence).to_dataframe().round(3))
+        trained[likelihood.__name__] = pair
+    return trained
 
 
 if __name__ == "__main__":

@@ -49,14 +49,15 @@ def normal(output: Tensor) -> dist.Distribution:
     return dist.Normal(loc, softplus(raw_scale)).to_event(1)
 
 
-def main(epochs: int = 50, draws: int = 1000) -> None:
-    """Fit, then print formula (2) on held-out digits, in nats per datapoint."""
+def main(epochs: int = 50, draws: int = 1000) -> StyleAndShape:
+    """Fit, print formula (2) on held-out digits in nats per datapoint, and return the pair."""
     digits = data.digits()
     pair = StyleAndShape()
     ppvae.fit(pair, digits, epochs=epochs)
     evidence = diagnostics.evidence(pair, digits.test, draws=draws)
     print(diagnostics.summarize(evidence).to_dataframe().round(3))
     print(diagnostics.active_units(pair, digits.test).active)
+    return pair
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def wines() -> pd.DataFrame:
     return table
 
 
-def main(epochs: int = 200, draws: int = 1000) -> None:
-    """Train a pair on the wines, given their cultivar, and print what it says of them."""
+def main(epochs: int = 200, draws: int = 1000) -> ppvae.VAE:
+    """Train a pair on the wines, given their cultivar; print what it says of them; return it."""
     table = data.table(wines(), label="cultivar", id="bottle")
     print(table.schema.write())
     given = table.conditional()
@@ -43,6 +43,7 @@ def main(epochs: int = 200, draws: int = 1000) -> None:
     print(answers.impute(pair, given, draws=draws).cells.head())
     print("New rows of one cultivar")
     print(answers.sample(pair, given, 5, label="second").round(2).to_string(index=False))
+    return pair
 
 
 if __name__ == "__main__":

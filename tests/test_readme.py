@@ -1,4 +1,4 @@
-"""Every block of the README runs."""
+"""Every block of the README and of the site runs: here, or when the site is built."""
 
 import os
 import re
@@ -13,11 +13,31 @@ import torch
 from ppvae.cli import main
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+BLOCK = re.compile(r"^(`{3,})(\S*).*?\n(.*?)^\1$", re.M | re.S)
+MADE_BY_THE_BUILD = ("docs/_build/", "docs/reference/", "docs/tutorial/step")
+SHOWN = {"text", "console", "yaml"}  # outputs, files, and commands that take hours
 
 
-def blocks(language):
-    return [content for kind, content in BLOCKS if kind == language]
+def read():
+    """Return the blocks of each page, `(kind, content)`, by its path."""
+    paths = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+    return {
+        path: [(kind, content) for _, kind, content in BLOCK.findall(text)]
+        for path, text in texts.items()
+        if not path.startswith(MADE_BY_THE_BUILD)
+    }
+
+
+PAGES = read()
+
+
+def blocks(page, language):
+    return [content for kind, content in PAGES[page] if kind == language]
+
+
+def pages_with(language):
+    return [page for page in PAGES if blocks(page, language)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,45 +49,47 @@ def in_a_folder(tmp_path, monkeypatch):
     os.chdir(here)
 
 
-def test_there_are_blocks_of_known_kinds():
-    assert {kind for kind, _ in BLOCKS} == {"python", "sh"}
-    assert len(blocks("python")) == 17
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_of_known_kinds(page):
+    kinds = {kind for kind, _ in PAGES[page]}
+    assert {kind for kind in kinds if not kind.startswith("{")} <= SHOWN | {"python", "sh"}
+    executed = (ROOT / page).read_text().startswith("---\nfile_format: mystnb\n")
+    assert not ("python" in kinds and executed)
+    assert ("{code-cell}" in kinds) == executed
 
 
 @pytest.mark.slow
-def test_python_blocks_run_one_after_the_other():
-    names, trained = {"__name__": "readme"}, {}
-    for content in blocks("python"):
-        exec(compile(content, "README.md", "exec"), names)
-        for name in ("pair", "thermometer"):
-            if name in names and name not in trained:
-                trained[name] = deepcopy(names[name].state_dict())
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python_blocks_run_one_after_the_other(page):
+    names, trained = {"__name__": "page"}, {}
+    for content in blocks(page, "python"):
+        exec(compile(content, page, "exec"), names)
+        for name, value in names.items():
+            if isinstance(value, torch.nn.Module) and name not in trained:
+                trained[name] = deepcopy(value.state_dict())
+    if page != "README.md":
+        return
     assert Path("digits-vae/pair.safetensors").exists()
     # What one block has trained, no later one changes.
+    assert len(trained) >= 2
     for name, state in trained.items():
         assert all(
             torch.equal(state[key], value) for key, value in names[name].state_dict().items()
         )
-    measured = names["evidence"]
-    assert -110 < float(measured.elbo.mean()) < -95
-    found = names["found"].findings[0].results["evidence"]
-    rows = {int(row): place for place, row in enumerate(names["digits"].row_numbers("test"))}
-    same = [rows[int(row)] for row in found.data]
-    difference = found.elbo.values - measured.elbo.values[same]
-    assert abs(difference.mean()) < 0.5
+    assert -110 < float(names["evidence"].elbo.mean()) < -90
     # 15 lines train and diagnose.
-    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
-    assert len(lines) <= 16
+    lines = [line for line in blocks(page, "python")[0].splitlines() if line.strip()]
+    assert len(lines) <= 15
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("page", pages_with("sh"))
 @pytest.mark.parametrize(
     "shortened", [5, pytest.param(1, marks=pytest.mark.verify)], ids=["shortened", "as written"]
 )
-def test_shell_blocks_run(shortened, capsys):
+def test_shell_blocks_run(page, shortened, capsys):
     makefile = (ROOT / "Makefile").read_text()
-    commands = [line for content in blocks("sh") for line in content.splitlines()]
-    assert any(command.startswith("ppvae") for command in commands)
+    commands = [line for content in blocks(page, "sh") for line in content.splitlines()]
     drawn = set()
     for command in commands:
         command = re.sub(
@@ -87,9 +109,20 @@ def test_shell_blocks_run(shortened, capsys):
             assert main(words) == 0, command
 
 
+def test_there_are_blocks_of_each_kind():
+    assert len(pages_with("python")) > 1
+    commands = "".join(content for page in PAGES for content in blocks(page, "sh"))
+    assert commands.count("ppvae fit") > 3 and "ppvae diagnose" in commands
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
 def test_every_dependency_has_its_reason():
     project = (ROOT / "pyproject.toml").read_text()
     listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.M | re.S)[1]
-    table = (ROOT / "README.md").read_text().split("## Dependencies")[1]
+    table = (ROOT / "docs/design.md").read_text().split("## Dependencies")[1]
     for name in re.findall(r'"([a-z][a-z0-9-]*)', listed):
         assert re.search(rf"\b{name}\b", table), name
