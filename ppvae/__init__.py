@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ppvae import priors as priors
     from ppvae import refinement as refinement
     from ppvae import reports as reports
+    from ppvae.cli.pages import report
     from ppvae.diagnostics import from_pyro_svi, refine
     from ppvae.engine import Unsupported
     from ppvae.inference import fit, load, save
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "refine",
     "refit_prior",
+    "report",
     "save",
 ]
 
@@ -48,6 +50,7 @@ _ROOM_OF = {
     "load": "inference",
     "refine": "diagnostics",
     "refit_prior": "pairs",
+    "report": "cli.pages",
     "save": "inference",
 }
 _ROOMS = (

@@ -1,0 +1,242 @@
+"""What a page holds: sections of texts, tables and pictures. All text is plain, never HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+Tone: TypeAlias = Literal["", "fine", "look", "bad", "unknown"]
+"""The colour of a text, that of a verdict; the text says the same in words."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; what stands between backticks is code.
+
+    Args:
+        text: the paragraph.
+        quiet: whether it is an explanation beside what matters.
+    """
+
+    text: str
+    quiet: bool = False
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines to copy.
+
+    Args:
+        text: the lines.
+        label: what they are, for a screen reader.
+    """
+
+    text: str
+    label: str
+    kind: ClassVar[str] = "code"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of short texts."""
+
+    items: tuple[str, ...]
+    kind: ClassVar[str] = "listing"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number or word that a reader looks for.
+
+    Args:
+        name: what it is.
+        value: it, as text.
+        note: what to know of it, such as its error.
+        tone: its colour.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts side by side; large ones are read first."""
+
+    facts: tuple[Fact, ...]
+    large: bool = False
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure.
+
+    Args:
+        uri: its bytes as a data URI.
+        alternative: what it shows, for who does not see it.
+        caption: what it means.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    uri: str
+    alternative: str
+    caption: str
+    width: int
+    height: int
+    kind: ClassVar[str] = "picture"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of one datapoint, in a table.
+
+    Args:
+        uri: its bytes as a data URI.
+        alternative: what it shows.
+        wide: whether it is a curve, and wider than high.
+    """
+
+    uri: str
+    alternative: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Args:
+        text: what it says.
+        value: the number that it is sorted by, if it is one.
+        tone: its colour.
+        thumbnails: pictures before the text.
+    """
+
+    text: str
+    value: float | None = None
+    tone: Tone = ""
+    thumbnails: tuple[Thumbnail, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of a row is its name.
+
+    Args:
+        caption: what it shows.
+        columns: the names of the columns.
+        rows: the cells of each row, as many as there are columns.
+        note: what to know of it, below.
+        sortable: whether a reader may sort it.
+        prose: whether cells hold sentences, which are broken.
+
+    Raises:
+        ValueError: if a row has another number of cells.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    sortable: bool = True
+    prose: bool = False
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        lengths = {len(row) for row in self.rows} - {len(self.columns)}
+        if lengths:
+            raise ValueError(f"a row has {lengths} cells, the table {len(self.columns)} columns")
+
+    def is_number(self, column: int) -> bool:
+        """Tell whether the cells of a column are numbers, which stand on the right."""
+        values = [row[column].value for row in self.rows if row[column].text not in ("", "-")]
+        return bool(values) and all(value is not None for value in values)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Args:
+        name: the check.
+        word: the verdict.
+        tone: its colour.
+        answer: what was measured.
+        advice: what it means.
+        code: what helps, to copy; "" if nothing does.
+    """
+
+    name: str
+    word: str
+    tone: Tone
+    answer: str
+    advice: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What several checks found."""
+
+    verdicts: tuple[Verdict, ...]
+    kind: ClassVar[str] = "verdicts"
+
+
+Block: TypeAlias = Text | Code | Listing | Facts | Picture | Table | Verdicts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page with a heading.
+
+    Args:
+        name: of its address within the page, letters and hyphens only.
+        title: the heading.
+        blocks: what it holds.
+    """
+
+    name: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What is read first.
+
+    Args:
+        sentence: the verdict, in one sentence.
+        tone: its colour.
+        more: further sentences.
+        step: what to do next, in words; "" if nothing is.
+        code: the same to copy.
+        facts: the numbers behind it.
+    """
+
+    sentence: str
+    tone: Tone
+    more: tuple[str, ...] = ()
+    step: str = ""
+    code: str = ""
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Args:
+        title: what it is about.
+        subtitle: which data and when.
+        lead: the verdict.
+        sections: the rest, in order.
+    """
+
+    title: str
+    subtitle: str
+    lead: Lead
+    sections: Sequence[Section]

@@ -1,0 +1,70 @@
+"""Whether the importance weights can be trusted, row by row."""
+
+import numpy as np
+
+from ppvae.reports import plots
+from ppvae.reports.formula_two import TAIL
+from ppvae.reports.page.contents import Block, Section, Table, Text
+from ppvae.reports.page.contents import Cell as Cell
+from ppvae.reports.page.numbers import percent
+from ppvae.reports.page.pictures import picture_of
+from ppvae.reports.page.subject import Subject
+
+
+def importance_section(subject: Subject) -> Section:
+    """Return Pareto k of each row, and how many rows are in each range."""
+    formula = subject.formula
+    if formula.evidence is None:
+        blocks: list[Block] = [Text(f"There are no weights of single rows: {formula.refusal}.")]
+        return Section("weights", "Can the weights be trusted?", blocks)
+    draws = int(formula.evidence.attrs["draws"])
+    if draws < TAIL:
+        text = f"{draws} draws are too few for the tail of the weights; {TAIL} tell something."
+        return Section("weights", "Can the weights be trusted?", [Text(text)])
+    threshold = float(formula.evidence.threshold)
+    by_row = formula.by_row()
+    k = by_row.k.values
+    known = ~np.isnan(k)
+    above = int((k[known] > threshold).sum())
+    some = "" if formula.refined is None else " Rows that were refined have the k of that."
+    blocks = [
+        Text(
+            "log P(X) of a row is an average of importance weights p(x, z) / q(z|x). Pareto k says "
+            f"how heavy their tail is: below {threshold:.2f} the average can be trusted with these "
+            f"{draws:,} draws; above it, it is most likely too low.{some}",
+            quiet=True,
+        ),
+        picture_of(
+            plots.pareto_k(k[known], threshold),
+            f"Pareto k of {known.sum()} rows: {above} are above {threshold:.2f}",
+            "Rows above the dashed line have no trusted log P(X).",
+        ),
+        _ranges(k[known], threshold),
+    ]
+    return Section("weights", "Can the weights be trusted?", blocks)
+
+
+def _ranges(k: "np.ndarray[tuple[int], np.dtype[np.float64]]", threshold: float) -> Table:
+    edges = [-np.inf, min(0.5, threshold), threshold, 1.0, np.inf]
+    words = (
+        ("fine", "log P(X) is trusted, and its error is small"),
+        ("fine", "log P(X) is trusted"),
+        ("look", "more draws would help"),
+        ("bad", "more draws do not help: refine, or use a richer posterior"),
+    )
+    rows = []
+    for place, (tone, meaning) in enumerate(words):
+        low, high = edges[place], edges[place + 1]
+        count = int(((k > low) & (k <= high)).sum()) + (int((k == -np.inf).sum()) * (place == 0))
+        name = f"up to {high:.2f}" if place == 0 else f"{low:.2f} to {high:.2f}"
+        name = f"above {low:.2f}" if np.isinf(high) else name
+        share = count / max(len(k), 1)
+        rows.append(
+            (
+                Cell(name),
+                Cell(f"{count:,}", count),
+                Cell(percent(share), share),
+                Cell(meaning, tone="" if not count else tone),  # type: ignore[arg-type]
+            )
+        )
+    return Table("Rows by Pareto k", ("k", "rows", "share", "what it means"), tuple(rows))

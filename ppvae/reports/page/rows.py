@@ -1,0 +1,107 @@
+"""Single rows as a reader knows them: a picture, a curve, or the values of all columns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ppvae.data import Dataset
+from ppvae.engine import Unsupported, isolated, raised_in_pair
+from ppvae.pairs import VAE
+from ppvae.reports.figures import image_layout
+from ppvae.reports.page.contents import Cell, Table, Thumbnail
+from ppvae.reports.page.pictures import image_thumbnail
+from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.unusual import column_names, texts_of
+
+_MOST = 40  # columns whose values are shown
+
+
+def values_of(
+    dataset: Dataset, split: str, places: Sequence[int]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return rows, `(rows, features)`, and which of their cells are known."""
+    rows = list(places)
+    x = getattr(dataset, split)[rows].flatten(1).cpu().double().numpy()
+    if not dataset.seen:
+        return x, np.ones_like(x, dtype=bool)
+    return x, dataset.seen[split][rows].flatten(1).cpu().numpy() > 0
+
+
+def values_table(
+    dataset: Dataset, split: str, places: Sequence[int], names: Sequence[str]
+) -> Table | None:
+    """Return what rows hold, in the units of the user; None where there are too many columns."""
+    columns = column_names(dataset)
+    if len(columns) > _MOST:
+        return None
+    x, known = values_of(dataset, split, places)
+    texts = [texts_of(dataset, x, place) for place in range(len(columns))]
+    rows = tuple(
+        (
+            Cell(names[row]),
+            *(
+                _cell(texts[place][row], float(x[row, place])) if known[row, place] else Cell("-")
+                for place in range(len(columns))
+            ),
+        )
+        for row in range(len(x))
+    )
+    note = "" if known.all() else "A cell with - is missing; it is left out of log P(X)."
+    return Table("What these rows hold, in the units of the data", ("row", *columns), rows, note)
+
+
+def _cell(text: str, value: float) -> Cell:
+    try:
+        float(text.replace("\N{MINUS SIGN}", "-"))
+    except ValueError:
+        return Cell(text)
+    return Cell(text, value)
+
+
+def thumbnails_of(
+    subject: Subject, places: Sequence[int], names: Sequence[str]
+) -> list[tuple[Thumbnail, ...]] | None:
+    """Return small pictures of rows and of their reconstructions; None if they are no images."""
+    dataset = subject.dataset
+    if dataset is None or dataset.image_shape is None:
+        return None
+    x, known = values_of(dataset, subject.split, places)
+    rows = [("row", np.where(known, x, np.nan))]
+    made = _reconstructed(subject, places)
+    if made is not None:
+        rows.append(("reconstruction of row", made.flatten(1).cpu().double().numpy()))
+    shape, limits = image_layout(dataset)
+    low, high = limits or (float(np.nanmin(x)), float(np.nanmax(x)))
+    height, width = shape[-2:]
+    pictures: list[tuple[Thumbnail, ...]] = []
+    for place, name in enumerate(names):
+        small = []
+        for what, values in rows:
+            pixels = (values[place] - low) / ((high - low) or 1.0)
+            pixels = (
+                pixels.reshape(-1, height, width)
+                if len(shape) == 3
+                else pixels.reshape(1, height, width)
+            )
+            pixels = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+            small.append(image_thumbnail(pixels, f"{what} {name}"))
+        pictures.append(tuple(small))
+    return pictures
+
+
+def _reconstructed(subject: Subject, places: Sequence[int]) -> Tensor | None:
+    """Return the mean of p(x|z) at a draw of q(z|x) of each row, where that can be had."""
+    if not isinstance(subject.pair, VAE):
+        return None
+    rows = tuple(part[list(places)] for part in subject.batch)
+    try:
+        with isolated(subject.pair, subject.seed), torch.no_grad():
+            return subject.pair.reconstruct(*rows)
+    except Exception as error:
+        if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
+            raise
+        return None
