@@ -250,7 +250,9 @@ def _save(
     """Write the pair and what repeats its training; print how the training ended."""
     run.save(pair)
     if figures and result.history.sizes.get("step"):
-        run.figure("training", ppvae.reports.plots.training_curves(result.history))
+        marks = {"best weights": result.kept_step, "compiled": result.compiled_from}
+        figure = ppvae.reports.plots.training_curves(result.history, marks)
+        run.figure("training", ppvae.reports.plots.with_source(figure, run.name))
     kept = {name: value for name, value in configuration.items() if name != "compile_from"}
     if result.compiled_from is None:
         run.write_config({**kept, "compile": False})

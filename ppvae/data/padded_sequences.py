@@ -105,6 +105,7 @@ def sequences(
         if names
         else {},
         notes=(note,),
+        series_shape=(longest, features),
     )
 
 

@@ -16,6 +16,7 @@ from ppvae.reports.figures import gallery
 from ppvae.reports.formula_two import TAIL, FormulaTwo, measure_formula_two
 from ppvae.reports.kept import keep_diagnosis, keep_formula_two, mark_of
 from ppvae.reports.run_folder import Run
+from ppvae.reports.subject import source_of
 from ppvae.reports.tables import (
     bits_row,
     evidence_content,
@@ -84,13 +85,14 @@ def measure(
 def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: int) -> None:
     """Write the figures of the pair on a split."""
     if isinstance(pair, VAE):
-        for name, figure in gallery(pair, dataset, split, seed=seed):
+        for name, figure in gallery(pair, dataset, split, seed=seed, run=run.name):
             run.figure(f"{name}-{split}", figure)
     try:
         kl = diagnostics.kl_per_dimension(pair, named_batch(dataset, split))
     except Unsupported:
         return  # several latents, or a KL that does not split: no such figure
-    run.figure(f"kl-{split}", plots.kl_bars(kl))
+    source = source_of(dataset, split, run.name)
+    run.figure(f"kl-{split}", plots.with_source(plots.kl_bars(kl), source))
 
 
 def _evidence_lines(
@@ -118,15 +120,19 @@ def _evidence_lines(
     if found.refined is not None:
         content["refined"] = found.refined.content()
     write_json(run.folder / f"evidence-{split}.json", content)
+    source = source_of(dataset, split, run.name)
     if figures:
-        run.figure(f"evidence-{split}", plots.evidence_bars(best))
+        figure = plots.with_source(plots.evidence_bars(best), source)
+        run.figure(f"evidence-{split}", figure)
     if summary.attrs["draws"] >= TAIL:
         k = evidence.pooled_k if table is None else table.pareto_k
         threshold = float(evidence.threshold)
         above = int((k > threshold).sum())
         lines.append(row(f"Pareto k above {threshold:.2f}", f"{above} of {len(k)}"))
         if figures:
-            run.figure(f"pareto-k-{split}", plots.pareto_k(k, threshold))
+            log_evidence = evidence.log_evidence if table is None else table.log_evidence
+            figure = plots.pareto_k(k, log_evidence, threshold)
+            run.figure(f"pareto-k-{split}", plots.with_source(figure, source))
     return lines
 
 
@@ -165,19 +171,22 @@ def examine(
     )
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
-        _draw_results(run, results, split)
+        _draw_results(run, results, split, source_of(dataset, split, run.name))
     keep_diagnosis(run, split, mark_of(run, pair, dataset, split, seed), found, effort)
     return found.shown(str(run.folder))
 
 
-def _draw_results(run: Run, results: dict[str, Any], split: str) -> None:
+def _draw_results(run: Run, results: dict[str, Any], split: str, source: str) -> None:
     if "prior_sbc" in results:
         ranks = results["prior_sbc"]
         band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
-        run.figure(f"ranks-{split}", plots.rank_ecdf(ranks, band))
+        figure = plots.rank_ecdf(ranks, band)
+        run.figure(f"ranks-{split}", plots.with_source(figure, source))
     if "coverage" in results:
         held = results["coverage"]
         shares, error = held.drop_vars("standard_error"), held.standard_error
-        run.figure(f"coverage-{split}", plots.coverage_curves(shares, error))
+        figure = plots.coverage_curves(shares, error)
+        run.figure(f"coverage-{split}", plots.with_source(figure, source))
     if "gaps" in results:
-        run.figure(f"gaps-{split}", plots.gap_bars(diagnostics.summarize(results["gaps"])))
+        figure = plots.gap_bars(diagnostics.summarize(results["gaps"]))
+        run.figure(f"gaps-{split}", plots.with_source(figure, source))

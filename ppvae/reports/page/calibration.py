@@ -21,11 +21,10 @@ def calibration_section(subject: Subject) -> Section:
         blocks.append(
             picture_of(
                 plots.rank_ecdf(ranks, band),
-                "Ranks of the true latents among draws of the guide, against uniform ranks, "
-                f"of {ranks.sizes['simulation']} simulations",
                 "Where the guide is the posterior, the curves stay within the band. A curve with "
                 "the shape of an S says that the guide is too narrow or too wide, one on one "
                 "side that it is shifted.",
+                subject.source,
             )
         )
     if "coverage" in results:
@@ -33,9 +32,8 @@ def calibration_section(subject: Subject) -> Section:
         blocks.append(
             picture_of(
                 plots.coverage_curves(held.drop_vars("standard_error"), held.standard_error),
-                "How often credible regions of the guide hold the true latents, against their "
-                "level",
                 "Below the diagonal the guide is overconfident: its regions are too small.",
+                subject.source,
             )
         )
     if blocks:

@@ -13,17 +13,19 @@ from ppvae import answers, diagnostics
 from ppvae.data import Dataset
 from ppvae.data.plain_yaml import PlainLoader
 from ppvae.diagnostics import Effort
-from ppvae.reports import plots
 from ppvae.reports.page.contents import Block, Cell, Code, Lead, Page, Section, Table, Text
 from ppvae.reports.page.evidence import FORMULA
 from ppvae.reports.page.findings import grades
 from ppvae.reports.page.measuring import subject_of_run
-from ppvae.reports.page.numbers import cell, percent, shown, with_error
+from ppvae.reports.page.numbers import cell, percent, with_error
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.verdict import TONES, alarm_sentence, trust_sentence, trust_tone
+from ppvae.reports.plots.sheets import SMALL, plain, sheet
+from ppvae.reports.plots.styles import line_style
 from ppvae.reports.run_folder import Run
 
+_NAME = 33  # characters of a run in a figure
 _TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
 
 
@@ -133,12 +135,8 @@ def _scores(found: xr.Dataset, rows: int, split: str) -> Section:
         "of the runs' densities."
     )
     caption = f"log P(X) of {rows:,} {split} rows, in nats per row, the best run first"
-    texts = [
-        f"{each[0].text} {each[3].text} ± {each[4].text}" for each in lines if each[4].text != "-"
-    ]
     picture = picture_of(
         _differences(found, order.tolist()),
-        f"Differences of log P(X) to the best run, {lines[0][0].text}: {'; '.join(texts)} nats",
         "Differences to the best run, with two standard errors. A line that crosses 0 is no "
         "difference that these rows show.",
     )
@@ -148,25 +146,28 @@ def _scores(found: xr.Dataset, rows: int, split: str) -> Section:
 
 
 def _differences(found: xr.Dataset, order: list[int]) -> Figure:
-    figure = Figure(figsize=(8, 0.9 + 0.42 * len(order)), layout="constrained")
+    names = [_short(str(found.model.values[place])) for place in order]
+    each = [found.isel(model=place) for place in order]
+    values = [float(run.difference) for run in each]
+    errors = [float(run.difference_data_error) for run in each]
+    texts = [f"{name} {value:.2f}" for name, value in zip(names, values, strict=True)]
+    title = f"Differences of log P(X) to the best run, {names[0]}"
+    figure = sheet(0.7 + 0.34 * len(order), title, f"{', '.join(texts)} nats per row")
     axes = figure.subplots()
-    for row, place in enumerate(order):
-        each = found.isel(model=place)
-        error = float(each.difference_data_error)
-        bars = {"xerr": 2 * error} if np.isfinite(error) else {}
-        axes.errorbar(float(each.difference), -row, fmt="o", color="#0072B2", capsize=3, **bars)
+    plain(axes, x="nats per row")
+    rows = range(0, -len(order), -1)
+    bars = 2 * np.nan_to_num(np.abs(errors))
+    axes.errorbar(values, list(rows), xerr=bars, fmt="o", color="#0072B2", capsize=3)
     axes.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
-    names = [str(found.model.values[place]) for place in order]
-    axes.set_yticks(
-        [-row for row in range(len(order))],
-        [f"...{n[-30:]}" if len(n) > 33 else n for n in names],
-        parse_math=False,
-    )
+    axes.set_yticks(list(rows), names, parse_math=False)
     axes.set_ylim(0.6 - len(order), 0.6)
-    axes.set_xlabel("nats per row, below the best run")
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"
 
 
 def _terms(subjects: Mapping[str, Subject]) -> Section:
@@ -229,37 +230,30 @@ def _trusted(subject: Subject) -> str:
 
 
 def _trainings(subjects: Mapping[str, Subject]) -> Section:
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    axes = figure.subplots()
-    said = []
-    for index, (name, subject) in enumerate(subjects.items()):
-        history = subject.history
-        values = None if history is None else history.get("validation_elbo")
-        if values is None or not np.isfinite(values).any():
-            continue
-        label = f"...{name[-30:]}" if len(name) > 33 else name
-        (line,) = axes.plot(values.step, values, **plots.styles.line_style(index), linewidth=1.3)
-        line.set_label(label.lstrip("_") or "run")
-        best = float(np.nanmax(values))
-        said.append(f"{name} reaches {shown(best)}")
-    if not said:
+    known = {
+        name: subject.history.validation_elbo.dropna("step")
+        for name, subject in subjects.items()
+        if subject.history is not None and "validation_elbo" in subject.history
+    }
+    curves = {_short(name): curve for name, curve in known.items() if curve.size}
+    if not curves:
         text = "None of the runs has evaluations of its training."
         return Section("training", "Training", [Text(text)])
-    curves = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    low, high = np.nanquantile(curves, [0.05, 1.0])
-    axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
-    axes.set_xlabel("step")
-    axes.set_ylabel("validation ELBO, nats per row")
-    axes.legend(frameon=False, loc="lower right")
-    for text in axes.get_legend().get_texts():  # type: ignore[union-attr]
+    best = ", ".join(f"{name} reaches {float(c.max()):.2f}" for name, c in curves.items())
+    figure = sheet(3.2, "The validation ELBO of each training, by step", best)
+    axes = figure.subplots()
+    plain(axes, x="step", y="nats per row")
+    for index, (name, curve) in enumerate(curves.items()):
+        axes.plot(curve.step, curve, **line_style(index), linewidth=1.3, label=f"\u200b{name}")
+    low = min(float(curve.quantile(0.05)) for curve in curves.values())
+    high = max(float(curve.max()) for curve in curves.values())
+    margin = 0.05 * (high - low or 1.0)
+    axes.set_ylim(low - margin, high + margin)
+    legend = axes.legend(frameon=False, loc="lower right", fontsize=SMALL)
+    for text in legend.get_texts():
         text.set_parse_math(False)
-    axes.spines[["top", "right"]].set_visible(False)
-    picture = picture_of(
-        figure,
-        f"The validation ELBO over the steps of each training: {'; '.join(said)}",
-        "The validation ELBO of each run. The first steep rise is cut off.",
-    )
-    return Section("training", "Training", [picture])
+    caption = "The validation ELBO of each run. The first steep rise is cut off."
+    return Section("training", "Training", [picture_of(figure, caption)])
 
 
 def _configurations(subjects: Mapping[str, Subject]) -> Section:

@@ -5,7 +5,7 @@ import numpy as np
 from ppvae import diagnostics
 from ppvae.reports import plots
 from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
-from ppvae.reports.page.numbers import cell, counted, shown, with_error
+from ppvae.reports.page.numbers import cell, counted, shown
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
 
@@ -35,21 +35,11 @@ def formula_section(subject: Subject) -> Section:
         blocks.append(Text(f"The terms were not measured row by row: {formula.refusal}."))
         return Section("formula", "Formula (2)", blocks)
     summary = formula.summary()
-    mean = {name: float(summary["mean"].sel(term=name)) for name, *_ in _TERMS}
-    alternative = (
-        f"Both sides of formula (2): on the left log P(X) = {mean['log_evidence']:.2f}, less a KL "
-        f"divergence of {mean['posterior_kl']:.2f} to the posterior; on the right a reconstruction "
-        f"of {mean['reconstruction']:.2f}, less a KL divergence of {mean['kl']:.2f} to the prior; "
-        f"both are the ELBO, {mean['elbo']:.2f} nats."
+    caption = (
+        "Both sides end at the same ELBO. What the left side loses to the KL divergence a better "
+        "guide could still gain; a better model changes log P(X)."
     )
-    blocks.append(
-        picture_of(
-            plots.evidence_bars(summary),
-            alternative,
-            "Both sides end at the same ELBO. The hatched part of the left side is what a better "
-            "guide could still gain; the model itself changes only log P(X).",
-        )
-    )
+    blocks.append(picture_of(plots.evidence_bars(summary), caption, subject.source))
     blocks.append(_terms_table(subject))
     if "gaps" in subject.results:
         blocks += _gaps(subject)
@@ -95,21 +85,11 @@ def _terms_table(subject: Subject) -> Table:
 
 def _gaps(subject: Subject) -> list[Block]:
     summary = diagnostics.summarize(subject.results["gaps"])
-    parts = {
-        name: with_error(
-            *(float(summary[key].sel(term=name)) for key in ("mean", "standard_error"))
-        )
-        for name in ("total", "approximation", "amortization")
-    }
-    alternative = (
-        f"What the guide misses: in all {parts['total']} nats, of which {parts['approximation']} "
-        f"are due to the family and {parts['amortization']} to the encoder."
-    )
     caption = (
         "Where the gap comes from. What is due to the family needs a richer posterior; what is "
         "due to the encoder needs a larger network, longer training or refined posteriors."
     )
-    return [picture_of(plots.gap_bars(summary), alternative, caption)]
+    return [picture_of(plots.gap_bars(summary), caption, subject.source)]
 
 
 def _rows(subject: Subject) -> str:

@@ -4,8 +4,7 @@ import numpy as np
 
 from ppvae.reports import plots
 from ppvae.reports.formula_two import TAIL
-from ppvae.reports.page.contents import Block, Section, Table, Text
-from ppvae.reports.page.contents import Cell as Cell
+from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
 from ppvae.reports.page.numbers import percent
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
@@ -23,9 +22,8 @@ def importance_section(subject: Subject) -> Section:
         return Section("weights", "Can the weights be trusted?", [Text(text)])
     threshold = float(formula.evidence.threshold)
     by_row = formula.by_row()
-    k = by_row.k.values
-    known = ~np.isnan(k)
-    above = int((k[known] > threshold).sum())
+    k, log_p = by_row.k.values, by_row.log_evidence.values
+    known = ~np.isnan(k) & np.isfinite(log_p)
     some = "" if formula.refined is None else " Rows that were refined have the k of that."
     blocks = [
         Text(
@@ -35,9 +33,9 @@ def importance_section(subject: Subject) -> Section:
             quiet=True,
         ),
         picture_of(
-            plots.pareto_k(k[known], threshold),
-            f"Pareto k of {known.sum()} rows: {above} are above {threshold:.2f}",
-            "Rows above the dashed line have no trusted log P(X).",
+            plots.pareto_k(k[known], log_p[known], threshold),
+            "Rows above the line have no trusted log P(X): it is most likely too low.",
+            subject.source,
         ),
         _ranges(k[known], threshold),
     ]

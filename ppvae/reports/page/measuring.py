@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
 from torch import nn
 
 from ppvae import diagnostics
@@ -11,6 +10,7 @@ from ppvae.data import Dataset
 from ppvae.diagnostics import QUICK, Effort
 from ppvae.diagnostics.names import NamedBatch, Names, named_batch
 from ppvae.engine import Data, arguments_of, batch_of
+from ppvae.inference import Fit
 from ppvae.inference.persistence import read_json, read_text
 from ppvae.reports.formula_two import FormulaTwo, measure_formula_two
 from ppvae.reports.found import Found
@@ -63,9 +63,9 @@ def subject_of_run(
         found,
         str(run.folder),
         read_metrics(run.folder),
-        read_text(run.config, _LARGEST) if run.config.is_file() else "",
-        _notes(run, dataset),
-        (of_formula, of_found),
+        configuration=read_text(run.config, _LARGEST) if run.config.is_file() else "",
+        notes=_notes(run, dataset),
+        sources=(of_formula, of_found),
     )
 
 
@@ -75,7 +75,7 @@ def subject_of_pair(
     *,
     title: str,
     split: str = "test",
-    history: xr.Dataset | None = None,
+    fit: Fit | None = None,
     diagnosis: diagnostics.Diagnosis | None = None,
     effort: Effort = QUICK,
     draws: int = 1000,
@@ -89,7 +89,7 @@ def subject_of_pair(
         data: a dataset, or tensors as the pair is called with.
         title: what the page is called.
         split: of a dataset, the part to measure on.
-        history: that of the `Fit`.
+        fit: what `fit` returned.
         diagnosis: what `diagnose` found; measured unless given.
         effort: how much `diagnose` computes, or computed.
         draws: draws per row.
@@ -111,7 +111,8 @@ def subject_of_pair(
         seed,
         formula,
         Found.of(diagnosis, effort),
-        history=history,
+        history=None if fit is None else fit.history,
+        marks=_marks(fit),
         notes=() if dataset is None else dataset.notes,
     )
 
@@ -151,6 +152,12 @@ def _found(
     diagnosis = diagnostics.diagnose(pair, dataset, split=split, effort=effort, seed=seed)
     found = Found.of(diagnosis, effort)
     return found, f"The findings were made for this page, at {found.level}."
+
+
+def _marks(fit: Fit | None) -> dict[str, int | None]:
+    if fit is None:
+        return {}
+    return {"best weights": fit.kept_step, "compiled": fit.compiled_from}
 
 
 def _batch(pair: nn.Module, data: Data, split: str) -> NamedBatch:

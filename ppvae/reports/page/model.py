@@ -14,48 +14,16 @@ from ppvae.reports.page.contents import Block, Section, Text
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
 
-# By the name of a figure: whether it is about the latents, what it shows, and how to read it.
-_FIGURES = {
-    "reconstructions": (
-        False,
-        "Originals above their reconstructions",
-        "What the latents keep of a row. What is lost in the lower row, the model cannot use.",
-    ),
-    "worst-and-best": (
-        False,
-        "The rows that are reconstructed worst and best, above what they are decoded to",
-        "Ranked by log p(x|z) at the mean of q(z|x). Each has its name or row number.",
-    ),
-    "samples": (
-        False,
-        "New datapoints that the model makes from draws of the prior",
-        "If these look unlike the data, the model has not learned the data, whatever its ELBO.",
-    ),
-    "columns": (
-        False,
-        "Histograms of the columns of the data beside those of samples",
-        "Columns whose samples differ most from the data come first.",
-    ),
-    "series": (
-        False,
-        "Series of the data beside their reconstructions",
-        "What the latents keep of a series.",
-    ),
-    "traversals": (
-        True,
-        "What one latent changes while the others stay, a row for each latent in use",
-        "Each row moves one latent from low to high and shows what the model makes of it.",
-    ),
-    "latents": (
-        True,
-        "The posterior means of all rows in two latents",
-        "The two latents that vary most. Classes that lie apart are told apart by the latents.",
-    ),
-    "manifold": (
-        True,
-        "What the model makes of each place of its two latents",
-        "A map of the latent space: what the model makes of each place.",
-    ),
+_OF_LATENTS = ("traversals", "latents", "manifold")
+_CAPTIONS = {
+    "reconstructions": "What the latents keep of a row. What is lost here, the model cannot use.",
+    "worst-and-best": "Ranked by log p(x|z) at the mean of q(z|x); each has its name or number.",
+    "samples": "If these look unlike the data, the model has not learned the data, whatever its "
+    "ELBO.",
+    "columns": "Columns whose samples differ most from the data come first.",
+    "traversals": "Each row moves one latent that is in use, and shows what the model makes of it.",
+    "latents": "The two latents that vary most. The latents tell classes apart that lie apart.",
+    "manifold": "A map of the latent space: what the model makes of each place.",
 }
 
 
@@ -64,20 +32,12 @@ def model_sections(subject: Subject) -> list[Section]:
     made: list[Block] = []
     latent: list[Block] = []
     for name, figure in _figures(subject, made):
-        in_latents, shows, meaning = _FIGURES.get(name, (False, _title_of(figure) or name, ""))
-        title = _title_of(figure)
-        alternative = f"{shows}: {title}" if title and title != shows else shows
-        (latent if in_latents else made).append(picture_of(figure, alternative, meaning or shows))
+        picture = picture_of(figure, _CAPTIONS.get(name, ""))
+        (latent if name in _OF_LATENTS else made).append(picture)
     with suppress(Unsupported):
         kl = diagnostics.kl_per_dimension(subject.pair, subject.batch)
-        latent.append(
-            picture_of(
-                plots.kl_bars(kl),
-                f"The KL divergence of each latent: between {float(kl.min()):.2f} and "
-                f"{float(kl.max()):.2f} nats",
-                "How much each latent says about a row, in nats. A latent at 0 is not used.",
-            )
-        )
+        caption = "How much each latent says about a row. A latent at 0 is not used."
+        latent.append(picture_of(plots.kl_bars(kl), caption, subject.source))
     if not latent:
         latent.append(
             Text(
@@ -105,9 +65,9 @@ def _figures(subject: Subject, made: list[Block]) -> Iterator[tuple[str, Figure]
             )
         )
         return
-    drawn = 0
+    drawn, named = 0, subject.title if subject.run is not None else ""
     try:
-        for figure in gallery(pair, dataset, subject.split, seed=subject.seed):
+        for figure in gallery(pair, dataset, subject.split, seed=subject.seed, run=named):
             drawn += 1
             yield figure
     except Exception as error:
@@ -120,11 +80,3 @@ def _figures(subject: Subject, made: list[Block]) -> Iterator[tuple[str, Figure]
                 "There are no pictures: the rows are neither images, nor have they named columns."
             )
         )
-
-
-def _title_of(figure: Figure) -> str:
-    """Return the title that a figure bears."""
-    if figure.get_suptitle():
-        return figure.get_suptitle()
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    return titles[0] if titles else ""

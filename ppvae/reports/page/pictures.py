@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ppvae.reports import plots
 from ppvae.reports.page.contents import Picture, Thumbnail
 
 _HEAVY = 120_000  # bytes of a drawing, above which points are better
@@ -16,27 +17,28 @@ _DOTS = 130  # of an inch of a picture
 _PIXELS = 96  # of an inch on a page
 
 
-def picture_of(figure: Figure, alternative: str, caption: str) -> Picture:
+def picture_of(figure: Figure, caption: str, source: str = "") -> Picture:
     """Return a figure for a page: as a drawing if that is light, else as points.
 
     Args:
-        figure: of matplotlib.
-        alternative: what it shows, for who does not see it.
+        figure: one of `reports.plots`, which say in words what they show.
         caption: what it means.
+        source: which data and run it is of, to be written below it.
 
     Example:
-        >>> figure = Figure(figsize=(4, 2))
-        >>> picture = picture_of(figure, "an empty figure", "Nothing is shown.")
-        >>> picture.uri[:18], picture.width, picture.height
-        ('data:image/svg+xml', 384, 192)
+        >>> figure = plots.pareto_k([0.2], [-90.0], 0.67)
+        >>> picture = picture_of(figure, "One row.")
+        >>> picture.uri[:18], picture.width, picture.alternative[:8]
+        ('data:image/svg+xml', 634, 'Pareto k')
     """
+    plots.with_source(figure, source)
     with mpl.rc_context({"svg.hashsalt": "ppvae", "savefig.facecolor": "white"}):
         content, kind = _saved(figure, "svg", metadata={"Date": None}), "svg+xml"
         if len(content) > _HEAVY:
             points = _saved(figure, "png", dpi=_DOTS)
             content, kind = (points, "png") if len(points) < len(content) else (content, kind)
     width, height = (round(_PIXELS * inches) for inches in figure.get_size_inches())
-    return Picture(_uri(content, kind), alternative, caption, width, height)
+    return Picture(_uri(content, kind), plots.alternative_text(figure), caption, width, height)
 
 
 def image_thumbnail(pixels: NDArray[Any], alternative: str) -> Thumbnail:

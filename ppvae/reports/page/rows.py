@@ -11,11 +11,12 @@ from torch import Tensor
 from ppvae.data import Dataset
 from ppvae.engine import Unsupported, isolated, raised_in_pair
 from ppvae.pairs import VAE
-from ppvae.reports.figures import image_layout
 from ppvae.reports.page.contents import Cell, Table, Thumbnail
-from ppvae.reports.page.pictures import image_thumbnail
+from ppvae.reports.page.pictures import curve_thumbnail, image_thumbnail
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.unusual import column_names, texts_of
+from ppvae.reports.pictures import image_look
+from ppvae.reports.series import series_shape
 
 _MOST = 40  # columns whose values are shown
 
@@ -65,32 +66,38 @@ def _cell(text: str, value: float) -> Cell:
 def thumbnails_of(
     subject: Subject, places: Sequence[int], names: Sequence[str]
 ) -> list[tuple[Thumbnail, ...]] | None:
-    """Return small pictures of rows and of their reconstructions; None if they are no images."""
+    """Return small pictures of rows and of their reconstructions; None if rows have no look."""
     dataset = subject.dataset
-    if dataset is None or dataset.image_shape is None:
+    if dataset is None or not len(places):
         return None
     x, known = values_of(dataset, subject.split, places)
-    rows = [("row", np.where(known, x, np.nan))]
-    made = _reconstructed(subject, places)
-    if made is not None:
-        rows.append(("reconstruction of row", made.flatten(1).cpu().double().numpy()))
-    shape, limits = image_layout(dataset)
-    low, high = limits or (float(np.nanmin(x)), float(np.nanmax(x)))
-    height, width = shape[-2:]
-    pictures: list[tuple[Thumbnail, ...]] = []
-    for place, name in enumerate(names):
-        small = []
-        for what, values in rows:
-            pixels = (values[place] - low) / ((high - low) or 1.0)
-            pixels = (
-                pixels.reshape(-1, height, width)
-                if len(shape) == 3
-                else pixels.reshape(1, height, width)
-            )
-            pixels = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
-            small.append(image_thumbnail(pixels, f"{what} {name}"))
-        pictures.append(tuple(small))
-    return pictures
+    kinds = {"row": np.where(known, x, np.nan)}
+    if dataset.image_shape is not None:
+        made = _reconstructed(subject, places)
+        if made is not None:
+            kinds["reconstruction of row"] = made.flatten(1).cpu().double().numpy()
+        drawn = {what: _pixels(dataset, values) for what, values in kinds.items()}
+        draw = image_thumbnail
+    elif (shape := series_shape(dataset)) is not None:
+        drawn = {what: values.reshape(-1, *shape) for what, values in kinds.items()}
+        draw = curve_thumbnail
+    else:
+        return None
+    return [
+        tuple(draw(values[place], f"{what} {name}") for what, values in drawn.items())
+        for place, name in enumerate(names)
+    ]
+
+
+def _pixels(dataset: Dataset, values: NDArray[Any]) -> NDArray[Any]:
+    """Return images as shares of white, `(images, height, width)` or with colours as last dim."""
+    look = image_look(dataset)
+    known = values[np.isfinite(values)]
+    low, high = look.limits or (float(known.min(initial=0)), float(known.max(initial=1)))
+    shares = (values - low) / ((high - low) or 1.0)
+    shares = 1 - shares if look.inverted else shares
+    images = shares.reshape(len(values), -1, *look.shape[-2:])
+    return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
 
 
 def _reconstructed(subject: Subject, places: Sequence[int]) -> Tensor | None:

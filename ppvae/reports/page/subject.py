@@ -1,5 +1,6 @@
 """What a page is about, and all that was measured of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from ppvae.data import Dataset
 from ppvae.diagnostics.names import NamedBatch
 from ppvae.reports.formula_two import FormulaTwo
 from ppvae.reports.found import Found
+from ppvae.reports.subject import source_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Subject:
         found: what `diagnose` found.
         run: the run's folder, as a user names it; None without one.
         history: the evaluations of the training; None where they are not known.
+        marks: steps of the training to be marked, by what happened there.
         configuration: what repeats the run, as text.
         notes: what was decided in reading the data, one sentence each.
         sources: where the numbers come from, one sentence each.
@@ -42,14 +45,21 @@ class Subject:
     found: Found
     run: str | None = None
     history: xr.Dataset | None = None
+    marks: Mapping[str, int | None] = field(default_factory=dict)
     configuration: str = ""
     notes: tuple[str, ...] = ()
-    sources: tuple[str, ...] = field(default=())
+    sources: tuple[str, ...] = ()
 
     @property
     def rows(self) -> str:
         """What the rows are called, such as "test rows"."""
         return "rows" if self.dataset is None else f"{self.split} rows"
+
+    @property
+    def source(self) -> str:
+        """Which data and run a figure is of."""
+        named = self.title if self.run is not None else ""
+        return source_of(self.dataset, self.split, named) if self.dataset is not None else named
 
     @property
     def results(self) -> dict[str, Any]:

@@ -26,7 +26,6 @@ def training_section(subject: Subject) -> Section:
         facts.append(Fact("epochs", f"{int(history.epoch.values[-1]):,}"))
     if "seconds" in history:
         facts.append(Fact("time", _duration(float(history.seconds.values[-1]))))
-    said = []
     for split in ("train", "validation"):
         values = history.get(f"{split}_elbo")
         if values is None or not np.isfinite(values).any():
@@ -35,15 +34,13 @@ def training_section(subject: Subject) -> Section:
         facts.append(
             Fact(f"best {split} ELBO", shown(float(values[best])), f"step {steps[best]:,}")
         )
-        first, last = (float(values.dropna("step")[place]) for place in (0, -1))
-        said.append(f"the {split} ELBO goes from {first:.2f} to {last:.2f}")
     blocks: list[Block] = [
         Facts(tuple(facts)),
         picture_of(
-            plots.training_curves(history),
-            f"Curves of the training over {steps[-1]} steps: {' and '.join(said) or 'no ELBO'}.",
+            plots.training_curves(history, subject.marks),
             "ELBO, reconstruction and KL divergence to the prior, in nats per row. A validation "
             "curve that falls while that of training rises says that the pair is overfitted.",
+            subject.source,
         ),
     ]
     return Section("training", "Training", blocks)

@@ -81,7 +81,7 @@ def write_page(
         data,
         title=title or (data.name if isinstance(data, Dataset) else own),
         split=split,
-        history=None if fit is None else fit.history,
+        fit=fit,
         diagnosis=diagnosis,
         effort=effort,
         draws=draws,
