@@ -52,6 +52,12 @@ class FormulaTwo:
         own = diagnostics.summarize(self.evidence)
         return own if self.whole is None else with_refined(own, self.whole)
 
+    def refined_summary(self) -> xr.Dataset:
+        """Return the means of all terms over the rows that were refined; over all if none was."""
+        if self.refined is None:
+            return self.summary()
+        return with_refined(diagnostics.summarize(self.refined.guide), self.refined.table)
+
     def by_row(self) -> xr.Dataset:
         """Return log P(X), its error, k and trust of each row: refined where a row was."""
         assert self.evidence is not None

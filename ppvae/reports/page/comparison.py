@@ -13,8 +13,17 @@ from ppvae import answers, diagnostics
 from ppvae.data import Dataset
 from ppvae.data.plain_yaml import PlainLoader
 from ppvae.diagnostics import Effort
-from ppvae.reports.page.contents import Block, Cell, Code, Lead, Page, Section, Table, Text
-from ppvae.reports.page.evidence import FORMULA
+from ppvae.reports.page.contents import (
+    Block,
+    Cell,
+    Code,
+    Formula,
+    Lead,
+    Page,
+    Section,
+    Table,
+    Text,
+)
 from ppvae.reports.page.findings import grades
 from ppvae.reports.page.measuring import subject_of_run
 from ppvae.reports.page.numbers import cell, percent, with_error
@@ -130,9 +139,9 @@ def _scores(found: xr.Dataset, rows: int, split: str) -> Section:
         "k too large",
     )
     note = (
-        "Differences are paired: of the same rows under two runs. p is the probability of so large "
-        "a difference if all runs are equally good. Stacking weights are those of the best average "
-        "of the runs' densities."
+        "Differences are paired: of the same rows under two runs. p is the probability of so "
+        "large a difference if all runs are equally good. Stacking weights are those of the best "
+        "average of the runs' densities."
     )
     caption = f"log P(X) of {rows:,} {split} rows, in nats per row, the best run first"
     picture = picture_of(
@@ -171,7 +180,7 @@ def _short(name: str) -> str:
 
 
 def _terms(subjects: Mapping[str, Subject]) -> Section:
-    blocks: list[Block] = [Text(f"`{FORMULA}`")]
+    blocks: list[Block] = [Formula()]
     rows = []
     for name, subject in subjects.items():
         if subject.formula.evidence is None:

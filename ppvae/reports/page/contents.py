@@ -29,11 +29,20 @@ class Code:
     Args:
         text: the lines.
         label: what they are, for a screen reader.
+        tall: whether they are many, and scroll in a box.
     """
 
     text: str
     label: str
+    tall: bool = False
     kind: ClassVar[str] = "code"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Formula (2)."""
+
+    kind: ClassVar[str] = "formula"
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,7 @@ class Verdicts:
     kind: ClassVar[str] = "verdicts"
 
 
-Block: TypeAlias = Text | Code | Listing | Facts | Picture | Table | Verdicts
+Block: TypeAlias = Text | Code | Formula | Listing | Facts | Picture | Table | Verdicts
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,29 @@
 """Formula (2) on a page: both sides as a picture, and as a table with errors."""
 
 import numpy as np
+import xarray as xr
 
 from ppvae import diagnostics
 from ppvae.reports import plots
-from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
+from ppvae.reports.page.contents import Block, Cell, Formula, Section, Table, Text
 from ppvae.reports.page.numbers import cell, counted, shown
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
 
-FORMULA = "log P(X) - KL[Q(z|X) || P(z|X)] = E_Q[log P(X|z)] - KL[Q(z|X) || P(z)]"
 _TERMS = (
     ("reconstruction", "E_Q[log P(X|z)]", "how well rows are reconstructed"),
     ("kl", "KL[Q(z|X) || P(z)]", "what the latents say about a row"),
-    ("elbo", "ELBO", "their difference; training raises it"),
+    ("elbo", "ELBO", "the difference of these two, which training raises"),
     ("log_evidence", "log P(X)", "how probable rows are under the model"),
     ("posterior_kl", "KL[Q(z|X) || P(z|X)]", "how far the guide is from the posterior"),
 )
+_REFINED = ("log_evidence", "posterior_kl")
 
 
 def formula_section(subject: Subject) -> Section:
     """Return formula (2), its picture and its terms."""
     blocks: list[Block] = [
-        Text(f"`{FORMULA}`"),
+        Formula(),
         Text(
             "Training raises the right side, the ELBO. The left side says what it is worth: "
             "log P(X) is the quality of the model, and the KL divergence beside it is what the "
@@ -34,53 +35,57 @@ def formula_section(subject: Subject) -> Section:
     if formula.evidence is None:
         blocks.append(Text(f"The terms were not measured row by row: {formula.refusal}."))
         return Section("formula", "Formula (2)", blocks)
-    summary = formula.summary()
+    summary, source = formula.refined_summary(), subject.source
+    if formula.refined is not None and formula.whole is None:
+        rows = counted(formula.refined.table.sizes["data"], "refined row")
+        source = f"{source}, of these {rows}" if source else rows
     caption = (
         "Both sides end at the same ELBO. What the left side loses to the KL divergence a better "
         "guide could still gain; a better model changes log P(X)."
     )
-    blocks.append(picture_of(plots.evidence_bars(summary), caption, subject.source))
-    blocks.append(_terms_table(subject))
+    blocks.append(picture_of(plots.evidence_bars(summary), caption, source))
+    blocks.append(_terms_table(subject, summary))
     if "gaps" in subject.results:
         blocks += _gaps(subject)
     return Section("formula", "Formula (2)", blocks)
 
 
-def _terms_table(subject: Subject) -> Table:
+def _terms_table(subject: Subject, summary: xr.Dataset) -> Table:
     formula = subject.formula
     assert formula.evidence is not None
-    own = diagnostics.summarize(formula.evidence)
-    better = None if formula.refined_table is None else formula.refined_table
-    refined = None if better is None else diagnostics.summarize(better)
+    refined = formula.refined
+    count = len(subject.batch[0]) if refined is None else refined.table.sizes["data"]
     rows = []
     for name, label, meaning in _TERMS:
-        values, by = own.sel(term=name), "guide's draws"
-        if refined is not None and name in ("log_evidence", "posterior_kl"):
-            values, by = refined.sel(term=name), "refined posteriors"
-            if formula.whole is None:
-                assert better is not None
-                by += f", {counted(better.sizes['data'], 'row')}"
-        drawn = float(values.monte_carlo_error)
-        rows.append(
-            (
-                Cell(label),
-                cell(float(values["mean"])),
-                cell(float(values.standard_error)),
-                Cell("unknown" if np.isinf(drawn) else shown(drawn, 3), drawn),
-                Cell(by),
-                Cell(meaning),
-            )
-        )
+        by = "refined posteriors" if refined is not None and name in _REFINED else "guide's draws"
+        rows.append(_term(label, summary.sel(term=name), meaning, by))
+    if refined is not None:
+        alone = diagnostics.summarize(refined.guide).sel(term="log_evidence")
+        meaning = "what the guide would have said without refinement"
+        rows.append(_term("log P(X), guide alone", alone, meaning, "guide's draws"))
     size = float(np.nanmedian(formula.evidence.effective_sample_size))
-    draws = int(own.attrs["draws"])
+    draws = int(formula.evidence.attrs["draws"])
     note = (
         "The standard error is for statements about new rows; the error from draws is the part "
         "that more draws would reduce, and is unknown where the weights have no finite variance. "
         f"Effective draws of the guide: {size:.0f} of {draws:,} (median)."
     )
-    columns = ("term", "mean", "standard error", "error from draws", "measured by", "what it is")
-    caption = f"The terms of formula (2), in nats per row, of {_rows(subject)}"
-    return Table(caption, columns, tuple(rows), note)
+    kind = subject.rows if refined is None else f"refined {subject.rows}"
+    columns = ("term", "mean", "standard error", "error from draws", "what it is", "measured by")
+    caption = f"The terms of formula (2) in nats, means over {count:,} {kind}"
+    return Table(caption, columns, tuple(rows), note, prose=True)
+
+
+def _term(label: str, values: xr.Dataset, meaning: str, by: str) -> tuple[Cell, ...]:
+    drawn = float(values.monte_carlo_error)
+    return (
+        Cell(label),
+        cell(float(values["mean"])),
+        cell(float(values.standard_error)),
+        Cell("unknown" if np.isinf(drawn) else shown(drawn, 3), drawn),
+        Cell(meaning),
+        Cell(by),
+    )
 
 
 def _gaps(subject: Subject) -> list[Block]:
@@ -90,7 +95,3 @@ def _gaps(subject: Subject) -> list[Block]:
         "due to the encoder needs a larger network, longer training or refined posteriors."
     )
     return [picture_of(plots.gap_bars(summary), caption, subject.source)]
-
-
-def _rows(subject: Subject) -> str:
-    return f"{len(subject.batch[0]):,} {subject.rows}"

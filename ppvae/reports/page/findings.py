@@ -16,6 +16,7 @@ from ppvae.reports.page.contents import (
     Verdict,
     Verdicts,
 )
+from ppvae.reports.page.numbers import capital
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.verdict import TONES, alarm_sentence
 
@@ -74,9 +75,9 @@ def next_section(subject: Subject) -> Section:
 def _shown(finding: Finding, run: str | None) -> Verdict:
     alarm = finding.verdict in (Grade.LOOK, Grade.BAD)
     advice = "" if finding.verdict is Grade.FINE else finding.advice
-    answer = finding.answer
+    answer = capital(finding.answer.replace(" +- ", " ± "))
     if finding.p_value is not None:
-        answer += f" p = {finding.p_value:.2g}."
+        answer = f"{answer.rstrip('.')} (p = {finding.p_value:.2g})"
     code = ""
     if alarm and finding.remedy is not None:
         code = "\n".join(finding.remedy.lines(run))

@@ -1,10 +1,11 @@
 """Whether the importance weights can be trusted, row by row."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ppvae.reports import plots
 from ppvae.reports.formula_two import TAIL
-from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
+from ppvae.reports.page.contents import Block, Cell, Section, Table, Text, Tone
 from ppvae.reports.page.numbers import percent
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
@@ -24,12 +25,14 @@ def importance_section(subject: Subject) -> Section:
     by_row = formula.by_row()
     k, log_p = by_row.k.values, by_row.log_evidence.values
     known = ~np.isnan(k) & np.isfinite(log_p)
-    some = "" if formula.refined is None else " Rows that were refined have the k of that."
+    refined = formula.refined is not None
     blocks = [
         Text(
-            "log P(X) of a row is an average of importance weights p(x, z) / q(z|x). Pareto k says "
-            f"how heavy their tail is: below {threshold:.2f} the average can be trusted with these "
-            f"{draws:,} draws; above it, it is most likely too low.{some}",
+            "log P(X) of a row is an average of importance weights p(x, z) / q(z|x). Pareto k "
+            f"says how heavy their tail is: up to {threshold:.2f} the average can be trusted with "
+            f"these {draws:,} draws; above it, it is most likely too low."
+            + " Rows that were refined have the k of their refined posterior."
+            * refined,
             quiet=True,
         ),
         picture_of(
@@ -42,27 +45,30 @@ def importance_section(subject: Subject) -> Section:
     return Section("weights", "Can the weights be trusted?", blocks)
 
 
-def _ranges(k: "np.ndarray[tuple[int], np.dtype[np.float64]]", threshold: float) -> Table:
+def _ranges(k: NDArray[np.float64], threshold: float) -> Table:
     edges = [-np.inf, min(0.5, threshold), threshold, 1.0, np.inf]
-    words = (
-        ("fine", "log P(X) is trusted, and its error is small"),
-        ("fine", "log P(X) is trusted"),
-        ("look", "more draws would help"),
-        ("bad", "more draws do not help: refine, or use a richer posterior"),
+    words: tuple[tuple[Tone, str, str], ...] = (
+        ("fine", "fine", "log P(X) is trusted, and its error is small"),
+        ("fine", "fine", "log P(X) is trusted"),
+        ("look", "look", "more draws would help"),
+        ("bad", "bad", "more draws do not help: refine, or use a richer posterior"),
     )
     rows = []
-    for place, (tone, meaning) in enumerate(words):
+    for place, (tone, word, meaning) in enumerate(words):
         low, high = edges[place], edges[place + 1]
-        count = int(((k > low) & (k <= high)).sum()) + (int((k == -np.inf).sum()) * (place == 0))
+        inside = (k <= high) if place == 0 else (k > low) & (k <= high)
+        count = int(inside.sum())
         name = f"up to {high:.2f}" if place == 0 else f"{low:.2f} to {high:.2f}"
         name = f"above {low:.2f}" if np.isinf(high) else name
         share = count / max(len(k), 1)
         rows.append(
             (
-                Cell(name),
+                Cell(name, place),
                 Cell(f"{count:,}", count),
                 Cell(percent(share), share),
-                Cell(meaning, tone="" if not count else tone),  # type: ignore[arg-type]
+                Cell(word, tone=tone) if count else Cell("-"),
+                Cell(meaning),
             )
         )
-    return Table("Rows by Pareto k", ("k", "rows", "share", "what it means"), tuple(rows))
+    columns = ("k", "rows", "share", "verdict", "what it means")
+    return Table("Rows by Pareto k", columns, tuple(rows), sortable=False)

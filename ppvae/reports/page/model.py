@@ -21,7 +21,7 @@ _CAPTIONS = {
     "samples": "If these look unlike the data, the model has not learned the data, whatever its "
     "ELBO.",
     "columns": "Columns whose samples differ most from the data come first.",
-    "traversals": "Each row moves one latent that is in use, and shows what the model makes of it.",
+    "traversals": "Each row moves one latent that is in use; the others stay.",
     "latents": "The two latents that vary most. The latents tell classes apart that lie apart.",
     "manifold": "A map of the latent space: what the model makes of each place.",
 }
@@ -59,8 +59,8 @@ def _figures(subject: Subject, made: list[Block]) -> Iterator[tuple[str, Figure]
         kind = type(pair).__name__ if dataset is not None else "data that are no dataset"
         made.append(
             Text(
-                f"There are no pictures: they need a VAE of a prior, a likelihood and a posterior, "
-                f"and a dataset; this page is about {kind}. `ppvae.answers.reconstruct` and "
+                "There are no pictures: they need a VAE of a prior, a likelihood and a posterior, "
+                f"and a dataset, and this page is about {kind}. `ppvae.answers.reconstruct` and "
                 "`sample` give the numbers of any pair with one observed site."
             )
         )

@@ -5,6 +5,7 @@ import math
 from ppvae.reports.page.contents import Cell
 
 _MINUS = "\N{MINUS SIGN}"
+_SYMBOLS = ("log", "k", "z", "p")
 
 
 def shown(value: float, digits: int = 2) -> str:
@@ -69,3 +70,9 @@ def counted(count: int, thing: str, many: str = "") -> str:
         ('1 row', '1,200 rows', '2 latents')
     """
     return f"{count:,} {thing if count == 1 else many or thing + 's'}"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter, unless it begins with a symbol."""
+    word = text.split(" ", 1)[0]
+    return text if word in _SYMBOLS else f"{text[:1].upper()}{text[1:]}"

@@ -41,7 +41,7 @@ def reproduction_section(subject: Subject) -> Section:
     if subject.configuration:
         blocks += [
             Text("The configuration that repeats the training:"),
-            Code(subject.configuration.rstrip(), "Configuration"),
+            Code(subject.configuration.rstrip(), "Configuration", tall=True),
         ]
     if subject.notes:
         blocks += [Text("What was decided in reading the data:"), Listing(subject.notes)]

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ppvae.diagnostics import Verdict, summarize
+from ppvae.diagnostics import Verdict
 from ppvae.reports.page.contents import Fact, Lead, Tone
-from ppvae.reports.page.numbers import counted, percent, shown, with_error
+from ppvae.reports.page.numbers import capital, counted, percent, shown
 from ppvae.reports.page.subject import Subject
 
 TONES: dict[Verdict, Tone] = {
@@ -25,7 +25,7 @@ def lead_of(subject: Subject) -> Lead:
     reason = "" if step is None else f"{step.reason}{f' ({step.nats:.2f} nats)' * gain}."
     return Lead(
         trust_sentence(subject),
-        trust_tone(subject),
+        _lead_tone(subject),
         (*_beside_trust(subject), alarm_sentence(subject)),
         reason,
         "" if step is None else "\n".join(step.lines(subject.run)),
@@ -50,6 +50,12 @@ def trust_tone(subject: Subject) -> Tone:
     return "fine" if share >= _MOST else "look" if share >= _FEW else "bad"
 
 
+def _lead_tone(subject: Subject) -> Tone:
+    """Return the colour of the verdict: an alarm is worth a look, whatever is trusted."""
+    tone = trust_tone(subject)
+    return "look" if tone == "fine" and subject.found.alarms else tone
+
+
 def trust_sentence(subject: Subject) -> str:
     """Say of how many rows log P(X) can be trusted."""
     formula, rows = subject.formula, subject.rows
@@ -58,16 +64,14 @@ def trust_sentence(subject: Subject) -> str:
     table = formula.refined_table
     terms = formula.evidence if table is None else table
     count, trusted = terms.sizes["data"], int(terms.trusted.sum())
-    share = f" ({percent(trusted / count)})" if count else ""
-    some = f"{trusted:,} of {count:,} {rows}{share}"
+    some = f"{trusted:,} of {count:,} {rows} ({percent(trusted / max(count, 1))})"
+    if trusted in (0, count):
+        some = f"{'all' if trusted else 'none of'} {count:,} {rows}"
     if table is None:
         return f"log P(X) can be trusted for {some}."
     if formula.whole is not None:
         return f"log P(X) can be trusted for {some}, after their posteriors were refined."
-    return (
-        f"log P(X) can be trusted for {some} whose posteriors were refined; "
-        f"there are {len(subject.batch[0]):,}."
-    )
+    return f"log P(X) can be trusted for {some} whose posteriors were refined."
 
 
 def alarm_sentence(subject: Subject) -> str:
@@ -77,16 +81,15 @@ def alarm_sentence(subject: Subject) -> str:
     if not found.alarms:
         asked = sum(f.verdict is not Verdict.UNKNOWN for f in found.findings)
         return f"No alarm in {counted(asked, 'finding')} of `diagnose` ({checked}). {rate}"
-    bad = [finding.name for finding in found.alarms if finding.verdict is Verdict.BAD]
-    look = [finding.name for finding in found.alarms if finding.verdict is Verdict.LOOK]
-    named = [
-        f"{verdict}: {', '.join(names)}"
-        for verdict, names in (("bad", bad), ("worth a look", look))
-        if names
-    ]
+    named = []
+    for verdict, words in ((Verdict.BAD, "bad"), (Verdict.LOOK, "worth a look")):
+        names = [finding.name for finding in found.alarms if finding.verdict is verdict]
+        if names:
+            named.append(f"{words}: {', '.join(names)}")
     count = counted(len(found.alarms), "alarm")
-    return f"{count} in {counted(len(found.findings), 'finding')} of `diagnose` ({checked}) - " + (
-        f"{'; '.join(named)}. {rate}"
+    return (
+        f"{count} in {counted(len(found.findings), 'finding')} of `diagnose` ({checked}). "
+        f"{capital('; '.join(named))}. {rate}"
     )
 
 
@@ -97,13 +100,13 @@ def _beside_trust(subject: Subject) -> list[str]:
     if formula.evidence is not None and formula.refined is not None:
         alone = int(formula.evidence.trusted.sum())
         by = ", ".join(f"{name} {count}" for name, count in formula.refined.levels.items())
-        served = f" Levels that served the trusted rows: {by}." if by else ""
+        some = f"{alone:,}" if alone else "none"
+        choice = f"Refined were {formula.refined.choice}. " if formula.refined.choice else ""
+        served = f" The rows that are trusted now were served by: {by}." if by else ""
         lines.append(
-            f"With the guide's own draws alone it would be {alone:,} of "
+            f"{choice}With the guide's own draws alone it would be {some} of "
             f"{formula.evidence.sizes['data']:,}.{served}"
         )
-        if formula.refined.choice:
-            lines.append(f"Refined were {formula.refined.choice}.")
     if formula.unrefined:
         lines.append(f"Posteriors were not refined: {formula.unrefined}.")
     return lines
@@ -113,31 +116,18 @@ def _facts(subject: Subject) -> list[Fact]:
     formula = subject.formula
     if formula.evidence is None:
         return []
-    summary = formula.summary()
+    summary = formula.refined_summary()
     facts = []
-    if formula.refined_table is not None and formula.whole is None:
-        kept = formula.refined_table.isel(data=formula.refined_table.trusted.values)
-        if kept.sizes["data"]:
-            best = summarize(kept).sel(term="log_evidence")
-            value = with_error(float(best["mean"]), float(best.standard_error))
-            rows = counted(kept.sizes["data"], "trusted row")
-            facts.append(Fact("log P(X), refined", value, f"nats, {rows}"))
-    names = (
-        ("log_evidence", "log P(X)" if not facts else "log P(X), guide's draws"),
+    for term, name in (
+        ("log_evidence", "log P(X)"),
         ("elbo", "ELBO"),
         ("posterior_kl", "the guide misses"),
         ("kl", "KL to the prior"),
-    )
-    for term, name in names:
+    ):
         values = summary.sel(term=term)
-        text = with_error(float(values["mean"]), float(values.standard_error))
-        unknown = np.isinf(float(values.monte_carlo_error))
-        note = "nats; a lower bound, draws do not tell its error" if unknown else "nats a row"
-        if unknown and term == "posterior_kl":
-            note = "nats at least"
-        facts.append(Fact(name, text, note))
-    if formula.whole is None and formula.refined_table is None:
-        k = formula.evidence.pooled_k.values
-        if np.isfinite(k).any():
-            facts.append(Fact("Pareto k, median", shown(float(np.nanmedian(k))), "of the weights"))
+        error = float(values.standard_error)
+        note = f"± {error:.2f} nats" if math.isfinite(error) else "nats"
+        if math.isinf(float(values.monte_carlo_error)):
+            note += ", at least"
+        facts.append(Fact(name, shown(float(values["mean"])), note))
     return facts

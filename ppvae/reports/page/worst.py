@@ -57,24 +57,20 @@ def _chosen(subject: Subject, by_row: xr.Dataset) -> dict[int, list[str]]:
     reasons: dict[int, list[str]] = {}
     for place in np.flatnonzero(np.isnan(log_p))[:_FAILED].tolist():
         reasons[place] = ["the pair cannot be run on it"]
-    ranked = [
-        place
-        for place in np.argsort(log_p, kind="stable").tolist()
-        if log_p[place] == log_p[place]
-    ]
-    for rank, place in enumerate(ranked[:_LOWEST], 1):
-        below = f", {median - log_p[place]:.1f} nats below the median"
-        which = "the lowest" if rank == 1 else f"number {rank} from below in"
-        reasons[place] = [f"{which} log P(X){below if np.isfinite(log_p[place]) else ''}"]
+    lowest = np.argsort(log_p, kind="stable")[: min(_LOWEST, int((~np.isnan(log_p)).sum()))]
+    for place in lowest.tolist():
+        below = median - log_p[place]
+        far = f"{below:.1f} nats below the median" if np.isfinite(below) else "not finite"
+        reasons[place] = [f"log P(X) is {far}"]
     heavy = np.argsort(np.where(np.isnan(k) | trusted, np.inf, -k), kind="stable")
     for place in heavy[:_HEAVIEST].tolist():
         if not trusted[place] and k[place] > threshold:
-            reasons.setdefault(place, []).append("one of the largest k")
+            reasons.setdefault(place, []).append("k is one of the largest")
     refused = {} if subject.formula.refined is None else subject.formula.refined.reasons
     for place, found in reasons.items():
         if not trusted[place] and log_p[place] == log_p[place]:
             name = _shown_name(subject, place)
-            found.append(f"not trusted: {refused.get(name, f'k is above {threshold:.2f}')}")
+            found.append(f"not trusted, {refused.get(name, f'k is above {threshold:.2f}')}")
     return reasons
 
 
@@ -110,7 +106,7 @@ def _table(
         if scores is not None:
             cells.append(cell(float(scores[number]), 3))
         reason = "; ".join(reasons[place])
-        cells.append(Cell(f"{reason[:1].upper()}{reason[1:]}"))
+        cells.append(Cell(reason))
         if unusual is not None:
             cells.append(Cell(unusual[number] or "-"))
         rows.append(tuple(cells))
