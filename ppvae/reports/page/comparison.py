@@ -275,7 +275,7 @@ def _configurations(subjects: Mapping[str, Subject]) -> Section:
     rows = tuple(
         (Cell(key), *(Cell(each.get(key, "-")) for each in flat.values())) for key in differing
     )
-    table = Table("Options that differ", ("option", *subjects), rows, prose=True)
+    table = Table("Options that differ", ("option", *subjects), rows)
     return Section("configuration", "In what the runs differ", [table])
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar, Literal, TypeAlias
 Tone: TypeAlias = Literal["", "fine", "look", "bad", "unknown"]
 """The colour of a text, that of a verdict; the text says the same in words."""
 
+_LONG = 24  # characters from which on a cell is broken into lines
+
 
 @dataclass(frozen=True)
 class Text:
@@ -130,6 +132,11 @@ class Cell:
     tone: Tone = ""
     thumbnails: tuple[Thumbnail, ...] = ()
 
+    @property
+    def long(self) -> bool:
+        """Whether it is a sentence, which is broken into lines."""
+        return len(self.text) > _LONG
+
 
 @dataclass(frozen=True)
 class Table:
@@ -141,7 +148,6 @@ class Table:
         rows: the cells of each row, as many as there are columns.
         note: what to know of it, below.
         sortable: whether a reader may sort it.
-        prose: whether cells hold sentences, which are broken.
 
     Raises:
         ValueError: if a row has another number of cells.
@@ -152,7 +158,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     sortable: bool = True
-    prose: bool = False
     kind: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:

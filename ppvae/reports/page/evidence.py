@@ -73,7 +73,7 @@ def _terms_table(subject: Subject, summary: xr.Dataset) -> Table:
     kind = subject.rows if refined is None else f"refined {subject.rows}"
     columns = ("term", "mean", "standard error", "error from draws", "what it is", "measured by")
     caption = f"The terms of formula (2) in nats, means over {count:,} {kind}"
-    return Table(caption, columns, tuple(rows), note, prose=True)
+    return Table(caption, columns, tuple(rows), note)
 
 
 def _term(label: str, values: xr.Dataset, meaning: str, by: str) -> tuple[Cell, ...]:

@@ -16,7 +16,7 @@ from ppvae.reports.page.contents import (
     Verdict,
     Verdicts,
 )
-from ppvae.reports.page.numbers import capital
+from ppvae.reports.page.numbers import capital, p_value
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.verdict import TONES, alarm_sentence
 
@@ -38,7 +38,7 @@ def left_section(subject: Subject) -> Section:
         (Cell(name), Cell(f"needs {reason}" if reason.startswith("level") else reason))
         for name, reason in subject.found.left.items()
     )
-    blocks: list[Block] = [Table("Checks that were not run", ("check", "why"), rows, prose=True)]
+    blocks: list[Block] = [Table("Checks that were not run", ("check", "why"), rows)]
     if any(reason == "level standard" for reason in subject.found.left.values()):
         blocks += [
             Text("Those of level standard run by:"),
@@ -77,7 +77,7 @@ def _shown(finding: Finding, run: str | None) -> Verdict:
     advice = "" if finding.verdict is Grade.FINE else finding.advice
     answer = capital(finding.answer.replace(" +- ", " ± "))
     if finding.p_value is not None:
-        answer = f"{answer.rstrip('.')} (p = {finding.p_value:.2g})"
+        answer = f"{answer.rstrip('.')} ({p_value(finding.p_value)})"
     code = ""
     if alarm and finding.remedy is not None:
         code = "\n".join(finding.remedy.lines(run))

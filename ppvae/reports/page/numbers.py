@@ -76,3 +76,13 @@ def capital(text: str) -> str:
     """Return a text that begins with a capital letter, unless it begins with a symbol."""
     word = text.split(" ", 1)[0]
     return text if word in _SYMBOLS else f"{text[:1].upper()}{text[1:]}"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value; a tiny one as a bound.
+
+    Example:
+        >>> p_value(0.031), p_value(0.0)
+        ('p = 0.031', 'p < 0.0001')
+    """
+    return f"p = {value:.2g}" if value >= 1e-4 else "p < 0.0001"

@@ -60,17 +60,17 @@ def _chosen(subject: Subject, by_row: xr.Dataset) -> dict[int, list[str]]:
     lowest = np.argsort(log_p, kind="stable")[: min(_LOWEST, int((~np.isnan(log_p)).sum()))]
     for place in lowest.tolist():
         below = median - log_p[place]
-        far = f"{below:.1f} nats below the median" if np.isfinite(below) else "not finite"
-        reasons[place] = [f"log P(X) is {far}"]
+        far = f"{below:.1f} nats below the median" if np.isfinite(below) else "log P(X) not finite"
+        reasons[place] = [far]
     heavy = np.argsort(np.where(np.isnan(k) | trusted, np.inf, -k), kind="stable")
     for place in heavy[:_HEAVIEST].tolist():
         if not trusted[place] and k[place] > threshold:
             reasons.setdefault(place, []).append("k is one of the largest")
     refused = {} if subject.formula.refined is None else subject.formula.refined.reasons
     for place, found in reasons.items():
-        if not trusted[place] and log_p[place] == log_p[place]:
-            name = _shown_name(subject, place)
-            found.append(f"not trusted, {refused.get(name, f'k is above {threshold:.2f}')}")
+        name = _shown_name(subject, place)
+        if name in refused:
+            found.append(f"not trusted: {refused[name]}")
     return reasons
 
 
@@ -88,7 +88,7 @@ def _table(
     columns = ["row"]
     columns += ["picture"] * (pictures is not None) + ["class"] * (classes is not None)
     columns += ["log P(X)", "Pareto k", "trusted"] + ["outlier p"] * (scores is not None)
-    columns += ["why it is here"] + ["unusual cells"] * (unusual is not None)
+    columns += ["why it is here"]
     rows = []
     for number, place in enumerate(places):
         terms = by_row.isel(data=place)
@@ -106,9 +106,9 @@ def _table(
         if scores is not None:
             cells.append(cell(float(scores[number]), 3))
         reason = "; ".join(reasons[place])
-        cells.append(Cell(reason))
-        if unusual is not None:
-            cells.append(Cell(unusual[number] or "-"))
+        if unusual is not None and unusual[number]:
+            reason = f"{reason}. Unusual: {unusual[number]}"
+        cells.append(Cell(capital(reason)))
         rows.append(tuple(cells))
     note = "log P(X) in nats."
     if scores is not None:
@@ -120,7 +120,7 @@ def _table(
         share = percent(float(by_row.refined.values.mean()))
         note += f" {share} of all rows were refined; the others have the numbers of the guide."
     caption = f"The {len(rows)} worst of {by_row.sizes['data']:,} {subject.rows}"
-    return Table(caption, tuple(columns), tuple(rows), note, prose=True)
+    return Table(caption, tuple(columns), tuple(rows), note)
 
 
 def _outlier_scores(
