@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 import torch
@@ -82,8 +83,8 @@ def _made(subject: Subject, look: ImageLook) -> Iterator[tuple[str, Figure]]:
                 name: sampled_mean(pair, rows_of_class).cpu()
                 for name, rows_of_class in given.rows(batch, _SHOWN)
             }
-    title = f"{subject.split.capitalize()} data and what the pair makes of them: the mean of "
-    title += "p(x|z) at one draw z of q(z|x)"
+    title = f"{subject.split.capitalize()} data and their reconstructions: mean of p(x|z) at a "
+    title += "draw z of q(z|x)"
     yield "reconstructions", plots.image_rows(rows, look.shape, title, **options)
     title = "New images: mean of p(x|z) at draws z of the prior"
     if given is None:
@@ -111,7 +112,7 @@ def _worst_and_best(subject: Subject, look: ImageLook) -> Figure:
             z, *part = (tensor[chosen] for tensor in (subject.means, *subject.batch))
             rows[name] = known_only(subject.dataset, tuple(part)).cpu()
             rows[f"{name}, decoded"] = pair.decode(z, *part[1:]).mean.cpu()
-            texts[name] = [subject.name(place) for place in chosen.tolist()]
+            texts[name] = _short([subject.name(place) for place in chosen.tolist()])
     title = (
         f"Worst and best reconstructed, with their rows: log p(x|z) at the mean of q(z|x) is "
         f"{float(scores[worst[0]]):.1f} at worst, {float(scores.median()):.1f} in the median, "
@@ -120,6 +121,14 @@ def _worst_and_best(subject: Subject, look: ImageLook) -> Figure:
     return plots.image_rows(
         rows, look.shape, title, limits=look.limits, inverted=look.inverted, texts=texts
     )
+
+
+def _short(names: list[str]) -> list[str]:
+    """Return names without folders and endings where they are files of pictures."""
+    files = [PurePath(name).name for name in names]
+    endings = {PurePath(name).suffix.lower() for name in files}
+    pictures = endings <= {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+    return [PurePath(name).stem for name in files] if pictures else names
 
 
 def _moved(subject: Subject, look: ImageLook) -> Iterator[tuple[str, Figure]]:

@@ -57,30 +57,27 @@ def series_figures(subject: Subject, shape: tuple[int, int]) -> Iterator[tuple[s
         plots.series_panels(
             x,
             [f"row {subject.name(place)}" for place in range(len(x))],
-            f"{subject.split.capitalize()} data and what the pair makes of them: draws x of "
+            f"{subject.split.capitalize()} data and their reconstructions: draws x of "
             "p(x|z) at draws z of q(z|x)",
             center=middle, band=(low, high), features=features, x=step,
             legend=("data", "median of draws", held),
         ),
     )  # fmt: skip
-    known = x[np.isfinite(x)]
-    wide = float(known.max() - known.min()) or 1.0
     low, middle, high = _interval(new)
     yield (
         "samples",
         plots.series_panels(
             new[0],
             [f"sample {number}" for number in range(1, len(x) + 1)],
-            "New data: draws x of p(x|z) at draws z of the prior, on the scale of the data",
+            "New data: draws x of p(x|z) at draws z of the prior",
             center=middle, band=(low, high), features=features, x=step,
-            limits=(float(known.min()) - 0.2 * wide, float(known.max()) + 0.2 * wide),
             legend=("a draw x", "median of draws at the same z", held),
         ),
     )  # fmt: skip
 
 
 def _draws(z: Tensor, subject: Subject, batch: Batch, shape: tuple[int, int]) -> _Values:
-    """Return draws `(draws, series, steps, features)` of p(x|z) at latents `(draws, series, *)`."""
+    """Return draws of p(x|z) at latents `(draws, series, *)`: `(draws, series, *shape)`."""
     given = [part.expand(len(z), *part.shape).reshape(-1, *part.shape[1:]) for part in batch[1:]]
     drawn: Tensor = subject.pair.decode(z.reshape(-1, *z.shape[2:]), *given).sample()
     return _steps(drawn, shape).reshape(len(z), -1, *shape)

@@ -121,8 +121,11 @@ def _draw(axes: Axes, x: NDArray[np.float64], curves: list[Curve]) -> None:
         look = line_style(index)
         axes.plot(x, values, **look, linewidth=1.4, label=name, zorder=3 - index / _NAMED)
     for kind, look in (
-        (others, {"color": "0.45", "linestyle": ":", "label": f"{len(others)} others outside"}),
-        (within, {"color": "0.6", "linestyle": "-", "label": f"{len(within)} inside"}),
+        (
+            others,
+            {"color": "0.45", "linestyle": ":", "label": f"{len(others)} others outside the band"},
+        ),
+        (within, {"color": "0.6", "linestyle": "-", "label": f"{len(within)} inside the band"}),
     ):
         for index, (_, values, _) in enumerate(kind):
             shown = look if index == 0 else look | {"label": None}

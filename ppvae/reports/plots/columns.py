@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from ppvae.reports.plots.sheets import SMALL, plain, sheet
+from ppvae.reports.plots.sheets import SMALL, legend_below, plain, sheet
 
 _FEWEST, _BINS = 8, 30  # bins: the square root of the number of datapoints, between these
 _WHOLE = 30  # whole numbers up to so many have a bin each
@@ -49,7 +49,7 @@ def column_histograms(
     wide = min(len(columns), _ACROSS)
     tall = math.ceil(len(columns) / wide)
     far = max(zip(distances, columns, strict=True))
-    figure = sheet(1.7 * tall + 0.4, title, f"{far[1]} differs most, by {far[0]:.2f}")
+    figure = sheet(1.7 * tall, title, f"{far[1]} differs most, by {far[0]:.2f}")
     panels = figure.subplots(tall, wide, squeeze=False).ravel()
     for axes, (name, both), distance in zip(panels, columns.items(), distances, strict=False):
         data, drawn = (np.asarray(values) for values in both)
@@ -66,12 +66,13 @@ def column_histograms(
         axes.set_visible(False)
     marks = [Patch(color=color, alpha=alpha) for _, color, alpha in _LOOKS]
     names = [label for label, *_ in _LOOKS]
-    figure.legend(marks, names, frameon=False, loc="outside lower right", ncols=2, fontsize=SMALL)
+    legend_below(figure, marks, names, columns=2)
     return figure
 
 
 def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
-    if data.dtype.kind == "M":
+    dated = data.dtype.kind == "M"
+    if dated:
         # Imported here because nothing else needs it.
         import matplotlib.dates
 
@@ -97,7 +98,7 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         axes.set_xscale("log")
     else:
         edges = np.linspace(low, high, bins + 1)
-        if data.dtype.kind in "iuf" and not axes.xaxis.have_units():
+        if not dated:
             axes.locator_params(axis="x", nbins=5)
     for values, (label, color, alpha) in zip((known, drawn), _LOOKS, strict=True):
         filled = label == "data"

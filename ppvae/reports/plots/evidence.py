@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ppvae.reports.plots.sheets import LABEL, SMALL, plain, sheet
+from ppvae.reports.plots.sheets import LABEL, SMALL, legend_below, plain, sheet
 
 _WHOLE: dict[str, Any] = {"facecolor": "0.85", "edgecolor": "0.25", "linewidth": 0.8}
 _TAKEN: dict[str, Any] = {
@@ -48,7 +48,7 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
         term: _number(value, summary.standard_error.sel(term=term) if known else None)
         for term, value in mean.items()
     }
-    title = f"Both sides of formula (2) end at the same ELBO, {shown['elbo']} nats per datapoint"
+    title = f"Formula (2): both sides end at the same ELBO, {mean['elbo']:.2f} nats per datapoint"
     words = "; ".join(f"{name} = {shown[term]}, {meaning}" for term, name, meaning in _SIDES)
     figure = sheet(3.5, title, words)
     panels = figure.subplots(2, 1, sharex=True)
@@ -56,7 +56,8 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
     for axes, (whole, taken) in zip(panels, (_SIDES[:2], _SIDES[2:]), strict=True):
         begin = mean[whole[0]]
         axes.barh(0, begin, 1, **_WHOLE)
-        axes.barh(0, -mean[taken[0]], 1, begin, **_TAKEN)
+        # Lower than the light bar, which it covers where this lies on the same side of 0.
+        axes.barh(0, -mean[taken[0]], 0.6, begin, **_TAKEN)
         axes.axvline(elbo, color="black", linestyle="--", linewidth=1.4)
         plain(axes)
         axes.set_yticks([])
@@ -64,7 +65,7 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
         axes.set_xlim(low, high)
         axes.set_ylim(-0.75, 0.75)
         scale = 6.2 / (high - low)  # inches for a nat
-        visible = (max(low, min(begin, 0)), elbo) if begin > 0 else (begin, min(high, 0))
+        visible = (max(low, 0), max(elbo, 0)) if begin > 0 else (begin, min(high, 0))
         _write(axes, shown[whole[0]].split()[0], *visible, scale)
         _write(axes, f"{mean[taken[0]]:.2f}", elbo, begin, scale)
         axes.legend(
@@ -73,18 +74,20 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
                 f"{sign}{name} = {shown[term]}: {meaning}"
                 for sign, (term, name, meaning) in zip(("", "minus "), (whole, taken), strict=True)
             ],
-            frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 0.95), fontsize=SMALL,
+            frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), fontsize=SMALL,
             borderaxespad=0,
         )  # fmt: skip
     text = "nats per datapoint; the light bars begin at 0"
     if not low <= 0 <= high:
         text += f", further {'right' if high < 0 else 'left'}"
     panels[1].set_xlabel(text, fontsize=LABEL)
-    figure.legend(
+    panels[0].spines["bottom"].set_visible(False)
+    panels[0].tick_params(axis="x", length=0)
+    legend_below(
+        figure,
         [Line2D([], [], color="black", linestyle="--", linewidth=1.4)],
-        ["ELBO: training raises it; it lies below log P(X) by how far Q is from the posterior"],
-        frameon=False, loc="outside lower left", fontsize=SMALL,
-    )  # fmt: skip
+        [f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end"],
+    )
     return figure
 
 

@@ -8,17 +8,19 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from ppvae.reports.plots.density import draw_contours, draw_hexagons
-from ppvae.reports.plots.sheets import LABEL, SMALL, plain, sheet
+from ppvae.reports.plots.sheets import LABEL, SMALL, legend_below, plain, sheet
 from ppvae.reports.plots.styles import DISTINCT, point_style
 
 _DENSE = 3000  # datapoints from which on their density is drawn, not each of them
 _BARS = 40  # that have a name each
 _NAME = 22  # characters of a class in the legend
+_NAMED, _SHORT = 16, 8  # classes that are named among the points, and characters of their names
 
 _Points = NDArray[np.float64]
 
@@ -101,7 +103,12 @@ def latent_scatter(
             draw_contours(axes, points, values, classes, shown)
         else:
             _draw_classes(axes, points, values, classes, size, shown)
-        _name_classes(axes, points, values, classes, shown)
+        if len(shown) <= _NAMED and max(map(len, shown)) <= _SHORT:
+            _name_classes(axes, points, values, classes, shown)
+        axes.legend(
+            frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=SMALL,
+            labelspacing=0.5 if len(shown) <= _NAMED else 0.25,
+        )  # fmt: skip
     elif values is not None and values.dtype.kind == "f":
         if dense:
             drawn: Any = draw_hexagons(axes, points, values)
@@ -113,8 +120,7 @@ def latent_scatter(
     else:
         axes.scatter(*points.T, s=size, linewidths=0, color=look)
     if standard_normal:
-        _draw_circles(axes)
-    _draw_legend(axes)
+        _draw_circles(figure, axes)
     return figure
 
 
@@ -170,15 +176,14 @@ def _name_classes(
     taken: list[tuple[float, float, float]] = []
     for each, name in zip(classes, shown, strict=True):
         x, y = (float(part) for part in np.median(points[values == each], axis=0))
-        text = name if len(name) <= 12 else f"{name[:10]}.."
-        half = 0.5 * letter * (len(text) + 1)
+        half = 0.5 * letter * (len(name) + 1)
         for turn in range(60):
             moved = y + letter * math.ceil(turn / 2) * (-1) ** turn
             if all(abs(x - a) > half + b or abs(moved - c) > 2.2 * letter for a, b, c in taken):
                 break
         taken.append((x, half, moved))
         drawn = axes.text(
-            x, moved, text, ha="center", va="center", fontweight="bold", fontsize=LABEL
+            x, moved, name, ha="center", va="center", fontweight="bold", fontsize=LABEL
         )
         drawn.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
@@ -189,18 +194,9 @@ def _color_bar(figure: Figure, axes: Axes, drawn: Any, label: str) -> None:
     bar.ax.tick_params(labelsize=SMALL)
 
 
-def _draw_circles(axes: Axes) -> None:
+def _draw_circles(figure: Figure, axes: Axes) -> None:
+    look: dict[str, Any] = {"color": "0.35", "linestyle": (0, (6, 3))}
     for radius in (1, 2):
-        label = "prior N(0, I):\n1 and 2 standard\ndeviations" if radius == 1 else None
-        axes.add_patch(
-            Circle((0, 0), radius, fill=False, color="0.35", linestyle=(0, (6, 3)), label=label)
-        )
-
-
-def _draw_legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
-            handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1),
-            fontsize=SMALL,
-        )  # fmt: skip
+        axes.add_patch(Circle((0, 0), radius, fill=False, **look))
+    text = "prior N(0, I): circles at 1 and 2 standard deviations"
+    legend_below(figure, [Line2D([], [], **look)], [text])

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from numpy.typing import ArrayLike, NDArray
 
-from ppvae.reports.plots.sheets import LABEL, SMALL, WIDTH, fitting, sheet
+from ppvae.reports.plots.sheets import LABEL, SMALL, WIDTH, fitting, legend_below, sheet
 
 Shape: TypeAlias = tuple[int, int] | tuple[int, int, int]
 Limits: TypeAlias = tuple[float, float] | None
@@ -76,27 +76,26 @@ def mosaic(
     gap = max(1, round(0.1 * max(height, width)))
     beside = 0.3 + max((len(label) for label in labels), default=0) * LABEL * 0.6 / 72
     inches = min(_LARGEST, (WIDTH - beside) / wide)
+    across = width + gap
     # Room for a line of text above the images, in pixels.
-    above = round(1.5 * SMALL / 72 / inches * width) if texts else 0
-    tall, across = above + height + gap, width + gap
-    canvas = np.full((rows, tall, wide, across, *colors), np.nan)
-    canvas[:, above : above + height, :, :width] = images.swapaxes(1, 2)
-    canvas = canvas.reshape(rows * tall, wide * across, *colors)[:-gap, :-gap]
+    line = round(1.4 * SMALL / 72 / inches * across)
+    above = np.array([line if (texts or {}).get(row) else 0 for row in range(rows)])
+    tops = np.cumsum(above + height + gap) - height - gap
+    canvas = np.full((tops[-1] + height, wide, across, *colors), np.nan)
+    for top, images_of_row in zip(tops, images, strict=True):
+        canvas[top : top + height, :, :width] = images_of_row.swapaxes(0, 1)
+    canvas = canvas.reshape(len(canvas), wide * across, *colors)[:, :-gap]
     size = max(4.0, beside + wide * inches)
-    content = rows * inches * tall / across
+    content = inches * len(canvas) / across
     foot = 0.2 * bool(columns) + 0.25 * bool(x)
     missing = _missing(images, count)
-    figure = sheet(content + foot + 0.15 + 0.25 * bool(missing.any()), title, width=size)
+    figure = sheet(content + foot + 0.15, title, width=size)
     axes = figure.subplots()
     show(axes, canvas, limits, inverted)
     if missing.any():
-        _hatch(axes, missing, (above, tall, across))
-        figure.legend(
-            [Patch(**_MISSING)], ["missing"], frameon=False, loc="outside lower right",
-            fontsize=SMALL,
-        )  # fmt: skip
-    centers = above + np.arange(rows) * tall + (height - 1) / 2
-    axes.set_yticks(centers[: len(labels)], labels, fontsize=LABEL)
+        _hatch(axes, missing, tops, across)
+        legend_below(figure, [Patch(**_MISSING)], ["missing"])
+    axes.set_yticks((tops + (height - 1) / 2)[: len(labels)], labels, fontsize=LABEL)
     middle = np.arange(wide) * across + (width - 1) / 2
     axes.set_xticks(middle[: len(columns)], columns, fontsize=SMALL)
     axes.set_xlabel(x, fontsize=LABEL)
@@ -107,7 +106,7 @@ def mosaic(
         for column, name in enumerate(names):
             short = name if len(name) <= fits else f"{name[: max(1, fits - 1)]}."
             axes.text(
-                column * across + (width - 1) / 2, row * tall + above - 0.5, short,
+                column * across + (width - 1) / 2, tops[row] - 0.5, short,
                 fontsize=SMALL, ha="center", va="bottom",
             )  # fmt: skip
     return figure
@@ -123,14 +122,13 @@ def _missing(images: NDArray[Any], count: int | None) -> NDArray[np.bool_]:
     return empty
 
 
-def _hatch(axes: Axes, missing: NDArray[np.bool_], layout: tuple[int, int, int]) -> None:
+def _hatch(axes: Axes, missing: NDArray[np.bool_], tops: NDArray[np.int_], across: int) -> None:
     """Hatch pixels, neighbours in a line as one piece."""
-    above, tall, across = layout
     padded = np.pad(missing, [(0, 0)] * 3 + [(1, 1)]).astype(int)
     change = np.diff(padded, axis=-1)
     row, column, line, start = np.nonzero(change == 1)
     end = np.nonzero(change == -1)[-1]
-    top = row * tall + above + line - 0.5
+    top = tops[row] + line - 0.5
     left, right = (column * across + each - 0.5 for each in (start, end))
     corners = [(left, top), (right, top), (right, top + 1), (left, top + 1), (left, top)]
     points = np.stack([np.stack(corner, -1) for corner in corners], 1).reshape(-1, 2)

@@ -1,9 +1,13 @@
 """The sheet that a figure is drawn on: its size, title and source, and what it shows in words."""
 
+import math
 import textwrap
+from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WIDTH = 6.6
 """Inches: 634 pixels, so that a page of 640 pixels shows text at its own size."""
@@ -11,7 +15,7 @@ WIDTH = 6.6
 TITLE, LABEL, SMALL = 10, 9, 8
 """Sizes of text in points."""
 
-_CHARACTER = 0.6  # the width of a character, as a share of the text's size
+_CHARACTER = 0.54  # the width of a character, as a share of the text's size
 
 
 def sheet(height: float, title: str, description: str = "", width: float = WIDTH) -> Figure:
@@ -69,8 +73,32 @@ def with_source(figure: Figure, source: str) -> Figure:
     """
     if source:
         lines = textwrap.wrap(source, fitting(figure.get_figwidth() - 0.2, SMALL))
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(width, height + len(lines) * SMALL * 1.3 / 72)
-        figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=SMALL, color="0.35")
+        strip = (len(lines) * SMALL * 1.3 + 4) / 72
+        _reserve(figure, strip)
+        figure.text(0.02, 3 / 72 / figure.get_figheight(), "\n".join(lines), fontsize=SMALL)
+        for legend in figure.legends:
+            legend.set_bbox_to_anchor((0, strip / figure.get_figheight()))
         figure.set_label(f"{alternative_text(figure)}. Of {source}")
     return figure
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int = 1
+) -> None:
+    """Explain the looks of a figure below it, in rows."""
+    rows = math.ceil(len(labels) / columns)
+    _reserve(figure, (rows * SMALL * 1.45 + 6) / 72)
+    figure.legend(
+        handles, labels, frameon=False, loc="lower left", bbox_to_anchor=(0, 0), ncols=columns,
+        fontsize=SMALL, borderaxespad=0.2, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def _reserve(figure: Figure, strip: float) -> None:
+    """Make a figure higher by a strip, in inches, at its foot that its axes leave free."""
+    width, height = figure.get_size_inches()
+    engine = figure.get_layout_engine()
+    figure.set_size_inches(width, height + strip)
+    if isinstance(engine, ConstrainedLayoutEngine):
+        below = (engine.get()["rect"][1] * height + strip) / (height + strip)
+        engine.set(rect=(0, below, 1, 1 - below))

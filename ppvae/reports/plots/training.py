@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ppvae.reports.plots.sheets import LABEL, SMALL, plain, sheet
+from ppvae.reports.plots.sheets import LABEL, legend_below, plain, sheet
 
 _BEGINNING = 0.15  # of the evaluations: what lies outside the range of the later ones is cut off
 _PANELS = {
@@ -74,10 +74,7 @@ def training_curves(history: xr.Dataset, marks: Mapping[str, int | None] | None 
         else:
             axes.locator_params(axis="x", nbins=8 if name == "elbo" else 5)
     drawn = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
-    figure.legend(
-        drawn.values(), drawn.keys(), frameon=False, loc="outside lower right",
-        ncols=2 if len(drawn) > 3 else len(drawn), fontsize=SMALL,
-    )  # fmt: skip
+    legend_below(figure, list(drawn.values()), list(drawn), columns=2)
     return figure
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from ppvae.reports.plots.sheets import LABEL, SMALL, plain, sheet
+from ppvae.reports.plots.sheets import SMALL, legend_below, plain, sheet
 
 _LOWEST, _HIGHEST = -1.0, 2.0  # values of k beyond these are drawn at the edge
 _MANY = 2000  # points from which on a file of vectors holds them as an image
@@ -48,6 +49,10 @@ def pareto_k(k: ArrayLike, log_evidence: ArrayLike, threshold: float) -> Figure:
     figure = sheet(3.2, title, f"{between} need more draws, {above} have k above 1")
     axes = figure.subplots()
     size = min(14.0, max(3.0, 4000 / max(len(values), 1)))
+    axes.axhspan(floor, threshold, color="#56B4E9", alpha=0.25, linewidth=0)
+    axes.axhspan(1, ceiling, color="0.9", linewidth=0)
+    axes.axhline(threshold, linestyle="--", color="black", linewidth=1)
+    axes.axhline(1, linestyle="-", color="black", linewidth=1)
     for which, y, marker in (
         (inside, values, "o"),
         (high, np.full_like(values, _HIGHEST), "^"),
@@ -56,11 +61,8 @@ def pareto_k(k: ArrayLike, log_evidence: ArrayLike, threshold: float) -> Figure:
         axes.scatter(
             log_p[which], y[which], s=size if marker == "o" else 1.6 * size, marker=marker,
             color="0.2", linewidths=0, rasterized=len(values) > _MANY,
+            alpha=0.5 if len(values) > _MANY else 1,
         )  # fmt: skip
-    axes.axhspan(floor, threshold, color="#56B4E9", alpha=0.25, linewidth=0)
-    axes.axhspan(1, ceiling, color="0.9", linewidth=0)
-    axes.axhline(threshold, linestyle="--", color="black", linewidth=1)
-    axes.axhline(1, linestyle="-", color="black", linewidth=1)
     for y, text in (
         ((floor + threshold) / 2, f"trusted: {trusted}\nk up to {threshold:.2f}"),
         ((threshold + 1) / 2, f"not trusted: {between}\nmore draws help"),
@@ -73,17 +75,20 @@ def pareto_k(k: ArrayLike, log_evidence: ArrayLike, threshold: float) -> Figure:
     plain(axes, x="log P(X) of the datapoint, in nats", y="Pareto k of its weights")
     axes.set_ylim(floor, ceiling)
     axes.locator_params(axis="x", nbins=7)
-    notes = []
+    notes = {}
     if high.any():
-        notes.append(f"triangles at the top: {high.sum()} with k above {_HIGHEST:g}")
+        notes["^"] = f"{high.sum()} with k above {_HIGHEST:g}"
     if low.any():
         constant = int(np.isneginf(values).sum())
-        what = f"{low.sum()} with k below {_LOWEST:g}"
+        more = int(low.sum()) - constant
+        parts = []
         if constant:
-            what = f"{constant} with constant weights (k = -inf: Q is the posterior)"
-            if constant < low.sum():
-                what += f", {low.sum() - constant} more with k below {_LOWEST:g}"
-        notes.append(f"triangles at the bottom: {what}")
+            parts.append(f"{constant} with constant weights (k = -inf): Q is the posterior")
+        if more:
+            parts.append(f"{more} with k below {_LOWEST:g}")
+        notes["v"] = ", ".join(parts)
     if notes:
-        axes.set_xlabel("\n".join([axes.get_xlabel(), *notes]), fontsize=LABEL)
+        look = {"color": "0.2", "linestyle": "", "markersize": 5}
+        handles = [Line2D([], [], marker=marker, **look) for marker in notes]
+        legend_below(figure, handles, list(notes.values()))
     return figure
