@@ -16,6 +16,7 @@ from ppvae.reports.formula_two import FormulaTwo, measure_formula_two
 from ppvae.reports.found import Found
 from ppvae.reports.kept import Mark, kept_diagnosis, kept_formula_two, mark_of
 from ppvae.reports.metrics import read_metrics
+from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.run_folder import Run
 
@@ -98,7 +99,7 @@ def subject_of_pair(
     """
     batch = _batch(pair, data, split)
     options: dict[str, Any] = {"draws": draws, "seed": seed, "refine_seconds": refine_seconds}
-    formula = measure_formula_two(pair, batch, **options)
+    formula = _measured(pair, batch, **options)
     if diagnosis is None:
         diagnosis = diagnostics.diagnose(pair, data, split=split, effort=effort, seed=seed)
     dataset = data if isinstance(data, Dataset) else None
@@ -130,10 +131,18 @@ def _formula(
     kept = kept_formula_two(run, split, mark)
     if kept is not None and (kept.refined is not None or refine_seconds == 0):
         return kept, "Formula (2) is what was measured before, and kept in the run's folder."
-    formula = measure_formula_two(
+    formula = _measured(
         pair, named_batch(dataset, split), draws=draws, seed=seed, refine_seconds=refine_seconds
     )
     return formula, "Formula (2) was measured for this page."
+
+
+def _measured(pair: nn.Module, batch: NamedBatch, **options: Any) -> FormulaTwo:
+    """Measure formula (2); where the pair's own code fails, say so."""
+    try:
+        return measure_formula_two(pair, batch, **options)
+    except Exception as error:
+        return FormulaTwo(None, refusal=reason_of(error))
 
 
 def _found(

@@ -1,17 +1,16 @@
 """What the model makes of data: reconstructions, samples, its latent space."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 from matplotlib.figure import Figure
 
 from ppvae import diagnostics
-from ppvae.engine import Unsupported, first_line, raised_in_pair
 from ppvae.pairs import VAE
 from ppvae.reports import plots
 from ppvae.reports.figures import gallery
 from ppvae.reports.page.contents import Block, Section, Text
 from ppvae.reports.page.pictures import picture_of
+from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.subject import Subject
 
 _OF_LATENTS = ("traversals", "latents", "manifold")
@@ -34,18 +33,13 @@ def model_sections(subject: Subject) -> list[Section]:
     for name, figure in _figures(subject, made):
         picture = picture_of(figure, _CAPTIONS.get(name, ""))
         (latent if name in _OF_LATENTS else made).append(picture)
-    with suppress(Unsupported):
+    try:
         kl = diagnostics.kl_per_dimension(subject.pair, subject.batch)
+    except Exception as error:
+        latent.append(Text(f"The KL divergence is not split by latent: {reason_of(error)}."))
+    else:
         caption = "How much each latent says about a row. A latent at 0 is not used."
         latent.append(picture_of(plots.kl_bars(kl), caption, subject.source))
-    if not latent:
-        latent.append(
-            Text(
-                "There are no pictures of the latent space: of a pair of your own, of latents on "
-                "a sphere and of several groups of latents it is not known what a step along an "
-                "axis, or the KL divergence of one latent, would be."
-            )
-        )
     return [
         Section("model", "What the model makes", made),
         Section("latents", "Latent space", latent),
@@ -71,9 +65,7 @@ def _figures(subject: Subject, made: list[Block]) -> Iterator[tuple[str, Figure]
             drawn += 1
             yield figure
     except Exception as error:
-        if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-            raise
-        made.append(Text(f"Further pictures were not drawn: {first_line(error)}."))
+        made.append(Text(f"Further pictures were not drawn: {reason_of(error)}."))
     if not drawn:
         made.append(
             Text(

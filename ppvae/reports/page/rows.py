@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data import Dataset
-from ppvae.engine import Unsupported, isolated, raised_in_pair
+from ppvae.engine import isolated
 from ppvae.pairs import VAE
 from ppvae.reports.page.contents import Cell, Table, Thumbnail
 from ppvae.reports.page.pictures import curve_thumbnail, image_thumbnail
+from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.unusual import column_names, texts_of
 from ppvae.reports.pictures import image_look
@@ -109,6 +110,5 @@ def _reconstructed(subject: Subject, places: Sequence[int]) -> Tensor | None:
         with isolated(subject.pair, subject.seed), torch.no_grad():
             return subject.pair.reconstruct(*rows)
     except Exception as error:
-        if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-            raise
+        reason_of(error)
         return None

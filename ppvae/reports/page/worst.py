@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ppvae import diagnostics
 from ppvae.diagnostics.names import NamedBatch, named_batch
-from ppvae.engine import Unsupported, first_line, raised_in_pair
 from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
-from ppvae.reports.page.numbers import cell, percent
+from ppvae.reports.page.numbers import capital, cell, percent
+from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.rows import thumbnails_of, values_of, values_table
 from ppvae.reports.page.subject import Subject
 from ppvae.reports.page.unusual import unusual_cells
@@ -143,9 +143,7 @@ def _outlier_scores(
             seed=subject.seed,
         )
     except Exception as error:
-        if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-            raise
-        return None, first_line(error)
+        return None, reason_of(error)
     return scores.p_value.values, ""
 
 
