@@ -30,7 +30,8 @@ class Refined:
             a datapoint that the pair fails on.
         log_weights: their log weights, `(draw, data)`, of which the sum of the exponentials is 1.
         table: in nats, dims `(data,)`: `log_evidence` and its error, `elbo` of the guide,
-            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `pareto_k`,
+            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `unseen_shift`, by how
+            many sds draws farther out may move a posterior mean, `pareto_k`,
             `effective_sample_size`, `level`, the place in `levels` of the one that served the
             datapoint, and `trusted`.
         refusals: why a datapoint is not trusted, by its place.
@@ -81,12 +82,14 @@ class Refined:
 
     @property
     def mean_errors(self) -> dict[str, Tensor]:
-        """Standard errors of the means, by the delta method."""
-        means, weights = self.means, self.log_weights.exp()
+        """Standard errors of the means, by the delta method, `unseen_shift` of an sd included."""
+        means, weights, sds = self.means, self.log_weights.exp(), self.sds
+        shift = torch.as_tensor(self.table.unseen_shift.values)[None]
         return {
             name: (_shaped(weights, values).square() * (values.double() - means[name]).square())
             .sum(0)
             .sqrt()
+            .hypot(_shaped(shift, values)[0] * sds[name])
             for name, values in self.weighted.items()
         }
 
