@@ -27,8 +27,8 @@ _GROUPS: dict[str, dict[str, str]] = {
         "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds",
-        "the run": "folder* resume* config overwrite seed* draws refine_seconds figures report* "
-        "trust",
+        "the run": "folder* resume* config overwrite seed* draws refine_seconds figures "
+        "report trust",
     },
 }
 _TOLD = {

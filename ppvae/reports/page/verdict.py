@@ -66,7 +66,7 @@ def trust_sentence(subject: Subject) -> str:
     count, trusted = terms.sizes["data"], int(terms.trusted.sum())
     some = f"{trusted:,} of {count:,} {rows} ({percent(trusted / max(count, 1))})"
     if trusted in (0, count):
-        some = f"{'all' if trusted else 'none of'} {count:,} {rows}"
+        some = f"{'all' if trusted else 'none of'} {counted(count, rows.removesuffix('s'))}"
     if table is None:
         return f"log P(X) can be trusted for {some}."
     if formula.whole is not None:
