@@ -36,6 +36,13 @@ class FormulaTwo:
     refusal: str = ""
     unrefined: str = ""
 
+    def serves(self, draws: int, refine_seconds: float) -> bool:
+        """Tell whether it holds what so many draws, and so long a refinement, would tell."""
+        if self.evidence is None or self.evidence.attrs["draws"] < draws:
+            return False
+        tried = self.refined is not None or bool(self.unrefined)
+        return tried or refine_seconds == 0 or draws < TAIL
+
     @property
     def refined_table(self) -> xr.Dataset | None:
         """What refined posteriors say of the rows that have one."""

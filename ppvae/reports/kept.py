@@ -48,7 +48,7 @@ def keep_formula_two(run: Run, split: str, mark: Mark | None, found: FormulaTwo)
     """Write the terms of each row as `evidence-SPLIT.nc`."""
     if found.evidence is None:
         return
-    about = {"of": mark, "draws": int(found.evidence.attrs["draws"])}
+    about = {"of": mark, "unrefined": found.unrefined}
     groups = {"guide": found.evidence}
     if found.refined is not None:
         rows = found.refined
@@ -79,7 +79,7 @@ def kept_formula_two(run: Run, split: str, mark: Mark | None) -> FormulaTwo | No
         evidence = _group(path, "guide")
         evidence["trusted"] = evidence.trusted.astype(bool)
         if "choice" not in about:
-            return FormulaTwo(evidence)
+            return FormulaTwo(evidence, unrefined=str(about["unrefined"]))
         table = _group(path, "refined")
         table["trusted"] = table.trusted.astype(bool)
         places = table.places.values

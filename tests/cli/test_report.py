@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import sklearn.ensemble  # noqa: F401, the diagnostics import it late, and it adds warning filters
 
 import ppvae
 from ppvae.cli import main

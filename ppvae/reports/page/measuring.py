@@ -129,7 +129,7 @@ def _formula(
     seed: int,
 ) -> tuple[FormulaTwo, str]:
     kept = kept_formula_two(run, split, mark)
-    if kept is not None and (kept.refined is not None or refine_seconds == 0):
+    if kept is not None and kept.serves(draws, refine_seconds):
         return kept, "Formula (2) is what was measured before, and kept in the run's folder."
     formula = _measured(
         pair, named_batch(dataset, split), draws=draws, seed=seed, refine_seconds=refine_seconds
