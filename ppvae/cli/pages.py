@@ -31,7 +31,7 @@ def report(
         split: "train", "validation" or "test".
         effort: how much `diagnose` computes; unless given, what it has found before will do, and
             otherwise little is computed.
-        draws: draws per row, where formula (2) is measured now.
+        draws: draws per row, at least.
         refine_seconds: about how long posteriors are refined, where none were before; 0 leaves it
             out.
         output: the file; `RUN/report.html` unless given, of several runs `report.html`.

@@ -45,7 +45,7 @@ def report(
         split: the data to judge by.
         level: how much `diagnose` computes: quick takes seconds, standard a minute, deep as long
             as it needs; what it has found before unless given, or else quick.
-        draws: draws per row, where formula (2) is measured now.
+        draws: draws per row, at least.
         refine_seconds: about how long posteriors are refined, where none were before; 0 leaves it
             out.
         output: the file; RUN/report.html unless given, of several runs report.html.

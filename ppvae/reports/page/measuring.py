@@ -46,7 +46,7 @@ def subject_of_run(
         split: "train", "validation" or "test".
         effort: how much `diagnose` computes; unless given, what was kept of any effort will do,
             and otherwise little is computed.
-        draws: draws per row, of what is measured.
+        draws: draws per row, at least.
         refine_seconds: how long posteriors are refined, about, where none were kept.
         seed: of every draw.
     """

@@ -25,7 +25,7 @@ def rendered(page: Page) -> str:
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
     )
-    return (
+    html = (
         _environment()
         .get_template("page.html.jinja")
         .render(
@@ -36,6 +36,7 @@ def rendered(page: Page) -> str:
             version=ppvae.__version__,
         )
     )
+    return html.lstrip()  # macros leave lines behind
 
 
 def _marked(text: str) -> Markup:
