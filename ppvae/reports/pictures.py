@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +11,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae import diagnostics
 from ppvae.data import Dataset
 from ppvae.engine import isolated, row_chunks
 from ppvae.reports import plots
 from ppvae.reports.given import known_only, sampled_mean
 from ppvae.reports.plots.mosaics import Limits, Shape
-from ppvae.reports.subject import ROWS, Subject
+from ppvae.reports.subject import MOVED_BY, ROWS, Subject
 
 _SHOWN = 10  # images in a row
 _GRID = 64  # images in a grid
@@ -66,7 +66,7 @@ def image_figures(subject: Subject) -> Iterator[tuple[str, Figure]]:
 
 def _made(subject: Subject, look: ImageLook) -> Iterator[tuple[str, Figure]]:
     pair, batch, given = subject.pair, subject.batch, subject.given
-    options = {"limits": look.limits, "inverted": look.inverted}
+    options: dict[str, Any] = {"limits": look.limits, "inverted": look.inverted}
     shown = tuple(part[:_SHOWN] for part in batch)
     many = tuple(part[torch.arange(_GRID) % len(part)] for part in batch)
     with isolated(pair, subject.seed):
@@ -133,36 +133,22 @@ def _short(names: list[str]) -> list[str]:
 
 def _moved(subject: Subject, look: ImageLook) -> Iterator[tuple[str, Figure]]:
     """Yield the figures in which the latents move: traversals and the manifold."""
-    fixed, note = subject.setting
-    loc, scale = subject.prior
-    if len(subject.means) > 1:
-        units = diagnostics.active_units(subject.pair, subject.batch, seed=subject.seed)
-        active = np.flatnonzero(units.active["z"])
-        widest = subject.spread.cpu().numpy()[active].argsort(kind="stable")[::-1][:_MOVED]
-        if len(active) > _MOVED:
-            note += f": the {_MOVED} most active latents of {len(active)}"
-        moved = np.sort(active[widest]).tolist()
-        if moved:
-            values = np.linspace(-_REACH, _REACH, _STEPS)
-            # With conditions the posterior means of other settings would not belong here.
-            z = (loc if fixed else subject.means.mean(0)).expand(len(moved), _STEPS, -1).clone()
-            for row, latent in enumerate(moved):
-                z[row, :, latent] = loc[latent] + scale[latent] * torch.as_tensor(values).to(z)
-            images = subject.decoded(z.flatten(0, 1)).reshape(len(moved), _STEPS, -1)
-            names = [f"z_{latent}" for latent in moved]
-            figure = plots.traversals(
-                images.cpu(), look.shape, names, values, limits=look.limits,
-                inverted=look.inverted, note=note,
-                unit="the latent's distance from the prior's mean, in its standard deviations",
-            )  # fmt: skip
-            yield "traversals", figure
+    note = subject.setting[1]
+    moved, which = subject.active(_MOVED)
+    if moved:
+        values = np.linspace(-_REACH, _REACH, _STEPS)
+        images = subject.traversed(moved, values).reshape(len(moved), _STEPS, -1)
+        names = [f"z_{latent}" for latent in moved]
+        figure = plots.traversals(
+            images.cpu(), look.shape, names, values, limits=look.limits, inverted=look.inverted,
+            note=note + which, unit=MOVED_BY,
+        )  # fmt: skip
+        yield "traversals", figure
     if subject.means.shape[1] == 2:
+        loc, scale = subject.prior
         grid = torch.as_tensor(plots.quantile_grid()).to(subject.batch[0])
         images = subject.decoded(loc + scale * grid)
-        yield (
-            "manifold",
-            plots.manifold(
-                images.cpu(), look.shape, limits=look.limits, inverted=look.inverted,
-                note=subject.setting[1],
-            ),
-        )  # fmt: skip
+        figure = plots.manifold(
+            images.cpu(), look.shape, limits=look.limits, inverted=look.inverted, note=note
+        )
+        yield "manifold", figure

@@ -164,6 +164,11 @@ class Run:
         return self.folder / _CONFIG
 
     @property
+    def name(self) -> str:
+        """What figures call the run: its folder and the one that this lies in."""
+        return "/".join(self.folder.absolute().parts[1:][-2:])
+
+    @property
     def schema(self) -> Path | None:
         """The file of the schema of the run's table, if its data are one."""
         path = self.folder / _SCHEMA

@@ -59,7 +59,7 @@ def write_samples(
     if dataset.image_shape is not None:
         title = "New images: draws x of p(x|z) at draws z of the prior"
         look = image_look(dataset)
-        options = {"limits": look.limits, "inverted": look.inverted}
+        options: dict[str, Any] = {"limits": look.limits, "inverted": look.inverted}
         if classes is None or label is not None:
             of_class = "" if label is None else f" of class {label}"
             figure = plots.image_grid(drawn[:_GRID], look.shape, title + of_class, **options)

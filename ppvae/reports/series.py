@@ -11,10 +11,12 @@ from ppvae.data import Dataset
 from ppvae.engine import Batch, isolated
 from ppvae.reports import plots
 from ppvae.reports.given import known_only, prior_draws
-from ppvae.reports.subject import Subject
+from ppvae.reports.subject import MOVED_BY, Subject
 
 _SHOWN = 9  # series in a figure
 _DRAWS = 200  # of the model for each of them
+_MOVED = 6  # latents that a traversal moves
+_STEPS = np.linspace(-2, 2, 5)
 _HELD = 0.9  # the share of draws that the interval holds
 
 _Values = NDArray[np.float64]
@@ -49,7 +51,8 @@ def series_figures(subject: Subject, shape: tuple[int, int]) -> Iterator[tuple[s
     held = f"{_HELD:.0%} of draws x of p(x|z)"
     low, middle, high = _interval(guessed)
     # A series that is shorter than the longest one ends there.
-    after = ~np.isfinite(x).any(-1)[:, ::-1].cumsum(1).astype(bool)[:, ::-1]
+    known = np.asarray(np.isfinite(x).any(-1))
+    after = known[:, ::-1].cumsum(1)[:, ::-1] == 0
     for part in (low, middle, high):
         part[after] = np.nan
     yield (
@@ -74,6 +77,15 @@ def series_figures(subject: Subject, shape: tuple[int, int]) -> Iterator[tuple[s
             legend=("a draw x", "median of draws at the same z", held),
         ),
     )  # fmt: skip
+    moved, which = subject.active(_MOVED) if subject.fills_space else ([], "")
+    if moved:
+        lines = _steps(subject.traversed(moved, _STEPS), shape).reshape(len(moved), -1, *shape)
+        names = [f"z_{latent}" for latent in moved]
+        note = subject.setting[1] + which
+        figure = plots.series_traversals(
+            lines, names, _STEPS, features=features, note=note, unit=MOVED_BY, x=step
+        )
+        yield "traversals", figure
 
 
 def _draws(z: Tensor, subject: Subject, batch: Batch, shape: tuple[int, int]) -> _Values:

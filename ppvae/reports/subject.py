@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae import diagnostics
 from ppvae.data import Dataset
 from ppvae.engine import Batch, as_batch, isolated, row_chunks
 from ppvae.pairs import VAE
@@ -15,6 +18,9 @@ from ppvae.reports.given import Given, given_of, name_of, prior_moments, setting
 
 ROWS = 1000
 """Datapoints that are decoded together."""
+
+MOVED_BY = "the latent's distance from the prior's mean, in its standard deviations"
+"""What the steps of a traversal are."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,29 @@ class Subject:
         with isolated(self.pair, seed=0):
             mean: Tensor = self.pair.decode(z, *fixed).mean
         return mean
+
+    def active(self, most: int) -> tuple[list[int], str]:
+        """Return the active latents that vary most, and a note if there are more."""
+        if len(self.means) < 2:
+            return [], ""
+        units = diagnostics.active_units(self.pair, self.batch, seed=self.seed)
+        active = np.flatnonzero(units.active["z"])
+        widest = self.spread.cpu().numpy()[active].argsort(kind="stable")[::-1][:most]
+        note = f": the {most} most active latents of {len(active)}" if len(active) > most else ""
+        return np.sort(active[widest]).tolist(), note
+
+    def traversed(self, latents: list[int], steps: NDArray[np.float64]) -> Tensor:
+        """Return the mean of p(x|z) as one latent after the other moves: `(latents * steps, *)`.
+
+        The steps are standard deviations from the prior's mean. The others stay where the
+        datapoints are on average, or at the prior's mean in the setting of the conditions.
+        """
+        loc, scale = self.prior
+        start = loc if self.setting[0] else self.means.mean(0)
+        z = start.expand(len(latents), len(steps), -1).clone()
+        for row, latent in enumerate(latents):
+            z[row, :, latent] = loc[latent] + scale[latent] * torch.as_tensor(steps).to(z)
+        return self.decoded(z.flatten(0, 1))
 
     def name(self, place: int) -> str:
         """Return the name of a datapoint, or the number of its row."""

@@ -5,7 +5,7 @@ from ppvae.reports.plots.columns import column_histograms
 from ppvae.reports.plots.evidence import evidence_bars, gap_bars
 from ppvae.reports.plots.images import image_grid, image_rows, manifold, quantile_grid, traversals
 from ppvae.reports.plots.latent_space import kl_bars, latent_scatter
-from ppvae.reports.plots.series import series_panels
+from ppvae.reports.plots.series import series_panels, series_traversals
 from ppvae.reports.plots.sheets import alternative_text, with_source
 from ppvae.reports.plots.training import training_curves
 from ppvae.reports.plots.weights import pareto_k
@@ -25,6 +25,7 @@ __all__ = [
     "quantile_grid",
     "rank_ecdf",
     "series_panels",
+    "series_traversals",
     "training_curves",
     "traversals",
     "with_source",

@@ -38,7 +38,7 @@ def column_histograms(
 
     Example:
         >>> figure = column_histograms({"size": ([1.0, 2.0], [1.5, 2.5])}, [0.5], "two rows")
-        >>> figure.axes[0].get_title()
+        >>> figure.axes[0].get_title(loc="left")
         'size'
     """
     if not columns or len(distances) != len(columns):

@@ -53,7 +53,7 @@ def draw_contours(
         if len(own) < _FEW:
             axes.plot(*own.T, "x", color=look["color"], markersize=4)
             continue
-        counts = np.histogram2d(*own.T, bins=edges)[0]
+        counts = np.histogram2d(own[:, 0], own[:, 1], bins=(edges[0], edges[1]))[0]
         # Scott's rule, with a spread that far points do not widen.
         quartiles = np.quantile(own, [0.25, 0.75], axis=0)
         spread = np.minimum(own.std(0), (quartiles[1] - quartiles[0]) / 1.34)

@@ -85,7 +85,7 @@ def latent_scatter(
         raise ValueError(f"latent_scatter needs latents of shape (data, 2), got {points.shape}")
     values = None if labels is None else np.asarray(labels)
     classes = None if values is None or values.dtype.kind == "f" else np.unique(values)
-    dense, title, look = len(points) >= _DENSE, "Where datapoints lie in latent space", "0.3"
+    dense, title, (x, y) = len(points) >= _DENSE, "Where datapoints lie in latent space", points.T
     if classes is not None and len(classes) <= DISTINCT:
         title += ", by class" + ("; each line holds half of its class" if dense else "")
     elif values is not None and values.dtype.kind == "f":
@@ -113,12 +113,12 @@ def latent_scatter(
         if dense:
             drawn: Any = draw_hexagons(axes, points, values)
         else:
-            drawn = axes.scatter(*points.T, s=size, linewidths=0, c=values, cmap="viridis")
+            drawn = axes.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis")
         _color_bar(figure, axes, drawn, factor)
     elif dense:
         _color_bar(figure, axes, draw_hexagons(axes, points, None), "datapoints in a cell")
     else:
-        axes.scatter(*points.T, s=size, linewidths=0, color=look)
+        axes.scatter(x, y, s=size, linewidths=0, color="0.3")
     if standard_normal:
         _draw_circles(figure, axes)
     return figure
@@ -189,14 +189,15 @@ def _name_classes(
 
 
 def _color_bar(figure: Figure, axes: Axes, drawn: Any, label: str) -> None:
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, format="%g")
     bar.set_label(label, fontsize=LABEL)
     bar.ax.tick_params(labelsize=SMALL)
 
 
 def _draw_circles(figure: Figure, axes: Axes) -> None:
-    look: dict[str, Any] = {"color": "0.35", "linestyle": (0, (6, 3))}
+    look: dict[str, Any] = {"color": "0.25", "linestyle": (0, (6, 3))}
     for radius in (1, 2):
-        axes.add_patch(Circle((0, 0), radius, fill=False, **look))
+        circle = axes.add_patch(Circle((0, 0), radius, fill=False, **look))
+        circle.set_path_effects([withStroke(linewidth=2.5, foreground="white", alpha=0.6)])
     text = "prior N(0, I): circles at 1 and 2 standard deviations"
     legend_below(figure, [Line2D([], [], **look)], [text])

@@ -115,8 +115,8 @@ def mosaic(
 def _missing(images: NDArray[Any], count: int | None) -> NDArray[np.bool_]:
     """Return which pixels are missing, `(rows, columns, height, width)`."""
     rows, columns, *_ = images.shape
-    empty = np.isnan(images) if images.dtype.kind == "f" else np.zeros(images.shape, dtype=bool)
-    empty = empty.reshape(*images.shape[:4], -1).any(-1)
+    pixels = images.reshape(*images.shape[:4], -1).astype(float)
+    empty: NDArray[np.bool_] = np.asarray(np.isnan(pixels).any(-1))
     if count is not None:
         empty[(np.arange(rows * columns) >= count).reshape(rows, columns)] = False
     return empty

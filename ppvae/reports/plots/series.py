@@ -1,10 +1,12 @@
 """Series: datapoints that are sequences, drawn as lines."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ppvae.reports.plots.sheets import legend_below, plain, sheet
 
 _ACROSS = 3  # panels in a row
-_PANELS = 12  # in a figure
+_PANELS = 9  # in a figure
 _NAME = 26  # characters of a panel's title
 _DOTS = 60  # steps up to which each has a dot
 _LOOKS: tuple[dict[str, Any], ...] = (
@@ -41,7 +43,7 @@ def series_panels(
     """Draw series as lines: their values, and what a model says of them.
 
     A series of one feature has a panel, one of several a row of panels, for its first three
-    features. As many series are drawn as twelve panels take.
+    features. As many series are drawn as nine panels take.
 
     Args:
         values: `(series, steps, features)`; NaN is missing, and leaves a gap in the line.
@@ -70,29 +72,11 @@ def series_panels(
         raise ValueError(
             f"series_panels needs arrays of shape ({len(names)}, steps, features), got {shapes}"
         )
-    drawn = min(seen.shape[2], _ACROSS)
-    across = min(_ACROSS, len(seen)) if drawn == 1 else drawn
-    count = min(len(seen), _PANELS // drawn)
-    named = list(features[:drawn]) or [f"feature {number}" for number in range(drawn)]
-    down = math.ceil(count * drawn / across)
-    more = f"; {seen.shape[2] - drawn} more features not drawn" if seen.shape[2] > drawn else ""
-    figure = sheet(1.4 * down + 0.4, f"{title}{more}", f"{count} series: {', '.join(names)}")
-    # Features may have units of their own.
-    share: Any = "all" if drawn == 1 else "col"
-    panels = figure.subplots(down, across, squeeze=False, sharex="all", sharey=share).ravel()
-    for place, axes in enumerate(panels):
-        if place >= count * drawn:
-            axes.set_visible(False)
-            continue
-        series, feature = divmod(place, drawn)
-        name = names[series] if drawn == 1 else f"{names[series]}, {named[feature]}"
-        last = place + across >= count * drawn
-        plain(axes, name if len(name) <= _NAME else f"{name[: _NAME - 2]}..", x=x * last)
-        axes.tick_params(labelbottom=last)
-        axes.locator_params(axis="y", nbins=4)
+    more = _left_out(seen.shape[2])
+    figure = sheet(0.4, title + more, f"{len(names)} series, such as {names[0]}")
+    for axes, series, feature in _panels(figure, names, seen.shape[2], features, x):
         _draw(axes, [part[series, :, feature] for part in parts], center is not None)
-        if drawn == 1 or place < across:
-            _limit(axes, [p[:count] if drawn == 1 else p[:count, :, feature] for p in parts])
+        _limit(axes, [part[:_PANELS, :, feature] for part in parts])
     dots = seen.shape[1] <= _DOTS
     handles: list[Artist] = [Line2D([], [], **_LOOKS[0], marker="." if dots else None)]
     handles += [Line2D([], [], **_LOOKS[1])] if center is not None else []
@@ -103,15 +87,101 @@ def series_panels(
     return figure
 
 
+def series_traversals(
+    lines: ArrayLike,
+    names: Sequence[str],
+    values: ArrayLike,
+    *,
+    features: Sequence[str] = (),
+    note: str = "",
+    unit: str = "value of z",
+    x: str = "step",
+) -> Figure:
+    """Draw how the decoded series changes along each latent dimension.
+
+    Args:
+        lines: decoded series `(dimensions, values, steps, features)`.
+        names: what each dimension is called.
+        values: the latent's values, at most 7.
+        features: what the features are called; the first three are drawn.
+        note: what else the title says.
+        unit: what the values are.
+        x: what the steps are.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> lines = np.cumsum(np.ones((2, 3, 9, 1)), axis=2)
+        >>> figure = series_traversals(lines, ["z_0", "z_1"], [-1, 0, 1])
+        >>> [len(axes.lines) for axes in figure.axes]
+        [3, 3]
+    """
+    moved, steps = np.asarray(lines, dtype=float), np.asarray(values)
+    if moved.ndim != 4 or moved.shape[:2] != (len(names), len(steps)):
+        raise ValueError(
+            f"series_traversals needs lines of shape ({len(names)}, {len(steps)}, steps, "
+            f"features), got {moved.shape}"
+        )
+    title = f"What each latent changes: mean of p(x|z) as one latent moves{note}"
+    figure = sheet(0.4, title + _left_out(moved.shape[3]), f"Latents {', '.join(names)}")
+    # From dark to light, in gray too; the lightest colours would not be seen on white.
+    colors = colormaps["viridis"](np.linspace(0, 0.85, len(steps)))
+    looks = [
+        {"color": color, "linestyle": style, "linewidth": 1.6}
+        for color, style in zip(colors, itertools.cycle(("-", "--", "-.", ":")), strict=False)
+    ]
+    for axes, latent, feature in _panels(figure, names, moved.shape[3], features, x):
+        for line, look in zip(moved[latent, :, :, feature], looks, strict=True):
+            axes.plot(line, **look)
+        _limit(axes, [moved[:_PANELS, :, :, feature]])
+    handles = [Line2D([], [], **look) for look in looks]
+    texts = [f"{value:g}" for value in steps]
+    legend_below(figure, handles, texts, columns=len(steps), title=unit)
+    return figure
+
+
+def _left_out(features: int) -> str:
+    return f"; {features - _ACROSS} more features not drawn" if features > _ACROSS else ""
+
+
+def _panels(
+    figure: Figure, names: Sequence[str], features: int, called: Sequence[str], x: str
+) -> Iterator[tuple[Axes, int, int]]:
+    """Add panels to a figure; yield each with the number of its series and of its feature."""
+    drawn = min(features, _ACROSS)
+    count = min(len(names), _PANELS // drawn)
+    across = min(_ACROSS, count) if drawn == 1 else drawn
+    down = math.ceil(count * drawn / across)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 1.4 * down)
+    # Features may have units of their own.
+    share: Any = "all" if drawn == 1 else "col"
+    panels = figure.subplots(down, across, squeeze=False, sharex="all", sharey=share).ravel()
+    for place, axes in enumerate(panels):
+        if place >= count * drawn:
+            axes.set_visible(False)
+            continue
+        series, feature = divmod(place, drawn)
+        name = names[series]
+        if drawn > 1:
+            name += f", {called[feature] if feature < len(called) else f'feature {feature}'}"
+        last = place + across >= count * drawn
+        plain(axes, name if len(name) <= _NAME else f"{name[: _NAME - 2]}..", x=x * last)
+        axes.tick_params(labelbottom=last)
+        axes.locator_params(axis="y", nbins=4)
+        yield axes, series, feature
+
+
 def _draw(axes: Axes, parts: Sequence[_Values], line: bool) -> None:
     """Draw values, the model's line if there is one, and its interval if there is one."""
     values, *others = parts
     steps = np.arange(len(values))
     if len(others) >= 2:
-        axes.fill_between(steps, *others[-2:], **_LOOKS[2])
+        axes.fill_between(steps, others[-2], others[-1], **_LOOKS[2])
     if line:
         axes.plot(steps, others[0], **_LOOKS[1])
-    dots = {"marker": ".", "markersize": 4} if len(steps) <= _DOTS else {}
+    dots: dict[str, Any] = {"marker": ".", "markersize": 4} if len(steps) <= _DOTS else {}
     axes.plot(steps, values, **_LOOKS[0], **dots)
 
 

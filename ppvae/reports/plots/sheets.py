@@ -83,14 +83,19 @@ def with_source(figure: Figure, source: str) -> Figure:
 
 
 def legend_below(
-    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int = 1
+    figure: Figure,
+    handles: Sequence[Artist],
+    labels: Sequence[str],
+    columns: int = 1,
+    title: str | None = None,
 ) -> None:
     """Explain the looks of a figure below it, in rows."""
-    rows = math.ceil(len(labels) / columns)
+    rows = math.ceil(len(labels) / columns) + (title is not None)
     _reserve(figure, (rows * SMALL * 1.45 + 6) / 72)
     figure.legend(
         handles, labels, frameon=False, loc="lower left", bbox_to_anchor=(0, 0), ncols=columns,
         fontsize=SMALL, borderaxespad=0.2, labelspacing=0.3,
+        title=title, title_fontsize=SMALL, alignment="left",
     )  # fmt: skip
 
 

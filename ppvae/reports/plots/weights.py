@@ -1,5 +1,7 @@
 """The weights behind the estimates of log P(X)."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -63,13 +65,13 @@ def pareto_k(k: ArrayLike, log_evidence: ArrayLike, threshold: float) -> Figure:
             color="0.2", linewidths=0, rasterized=len(values) > _MANY,
             alpha=0.5 if len(values) > _MANY else 1,
         )  # fmt: skip
-    for y, text in (
+    for middle, text in (
         ((floor + threshold) / 2, f"trusted: {trusted}\nk up to {threshold:.2f}"),
         ((threshold + 1) / 2, f"not trusted: {between}\nmore draws help"),
         ((1 + ceiling) / 2, f"not trusted: {above}\nmore draws do\nnot help"),
     ):
         axes.text(
-            1.01, y, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center",
+            1.01, middle, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center",
             ma="left",
         )  # fmt: skip
     plain(axes, x="log P(X) of the datapoint, in nats", y="Pareto k of its weights")
@@ -88,7 +90,7 @@ def pareto_k(k: ArrayLike, log_evidence: ArrayLike, threshold: float) -> Figure:
             parts.append(f"{more} with k below {_LOWEST:g}")
         notes["v"] = ", ".join(parts)
     if notes:
-        look = {"color": "0.2", "linestyle": "", "markersize": 5}
+        look: dict[str, Any] = {"color": "0.2", "linestyle": "", "markersize": 5}
         handles = [Line2D([], [], marker=marker, **look) for marker in notes]
         legend_below(figure, handles, list(notes.values()))
     return figure
