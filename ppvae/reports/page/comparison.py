@@ -1,5 +1,7 @@
 """The page about several runs: which is best, by how much, and in what they differ."""
 
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +37,7 @@ from ppvae.reports.plots.styles import line_style
 from ppvae.reports.run_folder import Run
 
 _NAME = 33  # characters of a run in a figure
+_CLASS = re.compile(r"^(?:ppvae|torch|pyro)(?:\.\w+)*\.(\w+)$")
 _TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
 
 
@@ -71,12 +74,15 @@ def comparison_page(
     sentence = f"{_sentence(found)}."
     unreliable = [str(name) for name in found.model.values[found.unreliable.values]]
     more = [f"{name}: {trust_sentence(each)}" for name, each in subjects.items()]
+    step, code = "", ""
     if unreliable:
         more.append(
-            f"The guides of {', '.join(unreliable)} are too far from the posterior for these "
-            "draws, so that their log P(X) is likely too low here; refine them before you decide."
+            f"The guide of {', '.join(unreliable)} is too far from the posterior for these draws, "
+            "so that its log P(X) is likely too low in this comparison."
         )
-    lead = Lead(sentence, "look" if unreliable else "fine", tuple(more))
+        step = "compare with more draws, or train with a richer posterior."
+        code = f"ppvae report {_folders(subjects)} --split {split} --draws {10 * draws}"
+    lead = Lead(sentence, "look" if unreliable else "fine", tuple(more), step, code)
     sections = [
         _scores(found, len(rows), split),
         _terms(subjects),
@@ -106,6 +112,7 @@ def _sentence(found: xr.Dataset) -> str:
         }
     )
     said = answers.verdict(table.sort_values("difference", ascending=False, ignore_index=True))
+    said = said.replace(" +- ", " ± ")
     return f"N{said[1:]}" if said.startswith("none is best") else said
 
 
@@ -116,30 +123,21 @@ def _scores(found: xr.Dataset, rows: int, split: str) -> Section:
         each = found.isel(model=place)
         best = float(each.difference) == 0
         p_value = float(each.difference_p_value)
+        mean, apart = float(each["mean"]), float(each.difference)
+        error = float(each.difference_data_error)
         lines.append(
             (
                 Cell(str(each.model.item())),
-                cell(float(each["mean"])),
-                cell(float(each.data_error)),
-                cell(float(each.difference)),
-                Cell("-") if best else cell(float(each.difference_data_error)),
+                Cell(with_error(mean, float(each.data_error)), mean),
+                Cell("the best" if best else with_error(apart, error), apart),
                 Cell("-") if best else Cell(f"{p_value:.2g}", p_value),
                 cell(float(each.stacking_weight)),
                 Cell(percent(float(each.unreliable_share)), float(each.unreliable_share)),
             )
         )
-    columns = (
-        "run",
-        "log P(X)",
-        "standard error",
-        "difference to the best",
-        "its standard error",
-        "p",
-        "stacking weight",
-        "k too large",
-    )
+    columns = ("run", "log P(X)", "difference", "p", "stacking weight", "k too large")
     note = (
-        "Differences are paired: of the same rows under two runs. p is the probability of so "
+        "Means with standard errors. Differences are paired: of the same rows under two runs. p is the probability of so "
         "large a difference if all runs are equally good. Stacking weights are those of the best "
         "average of the runs' densities."
     )
@@ -289,7 +287,9 @@ def _options(subject: Subject) -> Any:
 def _flat(value: Any, name: str = "") -> dict[str, str]:
     """Return nested options as one level, with dotted names."""
     if not isinstance(value, dict):
-        return {name or "-": str(value)}
+        text = str(value)
+        # Classes are known by their last name.
+        return {name or "-": _CLASS.sub(r"\1", text)}
     found: dict[str, str] = {}
     for key, each in value.items():
         short = {"class_path": "", "init_args": ""}.get(str(key), str(key))
@@ -298,14 +298,15 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
 
 
 def _again(subjects: Mapping[str, Subject], split: str, seed: int) -> Section:
-    import shlex
-
-    runs = " ".join(shlex.quote(str(subject.run)) for subject in subjects.values())
     lines = [
         f"ppvae fit --config {shlex.quote(str(s.run))}/config.yaml" for s in subjects.values()
     ]
-    lines.append(f"ppvae report {runs} --split {split} --seed {seed}")
+    lines.append(f"ppvae report {_folders(subjects)} --split {split} --seed {seed}")
     sources = [
         Text(f"{name}: {' '.join(each.sources)}", quiet=True) for name, each in subjects.items()
     ]
     return Section("reproduce", "How to reproduce", [Code("\n".join(lines), "Commands"), *sources])
+
+
+def _folders(subjects: Mapping[str, Subject]) -> str:
+    return " ".join(shlex.quote(str(subject.run)) for subject in subjects.values())
