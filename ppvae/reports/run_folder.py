@@ -154,11 +154,6 @@ class Run:
         return run
 
     @property
-    def name(self) -> str:
-        """What the run is called: the end of the path of its folder, such as "runs/digits-1"."""
-        return "/".join(self.folder.absolute().parts[-2:])
-
-    @property
     def config(self) -> Path:
         """The file of the configuration that repeats the run."""
         return self.folder / _CONFIG

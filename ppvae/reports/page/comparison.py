@@ -1,43 +1,28 @@
 """The page about several runs: which is best, by how much, and in what they differ."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import yaml
-from matplotlib.figure import Figure
 from torch import nn
 
 from ppvae import answers, diagnostics
 from ppvae.data import Dataset
-from ppvae.data.plain_yaml import PlainLoader
 from ppvae.diagnostics import Effort
-from ppvae.reports.page.contents import (
-    Block,
-    Cell,
-    Code,
-    Formula,
-    Lead,
-    Page,
-    Section,
-    Table,
-    Text,
-)
+from ppvae.reports.page.contents import Block, Code, Formula, Lead, Page, Section, Text
+from ppvae.reports.page.differing_options import options_section
 from ppvae.reports.page.findings import grades
 from ppvae.reports.page.measuring import subject_of_run
 from ppvae.reports.page.numbers import cell, percent, with_error
 from ppvae.reports.page.pictures import picture_of
+from ppvae.reports.page.side_by_side import differences_figure, trainings_section
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table
 from ppvae.reports.page.verdict import TONES, alarm_sentence, trust_sentence, trust_tone
-from ppvae.reports.plots.sheets import SMALL, plain, sheet
-from ppvae.reports.plots.styles import line_style
 from ppvae.reports.run_folder import Run
 
-_NAME = 33  # characters of a run in a figure
-_CLASS = re.compile(r"^(?:ppvae|torch|pyro)(?:\.\w+)*\.(\w+)$")
 _TERMS = ("reconstruction", "kl", "elbo", "log_evidence", "posterior_kl")
 
 
@@ -87,8 +72,8 @@ def comparison_page(
         _scores(found, len(rows), split),
         _terms(subjects),
         _verdicts(subjects),
-        _trainings(subjects),
-        _configurations(subjects),
+        trainings_section(subjects),
+        options_section(subjects),
         _again(subjects, split, seed),
     ]
     return Page(
@@ -137,44 +122,19 @@ def _scores(found: xr.Dataset, rows: int, split: str) -> Section:
         )
     columns = ("run", "log P(X)", "difference", "p", "stacking weight", "k too large")
     note = (
-        "Means with standard errors. Differences are paired: of the same rows under two runs. p is the probability of so "
-        "large a difference if all runs are equally good. Stacking weights are those of the best "
-        "average of the runs' densities."
+        "Means with standard errors. Differences are paired: of the same rows under two runs. p "
+        "is the probability of so large a difference if all runs are equally good. Stacking "
+        "weights are those of the best average of the runs' densities."
     )
     caption = f"log P(X) of {rows:,} {split} rows, in nats per row, the best run first"
     picture = picture_of(
-        _differences(found, order.tolist()),
+        differences_figure(found, order.tolist()),
         "Differences to the best run, with two standard errors. A line that crosses 0 is no "
         "difference that these rows show.",
     )
     return Section(
         "scores", "Which predicts best", [picture, Table(caption, columns, tuple(lines), note)]
     )
-
-
-def _differences(found: xr.Dataset, order: list[int]) -> Figure:
-    names = [_short(str(found.model.values[place])) for place in order]
-    each = [found.isel(model=place) for place in order]
-    values = [float(run.difference) for run in each]
-    errors = [float(run.difference_data_error) for run in each]
-    texts = [f"{name} {value:.2f}" for name, value in zip(names, values, strict=True)]
-    title = f"Differences of log P(X) to the best run, {names[0]}"
-    figure = sheet(0.7 + 0.34 * len(order), title, f"{', '.join(texts)} nats per row")
-    axes = figure.subplots()
-    plain(axes, x="nats per row")
-    rows = range(0, -len(order), -1)
-    bars = 2 * np.nan_to_num(np.abs(errors))
-    axes.errorbar(values, list(rows), xerr=bars, fmt="o", color="#0072B2", capsize=3)
-    axes.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
-    axes.set_yticks(list(rows), names, parse_math=False)
-    axes.set_ylim(0.6 - len(order), 0.6)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    return figure
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"
 
 
 def _terms(subjects: Mapping[str, Subject]) -> Section:
@@ -234,67 +194,6 @@ def _trusted(subject: Subject) -> str:
     table = subject.formula.refined_table
     trusted = (subject.formula.evidence if table is None else table).trusted
     return f"{int(trusted.sum()):,} of {trusted.size:,} rows"
-
-
-def _trainings(subjects: Mapping[str, Subject]) -> Section:
-    known = {
-        name: subject.history.validation_elbo.dropna("step")
-        for name, subject in subjects.items()
-        if subject.history is not None and "validation_elbo" in subject.history
-    }
-    curves = {_short(name): curve for name, curve in known.items() if curve.size}
-    if not curves:
-        text = "None of the runs has evaluations of its training."
-        return Section("training", "Training", [Text(text)])
-    best = ", ".join(f"{name} reaches {float(c.max()):.2f}" for name, c in curves.items())
-    figure = sheet(3.2, "The validation ELBO of each training, by step", best)
-    axes = figure.subplots()
-    plain(axes, x="step", y="nats per row")
-    for index, (name, curve) in enumerate(curves.items()):
-        axes.plot(curve.step, curve, **line_style(index), linewidth=1.3, label=f"\u200b{name}")
-    low = min(float(curve.quantile(0.05)) for curve in curves.values())
-    high = max(float(curve.max()) for curve in curves.values())
-    margin = 0.05 * (high - low or 1.0)
-    axes.set_ylim(low - margin, high + margin)
-    legend = axes.legend(frameon=False, loc="lower right", fontsize=SMALL)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    caption = "The validation ELBO of each run. The first steep rise is cut off."
-    return Section("training", "Training", [picture_of(figure, caption)])
-
-
-def _configurations(subjects: Mapping[str, Subject]) -> Section:
-    flat = {name: _flat(_options(subject)) for name, subject in subjects.items()}
-    keys = list(dict.fromkeys(key for each in flat.values() for key in each))
-    differing = [key for key in keys if len({each.get(key, "-") for each in flat.values()}) > 1]
-    if not differing:
-        text = "The configurations are the same, the weights may differ."
-        return Section("configuration", "In what the runs differ", [Text(text)])
-    rows = tuple(
-        (Cell(key), *(Cell(each.get(key, "-")) for each in flat.values())) for key in differing
-    )
-    table = Table("Options that differ", ("option", *subjects), rows)
-    return Section("configuration", "In what the runs differ", [table])
-
-
-def _options(subject: Subject) -> Any:
-    try:
-        return yaml.load(subject.configuration, Loader=PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {"config.yaml": subject.configuration}
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Return nested options as one level, with dotted names."""
-    if not isinstance(value, dict):
-        text = str(value)
-        # Classes are known by their last name.
-        return {name or "-": _CLASS.sub(r"\1", text)}
-    found: dict[str, str] = {}
-    for key, each in value.items():
-        short = {"class_path": "", "init_args": ""}.get(str(key), str(key))
-        found |= _flat(each, ".".join(part for part in (name, short) if part))
-    return found
 
 
 def _again(subjects: Mapping[str, Subject], split: str, seed: int) -> Section:

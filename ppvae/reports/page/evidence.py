@@ -5,10 +5,11 @@ import xarray as xr
 
 from ppvae import diagnostics
 from ppvae.reports import plots
-from ppvae.reports.page.contents import Block, Cell, Formula, Section, Table, Text
+from ppvae.reports.page.contents import Block, Formula, Section, Text
 from ppvae.reports.page.numbers import cell, counted, shown
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table
 
 _TERMS = (
     ("reconstruction", "E_Q[log P(X|z)]", "how well rows are reconstructed"),

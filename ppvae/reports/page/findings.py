@@ -5,19 +5,10 @@ from collections.abc import Iterable
 from ppvae.diagnostics import Finding
 from ppvae.diagnostics import Verdict as Grade
 from ppvae.reports.page.calibration import standard_call
-from ppvae.reports.page.contents import (
-    Block,
-    Cell,
-    Code,
-    Listing,
-    Section,
-    Table,
-    Text,
-    Verdict,
-    Verdicts,
-)
+from ppvae.reports.page.contents import Block, Code, Listing, Section, Text, Verdict, Verdicts
 from ppvae.reports.page.numbers import capital, p_value
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table
 from ppvae.reports.page.verdict import TONES, alarm_sentence
 
 _ORDER = (Grade.BAD, Grade.LOOK, Grade.UNKNOWN, Grade.FINE)

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from ppvae.reports import plots
 from ppvae.reports.formula_two import TAIL
-from ppvae.reports.page.contents import Block, Cell, Section, Table, Text, Tone
+from ppvae.reports.page.contents import Block, Section, Text
 from ppvae.reports.page.numbers import percent
 from ppvae.reports.page.pictures import picture_of
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table, Tone
 
 
 def importance_section(subject: Subject) -> Section:

@@ -2,7 +2,7 @@
 
 import math
 
-from ppvae.reports.page.contents import Cell
+from ppvae.reports.page.tables import Cell
 
 _MINUS = "\N{MINUS SIGN}"
 _SYMBOLS = ("log", "k", "z", "p")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ppvae.reports import plots
-from ppvae.reports.page.contents import Picture, Thumbnail
+from ppvae.reports.page.contents import Picture
+from ppvae.reports.page.tables import Thumbnail
 
 _HEAVY = 120_000  # bytes of a drawing, above which points are better
 _DOTS = 130  # of an inch of a picture

@@ -11,10 +11,10 @@ from torch import Tensor
 from ppvae.data import Dataset
 from ppvae.engine import isolated
 from ppvae.pairs import VAE
-from ppvae.reports.page.contents import Cell, Table, Thumbnail
 from ppvae.reports.page.pictures import curve_thumbnail, image_thumbnail
 from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table, Thumbnail
 from ppvae.reports.page.unusual import column_names, texts_of
 from ppvae.reports.pictures import image_look
 from ppvae.reports.series import series_shape

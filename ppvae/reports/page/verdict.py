@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from ppvae.diagnostics import Verdict
-from ppvae.reports.page.contents import Fact, Lead, Tone
+from ppvae.reports.page.contents import Fact, Lead
 from ppvae.reports.page.numbers import capital, counted, percent, shown
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Tone
 
 TONES: dict[Verdict, Tone] = {
     Verdict.FINE: "fine",

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from ppvae import diagnostics
 from ppvae.diagnostics.names import NamedBatch, named_batch
-from ppvae.reports.page.contents import Block, Cell, Section, Table, Text
+from ppvae.reports.page.contents import Block, Section, Text
 from ppvae.reports.page.numbers import capital, cell, percent
 from ppvae.reports.page.refusals import reason_of
 from ppvae.reports.page.rows import thumbnails_of, values_of, values_table
 from ppvae.reports.page.subject import Subject
+from ppvae.reports.page.tables import Cell, Table
 from ppvae.reports.page.unusual import unusual_cells
 
 _LOWEST, _HEAVIEST, _FAILED = 8, 4, 3  # rows of the lowest log P(X), the largest k, without

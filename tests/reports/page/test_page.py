@@ -12,8 +12,9 @@ import torch
 from torch.distributions import constraints
 
 from ppvae import data, diagnostics, pairs, reports
-from ppvae.reports.page.contents import Cell, Code, Lead, Page, Section, Table, Text
+from ppvae.reports.page.contents import Code, Lead, Page, Section, Text
 from ppvae.reports.page.rendering import rendered
+from ppvae.reports.page.tables import Cell, Table
 from tests.linear_gaussian import LinearGaussian
 
 EVIL = "<script>alert(1)</script>"
