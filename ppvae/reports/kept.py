@@ -5,14 +5,14 @@ import inspect
 import json
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 from torch import Tensor, nn
 
-import ppvae
 from ppvae.answers import write_draws
 from ppvae.data import Dataset, SparseRows
 from ppvae.diagnostics import Diagnosis, Effort
@@ -22,7 +22,7 @@ from ppvae.reports.found import Found
 from ppvae.reports.refinement_in_time import RowsInTime
 from ppvae.reports.run_folder import Run
 
-_ENGINE = "h5netcdf"
+_ENGINE: Final = "h5netcdf"
 _DAMAGED = (KeyError, TypeError, ValueError, OSError, AttributeError)
 
 Mark = Mapping[str, Any]
@@ -35,7 +35,7 @@ def mark_of(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: int) 
     if not weights.is_file():
         return None
     return {
-        "ppvae": ppvae.__version__,
+        "ppvae": version("ppvae"),
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "program": _program(pair),
         "rows": _rows(dataset),
@@ -48,7 +48,7 @@ def keep_formula_two(run: Run, split: str, mark: Mark | None, found: FormulaTwo)
     """Write the terms of each row as `evidence-SPLIT.nc`."""
     if found.evidence is None:
         return
-    about = {"of": mark, "unrefined": found.unrefined}
+    about: dict[str, Any] = {"of": mark, "unrefined": found.unrefined}
     groups = {"guide": found.evidence}
     if found.refined is not None:
         rows = found.refined

@@ -3,12 +3,12 @@
 import base64
 import hashlib
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-import ppvae
 from ppvae.reports.page.contents import Page
 
 
@@ -33,7 +33,7 @@ def rendered(page: Page) -> str:
             style=Markup(style),
             script=Markup(script),
             policy=policy,
-            version=ppvae.__version__,
+            version=version("ppvae"),
         )
     )
     return html.lstrip()  # macros leave lines behind

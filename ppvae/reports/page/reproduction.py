@@ -2,11 +2,11 @@
 
 import platform
 import shlex
+from importlib.metadata import version
 
 import pyro
 import torch
 
-import ppvae
 from ppvae.reports.page.contents import Block, Code, Fact, Facts, Listing, Section, Text
 from ppvae.reports.page.subject import Subject
 
@@ -30,7 +30,7 @@ def reproduction_section(subject: Subject) -> Section:
         Text("This page was made with:"),
         Facts(
             (
-                Fact("ppvae", ppvae.__version__),
+                Fact("ppvae", version("ppvae")),
                 Fact("torch", torch.__version__),
                 Fact("pyro", pyro.__version__),
                 Fact("python", platform.python_version()),

@@ -1,6 +1,6 @@
 """Single rows as a reader knows them: a picture, a curve, or the values of all columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def thumbnails_of(
         if made is not None:
             kinds["reconstruction of row"] = made.flatten(1).cpu().double().numpy()
         drawn = {what: _pixels(dataset, values) for what, values in kinds.items()}
-        draw = image_thumbnail
+        draw: Callable[[NDArray[Any], str], Thumbnail] = image_thumbnail
     elif (shape := series_shape(dataset)) is not None:
         drawn = {what: values.reshape(-1, *shape) for what, values in kinds.items()}
         draw = curve_thumbnail

@@ -64,8 +64,8 @@ def trainings_section(subjects: Mapping[str, Subject]) -> Section:
     margin = 0.05 * (high - low or 1.0)
     axes.set_ylim(low - margin, high + margin)
     legend = axes.legend(frameon=False, loc="lower right", fontsize=SMALL)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    for label in legend.get_texts():
+        label.set_parse_math(False)
     caption = "The validation ELBO of each run. The first steep rise is cut off."
     return Section("training", "Training", [picture_of(figure, caption)])
 
