@@ -29,8 +29,7 @@ def page(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_has_no_fault(browser, page, width, scheme):
     with browser.visit(page, width, scheme=scheme) as visit:
         assert visit.faults() == []
