@@ -47,13 +47,11 @@ def report(
         ValueError: if a file of the run is damaged, or a value is not valid.
 
     Example:
-        >>> import os, tempfile
-        >>> from ppvae.cli import main
-        >>> words = "fit segments --rows 60 --latent 2 --steps 2 --draws 20 --figures false"
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     quiet = main([*words.split(), "--folder", f"{folder}/run"])
-        ...     report(f"{folder}/run", draws=20).name
-        'report.html'
+        >>> try:
+        ...     report("runs/digits-1")
+        ... except FileNotFoundError as error:
+        ...     print(error)
+        runs/digits-1 is not the folder of a run
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")

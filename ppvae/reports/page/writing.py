@@ -64,12 +64,13 @@ def write_page(
     Example:
         >>> import tempfile
         >>> from ppvae import data, pairs
-        >>> digits = data.segments(60)
+        >>> digits = data.digits()
         >>> pair = pairs.assemble(digits, latent=2)
+        >>> few = Effort(datapoints=5, draws=20)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = Path(folder) / "page.html"
-        ...     few = Effort(datapoints=5, draws=20)
-        ...     path = write_page(pair, digits, file, effort=few, draws=20, refine_seconds=0)
+        ...     path = write_page(
+        ...         pair, digits.test[:5], Path(folder) / "page.html", effort=few, draws=20
+        ...     )
         ...     "log P(X) can be trusted for" in path.read_text(encoding="utf-8")
         True
     """
