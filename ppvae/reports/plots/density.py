@@ -18,7 +18,7 @@ _FEW = 20  # datapoints of a class, below which it has no contour
 
 
 def draw_hexagons(
-    axes: Axes, points: NDArray[np.float64], values: NDArray[Any] | None
+    axes: Axes, points: NDArray[np.float64], values: NDArray[Any] | None, alpha: float = 1.0
 ) -> PolyCollection:
     """Draw how many points lie in each cell, or the mean of their values there."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -28,7 +28,7 @@ def draw_hexagons(
         if values is None
         else {"C": values, "cmap": "viridis", "reduce_C_function": np.mean}
     )
-    return axes.hexbin(*points.T, gridsize=across, linewidths=0.1, **options)
+    return axes.hexbin(*points.T, gridsize=across, linewidths=0.1, alpha=alpha, **options)
 
 
 def draw_contours(

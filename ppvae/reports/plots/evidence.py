@@ -85,8 +85,14 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
     panels[0].tick_params(axis="x", length=0)
     legend_below(
         figure,
-        [Line2D([], [], color="black", linestyle="--", linewidth=1.4)],
-        [f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end"],
+        [
+            Line2D([], [], color="black", linestyle="--", linewidth=1.4),
+            Line2D([], [], linestyle=""),
+        ],
+        [
+            f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end",
+            "X: a datapoint; z: its latent; P: the model; Q: the guide, which guesses z from X",
+        ],
     )
     return figure
 

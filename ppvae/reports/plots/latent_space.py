@@ -99,7 +99,7 @@ def latent_scatter(
         assert values is not None
         shown = _names_of(classes, class_names)
         if dense:
-            draw_hexagons(axes, points, None)
+            draw_hexagons(axes, points, None, alpha=0.45)
             draw_contours(axes, points, values, classes, shown)
         else:
             _draw_classes(axes, points, values, classes, size, shown)
