@@ -122,8 +122,9 @@ def _evidence_lines(
     write_json(run.folder / f"evidence-{split}.json", content)
     source = source_of(dataset, split, run.name)
     if figures:
-        figure = plots.with_source(plots.evidence_bars(best), source)
-        run.figure(f"evidence-{split}", figure)
+        trusted = of_rows.trusted if summary.attrs["draws"] >= TAIL else None
+        figure = plots.evidence_bars(best, trusted)
+        run.figure(f"evidence-{split}", plots.with_source(figure, source))
     if summary.attrs["draws"] >= TAIL:
         k = evidence.pooled_k if table is None else table.pareto_k
         threshold = float(evidence.threshold)
@@ -132,6 +133,7 @@ def _evidence_lines(
         if figures:
             log_evidence = evidence.log_evidence if table is None else table.log_evidence
             figure = plots.pareto_k(k, log_evidence, threshold)
+            source += "" if table is None else f", {len(k)} refined"
             run.figure(f"pareto-k-{split}", plots.with_source(figure, source))
     return lines
 

@@ -56,7 +56,7 @@ FIGURES = {
     "rank_ecdf": lambda: plots.rank_ecdf(RANKS, BAND),
     "coverage_curves": lambda: plots.coverage_curves(COVERAGE, COVERAGE_ERROR),
     "gap_bars": lambda: plots.gap_bars(GAPS),
-    "evidence_bars": lambda: plots.evidence_bars(SUMMARY),
+    "evidence_bars": lambda: plots.evidence_bars(SUMMARY, [True, False]),
     "series": lambda: plots.series_panels(WAVES, ["a", "b"], "waves", center=WAVES),
     "series_traversals": lambda: plots.series_traversals(
         np.stack([WAVES, WAVES + 1]), ["z_0", "z_1"], [-1, 1], unit="value of z"
@@ -275,6 +275,14 @@ def test_both_sides_of_the_formula_end_at_the_elbo(terms, zero):
     (meaning, _), (_, last) = (a.get_legend().get_texts() for a in figure.axes)
     assert meaning.get_text().startswith(f"log P(X) = {terms['log_evidence']:.2f}: how probable")
     assert f"KL[Q(z|X) || P(z)] = {terms['kl']:.2f}" in last.get_text()
+
+
+def test_untrusted_evidence_is_said_to_be_too_low():
+    figure = plots.evidence_bars(SUMMARY, [True, False, True])
+    notes = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert notes[-1].startswith("log P(X) is trusted for 2 of 3 datapoints; of the others")
+    sure = plots.evidence_bars(SUMMARY, [True, True])
+    assert not any("trusted" in text.get_text() for text in sure.legends[0].get_texts())
 
 
 def test_standard_errors_are_written_where_they_are_known():

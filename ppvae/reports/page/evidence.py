@@ -5,6 +5,7 @@ import xarray as xr
 
 from ppvae import diagnostics
 from ppvae.reports import plots
+from ppvae.reports.formula_two import TAIL
 from ppvae.reports.page.contents import Block, Formula, Section, Text
 from ppvae.reports.page.numbers import cell, counted, shown
 from ppvae.reports.page.pictures import picture_of
@@ -38,13 +39,15 @@ def formula_section(subject: Subject) -> Section:
         return Section("formula", "Formula (2)", blocks)
     summary, source = formula.refined_summary(), subject.source
     if formula.refined is not None and formula.whole is None:
-        rows = counted(formula.refined.table.sizes["data"], "refined row")
-        source = f"{source}, of these {rows}" if source else rows
+        some = counted(formula.refined.table.sizes["data"], "refined row")
+        source = f"{source}, of these {some}" if source else some
     caption = (
         "Both sides end at the same ELBO. What the left side loses to the KL divergence a better "
         "guide could still gain; a better model changes log P(X)."
     )
-    blocks.append(picture_of(plots.evidence_bars(summary), caption, source))
+    rows = formula.evidence if formula.refined is None else formula.refined.table
+    trusted = rows.trusted if summary.attrs["draws"] >= TAIL else None
+    blocks.append(picture_of(plots.evidence_bars(summary, trusted), caption, source))
     blocks.append(_terms_table(subject, summary))
     if "gaps" in subject.results:
         blocks += _gaps(subject)

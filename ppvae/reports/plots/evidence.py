@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
 from ppvae.reports.plots.sheets import LABEL, SMALL, legend_below, plain, sheet
 
@@ -24,7 +26,7 @@ _SIDES = (
 _DIGIT = 0.075  # inches
 
 
-def evidence_bars(summary: xr.Dataset) -> Figure:
+def evidence_bars(summary: xr.Dataset, trusted: ArrayLike | None = None) -> Figure:
     """Draw both sides of formula (2) as bars that end at the same ELBO.
 
     On each side the light bar reaches from 0 to a log density, and the hatched one from there back
@@ -34,6 +36,8 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
     Args:
         summary: what `diagnostics.summarize` returned; standard errors are written where it has
             them.
+        trusted: for which datapoints log P(X) is trusted, `(data,)`, as `diagnostics.evidence`
+            says; if not for all, the figure says what that means.
 
     Example:
         >>> terms = ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]
@@ -50,7 +54,12 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
     }
     title = f"Formula (2): both sides end at the same ELBO, {mean['elbo']:.2f} nats per datapoint"
     words = "; ".join(f"{name} = {shown[term]}, {meaning}" for term, name, meaning in _SIDES)
-    figure = sheet(3.5, title, words)
+    sure = np.asarray([True] if trusted is None else trusted, dtype=bool)
+    doubt = ""
+    if not sure.all():
+        doubt = f"log P(X) is trusted for {sure.sum()} of {sure.size} datapoints; of the others "
+        doubt += "it is too low as a rule"
+    figure = sheet(3.5, title, ". ".join(filter(None, (words, doubt))))
     panels = figure.subplots(2, 1, sharex=True)
     low, high = _view(mean)
     for axes, (whole, taken) in zip(panels, (_SIDES[:2], _SIDES[2:]), strict=True):
@@ -83,17 +92,14 @@ def evidence_bars(summary: xr.Dataset) -> Figure:
     panels[1].set_xlabel(text, fontsize=LABEL)
     panels[0].spines["bottom"].set_visible(False)
     panels[0].tick_params(axis="x", length=0)
-    legend_below(
-        figure,
-        [
-            Line2D([], [], color="black", linestyle="--", linewidth=1.4),
-            Line2D([], [], linestyle=""),
-        ],
-        [
-            f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end",
-            "X: a datapoint; z: its latent; P: the model; Q: the guide, which guesses z from X",
-        ],
-    )
+    dashed = Line2D([], [], color="black", linestyle="--", linewidth=1.4)
+    notes = [
+        f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end",
+        "X: a datapoint; z: its latent; P: the model; Q: the guide, which guesses z from X",
+    ]
+    notes += [doubt] if doubt else []
+    blank = Line2D([], [], linestyle="")
+    legend_below(figure, [dashed, *[blank] * (len(notes) - 1)], notes)
     return figure
 
 
