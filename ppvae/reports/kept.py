@@ -5,11 +5,13 @@ import inspect
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor, nn
 
@@ -138,7 +140,9 @@ def _damaged(path: Path) -> ValueError:
 
 def _program(pair: nn.Module) -> str:
     """Return the fingerprint of the file that defines the pair's class."""
-    source = inspect.getsourcefile(type(pair))
+    source = None
+    with suppress(TypeError, OSError):  # a class of a session has no file
+        source = inspect.getsourcefile(type(pair))
     text = Path(source).read_bytes() if source and Path(source).is_file() else b""
     return hashlib.sha256(text).hexdigest()
 
@@ -164,4 +168,4 @@ def _known(dataset: Dataset) -> tuple[Mapping[str, Tensor], ...]:
 
 
 def _bytes(values: Tensor) -> Any:
-    return np.ascontiguousarray(values.detach().cpu().numpy())
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
