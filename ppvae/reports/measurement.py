@@ -1,23 +1,20 @@
 """What is measured of a trained pair: formula (2), or every diagnostic that applies."""
 
-import math
-import time
 from typing import Any
 
-import xarray as xr
 from torch import nn
 from torch.distributions import constraints
 
 from ppvae import diagnostics
-from ppvae.answers import write_draws
 from ppvae.data import Dataset
 from ppvae.diagnostics.names import named_batch
-from ppvae.engine import Unsupported, first_line, raised_in_pair
+from ppvae.engine import Unsupported, first_line
 from ppvae.inference.persistence import write_json
 from ppvae.pairs import VAE
 from ppvae.reports import plots
 from ppvae.reports.figures import gallery
-from ppvae.reports.refinement_in_time import RowsInTime, refine_in_time
+from ppvae.reports.formula_two import TAIL, FormulaTwo, measure_formula_two
+from ppvae.reports.kept import keep_diagnosis, keep_formula_two, mark_of
 from ppvae.reports.run_folder import Run
 from ppvae.reports.subject import source_of
 from ppvae.reports.tables import (
@@ -28,10 +25,7 @@ from ppvae.reports.tables import (
     lowest_row,
     number,
     row,
-    with_refined,
 )
-
-_TAIL = 100  # draws that the tail of the weights is fitted to at least
 
 
 def measure(
@@ -66,25 +60,14 @@ def measure(
     if figures:
         _draw_pair(run, pair, dataset, split, seed)
     lines = [f"{dataset.name}, {split} data ({len(batch[0])} datapoints), nats per datapoint"]
-    trust: list[str] = []
-    started = time.monotonic()
-    try:
-        evidence = diagnostics.evidence(pair, batch, draws=draws, seed=seed, compile=compile)
-    except Unsupported as refusal:
-        lines.append(f"  not measured: {first_line(refusal)}")
+    found = measure_formula_two(
+        pair, batch, draws=draws, seed=seed, compile=compile, refine_seconds=refine_seconds
+    )
+    if found.evidence is None:
+        lines.append(f"  not measured: {found.refusal}")
     else:
-        refined = None
-        if math.isinf(refine_seconds) or (refine_seconds > 0 and draws >= _TAIL):
-            weighing = time.monotonic() - started
-            options: dict[str, Any] = {"draws": draws, "seed": seed, "seconds": refine_seconds}
-            try:
-                refined = refine_in_time(pair, batch, evidence, weighing=weighing, **options)
-                trust = refined.lines(split)
-            except Exception as error:
-                if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-                    raise
-                trust = [f"  not refined: {first_line(error)}"]
-        lines += _evidence_lines(run, pair, dataset, split, evidence, refined, figures)
+        lines += _evidence_lines(run, pair, dataset, split, found, figures)
+        keep_formula_two(run, split, mark_of(run, pair, dataset, split, seed), found)
     try:
         active = diagnostics.active_units(pair, batch, seed=seed)
     except Unsupported as refusal:
@@ -92,7 +75,11 @@ def measure(
     else:
         units = sum(variance.size for variance in active.variance.values())
         lines.append(row("active latent units", f"{active.count} of {units}"))
-    return "\n".join(lines + trust)
+    if found.refined is not None:
+        lines += found.refined.lines(split)
+    elif found.unrefined:
+        lines.append(f"  not refined: {found.unrefined}")
+    return "\n".join(lines)
 
 
 def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: int) -> None:
@@ -113,16 +100,14 @@ def _evidence_lines(
     pair: nn.Module,
     dataset: Dataset,
     split: str,
-    evidence: xr.Dataset,
-    refined: RowsInTime | None,
+    found: FormulaTwo,
     figures: bool,
 ) -> list[str]:
     """Write what was measured of formula (2); return the lines that say it."""
-    summary = diagnostics.summarize(evidence)
-    table = None if refined is None else refined.table
+    evidence, table, whole = found.evidence, found.refined_table, found.whole
+    assert evidence is not None
+    summary, best = diagnostics.summarize(evidence), found.summary()
     lines, content = evidence_table(summary, evidence, table), evidence_content(summary, evidence)
-    whole = table if refined is not None and refined.whole else None
-    best = summary if whole is None else with_refined(summary, whole)
     if _of_bytes(pair):
         bits = diagnostics.bits_per_dimension(best, dataset.event_shape.numel())
         content["bits_per_dimension"] = {
@@ -132,15 +117,15 @@ def _evidence_lines(
     of_rows = evidence if whole is None else whole
     lines.append(lowest_row(of_rows))
     content["lowest_log_evidence"] = lowest_content(of_rows)
-    if refined is not None:
-        content["refined"] = refined.content()
+    if found.refined is not None:
+        content["refined"] = found.refined.content()
     write_json(run.folder / f"evidence-{split}.json", content)
     source = source_of(dataset, split, run.name)
     if figures:
-        trusted = of_rows.trusted if summary.attrs["draws"] >= _TAIL else None
+        trusted = of_rows.trusted if summary.attrs["draws"] >= TAIL else None
         figure = plots.evidence_bars(best, trusted)
         run.figure(f"evidence-{split}", plots.with_source(figure, source))
-    if summary.attrs["draws"] >= _TAIL:
+    if summary.attrs["draws"] >= TAIL:
         k = evidence.pooled_k if table is None else table.pareto_k
         threshold = float(evidence.threshold)
         above = int((k > threshold).sum())
@@ -171,7 +156,7 @@ def examine(
     figures: bool = True,
     strict: bool = False,
 ) -> str:
-    """Run every diagnostic that applies; write netCDF and figures, return one screen of text.
+    """Run every diagnostic that applies; write findings and figures, return one screen of text.
 
     Args:
         run: where to write.
@@ -189,7 +174,7 @@ def examine(
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
         _draw_results(run, results, split, source_of(dataset, split, run.name))
-    write_draws(found.to_arviz(), run.folder / f"diagnosis-{split}.nc")
+    keep_diagnosis(run, split, mark_of(run, pair, dataset, split, seed), found, effort)
     return found.shown(str(run.folder))
 
 

@@ -48,7 +48,8 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
     ),
     *("latents-*.csv", "scores-*.csv", "imputed-*.csv", "reconstructions-*.csv"),
     *("refined-*.csv", "refined-*.nc", "events.out.tfevents.*"),
-    *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
+    *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "evidence-*.nc"),
+    *("diagnosis-*.nc", "diagnosis-*.json", "report.html"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )
 
