@@ -178,10 +178,11 @@ def search_chunk(
         target = tiles.density(chunk, start, target)
     searches: list[list[Approximation]] = []
     if isinstance(start, JointNormal):
-        searches.append([*_stages(search, at_mode(start, target), target)])
+        searches.append([*_stages(search, at_mode(start, target, search.steps), target)])
     elif search.normal:
-        normal = at_mode(uncorrelated_normal(start), target)
-        searches.append([*_stages(search, fitted_to(normal, start, target), target)])
+        normal = at_mode(uncorrelated_normal(start), target, search.steps)
+        fitted = fitted_to(normal, start, target, search.steps)
+        searches.append([*_stages(search, fitted, target)])
         searches.append([*_stages(search, normal, target)])
     else:
         searches.append([*_stages(search, start, target)])

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from ppvae.refinement.climbing import Climbed, climb
 from ppvae.refinement.curvature import curvature_at
-from ppvae.refinement.elbo_maximization import elbo_of, maximize_elbo
+from ppvae.refinement.elbo_maximization import STAGES, elbo_of, maximize_elbo
 from ppvae.refinement.joint_densities import JointDensity
 from ppvae.refinement.joint_normal import JointNormal
 from ppvae.refinement.own_family import OwnFamily
 
-_CLIMBING = 30  # evaluations of a climb
-_FITTING = 100  # steps that fit a family to a normal, without the model
+_CLIMBING = 30  # evaluations of a climb at most
+_FITTING = 100  # steps at most that fit a family to a normal, without the model
 _PARTICLES, _RATE = 8, 0.1
 
 
-def at_mode(normal: JointNormal, target: JointDensity) -> JointNormal:
+def at_mode(normal: JointNormal, target: JointDensity, steps: int) -> JointNormal:
     """Return the normal at the mode that its mean leads to, its covariance by the curvature there.
 
     A normal that the search begins with there needs a fraction of its steps (Tierney and Kadane,
@@ -27,10 +27,11 @@ def at_mode(normal: JointNormal, target: JointDensity) -> JointNormal:
     Args:
         normal: a rough one.
         target: log p(x, z).
+        steps: of the search that follows, of which a climb takes a small part.
     """
     function = _unconstrained(normal, target)
     widths = normal.scale_tril.diagonal(dim1=-2, dim2=-1)
-    ends, values = climb(function, normal.loc[None], widths, _CLIMBING)
+    ends, values = climb(function, normal.loc[None], widths, min(_CLIMBING, steps // 8))
     place = ends[0]
     found = curvature_at(function, torch.where(place.isfinite(), place, normal.loc), widths)
     again = curvature_at(function, place, found.widths) if bool(found.far.any()) else found
@@ -43,7 +44,9 @@ def at_mode(normal: JointNormal, target: JointDensity) -> JointNormal:
     )
 
 
-def fitted_to(normal: JointNormal, family: OwnFamily, target: JointDensity) -> OwnFamily:
+def fitted_to(
+    normal: JointNormal, family: OwnFamily, target: JointDensity, steps: int
+) -> OwnFamily:
     """Return the guide's family fitted to a normal, where its ELBO is then higher than before.
 
     The normal stands in for p(z|x): the fit runs nothing of the pair.
@@ -52,10 +55,11 @@ def fitted_to(normal: JointNormal, family: OwnFamily, target: JointDensity) -> O
         normal: an approximation of the posterior.
         family: the guide's, at the guide's own parameters.
         target: log p(x, z).
+        steps: of the search that follows.
     """
-    fitted = family
+    fitted, few = family, max(2 * STAGES, min(_FITTING, steps // 4))
     for stage in maximize_elbo(
-        family, normal.log_prob, steps=_FITTING, particles=_PARTICLES, learning_rate=_RATE
+        family, normal.log_prob, steps=few, particles=_PARTICLES, learning_rate=_RATE
     ):
         fitted = stage
     before, after = (elbo_of(one, target, _PARTICLES) for one in (family, fitted))

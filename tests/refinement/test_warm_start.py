@@ -11,6 +11,8 @@ from ppvae.refinement.warm_start import at_mode, fitted_to
 from tests import exact_pairs
 from tests.correlated_gaussian import CorrelatedGaussian
 
+STEPS = 400
+
 
 def begun(pair, x):
     """The guide's family, the normal at the mode, and the density, of some datapoints."""
@@ -19,7 +21,7 @@ def begun(pair, x):
         family = guide_family(pair, (x,), structure)
         sites = family.latents.sites
         target = PlainDensity(lambda v: log_joint(pair, (x,), structure, sites, v, True))
-        return family, at_mode(uncorrelated_normal(family), target), target
+        return family, at_mode(uncorrelated_normal(family), target, STEPS), target
 
 
 def test_a_normal_posterior_is_found_whole():
@@ -50,10 +52,10 @@ def test_the_guides_family_moves_there_where_that_is_better():
     x = torch.randn(6, pair.latents, generator=torch.Generator().manual_seed(0))
     family, normal, target = begun(pair, x)
     with isolated(pair, 0):
-        fitted = fitted_to(normal, family, target)
+        fitted = fitted_to(normal, family, target, STEPS)
         risen = elbo_of(fitted, target, 8) - elbo_of(family, target, 8)
         best = guide_family(CorrelatedGaussian(2), (x,), structure_of(pair, (x,)))
-        kept = fitted_to(normal, best, target)
+        kept = fitted_to(normal, best, target, STEPS)
     assert (risen > 5).all()  # 9 nats of four latents that are 3 sd off and a third as wide
     # The posterior itself cannot be bettered but by chance.
     assert (elbo_of(kept, target, 8) - elbo_of(best, target, 8)).abs().max() < 0.01
