@@ -49,11 +49,13 @@ def test_a_pair_is_saved_again_under_public_names(tmp_path):
     assert not [name for name in names if name.rpartition(".")[0].count(".") > 2]
 
 
+@pytest.mark.slow
 def test_a_run_is_measured(run, capsys):
     assert main(["diagnose", str(run), "--draws", "5"]) == 0
     assert "log P(X)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_where_it_would_have_come(run):
     assert main(["fit", "--resume", str(run), "--epochs", "4"]) == 0
     reached = load_file(run / "pair.safetensors")
