@@ -50,7 +50,6 @@ nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
 if nb_execution_mode == "off":
     suppress_warnings = ["myst-nb.lexer"]  # the language of cells is known from a run
 nb_execution_timeout = 600
-nb_execution_raise_on_error = True
 # What a page shows depends on the library and the examples too: others' results are not used.
 nb_execution_cache_path = str(ROOT / ".cache" / "docs" / of_sources(ROOT))
 nb_render_markdown_format = "gfm"

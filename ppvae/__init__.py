@@ -4,6 +4,8 @@ The rooms, and with them torch, are imported when they are first used (PEP 562):
 and the answer to a mistyped option need neither.
 """
 
+import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +69,12 @@ _ROOMS = (
     "refinement",
     "reports",
 )
+
+if "IPython" in sys.modules:
+    with warnings.catch_warnings():
+        # Without ipywidgets, which are not needed, the first import warns: here, and not Pyro's.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import_module("tqdm.auto")
 
 
 def __getattr__(name: str) -> Any:

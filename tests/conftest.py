@@ -52,3 +52,12 @@ def guard(monkeypatch):
 
     with guards.guarded_state(monkeypatch):
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for the tests of a module, which open files with `browser.visit`."""
+    from tests.browser import started
+
+    with started() as one:
+        yield one

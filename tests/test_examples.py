@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import ppvae
 from examples.tutorial.__main__ import STEPS
 from examples.tutorial.__main__ import main as tutorial
-from ppvae import data
+from ppvae import data, pairs
 from tests.data.test_handwriting import write
 from tests.verify.reference import Tutorial, score_tutorial, train_tutorial
 
@@ -18,7 +19,8 @@ REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
 VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
 OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")
 DISCRETE = next(path for path in EXAMPLES if path.stem == "discrete_latents")
-for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE):
+TRACKER = next(path for path in EXAMPLES if path.stem == "other_tracker")
+for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER):
     EXAMPLES.remove(path)
 
 
@@ -27,6 +29,25 @@ def test_example_runs(path, capsys):
     runpy.run_path(str(path))["main"](*SMALL[path.stem])
     shown = capsys.readouterr().out
     assert "posterior_kl" in shown
+
+
+def test_a_tracker_gets_each_evaluation(capsys):
+    script, points = runpy.run_path(str(TRACKER)), {}
+    script["main"](2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["12", "24"]
+    x = torch.randn(30, 2)
+    parts = data.split("noise", x, torch.distributions.constraints.real)
+    fitted = ppvae.fit(
+        pairs.assemble(parts, latent=1),
+        parts,
+        steps=12,
+        compile=False,
+        callbacks=[script["Tracked"](lambda metrics, *, step: points.update({step: metrics}))],
+    )
+    assert list(points) == fitted.history.step.values.tolist()
+    for name, curve in fitted.history.items():
+        assert [each[name] for each in points.values()] == curve.values.tolist()
 
 
 def test_reference_script_runs(tmp_path, capsys):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from ppvae.data import Dataset
-    from ppvae.inference import Checkpoints, Fit
+    from ppvae.inference import Checkpoints, Fit, Training
     from ppvae.likelihoods import Likelihood
     from ppvae.posteriors import Posterior
     from ppvae.priors import Prior
@@ -57,6 +57,7 @@ def fit(
     overwrite: bool = False,
     resume: Path | None = None,
     checkpoint_seconds: float = 30.0,
+    tensorboard: bool = False,
 ) -> int:
     """Train a VAE, or a pair of your own, and measure its posterior on held-out data.
 
@@ -117,6 +118,8 @@ def fit(
         resume: folder of a run to go on with; its options and checkpoint are used, and more epochs
             or steps may be asked for.
         checkpoint_seconds: least time between two checkpoints.
+        tensorboard: whether live curves and pictures are written to the run's folder;
+            `tensorboard --logdir runs` shows those of all runs.
 
     Example:
         ppvae fit wine.csv --label quality --latent 5
@@ -166,7 +169,6 @@ def fit(
         "clip_norm": clip_norm,
         "compile": compile,
         "compile_from": compile_from,
-        "callbacks": [ppvae.reports.Metrics(run.folder), *stopping],
         "checkpoint": checkpoints,
         "resume": checkpoints if resume and checkpoints.exists else None,
         "seed": seed,
@@ -176,6 +178,7 @@ def fit(
     new = resume is None
 
     def train() -> "Fit":
+        callbacks: list[Any] = [_recorder(run, tensorboard), *stopping]
         if new:
             run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
@@ -190,7 +193,7 @@ def fit(
             ),
             flush=True,
         )
-        return ppvae.inference.fit(pair, dataset, **options)
+        return ppvae.inference.fit(pair, dataset, callbacks=callbacks, **options)
 
     result, code = _trained(train, run, checkpoints, chosen, new)
     _save(run, pair, result, chosen.configuration, figures)
@@ -207,6 +210,19 @@ def fit(
         figures=figures,
     )
     return code or measured
+
+
+def _recorder(run: "Run", tensorboard: bool) -> "Callable[[Training], None]":
+    """Return one callback that writes what is recorded: their number does not change on resume."""
+    recorders: list[Any] = [ppvae.reports.Metrics(run.folder)]
+    if tensorboard:
+        recorders.append(ppvae.inference.TensorBoard(run.folder))
+
+    def record(training: "Training") -> None:
+        for each in recorders:
+            each(training)
+
+    return record
 
 
 def _assembled(

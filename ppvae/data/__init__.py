@@ -2,14 +2,16 @@
 
 from ppvae.data.arrays import array
 from ppvae.data.cells import counts
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.new_values import NewValues, values_like
+from ppvae.data.notebook_tables import html_table
 from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
 from ppvae.data.sparse_rows import SparseRows
+from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import (
     Categories,
@@ -37,6 +39,7 @@ __all__ = [
     "digits",
     "factors",
     "given_classes",
+    "html_table",
     "images",
     "inferred_schema",
     "memory",

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.data.channels import channels_first
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.files import check_memory, check_plain
 from ppvae.data.numpy_files import read_npy, read_npz
 from ppvae.data.pieces import pieces_of
+from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
 from ppvae.data.supports import LEVELS, support_of
 from ppvae.data.tables import Table, read_csv

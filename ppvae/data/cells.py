@@ -14,8 +14,9 @@ from torch.nn.functional import one_hot
 
 from ppvae.data.count_files import read_counts
 from ppvae.data.count_matrix import CountMatrix
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.sparse_rows import SparseRows
+from ppvae.data.splitting import split
 from ppvae.data.tabular.schema import check_names
 
 _DENSE = 2**26  # bytes up to which counts become a tensor

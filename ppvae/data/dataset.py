@@ -1,7 +1,6 @@
 """What a dataset knows."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,12 +8,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import one_hot
 
-from ppvae.data.pieces import pieces_of
+from ppvae.data.notebook_tables import html_table
 from ppvae.data.standardization import Standardization
 from ppvae.data.tabular import Schema
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Training, validation and test data of one kind.
 
@@ -83,6 +82,7 @@ class Dataset:
             split: "train", "validation" or "test".
 
         Example:
+            >>> from ppvae.data import split
             >>> parts = split("noise", torch.randn(100, 3), constraints.real)
             >>> every = torch.cat([parts.row_numbers(s) for s in ("train", "validation", "test")])
             >>> torch.equal(every.sort().values, torch.arange(100))
@@ -99,6 +99,7 @@ class Dataset:
             split: "train", "validation" or "test".
 
         Example:
+            >>> from ppvae.data import split
             >>> parts = split("noise", torch.randn(100, 3), constraints.real)
             >>> len(parts.batch("train"))
             1
@@ -113,6 +114,7 @@ class Dataset:
             ValueError: if the classes are not known.
 
         Example:
+            >>> from ppvae.data import split
             >>> classes = torch.arange(100) % 4
             >>> parts = split("noise", torch.randn(100, 3), constraints.real, labels=classes)
             >>> x, given_class = parts.conditional().batch("test")
@@ -143,103 +145,60 @@ class Dataset:
         by = by or Standardization.of(self.train)
         return replace(self, support=constraints.real, standardization=by)
 
+    def __repr__(self) -> str:
+        """Return what the dataset holds, a line each."""
+        facts = list(self._facts())
+        width = max(len(name) for name, _ in facts)
+        lines = [f"  {name:{width}}  {text}" for name, text in facts]
+        return "\n".join([f"Dataset {self.name!r}", *lines])
 
-def split(
-    name: str,
-    values: Tensor,
-    support: constraints.Constraint,
-    *,
-    labels: Tensor | None = None,
-    factors: Mapping[str, Tensor] | None = None,
-    image_shape: tuple[int, int] | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    shuffle: bool = True,
-    seed: int = 0,
-) -> Dataset:
-    """Split an array into training, validation and test data.
+    def _repr_html_(self) -> str:
+        """Return the same as a table, which notebooks show."""
+        return html_table(f"Dataset {self.name}", self._facts())
 
-    The dataset keeps the number of each row of `values` in its `rows`.
-
-    Args:
-        name: the dataset's name.
-        values: all datapoints, `(data, *event)`.
-        support: the values that one feature may take; of a table with columns of different kinds
-            `constraints.cat` of theirs.
-        labels: the class of each datapoint, `(data,)`.
-        factors: hidden factors by name, `(data,)` each.
-        image_shape: height and width if a datapoint is an image.
-        validation: the fraction of datapoints for validation.
-        test: the fraction of datapoints for testing.
-        shuffle: draw the parts at random. Otherwise the last rows are for testing and those
-            before them for validation, and nothing is copied.
-        seed: the seed of the random split; the same seed gives the same split.
-
-    Raises:
-        ValueError: if a part would be empty, values lie outside the support, or labels or factors
-            are not one a datapoint.
-
-    Example:
-        >>> parts = split("noise", torch.randn(100, 3), constraints.real)
-        >>> len(parts.train), len(parts.validation), len(parts.test)
-        (80, 10, 10)
-    """
-    if not isinstance(values, Tensor):
-        raise TypeError(
-            f"dataset {name!r} needs values to be a tensor (data, *event), got "
-            f"{type(values).__name__}; write torch.as_tensor(values)"
-        )
-    n = len(values)
-    sizes = math.floor(n * validation), math.floor(n * test)
-    if min(validation, test) <= 0 or min(sizes) < 1 or n - sum(sizes) < 1:
-        raise ValueError(
-            f"dataset {name!r}: {n} datapoints cannot be split into validation={validation}, "
-            f"test={test} and a rest, each with at least one datapoint; take larger fractions or "
-            "more data"
-        )
-    check_support(name, values, support)
-    known = {} if factors is None else dict(factors)
-    for what, rows in (("labels", labels), *known.items()):
-        if rows is not None and rows.shape != (n,):
-            raise ValueError(
-                f"dataset {name!r}: {what} have shape {tuple(rows.shape)}; expected ({n},), one "
-                "a datapoint"
-            )
-    if shuffle:
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        pieces = dict(
-            zip(
-                ("validation", "test", "train"), order.split([*sizes, n - sum(sizes)]), strict=True
-            )
-        )
-
-    def cut(tensor: Tensor) -> dict[str, Tensor]:
-        if shuffle:
-            return {part: tensor[index] for part, index in pieces.items()}
-        parts = tensor.split([n - sum(sizes), *sizes])
-        return dict(zip(("train", "validation", "test"), parts, strict=True))
-
-    parts = cut(values)
-    return Dataset(
-        name=name,
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
-        support=support,
-        labels={} if labels is None else cut(labels),
-        factors=cut(torch.stack(list(known.values()), dim=1)) if known else {},
-        factor_names=tuple(known),
-        image_shape=image_shape,
-        rows=cut(torch.arange(n)),
-    )
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        splits = ("train", "validation", "test")
+        yield "rows", ", ".join(f"{len(getattr(self, part)):,} {part}" for part in splits)
+        image = self.image_shape
+        pixels = "" if image is None else f", an image of {image[0]} x {image[1]}"
+        yield "one row", f"shape {tuple(self.event_shape)}{pixels}"
+        yield "support", _support_text(self.support)
+        if self.schema is not None:
+            kinds = [f"{one.name} ({type(one).__name__.lower()})" for one in self.schema.columns]
+            yield "columns", _listed(kinds)
+        elif self.columns:
+            yield "columns", _listed(self.columns)
+        if self.seen:
+            known = sum(float(seen.double().sum()) for seen in self.seen.values())
+            cells = sum(seen.numel() for seen in self.seen.values())
+            yield "missing", f"{1 - known / cells:.1%} of the values"
+        if self.labels:
+            count = 1 + max(int(labels.max()) for labels in self.labels.values())
+            names = self.label_names or tuple(map(str, range(count)))
+            yield "labels", f"{len(names)} classes: {_listed(names)}"
+        if self.factor_names:
+            yield "factors", _listed(self.factor_names)
+        if self.conditions:
+            shapes = [str(tuple(one.shape[1:])) for one in self.conditions["train"]]
+            yield "conditions", f"of shape {' and '.join(shapes)}"
+        if self.sizes:
+            yield "sizes", "how much of each datapoint was observed"
+        if self.standardization is not None:
+            yield "scaling", "a pair learns features of mean 0 and standard deviation 1"
+        if self.notes:
+            more = f" (and {len(self.notes) - 1} more in `notes`)" if len(self.notes) > 1 else ""
+            yield "note", self.notes[0] + more
 
 
-def check_support(name: str, values: Tensor, support: constraints.Constraint) -> None:
-    """Refuse values that lie outside a support. Checks a bounded number of them at once.
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    rest = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest
 
-    Raises:
-        ValueError: with their number.
-    """
-    outside = sum(int((~support.check(rows)).sum()) for rows in pieces_of(values))
-    if outside:
-        raise ValueError(f"dataset {name!r}: {outside} value(s) lie outside the support {support}")
+
+def _support_text(support: constraints.Constraint) -> str:
+    if isinstance(support, constraints.cat):
+        parts = zip(support.lengths, support.cseq, strict=True)
+        return ", ".join(f"{length} of {_support_text(one)}" for length, one in parts)
+    bounds = [getattr(support, f"{side}_bound", None) for side in ("lower", "upper")]
+    given = ", ".join(f"{float(bound):g}" for bound in bounds if bound is not None)
+    return type(support).__name__.lstrip("_") + (f"({given})" if given else "")

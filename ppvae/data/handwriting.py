@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.idx import read_idx
+from ppvae.data.splitting import split
 
 _MIRROR = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 _SHA256 = {

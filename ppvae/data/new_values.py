@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data.dataset import Dataset, check_support
+from ppvae.data.dataset import Dataset
 from ppvae.data.numpy_files import read_npy, read_npz
 from ppvae.data.pictures import read_pictures
+from ppvae.data.splitting import check_support
 from ppvae.data.table import row_names
 from ppvae.data.tabular.cells import codes_of
 from ppvae.data.tabular.reading import is_table_file, read

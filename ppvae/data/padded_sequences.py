@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch.distributions import constraints
 
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.files import check_memory
+from ppvae.data.splitting import split
 from ppvae.data.tabular.reading import read
 from ppvae.data.tabular.schema import check_names
 

@@ -16,8 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
 from ppvae.data.files import DamagedFile, check_memory, check_plain, reading
+from ppvae.data.splitting import split
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 """The endings of files that are read as pictures, in small letters."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
+from ppvae.data.splitting import split
 
 
 def segments(

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae.data.dataset import Dataset, split
+from ppvae.data.dataset import Dataset
+from ppvae.data.splitting import split
 from ppvae.data.tabular import Column, Schema
 from ppvae.data.tabular.cells import codes_of, is_missing
 from ppvae.data.tabular.inference import check_types, find_columns

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ppvae.data import html_table
 from ppvae.diagnostics.export import arviz_data, to_arviz, with_groups
 from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.names import named_first
@@ -16,7 +17,7 @@ _EXPORTED, _DRAWS = 100, 100  # datapoints and draws in the groups for ArviZ's p
 _RATE = "an exact pair gets no alarm in at least 95 of 100 runs"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found. As text it fits on one screen, and ends in what to do next.
 
@@ -58,8 +59,34 @@ class Diagnosis:
             if finding.remedy is not None:
                 yield finding.remedy, finding.verdict is Verdict.BAD
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.shown()
+
+    def _repr_html_(self) -> str:
+        """Return the findings as a table and the next step as another, which notebooks show."""
+        rows = [
+            (each.name, each.verdict.value, each.answer, each.advice if each.advised else "")
+            for each in self.findings
+        ]
+        left = "\n".join(f"{name}: {reason}" for name, reason in self.left.items())
+        rows += [("not run", "", left, "")] if left else []
+        title = f"{len(self.batch[0])} datapoints, nats per datapoint; {self._count}"
+        text = html_table(title, rows, ("verdict", "found", "advice"))
+        if (remedy := self.next_step) is None:
+            return text
+        code = [("next", "\n".join(remedy.lines()))]
+        return text + html_table(f"next: {self._reason(remedy)}", code, ("Python",), code="Python")
+
+    @property
+    def _count(self) -> str:
+        bad = sum(finding.verdict is Verdict.BAD for finding in self.alarms)
+        count = f"{len(self.alarms)} of {len(self.findings)} findings, {bad} bad"
+        return f"alarms: {count if self.alarms else 'none'}"
+
+    @staticmethod
+    def _reason(remedy: Remedy) -> str:
+        gain = remedy.nats is not None and math.isfinite(remedy.nats)
+        return remedy.reason + (f" ({remedy.nats:.2f} nats)" if gain else "")
 
     def shown(self, run: str | None = None) -> str:
         """Return all findings, the verdict on the whole, and what to do next.
@@ -70,13 +97,9 @@ class Diagnosis:
         lines = [f"{len(self.batch[0])} datapoints, nats per datapoint"]
         lines += [finding.shown(run) for finding in self.findings]
         lines += [f"-     {name:22}not run: {reason}" for name, reason in self.left.items()]
-        bad = sum(finding.verdict is Verdict.BAD for finding in self.alarms)
-        count = f"{len(self.alarms)} of {len(self.findings)} findings, {bad} bad"
-        lines.append(f"alarms: {count if self.alarms else 'none'}; {_RATE}")
+        lines.append(f"{self._count}; {_RATE}")
         if (remedy := self.next_step) is not None:
-            gain = remedy.nats is not None and math.isfinite(remedy.nats)
-            size = f" ({remedy.nats:.2f} nats)" if gain else ""
-            lines += [f"next: {remedy.reason}{size}", *remedy.lines(run)]
+            lines += [f"next: {self._reason(remedy)}", *remedy.lines(run)]
         return "\n".join(lines)
 
     def to_arviz(self) -> Any:

@@ -52,10 +52,15 @@ class Finding:
     def __str__(self) -> str:
         return self.shown()
 
+    @property
+    def advised(self) -> bool:
+        """Whether the advice is of use: to what is fine there is nothing to do."""
+        return self.verdict is not Verdict.FINE
+
     def shown(self, run: str | None = None) -> str:
         """Return the finding as text, with a remedy in Python, or as a command for a run."""
         lines = _WRAPPED.wrap(self.answer)
-        if self.verdict is not Verdict.FINE:
+        if self.advised:
             lines += _WRAPPED.wrap(self.advice)
         margin = " " * (_NAME + 6)
         text = f"{self.verdict.value:5} {self.name:{_NAME}}" + f"\n{margin}".join(lines)

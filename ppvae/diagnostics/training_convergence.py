@@ -8,9 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor
-from tqdm import tqdm
 
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Adapted,
     Data,
@@ -22,6 +20,7 @@ from ppvae.engine import (
     effective_sample_size,
     isolated,
     monte_carlo_error,
+    progress_bar,
     split_rhat,
 )
 
@@ -169,7 +168,7 @@ def _gradient_moments(
     """
     means = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
     squares = [0.0] * len(leaves)
-    for count in tqdm(range(1, draws + 1), **tqdm_options(progress)):
+    for count in progress_bar(range(1, draws + 1), progress=progress):
         gradients = torch.autograd.grad(evaluate(), leaves, allow_unused=True)
         for index, gradient in enumerate(gradients):
             if gradient is None:

@@ -76,7 +76,7 @@ from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
-from ppvae.engine.progress import bar_class, bar_options
+from ppvae.engine.progress import progress_bar
 from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
     PLATE,
@@ -148,8 +148,6 @@ __all__ = [
     "as_module",
     "as_tensor",
     "asks_for_enumeration",
-    "bar_class",
-    "bar_options",
     "base_of",
     "batch_of",
     "by_datapoint",
@@ -198,6 +196,7 @@ __all__ = [
     "parameters_in_store",
     "per_datapoint",
     "plates",
+    "progress_bar",
     "raised_in_pair",
     "random_state",
     "random_state_as_json",

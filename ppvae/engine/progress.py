@@ -1,32 +1,35 @@
 """Progress bars: on a terminal and in a notebook, unless asked for or not."""
 
-import importlib.util
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-import tqdm
+from tqdm.auto import tqdm
 
 
-def bar_class(progress: bool | None) -> Any:
-    """Return the class of a progress bar: a notebook's own, where that can be shown.
+def progress_bar(
+    iterable: Iterable[Any] | None = None,
+    *,
+    progress: bool | None,
+    delay: float = 3,
+    **options: Any,
+) -> Any:
+    """Return a progress bar of `tqdm.auto`, which goes away when it is done.
 
-    Elsewhere it is one of text, also in a notebook without the package ipywidgets.
+    In a notebook it is one of widgets or, without the package ipywidgets, one of text.
+
+    Args:
+        iterable: what is passed over, if anything.
+        progress: whether the bar is shown; None shows it on a terminal and in a notebook only.
+        delay: seconds after which it appears.
+        options: those of `tqdm`.
     """
-    if progress is False or not in_notebook() or importlib.util.find_spec("ipywidgets") is None:
-        return tqdm.tqdm
-    from tqdm import notebook
-
-    return tqdm.tqdm if notebook.IProgress is None else notebook.tqdm
-
-
-def bar_options(progress: bool | None) -> dict[str, Any]:
-    """Return the options of a progress bar for an argument `progress`.
-
-    None shows a bar on a terminal and in a notebook only.
-    """
+    options = {"leave": False, "delay": delay, **options}
     if in_notebook() and progress is not False:
-        return {"disable": False, "file": sys.stdout}  # what goes to stderr is colored as errors
-    return {"disable": None if progress is None else not progress}
+        options |= {"file": sys.stdout}  # what goes to stderr is colored as errors
+    else:
+        options |= {"disable": None if progress is None else not progress}
+    return tqdm(iterable, **options)
 
 
 def in_notebook() -> bool:

@@ -19,6 +19,7 @@ from ppvae.inference.persistence import Checkpoints, load, save
 from ppvae.inference.schedules import CyclicWarmup, LinearWarmup
 from ppvae.inference.state import Diverged, Fit, Training
 from ppvae.inference.steps import JointOptim
+from ppvae.inference.tensorboard import TensorBoard
 from ppvae.inference.training import fit
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "MaximumMeanDiscrepancy_ELBO",
     "PartiallyImportanceWeighted_ELBO",
     "StickingTheLanding_ELBO",
+    "TensorBoard",
     "TotalCorrelation_ELBO",
     "Training",
     "VariationalRenyi_ELBO",

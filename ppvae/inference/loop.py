@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.engine import bar_class, bar_options, noted, random_state, set_random_state
+from ppvae.engine import noted, progress_bar, random_state, set_random_state
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
 from ppvae.inference.failure import ADVICE
@@ -290,11 +290,11 @@ class Loop:
         if self.batches.rows is not None and self.batches.steps is not None:
             passes = (steps or 0) / self.batches.steps if epochs is None else epochs
             total = round(self.batches.rows * passes)
-        return bar_class(progress)(
+        return progress_bar(
+            progress=progress,
+            delay=0,
             total=total,
             initial=round(self.training.epoch * (self.batches.rows or 0)),
             unit=" samples",
             unit_scale=True,
-            leave=False,
-            **bar_options(progress),
         )

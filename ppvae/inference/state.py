@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from ppvae.data import Dataset, html_table
 from ppvae.engine import Pair
 from ppvae.inference.history import Record
 
@@ -21,6 +22,7 @@ class Training:
 
     Attributes:
         pair: the pair that is trained.
+        dataset: the dataset that it is trained on, if the data are one.
         parameters: its unconstrained parameters by name, wherever they live.
         step: number of optimizer steps taken.
         epoch: number of passes over the data completed.
@@ -32,8 +34,15 @@ class Training:
         why_stopped: why a callback has stopped the training, as a sentence; "" if not said.
     """
 
-    def __init__(self, pair: Pair, parameters: Mapping[str, Tensor], warmup: int = 0) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        parameters: Mapping[str, Tensor],
+        warmup: int = 0,
+        dataset: Dataset | None = None,
+    ) -> None:
         self.pair = pair
+        self.dataset = dataset
         self.parameters = parameters
         self.warmup = warmup
         self.step = 0
@@ -131,20 +140,52 @@ class Fit:
 
     def __repr__(self) -> str:
         """Return how the training ended, in a few lines."""
-        last = self.history.isel(step=-1) if self.history.sizes.get("step") else None
-        passes = "" if last is None else f", {int(last.epoch)} epochs"
         how = f"; {self.compilation}" if self.compilation else ""
-        lines = [f"{self.reason} after {self.steps} steps{passes}{how}"]
         kept = "" if self.kept_step is None else f"; the best weights, of step {self.kept_step}"
-        if kept and last is not None:
-            last = self.history.sel(step=self.kept_step)
-        elbos = []
-        for split, name in (("training", "train_elbo"), ("validation", "validation_elbo")):
-            if last is not None and name in last and math.isfinite(last[name]):
-                elbos.append(f"{float(last[name]):.2f} on {split} data")
+        lines = [f"{self._title}{how}"]
+        elbos = [f"{elbo:.2f} on {split} data" for split, elbo in self._elbos().items()]
         if elbos:
             lines.append(f"ELBO {', '.join(elbos)}, in nats per datapoint{kept}")
         return "\n".join([*lines, *filter(None, (self.convergence, self.scaling))])
+
+    def _repr_html_(self) -> str:
+        """Return how the training ended as a table, which notebooks show."""
+        return html_table(f"Fit: {self._title}", self._facts())
+
+    @property
+    def _title(self) -> str:
+        last = self.history.isel(step=-1) if self.history.sizes.get("step") else None
+        passes = "" if last is None else f", {int(last.epoch)} epochs"
+        return f"{self.reason} after {self.steps} steps{passes}"
+
+    def _elbos(self) -> dict[str, float]:
+        """Return the finite ELBOs under the weights that the pair has, by split."""
+        if not self.history.sizes.get("step"):
+            return {}
+        kept = self.kept_step
+        at = self.history.isel(step=-1) if kept is None else self.history.sel(step=kept)
+        names = {"training": "train_elbo", "validation": "validation_elbo"}
+        elbos = {split: float(at[name]) for split, name in names.items() if name in at}
+        return {split: elbo for split, elbo in elbos.items() if math.isfinite(elbo)}
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "pair", type(self.pair).__name__
+        for split, elbo in self._elbos().items():
+            yield f"ELBO, {split} data", f"{elbo:.2f} nats per datapoint"
+        best = self.history.get("validation_elbo")
+        if best is not None and best.notnull().any():
+            step = int(best.idxmax())
+            yield "best validation ELBO", f"{float(best.sel(step=step)):.2f}, at step {step}"
+        kept = "the last" if self.kept_step is None else f"the best, of step {self.kept_step}"
+        yield "weights", kept
+        if "seconds" in self.history:
+            yield "time", f"{float(self.history.seconds[-1]):.1f} s"
+        others = {
+            "compiled": self.compilation,
+            "convergence": self.convergence,
+            "minibatches": self.scaling,
+        }
+        yield from ((name, text) for name, text in others.items() if text)
 
 
 class Diverged(FloatingPointError):

@@ -122,7 +122,8 @@ def fit(
             training gets a warning.
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
         callbacks: called with the `Training` after every evaluation, and once more when it has
-            ended; one that returns True stops it, any other value does not.
+            ended; one that returns True stops it, any other value does not. Of ours:
+            `Converged`, `EarlyStopping`, `TensorBoard`.
         checkpoint: the folder of the training's state, written every 30 seconds and at the end;
             `Checkpoints(folder, seconds)` sets another interval.
         resume: the folder of a state to continue from. With the same arguments the result equals,
@@ -210,7 +211,12 @@ def fit(
         eager = Steps(run, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
         rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
-            training=Training(pair, parameters, check_warmup(kl_weight, planned)),
+            training=Training(
+                pair,
+                parameters,
+                check_warmup(kl_weight, planned),
+                data if isinstance(data, Dataset) else None,
+            ),
             steps=CompiledSteps(
                 eager, compile, compile_from, parameters, planned, epochs, generate
             ),

@@ -12,6 +12,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppvae.data import html_table
 from ppvae.engine import Array, announce, modules_of, noted, sound_rows
 from ppvae.likelihoods import Likelihood
 from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
@@ -106,6 +107,30 @@ class VAE(nn.Module):
         if program is None:
             program = programs[kind] = kind(self)
         return program
+
+    def _repr_html_(self) -> str:
+        """Return the factors and the number of parameters as a table, which notebooks show.
+
+        `repr` shows every module, as torch does.
+        """
+        factors = {
+            "prior p(z)": self.prior,
+            "likelihood p(x|z)": self.likelihood,
+            "posterior q(z|x)": self.posterior,
+        }
+        rows = [(name, type(factor).__name__) for name, factor in factors.items()]
+        if (latent := self._latent()) is not None:
+            rows.append(("latent z", f"{latent} dimensions"))
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return html_table("VAE", [*rows, ("parameters", f"{count:,}")])
+
+    def _latent(self) -> int | None:
+        """Return the number of latent dimensions, where the prior knows it without conditions."""
+        if isinstance(features := getattr(self.prior, "features", None), int):
+            return features
+        with suppress(Exception), torch.no_grad(), _evaluating(self):
+            return int(self.prior().event_shape.numel())
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what `copy` and `pickle` take, without the programs, which a copy makes anew."""

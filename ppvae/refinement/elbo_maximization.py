@@ -156,7 +156,7 @@ def maximize_elbo(
         base, means, offsets = search.stage(here, count, few, rows, falling=last)
         result = base.moved(means)
         if looking and not last:
-            risen = search.elbo(result, rows)
+            risen = elbo_of(result, target, particles, rows)
             if rows is None:
                 moving, elbo = torch.ones_like(risen, dtype=torch.bool), risen
             else:
@@ -207,17 +207,6 @@ class _Search:
                     mean += offset.detach() / averaged
         return base, means, [offset.detach() for offset in offsets]
 
-    def elbo(self, approximation: Approximation, rows: Tensor | None) -> Tensor:
-        """Estimate the ELBO of each datapoint, at the same random numbers every time."""
-        with torch.no_grad():
-            with seeded(_SEED):
-                values = approximation.rsample(_LOOKS)
-            parts = []
-            for i in range(0, _LOOKS, self.particles):
-                few = {name: value[i : i + self.particles] for name, value in values.items()}
-                parts.append(self.target(few, rows))
-            return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
-
     def _step(
         self,
         approximation: Approximation,
@@ -238,6 +227,30 @@ class _Search:
             gradients = torch.autograd.grad(loss / particles, offsets)
         for offset, gradient in zip(offsets, gradients, strict=True):
             offset.grad = gradient
+
+
+def elbo_of(
+    approximation: Approximation,
+    target: JointDensity,
+    particles: int,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """Estimate the ELBO of each datapoint, at the same random numbers every time.
+
+    Args:
+        approximation: of the posteriors.
+        target: log p(x, z).
+        particles: draws that are computed together.
+        rows: a mask of the datapoints that are asked for, all unless given.
+    """
+    with torch.no_grad():
+        with seeded(_SEED):
+            values = approximation.rsample(_LOOKS)
+        parts = []
+        for i in range(0, _LOOKS, particles):
+            few = {name: value[i : i + particles] for name, value in values.items()}
+            parts.append(target(few, rows))
+        return (torch.cat(parts) - approximation.log_prob(values)).mean(0)
 
 
 def _ends(steps: int, looking: bool) -> list[int]:

@@ -65,14 +65,22 @@ class JointNormal(Approximation):
 
     def log_prob(self, values: Values) -> Tensor:
         """Return log N(u) - log |det dz/du|, `(draw, data)`."""
-        columns, total = [], []
-        for name, transform in self.transforms.items():
-            unconstrained = transform.inv(values[name])
-            change = transform.log_abs_det_jacobian(unconstrained, values[name])
-            total.append(self.latents.per_datapoint(name, change))
-            columns.append(self.latents.columns(name, unconstrained))
+        columns = [
+            self.latents.columns(name, transform.inv(values[name]))
+            for name, transform in self.transforms.items()
+        ]
         log_prob: Tensor = self._normal().log_prob(torch.cat(columns, -1))
-        return log_prob - torch.stack(total).sum(0)
+        return log_prob - self.log_volume(values)
+
+    def log_volume(self, values: Values) -> Tensor:
+        """Return log |det dz/du| of values z of every site, `(draw, data)`."""
+        parts = [
+            self.latents.per_datapoint(
+                name, transform.log_abs_det_jacobian(transform.inv(values[name]), values[name])
+            )
+            for name, transform in self.transforms.items()
+        ]
+        return torch.stack(parts).sum(0)
 
     def _normal(self) -> MultivariateNormal:
         return MultivariateNormal(self.loc, scale_tril=self.scale_tril, validate_args=False)

@@ -56,6 +56,11 @@ class OwnFamily(Approximation):
             for raw in family.raw
         ]
 
+    def replaced(self, rows: Tensor, other: Self) -> Self:
+        """Return it with the parameters of another for some datapoints, `(data,)`."""
+        parts = zip(self.of_rows(rows), other.raw, self.raw, strict=True)
+        return replace(self, raw=tuple(torch.where(*part) for part in parts))
+
     def moved(self, offsets: Sequence[Tensor]) -> Self:
         """Return the same family at other parameters."""
         steps = zip(self.raw, self.units, offsets, strict=True)

@@ -32,6 +32,7 @@ from ppvae.refinement.joint_normal import JointNormal, normal_like_guide, uncorr
 from ppvae.refinement.mixture import Mixture, joined
 from ppvae.refinement.own_family import OwnFamily, guide_family
 from ppvae.refinement.tiling import COMPARED, Tiling
+from ppvae.refinement.warm_start import at_mode, fitted_to
 
 _KEPT = 4  # copies of a draw's tensors, while its gradient is computed
 _TRIANGLES = 100  # bytes of a normal's correlations: a dozen copies, gradients and moments among
@@ -175,11 +176,15 @@ def search_chunk(
     target: JointDensity = PlainDensity(density)
     if tiles is not None and vectorized:
         target = tiles.density(chunk, start, target)
-    stages = [*_stages(search, start, target)]
-    searches: list[list[Approximation]] = [[*stages]]
-    best = stages[-1]
-    if search.normal and isinstance(best, OwnFamily):
-        searches.append([*_stages(search, uncorrelated_normal(best), target)])
+    searches: list[list[Approximation]] = []
+    if isinstance(start, JointNormal):
+        searches.append([*_stages(search, at_mode(start, target), target)])
+    elif search.normal:
+        normal = at_mode(uncorrelated_normal(start), target)
+        searches.append([*_stages(search, fitted_to(normal, start, target), target)])
+        searches.append([*_stages(search, normal, target)])
+    else:
+        searches.append([*_stages(search, start, target)])
     repeats = max(1, int(search.memory / (structure.bytes_per_draw * start.latents.rows)))
     guide = [] if refusal else [start]
     late, early, terms = [], [], []

@@ -47,7 +47,7 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
         "interpolation.csv",
     ),
     *("latents-*.csv", "scores-*.csv", "imputed-*.csv", "reconstructions-*.csv"),
-    *("refined-*.csv", "refined-*.nc"),
+    *("refined-*.csv", "refined-*.nc", "events.out.tfevents.*"),
     *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )

@@ -50,3 +50,19 @@ def test_a_run_is_told_commands_and_its_folder_is_quoted():
     assert [finding.name for finding in found.alarms] == ["gaps", "weights"]
     assert "      ppvae weights 'my runs/digits-1'" in lines
     assert "      call_gaps()" in str(found).splitlines()
+
+
+def test_a_notebook_shows_findings_and_the_next_step():
+    found = Diagnosis(
+        (finding("gaps", LOOK, 2.5), Finding("<i>units", Verdict.FINE, "measured", "advice")),
+        {"other data": "use <outlier_score>"},
+        None,
+        (torch.zeros(3),),
+        0,
+    )
+    html = found._repr_html_()
+    assert "alarms: 1 of 2 findings, 0 bad" in html
+    assert "next: do gaps (2.50 nats)" in html and ">call_gaps()<" in html
+    assert "<i>" not in html and "other data: use &lt;outlier_score&gt;" in html
+    assert html.count("advice") == 2  # the column, and that of the alarm
+    assert "next: " not in diagnosis()._repr_html_() and repr(found) == str(found)

@@ -3,6 +3,8 @@
 import io
 import sys
 import types
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import tqdm
 import ppvae
 from ppvae import diagnostics, pairs
 from ppvae.data import split
-from ppvae.engine import bar_class, bar_options
+from ppvae.engine import progress_bar
 
 
 @pytest.fixture
@@ -28,7 +30,6 @@ def trained(progress=None):
 
 
 def test_a_notebook_without_widgets_shows_a_bar_of_text(notebook, capsys):
-    assert bar_class(None) is tqdm.tqdm
     pair, noise, _ = trained()
     shown = capsys.readouterr()
     assert "samples" in shown.out and shown.err == ""
@@ -37,22 +38,23 @@ def test_a_notebook_without_widgets_shows_a_bar_of_text(notebook, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_notebook_with_widgets_shows_their_bar(notebook, monkeypatch):
-    from tqdm import notebook as own
-
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert bar_class(None) is tqdm.tqdm  # the package is there, and does not work
-    monkeypatch.setattr(own, "IProgress", object)
-    assert bar_class(None) is own.tqdm and bar_class(False) is tqdm.tqdm
+def test_a_bar_of_a_diagnostic_comes_later(notebook, capsys):
+    for delay, shown in ((3, False), (0, True)):
+        with progress_bar(total=2, progress=None, delay=delay, unit=" datapoints") as bar:
+            bar.update()
+        assert ("datapoints" in capsys.readouterr().out) == shown
 
 
-@pytest.mark.parametrize(("progress", "disable"), [(None, None), (True, False), (False, True)])
-def test_elsewhere_a_bar_shows_on_a_terminal_or_if_asked_for(progress, disable, monkeypatch):
-    assert bar_options(progress) == {"disable": disable}
-    assert bar_class(progress) is tqdm.tqdm
-    terminal = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={}))
-    monkeypatch.setitem(sys.modules, "IPython", terminal)
-    assert bar_options(progress) == {"disable": disable}
+@pytest.mark.parametrize(("progress", "shown"), [(None, False), (True, True), (False, False)])
+def test_elsewhere_a_bar_shows_on_a_terminal_or_if_asked_for(progress, shown, monkeypatch, capsys):
+    for config in (None, {}):
+        if config is not None:  # IPython's own terminal
+            shell = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={}))
+            monkeypatch.setitem(sys.modules, "IPython", shell)
+        with progress_bar(progress=progress, total=1, delay=0) as bar:
+            bar.update()
+        assert isinstance(bar, tqdm.tqdm)
+        assert bool(capsys.readouterr().err) == shown
 
 
 def test_a_file_gets_no_bar(monkeypatch):
@@ -60,3 +62,29 @@ def test_a_file_gets_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", file)
     trained()
     assert file.getvalue() == ""
+
+
+CELLS = (
+    "import ppvae\ndigits = ppvae.data.digits()\npair = ppvae.pairs.assemble(digits, latent=2)",
+    "fit = ppvae.fit(pair, digits, steps=50, compile=False)",
+    "fit",
+)
+
+
+@pytest.mark.slow
+def test_a_true_notebook_shows_the_bar_and_the_table():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of its packages among themselves
+        import nbclient
+        import nbformat
+
+        cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
+        paper = nbformat.v4.new_notebook(cells=cells)
+        here = {"metadata": {"path": str(Path(__file__).parents[2])}}
+        nbclient.NotebookClient(paper, timeout=100, resources=here).execute()
+    first, second, third = (cell.outputs for cell in paper.cells)
+    assert first == []
+    assert {(one.output_type, one.get("name")) for one in second} == {("stream", "stdout")}
+    assert "samples" in "".join(one.text for one in second)
+    assert [one.output_type for one in third] == ["execute_result"]
+    assert "Fit: finished after 50 steps" in third[0].data["text/html"]

@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pandas
 import pyro
+import pyro.distributions as dist
 import pyro.poutine as poutine
 import pytest
 import torch
@@ -24,6 +25,7 @@ from torch import nn
 
 import ppvae
 from ppvae import diagnostics, likelihoods, networks, posteriors, priors
+from tests.data.test_notebook_tables import cells
 from tests.linear_gaussian import LinearGaussian
 from tests.marks import slow_but
 
@@ -287,3 +289,26 @@ def test_arrays_that_no_pair_takes_are_a_sentence():
         small().encode(torch.full((4, 6), 1e300, dtype=torch.float64))
     with pytest.raises(TypeError, match="x must be .* array of dtype object; make every column"):
         small().reconstruct(pandas.DataFrame({"a": [1, 2], "name": ["b", "c"]}))
+
+
+class Unknown(priors.Prior):
+    """A prior that does not say its size, and one only given conditions."""
+
+    def __init__(self, conditions):
+        super().__init__()
+        self.conditions = conditions
+
+    def forward(self, *conditions):
+        assert len(conditions) == self.conditions
+        return dist.Normal(torch.zeros(2), 1.0).to_event(1)
+
+
+@pytest.mark.parametrize(("prior", "known"), [(None, True), (0, True), (1, False)])
+def test_a_notebook_shows_the_factors_and_the_latent_size(prior, known):
+    pair = LinearGaussian.random(0).pair()
+    if prior is not None:
+        pair = ppvae.VAE(Unknown(prior), pair.likelihood, pair.posterior)
+    shown = cells(pair._repr_html_())
+    assert shown["prior p(z)"] == type(pair.prior).__name__
+    assert shown.get("latent z") == ("2 dimensions" if known else None)
+    assert shown["parameters"] == str(sum(each.numel() for each in pair.parameters()))

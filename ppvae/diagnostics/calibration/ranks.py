@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Batch,
     Draws,
@@ -17,6 +15,7 @@ from ppvae.engine import (
     depends_on_place,
     draw_chunks,
     isolated,
+    progress_bar,
     simulations,
 )
 
@@ -120,7 +119,7 @@ def simulated_ranks(
         ValueError: if `count`, `draws` or `memory` is below 1.
     """
     parts: list[tuple[dict[str, Tensor], list[Tensor]]] = []
-    bar = tqdm(total=count, unit=" simulations", **tqdm_options(progress))
+    bar = progress_bar(total=count, unit=" simulations", progress=progress)
     with bar, isolated(pair, seed):
         for simulated in simulations(pair, template, count, memory):
             if not parts and depends_on_place(pair, simulated.batch, simulated.structure):

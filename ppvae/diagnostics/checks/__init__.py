@@ -7,6 +7,7 @@ from ppvae.diagnostics.checks.evidence import formula_two, search
 from ppvae.diagnostics.checks.latent_space import factors, labels, latents
 from ppvae.diagnostics.checks.model import predictions, samples
 from ppvae.diagnostics.checks.overfitting import held_out
+from ppvae.diagnostics.checks.refinement import refinement
 from ppvae.diagnostics.checks.simulated_data import calibrated
 from ppvae.diagnostics.checks.subject import Check, Subject, chosen_rows, does_not_apply
 from ppvae.diagnostics.checks.together import together
@@ -45,6 +46,7 @@ def selected_checks(
         ("labels", labels, effort.labeled, "standard", _lacks(dataset, "labels")),
         ("factors", factors, effort.labeled, "standard", _lacks(dataset, "factors")),
         ("calibration", calibrated, effort.simulations, "standard", ""),
+        ("refinement", refinement, effort.refined, "standard", ""),
         ("gaps", search, effort.searched, "standard", ""),
         ("annealing", annealed, effort.annealed, "deep", ""),
     ):

@@ -1,6 +1,8 @@
 """Checks of formula (2): log P(X), how much of it the guide misses, and why."""
 
 import math
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,9 +11,9 @@ from ppvae.diagnostics.checks.remedies import refined, richer_family
 from ppvae.diagnostics.checks.subject import Subject, latent_numbers, with_error
 from ppvae.diagnostics.findings import Finding, Verdict, graded
 from ppvae.diagnostics.inference_gaps import gaps
-from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, evidence, summarize, tail_length
+from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, summarize, tail_length
 from ppvae.diagnostics.remedies import Remedy
-from ppvae.engine import Batch
+from ppvae.engine import Unsupported
 
 _HEAVY = 0.7  # the k from which on no number of draws is enough
 _MANY = 200  # draws; the tails of fewer are too uncertain for the worst verdict
@@ -20,13 +22,7 @@ _SINGLE = "A single datapoint does not tell what the guide misses of others: pas
 
 def formula_two(subject: Subject) -> list[Finding]:
     """Measure log P(X), what the guide misses of it, and the tails of the weights."""
-    terms = evidence(
-        subject.pair,
-        subject.batch,
-        draws=subject.effort.draws,
-        seed=subject.seed,
-        progress=subject.progress,
-    )
+    terms = subject.evidence
     tails = _tails(subject, terms)
     return [_guide(subject, terms, tails.verdict), tails]
 
@@ -123,13 +119,20 @@ def _too_low(terms: xr.Dataset) -> str:
 def search(subject: Subject) -> list[Finding]:
     """Split what the guide misses into the losses from its family and from its encoder."""
     batch = subject.first(subject.effort.searched)
-    table = gaps(subject.pair, batch, seed=subject.seed, progress=subject.progress)
-    rows = table.sizes["data"]
+    rows = len(batch[0])
+    known = _refined_log_evidence(subject, rows)
+    options: dict[str, Any] = {"seed": subject.seed, "progress": subject.progress}
+    table = gaps(subject.pair, batch, log_evidence=known, **options)
     of = _by_term(table)
     refusal = table.attrs["not_searched"]
     split, advice, remedy = _normal_alone(subject, of) if refusal else _split(subject, of)
-    higher = _higher(subject, batch, float(of["log_evidence"]["mean"]))
-    unknown = ". How much the family and the encoder lose is not known: " + refusal
+    by = "by the search" if known is None else "by refined posteriors"
+    answer = (
+        f"of {with_error(of['total'])} nats {split}; {by}, log P(X) of these {rows} datapoints is "
+        f"{higher(subject, table.log_evidence)}"
+    )
+    if refusal:
+        answer += f". How much the family and the encoder lose is not known: {refusal}"
     moving = 1 - float(table.converged.mean())
     if moving:
         advice += f" The search has not converged for {moving:.0%}."
@@ -140,7 +143,7 @@ def search(subject: Subject) -> list[Finding]:
         Finding(
             "gaps",
             verdict,
-            f"of {with_error(of['total'])} nats {split}; {higher}" + (unknown if refusal else ""),
+            answer,
             advice,
             {"gaps": table},
             remedy=remedy,
@@ -184,25 +187,27 @@ def _normal_alone(subject: Subject, of: dict[str, xr.Dataset]) -> tuple[str, str
     )
 
 
-def _higher(subject: Subject, batch: Batch, searched: float) -> str:
-    """Say of how many datapoints the gaps are, and how log P(X) of the search differs there.
+def _refined_log_evidence(subject: Subject, rows: int) -> xr.Dataset | None:
+    """Return log P(X) of the first datapoints by refined posteriors, where there are as many."""
+    if subject.effort.refined < rows:
+        return None
+    with suppress(Unsupported):
+        return subject.refined.table.isel(data=slice(rows))
+    return None
 
-    The guide's own draws miss what lies beyond its tails, so that log P(X) of the search, and
-    with it all that the guide misses, is usually higher.
+
+def higher(subject: Subject, log_evidence: xr.DataArray) -> str:
+    """Say how log P(X) of the first datapoints differs from that by the guide's draws.
+
+    The guide's own draws miss what lies beyond its tails, so that another estimate is usually
+    higher.
     """
-    terms = evidence(
-        subject.pair,
-        batch,
-        draws=subject.effort.draws,
-        seed=subject.seed,
-        progress=subject.progress,
-    )
-    higher = searched - float(terms.log_evidence.mean())
-    side = "above" if higher >= 0 else "below"
-    return (
-        f"by the search, log P(X) of these {len(batch[0])} datapoints is {abs(higher):.2f} "
-        f"{side} that by the guide's draws"
-    )
+    of_guide = subject.evidence.log_evidence.isel(data=slice(log_evidence.sizes["data"]))
+    difference = float(log_evidence.mean()) - float(of_guide.mean())
+    if abs(difference) < 0.005:
+        return "as by the guide's draws"
+    side = "above" if difference > 0 else "below"
+    return f"{abs(difference):.2f} {side} that by the guide's draws"
 
 
 def _by_term(terms: xr.Dataset) -> dict[str, xr.Dataset]:

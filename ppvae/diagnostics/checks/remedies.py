@@ -21,6 +21,7 @@ _PATIENCE = 20  # evaluations
 _EPOCHS = 50  # in which the weight of the KL term rises
 _MINIBATCH = 128
 _COMPONENTS = 5  # of a mixture
+_TIMES = 5  # as many draws
 
 
 def refined(subject: Subject, why: str, nats: float | None = None, cause: str = "") -> Remedy:
@@ -31,6 +32,16 @@ def refined(subject: Subject, why: str, nats: float | None = None, cause: str = 
         f"ppvae refine {{run}} --split {subject.split}",
         nats,
         cause,
+    )
+
+
+def more_draws(subject: Subject, why: str) -> Remedy:
+    """Refine with more draws, of which heavier tails can be trusted."""
+    draws = _TIMES * subject.effort.draws
+    return Remedy(
+        f"refine with more draws: {why}",
+        f"ppvae.refine(pair, {_measured(subject)}, draws={draws})",
+        f"ppvae refine {{run}} --split {subject.split} --draws {draws}",
     )
 
 

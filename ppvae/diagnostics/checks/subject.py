@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from ppvae.data import Dataset
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.findings import Finding, Verdict
+from ppvae.diagnostics.marginal_likelihood import evidence
 from ppvae.diagnostics.names import NamedBatch, Names, names_of
+from ppvae.diagnostics.posterior_refinement import Refined, refine
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -65,6 +68,28 @@ class Subject:
         """Their row numbers in the user's data, or in what a dataset was split from."""
         rows = self.names.rows
         return np.arange(len(self.batch[0])) if rows is None else rows
+
+    @cached_property
+    def evidence(self) -> xr.Dataset:
+        """Formula (2) by the guide's draws."""
+        return evidence(
+            self.pair,
+            self.batch,
+            draws=self.effort.draws,
+            seed=self.seed,
+            progress=self.progress,
+        )
+
+    @cached_property
+    def refined(self) -> Refined:
+        """The posteriors of the first datapoints, refined."""
+        return refine(
+            self.pair,
+            self.first(self.effort.refined),
+            draws=self.effort.draws,
+            seed=self.seed,
+            progress=self.progress,
+        )
 
     def first(self, count: int) -> Batch:
         """Return the first datapoints, or all where the pair does not take fewer."""

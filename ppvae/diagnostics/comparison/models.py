@@ -8,13 +8,11 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ppvae.diagnostics.comparison.dominating_measures import check_comparable, measure_of
 from ppvae.diagnostics.comparison.stacking import stacking_weights
 from ppvae.diagnostics.marginal_likelihood import evidence, tail_length, threshold
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -23,6 +21,7 @@ from ppvae.engine import (
     Unsupported,
     adapted,
     parameters_in_store,
+    progress_bar,
     rows_at,
     sound_rows,
 )
@@ -140,7 +139,7 @@ def compare(
         unknown = np.full_like(values, math.nan)
         return values, unknown, unknown
 
-    bar = tqdm(zip(every, batches, strict=True), total=len(every), **tqdm_options(progress))
+    bar = progress_bar(zip(every, batches, strict=True), total=len(every), progress=progress)
     columns = zip(*(measured(number, *fit) for number, fit in enumerate(bar)), strict=True)
     values, errors, tails = (np.stack(column) for column in columns)
     known = ~np.isnan(values).any(0)

@@ -6,15 +6,13 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ppvae.data import Dataset, GivenClasses, given_classes
 from ppvae.diagnostics.conditioning.classifiers import class_classifier
 from ppvae.diagnostics.conditioning.information import information_terms, simulated_of_class
 from ppvae.diagnostics.known_cells import numbers_of
 from ppvae.diagnostics.latents import checked_dataset
-from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Pair, Unsupported, adapted, isolated
+from ppvae.engine import MEMORY, Pair, Unsupported, adapted, isolated, progress_bar
 
 _FEWEST = 20  # samples of a class
 
@@ -105,7 +103,7 @@ def condition_use(
     shares, predicted, terms = [], [], []
     with (
         isolated(pair, seed),
-        tqdm(total=classes.count, unit=" classes", **tqdm_options(progress)) as bar,
+        progress_bar(total=classes.count, unit=" classes", progress=progress) as bar,
     ):
         for number in range(classes.count):
             found = [

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.export.arviz_groups import Groups, Variable, arviz_data, to_numpy
 from ppvae.diagnostics.export.pyro_svi import from_pyro_svi
@@ -17,7 +16,6 @@ from ppvae.diagnostics.given_posterior import (
     with_its_latents,
 )
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Adapted,
@@ -28,6 +26,7 @@ from ppvae.engine import (
     adapted,
     draw_chunks,
     isolated,
+    progress_bar,
 )
 
 _NATS = {"units": "nats"}
@@ -121,7 +120,7 @@ def to_arviz(
         pair = with_its_latents(pair, batch)
     parts: list[Mapping[str, Mapping[str, Tensor]]] = []
     reasons: dict[str, str] = {}
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         simulation_seed = seed if predictive else None
         for chunk, structure, drawn in draw_chunks(

@@ -7,14 +7,12 @@ from typing import Any
 import pyro.poutine as poutine
 from pyro.infer.autoguide import AutoCallable, AutoGuide
 from pyro.poutine.guide import GuideMessenger
-from tqdm import tqdm
 
 from ppvae.diagnostics.export.arviz_groups import arviz_data
 from ppvae.diagnostics.export.draw_table import DrawTable
 from ppvae.diagnostics.export.draws_at_once import FEW, DrawsAtOnce
 from ppvae.diagnostics.export.fitted_programs import FittedPrograms, Program
-from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Sites, isolated, seeded, seeds
+from ppvae.engine import Sites, isolated, progress_bar, seeded, seeds
 
 
 def from_pyro_svi(
@@ -119,7 +117,7 @@ def from_pyro_svi(
         run = DrawsAtOnce(programs, table, predictive)
         separate, done = seeds(seed), 0
         at_once = None if draws >= FEW and not programs.summed_out else 1
-        with tqdm(total=draws, unit=" draws", **tqdm_options(progress)) as bar:
+        with progress_bar(total=draws, unit=" draws", progress=progress) as bar:
             while done < draws:
                 drawn = [programs.draw() for _ in range(min(at_once or 2, draws - done))]
                 if at_once is None:

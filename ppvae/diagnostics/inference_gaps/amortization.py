@@ -4,14 +4,12 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.inference_gaps.reduction import finished, reduced
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, threshold
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import Data, Pair, adapted, isolated, seeds
+from ppvae.engine import Data, Pair, adapted, isolated, progress_bar, seeds
 from ppvae.refinement import Search, search_chunk, search_chunks, tiles_for
 
 # Twice that of the other diagnostics: the search takes hundreds of steps of few draws, whose
@@ -72,9 +70,11 @@ def gaps(
     log P(X) is then by the draws of q or of n* alone, the higher one if their difference is no
     chance, else that with more effective draws.
 
-    q* and n* are found by Adam in stages; in the last, the step size decreases. With 300 steps or
-    more, the first stage takes half of the particles, and a datapoint whose ELBO a later stage
-    raised by no more than `tolerance` goes on to the last one at once. The search may end below
+    The search for n* begins at a mode of p(z|x), with the curvature there, and that for q* where
+    its family is nearest to that normal, or at the guide if the ELBO is higher there. q* and n*
+    are found by Adam in stages; in the last, the step size decreases. With 300 steps or more, the
+    first stage takes half of the particles, and a datapoint whose ELBO a later stage raised by no
+    more than `tolerance` goes on to the last one at once. The search may end below
     the maximum: up to their errors, the true amortization gap is at least `amortization`, and the
     true approximation gap at most `approximation`. `rise` is the gain of the last stage over the
     one before, at the same random numbers, and `normal_rise` that of n*. `converged` is True where
@@ -139,7 +139,7 @@ def gaps(
     refusals: list[str] = []
     with (
         isolated(pair, seed),
-        tqdm(total=rows, unit=" datapoints", **tqdm_options(progress)) as bar,
+        progress_bar(total=rows, unit=" datapoints", progress=progress) as bar,
         tiles_for(
             rows, gradients=search.gradients, values=search.values, particles=particles
         ) as tiles,

@@ -7,14 +7,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 from torch.distributions import kl_divergence
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.latents.dimensions import flagged
 from ppvae.diagnostics.latents.posterior_means import means_with_variances
 from ppvae.diagnostics.latents.prior_variances import prior_variances
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Data,
@@ -27,6 +25,7 @@ from ppvae.engine import (
     is_masked,
     isolated,
     plates,
+    progress_bar,
     refuse_without_latents,
     run_pair,
 )
@@ -184,7 +183,7 @@ def kl_per_dimension(
     pair, whole = adapted(pair, data, split="test", seed=seed)
     batch = sound(pair, whole, names).batch
     kls = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         for chunk, structure, _ in draw_chunks(pair, batch, 1, memory):
             refuse_without_latents(structure)

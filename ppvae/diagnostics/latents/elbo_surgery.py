@@ -8,7 +8,6 @@ from typing import TypeAlias
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.given_posterior import (
@@ -28,7 +27,6 @@ from ppvae.diagnostics.latents.posterior_aggregate import (
 )
 from ppvae.diagnostics.latents.surgery_tables import TERMS, bounds, summary
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     PLATE,
@@ -47,6 +45,7 @@ from ppvae.engine import (
     isolated,
     own_draws_alone,
     plates,
+    progress_bar,
     refuse_without_latents,
     seeded,
 )
@@ -188,7 +187,7 @@ def surgery(
     start = 0
     with (
         isolated(pair, seed),
-        tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
+        progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress) as bar,
     ):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, given=given):
             rows = len(chunk[0])

@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.latents.posterior_means import (
@@ -13,8 +12,7 @@ from ppvae.diagnostics.latents.posterior_means import (
     mean_features,
     measured,
 )
-from ppvae.diagnostics.progress import tqdm_options
-from ppvae.engine import MEMORY, Pair, Unsupported, isolated
+from ppvae.engine import MEMORY, Pair, Unsupported, isolated, progress_bar
 
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
 _Part = tuple[Numbers, Numbers]
@@ -100,7 +98,7 @@ def disentanglement(
     value = _measure(train, test, bins, seed)
     resampled = [
         _measure(_resampled(train, generator), _resampled(test, generator), bins, seed)
-        for _ in tqdm(range(resamples), unit=" resamples", **tqdm_options(progress))
+        for _ in progress_bar(range(resamples), unit=" resamples", progress=progress)
     ]
     return xr.Dataset(
         {

@@ -1,15 +1,15 @@
 """E[z|x] of every datapoint, exact where it is known."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.data import Dataset
 from ppvae.diagnostics.failed_rows import sound, warn_of_rows
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Adapted,
     Batch,
@@ -18,6 +18,7 @@ from ppvae.engine import (
     adapted,
     by_datapoint,
     draw_chunks,
+    progress_bar,
     refuse_without_latents,
     run_pair,
 )
@@ -131,5 +132,5 @@ def _of_draws(
     )
 
 
-def _bar(batch: Batch, progress: bool | None) -> "tqdm[None]":
-    return tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+def _bar(batch: Batch, progress: bool | None) -> Any:
+    return progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)

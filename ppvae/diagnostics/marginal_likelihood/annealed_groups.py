@@ -8,14 +8,13 @@ from threading import Event
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Batch,
     Pair,
     draw_chunks,
     first_rows,
+    progress_bar,
     random_state,
     refuse_unnormalized,
     seeds,
@@ -129,11 +128,11 @@ class Groups:
                 whose results come last.
         """
         transitions, stop = self._transitions, Event()
-        with tqdm(
+        with progress_bar(
             total=len(batch[0]) * transitions,
             unit=" transitions",
             unit_scale=True,
-            **tqdm_options(self.progress),
+            progress=self.progress,
         ) as bar:
 
             def done(rows: int) -> None:

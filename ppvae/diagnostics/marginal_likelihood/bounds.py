@@ -8,7 +8,6 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import sound
 from ppvae.diagnostics.marginal_likelihood.annealing import accepted, ais
@@ -22,7 +21,6 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
 )
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import tail_terms
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -34,6 +32,7 @@ from ppvae.engine import (
     isolated,
     log_mean_exp,
     mean_error,
+    progress_bar,
     refuse_degenerate,
 )
 
@@ -150,7 +149,7 @@ def _weighted(
 ) -> tuple[Numbers, dict[str, NDArray[Any]]]:
     """Return bounds by weighted draws and errors, `(2, bound, data)`, and the weights' tails."""
     columns, fits = [], []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)

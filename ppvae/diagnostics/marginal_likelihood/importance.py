@@ -8,7 +8,6 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
 from ppvae.diagnostics.given_posterior import GivenPosterior, check_given
@@ -22,7 +21,6 @@ from ppvae.diagnostics.marginal_likelihood.pareto import (
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import tail_terms
 from ppvae.diagnostics.marginal_likelihood.posterior_terms import of_posterior
 from ppvae.diagnostics.names import Names, names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -36,6 +34,7 @@ from ppvae.engine import (
     isolated,
     log_mean_exp,
     mean_error,
+    progress_bar,
     refuse_degenerate,
     refuse_unnormalized,
 )
@@ -103,7 +102,7 @@ def _weights(
     names: Names,
 ) -> xr.DataArray:
     columns = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)
@@ -212,7 +211,7 @@ def _evidence(
     names: Names,
 ) -> xr.Dataset:
     measured: list[dict[str, Tensor]] = []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory, compile=compile):
             refuse_degenerate(structure)

@@ -7,11 +7,9 @@ import pyro.distributions as dist
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.export.fitted_programs import FittedPrograms
 from ppvae.diagnostics.marginal_likelihood.pareto import FEWEST_DRAWS, tail_fit, threshold
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     Adapted,
     Data,
@@ -24,6 +22,7 @@ from ppvae.engine import (
     isolated,
     log_mean_exp,
     mean_error,
+    progress_bar,
     seeded,
     unnormalized,
 )
@@ -99,7 +98,7 @@ def joint_evidence(
         with seeded(seed):
             model = programs.first_run()
         log_weights = []
-        for number in tqdm(range(draws), unit=" draws", **tqdm_options(progress)):
+        for number in progress_bar(range(draws), unit=" draws", progress=progress):
             drawn, log_q = programs.draw()
             if not number:
                 _check(drawn, model)

@@ -2,7 +2,6 @@
 
 import torch
 import xarray as xr
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import by_row
 from ppvae.diagnostics.given_posterior import GivenPosterior, check_given
@@ -10,7 +9,6 @@ from ppvae.diagnostics.marginal_likelihood.pareto import tail_fit, tail_length, 
 from ppvae.diagnostics.marginal_likelihood.pooled_tails import pooled_shapes
 from ppvae.diagnostics.marginal_likelihood.posterior_terms import tails_of
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -20,6 +18,7 @@ from ppvae.engine import (
     collected,
     draw_chunks,
     isolated,
+    progress_bar,
     refuse_degenerate,
 )
 
@@ -96,7 +95,7 @@ def _pareto_k(
     pair: Pair, batch: Batch, draws: int, seed: int, memory: int, progress: bool | None
 ) -> xr.Dataset:
     fits, sizes = [], []
-    bar = tqdm(total=len(batch[0]), unit=" datapoints", **tqdm_options(progress))
+    bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)
     with bar, isolated(pair, seed):
         for chunk, structure, parts in draw_chunks(pair, batch, draws, memory):
             refuse_degenerate(structure)

@@ -10,13 +10,11 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.calibration import RankCounter
 from ppvae.diagnostics.export import result_group
 from ppvae.diagnostics.failed_rows import by_row, warn_of_rows
 from ppvae.diagnostics.names import Names, names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import holm, map_columns, site_dataset, uniform_p_values
 from ppvae.engine import (
     MEMORY,
@@ -32,6 +30,7 @@ from ppvae.engine import (
     draw_resampled,
     isolated,
     model_vectorizable,
+    progress_bar,
     row_chunks,
     run_pair,
     simulated_sites,
@@ -216,7 +215,7 @@ def pit(
     pair, batch = adapted(pair, data, split="test", seed=seed)
 
     def measured(rows: Batch) -> xr.Dataset:
-        bar = tqdm(total=len(rows[0]), unit=" datapoints", **tqdm_options(progress))
+        bar = progress_bar(total=len(rows[0]), unit=" datapoints", progress=progress)
         with bar, isolated(pair, seed):
             return _measured(pair, rows, draws, proposals, memory, bar, names)
 

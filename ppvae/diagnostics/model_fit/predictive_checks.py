@@ -7,14 +7,12 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import Replicates, observations, replicate
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Batch, Data, Pair, adapted, isolated, seeds
+from ppvae.engine import MEMORY, Batch, Data, Pair, adapted, isolated, progress_bar, seeds
 
 Statistic: TypeAlias = Callable[..., Tensor]
 """Called with the values of the observed sites, `(data, *event)` each in the model's order."""
@@ -137,7 +135,7 @@ def _predictive_check(
 
     def measured(rows: Batch) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         replicated: dict[str, list[Any]] = {name: [] for name in statistics}
-        with isolated(pair, seed), tqdm(total=draws, **tqdm_options(progress)) as bar:
+        with isolated(pair, seed), progress_bar(total=draws, progress=progress) as bar:
             values, _ = observations(pair, rows)
             sites = values.values()
             observed = {name: _as_array(function(*sites)) for name, function in statistics.items()}

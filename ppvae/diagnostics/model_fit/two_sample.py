@@ -8,12 +8,10 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import of_the_others
 from ppvae.diagnostics.model_fit.replicates import observations, replicate
 from ppvae.diagnostics.names import names_of
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.diagnostics.rank_tests import upper_p_value
 from ppvae.engine import (
     MEMORY,
@@ -23,6 +21,7 @@ from ppvae.engine import (
     Unsupported,
     adapted,
     isolated,
+    progress_bar,
     seeds,
     structure_of,
 )
@@ -226,7 +225,7 @@ def classifier_two_sample(
     accuracies = np.array(
         [
             _accuracy(classifier, np.where(swap, y, x), np.where(swap, x, y), fold)
-            for swap in tqdm(swaps, **tqdm_options(progress))
+            for swap in progress_bar(swaps, progress=progress)
         ]
     )
     return xr.Dataset(

@@ -3,10 +3,10 @@
 import math
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ppvae.diagnostics.failed_rows import in_support, sound
 from ppvae.diagnostics.marginal_likelihood import tail_length
@@ -15,7 +15,6 @@ from ppvae.diagnostics.posterior_refinement.escalation import THOROUGH, Escalati
 from ppvae.diagnostics.posterior_refinement.levels import SURPRISE, Ladder
 from ppvae.diagnostics.posterior_refinement.refined import Refined, refined_of
 from ppvae.diagnostics.posterior_refinement.served import Served
-from ppvae.diagnostics.progress import tqdm_options
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -28,6 +27,7 @@ from ppvae.engine import (
     first_line,
     first_rows,
     isolated,
+    progress_bar,
     refuse_degenerate,
     refuse_unnormalized,
     refuse_without_latents,
@@ -115,7 +115,7 @@ def refine(
     parts = []
     with (
         isolated(pair, seed),
-        tqdm(total=len(kept.batch[0]), unit=" datapoints", **tqdm_options(progress)) as bar,
+        progress_bar(total=len(kept.batch[0]), unit=" datapoints", progress=progress) as bar,
     ):
         kept = in_support(pair, kept)
         first, structure = first_rows(pair, kept.batch, 2)
@@ -137,7 +137,7 @@ def _climb(
     structure: Structure,
     part: Served,
     effort: Escalation,
-    bar: "tqdm[object]",
+    bar: Any,
 ) -> None:
     """Serve the datapoints of a chunk that the guide does not serve."""
     draws, memory = part.draws, part.memory

@@ -1,7 +1,7 @@
 """What `refine` returns: draws that can be trusted, datapoint by datapoint."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ppvae.data import html_table
 from ppvae.diagnostics.export.arviz_groups import Variable, arviz_data, to_numpy
 from ppvae.diagnostics.failed_rows import SoundRows
 from ppvae.diagnostics.marginal_likelihood import FEWEST_DRAWS, summarize, threshold
@@ -30,7 +31,8 @@ class Refined:
             a datapoint that the pair fails on.
         log_weights: their log weights, `(draw, data)`, of which the sum of the exponentials is 1.
         table: in nats, dims `(data,)`: `log_evidence` and its error, `elbo` of the guide,
-            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `pareto_k`,
+            `posterior_kl` = log P(X) - ELBO, `unseen` as of `evidence`, `unseen_shift`, by how
+            many sds draws farther out may move a posterior mean, `pareto_k`,
             `effective_sample_size`, `level`, the place in `levels` of the one that served the
             datapoint, and `trusted`.
         refusals: why a datapoint is not trusted, by its place.
@@ -81,12 +83,14 @@ class Refined:
 
     @property
     def mean_errors(self) -> dict[str, Tensor]:
-        """Standard errors of the means, by the delta method."""
-        means, weights = self.means, self.log_weights.exp()
+        """Standard errors of the means, by the delta method, `unseen_shift` of an sd included."""
+        means, weights, sds = self.means, self.log_weights.exp(), self.sds
+        shift = torch.as_tensor(self.table.unseen_shift.values)[None]
         return {
             name: (_shaped(weights, values).square() * (values.double() - means[name]).square())
             .sum(0)
             .sqrt()
+            .hypot(_shaped(shift, values)[0] * sds[name])
             for name, values in self.weighted.items()
         }
 
@@ -128,23 +132,34 @@ class Refined:
 
     def __repr__(self) -> str:
         """Say how many datapoints are trusted, at which levels, and log P(X)."""
-        table = self.table
-        count, trusted = table.sizes["data"], int(table.trusted.sum())
-        lines = [f"Refined: {trusted} of {count} datapoints trusted"]
+        return "\n".join([self._title, *(f"  {name:13} {text}" for name, text in self._facts())])
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, which notebooks show."""
+        rows = [(name.replace("_", " "), text.strip()) for name, text in self._facts()]
+        return html_table(self._title, rows)
+
+    @property
+    def _title(self) -> str:
+        count, trusted = self.table.sizes["data"], int(self.table.trusted.sum())
+        return f"Refined: {trusted} of {count} datapoints trusted"
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
         for place, level in enumerate(self.levels):
-            served = int(((table.level == place) & table.trusted).sum())
+            served = int(((self.table.level == place) & self.table.trusted).sum())
             if served:
-                lines.append(f"  {level:<10} {served}")
+                yield level, str(served)
         means = self.summarize()
         for term in ("log_evidence", "elbo", "posterior_kl"):
-            row = means.sel(term=term)
-            mean, error = float(row["mean"]), float(row.monte_carlo_error)
-            lines.append(f"  {term:<13} {mean:9.3f} +- {error:.3f} nats")
+            mean, error = (
+                float(means[name].sel(term=term)) for name in ("mean", "monte_carlo_error")
+            )
+            yield term, f"{mean:9.3f} +- {error:.3f} nats"
         shown = list(self.refusals.items())[:_NAMED]
-        lines += [f"  not trusted: row {self.names.shown([row])}: {why}" for row, why in shown]
+        for row, why in shown:
+            yield "not trusted", f"row {self.names.shown([row])}: {why}"
         if len(self.refusals) > len(shown):
-            lines.append(f"  and {len(self.refusals) - len(shown)} more, in `refusals`")
-        return "\n".join(lines)
+            yield "", f"and {len(self.refusals) - len(shown)} more, in `refusals`"
 
 
 def refined_of(parts: Sequence[Served], kept: SoundRows, plates: Mapping[str, Any]) -> Refined:

@@ -97,6 +97,7 @@ def _columns(assessed: Assessment, level: int) -> dict[str, Tensor]:
         "log_evidence": assessed.log_evidence,
         "log_evidence_error": assessed.error,
         "unseen": assessed.unseen,
+        "unseen_shift": assessed.unseen_shift,
         "pareto_k": assessed.pareto_k,
         "effective_sample_size": assessed.effective_sample_size,
         "level": torch.full_like(assessed.pareto_k, level).long(),

@@ -18,7 +18,7 @@ tried."""
 _EFFECTIVE, _FEWEST = 0.05, 20.0  # share of the draws that the weights must be worth, or so many
 _MANY = 2.0  # times that, where no better level is tried
 _ERRORS, _ROUNDING = 3.0, 1e-3  # by which two estimates of log P(X) may differ
-_SAME = 0.1  # difference between two estimates of k that may be chance
+_SAME = 0.1  # difference between two estimates of k that may be chance, about a standard error
 _EVEN = 0.01  # nats up to which log weights differ by rounding alone
 _BOUNDED = 0.05  # share of P(X) of a single draw that a known bound of the weights may allow
 
@@ -37,6 +37,8 @@ class Assessment:
             where none is known.
         of_weights: k of the weights alone; `pareto_k` is at least that, and that of the weights
             times the distance from the mean.
+        unseen_shift: by how many posterior standard deviations draws farther out than those drawn
+            may move a posterior mean.
         draws: number of weights.
     """
 
@@ -47,6 +49,7 @@ class Assessment:
     effective_sample_size: Tensor
     largest: Tensor
     of_weights: Tensor
+    unseen_shift: Tensor
     draws: int
 
     def at(self, chosen: Tensor) -> "Assessment":
@@ -150,11 +153,16 @@ def assess(
     relative = (known - value).exp() / draws
     # Where all weights are equal, the average of z is one of independent draws.
     shape = fit.shape.masked_fill(even, -math.inf)
+    shift = torch.zeros_like(value)
     uneven = (~even).nonzero()[:, 0]
     if len(uneven):
         some = {name: values[:, uneven] for name, values in latents.items()}
-        farther = known[:, uneven] + _log_distance(relative[:, uneven], some)
-        shape[uneven] = torch.fmax(shape[uneven], tail_fit(farther, memory=memory).shape)
+        distance = _log_distance(relative[:, uneven], some)
+        farther = tail_fit(known[:, uneven] + distance, memory=memory)
+        shape[uneven] = torch.fmax(shape[uneven], farther.shape)
+        # The tails of averages of z decide alone what is not seen of them, and k is an estimate.
+        average = (relative[:, uneven] * distance.exp()).sum(0)
+        shift[uneven] = farther.unseen(farther.shape + _SAME, draws).expm1() * average
     unknown = bad | none
     largest = torch.full_like(value, math.inf)
     if log_bound is not None:
@@ -168,6 +176,7 @@ def assess(
         (1 / relative.square().sum(0)).masked_fill(unknown, 0.0),
         largest.masked_fill(unknown, math.inf),
         fit.shape.masked_fill(unknown, math.nan),
+        shift.masked_fill(unknown, math.nan),
         draws,
     )
 

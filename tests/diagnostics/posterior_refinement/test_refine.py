@@ -132,6 +132,8 @@ def test_datapoints_that_no_level_serves_are_named():
     assert refined.table.trusted.values.tolist() == [True, True, False, True]
     assert refined.refusals == {2: "the pair fails on it"}
     assert "3 of 4 datapoints trusted" in repr(refined)
+    html = refined._repr_html_()
+    assert "3 of 4 datapoints trusted" in html and "row 2: the pair fails on it" in html
     assert bool(refined.weighted["z"][:, 2].isnan().all())
 
 
