@@ -53,7 +53,7 @@ nb_execution_timeout = 600
 # What a page shows depends on the library and the examples too: others' results are not used.
 nb_execution_cache_path = str(ROOT / ".cache" / "docs" / of_sources(ROOT))
 nb_render_markdown_format = "gfm"
-nb_output_stderr = "remove-warn"
+nb_output_stderr = "show"  # what the library says beside its results
 nb_merge_streams = True
 
 html_theme = "furo"
