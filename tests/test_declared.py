@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"ppvae", "tests", "examples", "benchmarks"}
+OURS = {"ppvae", "tests", "examples", "benchmarks", "docs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
