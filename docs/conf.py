@@ -61,7 +61,7 @@ html_title = "ppvae"
 html_show_sourcelink = html_copy_source = False
 highlight_language = "text"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files, html_js_files = ["site.css"], [("site.js", {"defer": "defer"})]
 html_logo = html_favicon = "_static/logo.svg"
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#b5431a", "color-brand-content": "#a63d17"},
