@@ -23,7 +23,8 @@ class VonMises(likelihoods.Likelihood):
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z)."""
         loc, raw = self.outputs(*conditions)
-        return dist.VonMises(loc, softplus(raw)).to_event(self.event_dim)
+        concentration = softplus(raw) + 1e-3  # at exactly 0 its gradient is NaN
+        return dist.VonMises(loc, concentration).to_event(self.event_dim)
 
 
 def winds(rows: int, stations: int = 6) -> Tensor:

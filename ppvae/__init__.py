@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ppvae import priors as priors
     from ppvae import refinement as refinement
     from ppvae import reports as reports
+    from ppvae.cli.pages import report
     from ppvae.diagnostics import from_pyro_svi, refine
     from ppvae.engine import Unsupported
     from ppvae.inference import fit, load, save
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "refine",
     "refit_prior",
+    "report",
     "save",
 ]
 
@@ -50,6 +52,7 @@ _ROOM_OF = {
     "load": "inference",
     "refine": "diagnostics",
     "refit_prior": "pairs",
+    "report": "cli.pages",
     "save": "inference",
 }
 _ROOMS = (

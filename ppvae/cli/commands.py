@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors, generating, measuring, refining
+from ppvae.cli import answering, errors, generating, measuring, refining, reporting
 from ppvae.cli.chosen import Chosen
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
@@ -51,6 +51,7 @@ def fit(
     draws: int = 1000,
     refine_seconds: float = 20.0,
     figures: bool = True,
+    report: bool = False,
     seed: int = 0,
     device: str | None = None,
     folder: Path | None = None,
@@ -111,6 +112,7 @@ def fit(
             log P(X) can be trusted; of as many rows as that allows; 0 leaves it out, and so do
             fewer than 100 draws.
         figures: whether to write figures.
+        report: whether to write report.html at the end, as `ppvae report` does.
         seed: of all random numbers; those of pair and training, the first weights included.
         device: cpu or cuda; cpu unless given.
         folder: the run's folder; runs/DATA-N with a new N unless given.
@@ -198,17 +200,13 @@ def fit(
     result, code = _trained(train, run, checkpoints, chosen, new)
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
+    options = {"draws": draws, "seed": seed, "refine_seconds": refine_seconds}
     measured = measuring.measure(
-        run,
-        pair,
-        dataset,
-        "test",
-        draws=draws,
-        seed=seed,
-        compile=compiled,
-        refine_seconds=refine_seconds,
-        figures=figures,
+        run, pair, dataset, "test", compile=compiled, figures=figures, **options
     )
+    if report and not measured:
+        runs = {str(run.folder): (run, dataset, pair)}
+        measured = reporting.written(runs, run.folder / reporting.FILE, split="test", **options)
     return code or measured
 
 
@@ -268,7 +266,9 @@ def _save(
     """Write the pair and what repeats its training; print how the training ended."""
     run.save(pair)
     if figures and result.history.sizes.get("step"):
-        run.figure("training", ppvae.reports.plots.training_curves(result.history))
+        marks = {"best weights": result.kept_step, "compiled": result.compiled_from}
+        figure = ppvae.reports.plots.training_curves(result.history, marks)
+        run.figure("training", ppvae.reports.plots.with_source(figure, run.name))
     kept = {name: value for name, value in configuration.items() if name != "compile_from"}
     if result.compiled_from is None:
         run.write_config({**kept, "compile": False})
@@ -303,6 +303,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "fit": fit,
     "diagnose": measuring.diagnose,
     "refine": refining.refine,
+    "report": reporting.report,
     "encode": answering.encode,
     "score": answering.score,
     "impute": answering.impute,

@@ -28,7 +28,8 @@ _GROUPS: dict[str, dict[str, str]] = {
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm patience* device* compile compile_from checkpoint_seconds "
         "tensorboard",
-        "the run": "folder* resume* config overwrite seed* draws refine_seconds figures trust",
+        "the run": "folder* resume* config overwrite seed* draws refine_seconds figures "
+        "report trust",
     },
 }
 _TOLD = {

@@ -143,20 +143,22 @@ def _of_run(folder: Path, listed: ClosedList) -> dict[str, Any]:
 
 def _others(look: Look, trust: Sequence[str], seed: int) -> list[Chosen]:
     """Return what the configurations of all runs but the first choose."""
-    listed, chosen = ClosedList(trust), []
-    for folder in look.given.get("run", ())[1:]:
-        options = _of_run(Path(folder), listed)
-        source = choices.source(options["data"])
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_function_arguments(source.function, "data", as_group=False)
-        given = {name: _namespace(value) for name, value in source.arguments.items()}
-        parsed = parser.parse_args([], namespace=_group({"data": _group(given)}))
+    return [chosen_of(Path(run), trust, seed) for run in look.given.get("run", ())[1:]]
+
+
+def chosen_of(folder: Path, trust: Sequence[str], seed: int) -> Chosen:
+    """Return what the configuration of a run chooses: its data, as they were split."""
+    options = _of_run(folder, ClosedList(trust))
+    source = choices.source(options["data"])
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(source.function, "data", as_group=False)
+    given = {name: _namespace(value) for name, value in source.arguments.items()}
+    parsed = parser.parse_args([], namespace=_group({"data": _group(given)}))
+    with seeded(seed):
+        arguments = vars(parser.instantiate(parsed).get("data", _group({})))
         with seeded(seed):
-            arguments = vars(parser.instantiate(parsed).get("data", _group({})))
-            with seeded(seed):
-                dataset = source.function(**arguments)
-        chosen.append(Chosen(dataset, None, trust, {}, options["conditional"]))
-    return chosen
+            dataset = source.function(**arguments)
+    return Chosen(dataset, None, trust, {}, options["conditional"])
 
 
 def _of_schema(data: Any, run: Run) -> Any:

@@ -30,6 +30,10 @@ class Dataset:
             `(data, factor)`; empty where they are not known.
         factor_names: what the factors are.
         image_shape: height and width if a datapoint is an image, flattened or not.
+        ink: whether high values of an image are dark, as ink on paper; otherwise they are light,
+            as in photographs.
+        series_shape: steps and features if a datapoint is a series, flattened step after step or
+            not.
         standardization: the shift and scale of each feature, where a pair is to learn features of
             mean 0 and standard deviation 1. The values here stay as they are: `pairs.assemble`
             builds it into the pair.
@@ -67,6 +71,8 @@ class Dataset:
     sizes: Mapping[str, Tensor] = field(default_factory=dict)
     seen: Mapping[str, Tensor] = field(default_factory=dict)
     schema: Schema | None = None
+    ink: bool = False
+    series_shape: tuple[int, int] | None = None
 
     @property
     def event_shape(self) -> torch.Size:

@@ -1,6 +1,7 @@
 """Real handwritten digits."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,13 +44,14 @@ def digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    return split(
+    pixels = split(
         "digits",
         torch.as_tensor(images, dtype=torch.float32),
         constraints.integer_interval(0, 16),
         labels=torch.as_tensor(labels),
         image_shape=(8, 8),
     )
+    return replace(pixels, ink=True)
 
 
 def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int = 0) -> Dataset:
@@ -101,6 +103,7 @@ def mnist(folder: str | Path | None = None, *, binarized: bool = True, seed: int
         support=constraints.boolean if binarized else constraints.unit_interval,
         labels=_parts(labels["train"], labels["t10k"]),
         image_shape=image_shapes.pop(),
+        ink=True,
         # Counted within each of the two files.
         rows=_parts(torch.arange(len(images["train"])), torch.arange(len(images["t10k"]))),
     )

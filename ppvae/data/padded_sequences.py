@@ -106,6 +106,7 @@ def sequences(
         if names
         else {},
         notes=(note,),
+        series_shape=(longest, features),
     )
 
 

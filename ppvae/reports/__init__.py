@@ -4,6 +4,7 @@ from ppvae.reports import plots
 from ppvae.reports.description import described
 from ppvae.reports.measurement import examine, measure
 from ppvae.reports.metrics import Metrics
+from ppvae.reports.page import write_page, write_page_of_runs
 from ppvae.reports.run_folder import Run
 from ppvae.reports.samples import write_interpolation, write_samples
 
@@ -15,5 +16,7 @@ __all__ = [
     "measure",
     "plots",
     "write_interpolation",
+    "write_page",
+    "write_page_of_runs",
     "write_samples",
 ]

@@ -24,7 +24,7 @@ def columns_figure(dataset: Dataset, split: str, samples: Tensor) -> Figure:
     pairs = _values(dataset, split, samples)
     distances = {name: _distance(*both) for name, both in pairs.items()}
     order = sorted(pairs, key=lambda name: -distances[name])[:_MOST]
-    title = f"{split} data and samples of the model"
+    title = f"Columns of the {split} data (known cells) and of samples of the model"
     if len(pairs) > len(order):
         title += f": the {len(order)} of {len(pairs)} columns that differ most"
     shown = {name: pairs[name] for name in order}

@@ -80,8 +80,9 @@ def setting_of(
     if len(batch) == 1:
         return [], ""
     if given is None:
-        name = name_of(dataset, split, 0)
-        return [part[:1] for part in batch[1:]], f", conditions of row {name}"
+        known = dataset.conditions.get(split) or dataset.sizes
+        note = f", conditions of row {name_of(dataset, split, 0)}" if known else ""
+        return [part[:1] for part in batch[1:]], note
     rows = given.most_frequent(batch)
     return [part[:1] for part in rows[1:]], f", class {given.frequent_name(batch)}"
 

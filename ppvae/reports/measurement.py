@@ -1,24 +1,22 @@
 """What is measured of a trained pair: formula (2), or every diagnostic that applies."""
 
-import math
-import time
 from typing import Any
 
-import xarray as xr
 from torch import nn
 from torch.distributions import constraints
 
 from ppvae import diagnostics
-from ppvae.answers import write_draws
 from ppvae.data import Dataset
 from ppvae.diagnostics.names import named_batch
-from ppvae.engine import Unsupported, first_line, raised_in_pair
+from ppvae.engine import Unsupported, first_line
 from ppvae.inference.persistence import write_json
 from ppvae.pairs import VAE
 from ppvae.reports import plots
 from ppvae.reports.figures import gallery
-from ppvae.reports.refinement_in_time import RowsInTime, refine_in_time
+from ppvae.reports.formula_two import TAIL, FormulaTwo, measure_formula_two
+from ppvae.reports.kept import keep_diagnosis, keep_formula_two, mark_of
 from ppvae.reports.run_folder import Run
+from ppvae.reports.subject import source_of
 from ppvae.reports.tables import (
     bits_row,
     evidence_content,
@@ -27,10 +25,7 @@ from ppvae.reports.tables import (
     lowest_row,
     number,
     row,
-    with_refined,
 )
-
-_TAIL = 100  # draws that the tail of the weights is fitted to at least
 
 
 def measure(
@@ -65,25 +60,14 @@ def measure(
     if figures:
         _draw_pair(run, pair, dataset, split, seed)
     lines = [f"{dataset.name}, {split} data ({len(batch[0])} datapoints), nats per datapoint"]
-    trust: list[str] = []
-    started = time.monotonic()
-    try:
-        evidence = diagnostics.evidence(pair, batch, draws=draws, seed=seed, compile=compile)
-    except Unsupported as refusal:
-        lines.append(f"  not measured: {first_line(refusal)}")
+    found = measure_formula_two(
+        pair, batch, draws=draws, seed=seed, compile=compile, refine_seconds=refine_seconds
+    )
+    if found.evidence is None:
+        lines.append(f"  not measured: {found.refusal}")
     else:
-        refined = None
-        if math.isinf(refine_seconds) or (refine_seconds > 0 and draws >= _TAIL):
-            weighing = time.monotonic() - started
-            options: dict[str, Any] = {"draws": draws, "seed": seed, "seconds": refine_seconds}
-            try:
-                refined = refine_in_time(pair, batch, evidence, weighing=weighing, **options)
-                trust = refined.lines(split)
-            except Exception as error:
-                if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
-                    raise
-                trust = [f"  not refined: {first_line(error)}"]
-        lines += _evidence_lines(run, pair, dataset, split, evidence, refined, figures)
+        lines += _evidence_lines(run, pair, dataset, split, found, figures)
+        keep_formula_two(run, split, mark_of(run, pair, dataset, split, seed), found)
     try:
         active = diagnostics.active_units(pair, batch, seed=seed)
     except Unsupported as refusal:
@@ -91,19 +75,24 @@ def measure(
     else:
         units = sum(variance.size for variance in active.variance.values())
         lines.append(row("active latent units", f"{active.count} of {units}"))
-    return "\n".join(lines + trust)
+    if found.refined is not None:
+        lines += found.refined.lines(split)
+    elif found.unrefined:
+        lines.append(f"  not refined: {found.unrefined}")
+    return "\n".join(lines)
 
 
 def _draw_pair(run: Run, pair: nn.Module, dataset: Dataset, split: str, seed: int) -> None:
     """Write the figures of the pair on a split."""
     if isinstance(pair, VAE):
-        for name, figure in gallery(pair, dataset, split, seed=seed):
+        for name, figure in gallery(pair, dataset, split, seed=seed, run=run.name):
             run.figure(f"{name}-{split}", figure)
     try:
         kl = diagnostics.kl_per_dimension(pair, named_batch(dataset, split))
     except Unsupported:
         return  # several latents, or a KL that does not split: no such figure
-    run.figure(f"kl-{split}", plots.kl_bars(kl))
+    source = source_of(dataset, split, run.name)
+    run.figure(f"kl-{split}", plots.with_source(plots.kl_bars(kl), source))
 
 
 def _evidence_lines(
@@ -111,16 +100,14 @@ def _evidence_lines(
     pair: nn.Module,
     dataset: Dataset,
     split: str,
-    evidence: xr.Dataset,
-    refined: RowsInTime | None,
+    found: FormulaTwo,
     figures: bool,
 ) -> list[str]:
     """Write what was measured of formula (2); return the lines that say it."""
-    summary = diagnostics.summarize(evidence)
-    table = None if refined is None else refined.table
+    evidence, table, whole = found.evidence, found.refined_table, found.whole
+    assert evidence is not None
+    summary, best = diagnostics.summarize(evidence), found.summary()
     lines, content = evidence_table(summary, evidence, table), evidence_content(summary, evidence)
-    whole = table if refined is not None and refined.whole else None
-    best = summary if whole is None else with_refined(summary, whole)
     if _of_bytes(pair):
         bits = diagnostics.bits_per_dimension(best, dataset.event_shape.numel())
         content["bits_per_dimension"] = {
@@ -130,18 +117,24 @@ def _evidence_lines(
     of_rows = evidence if whole is None else whole
     lines.append(lowest_row(of_rows))
     content["lowest_log_evidence"] = lowest_content(of_rows)
-    if refined is not None:
-        content["refined"] = refined.content()
+    if found.refined is not None:
+        content["refined"] = found.refined.content()
     write_json(run.folder / f"evidence-{split}.json", content)
+    source = source_of(dataset, split, run.name)
     if figures:
-        run.figure(f"evidence-{split}", plots.evidence_bars(best))
-    if summary.attrs["draws"] >= _TAIL:
+        trusted = of_rows.trusted if summary.attrs["draws"] >= TAIL else None
+        figure = plots.evidence_bars(best, trusted)
+        run.figure(f"evidence-{split}", plots.with_source(figure, source))
+    if summary.attrs["draws"] >= TAIL:
         k = evidence.pooled_k if table is None else table.pareto_k
         threshold = float(evidence.threshold)
         above = int((k > threshold).sum())
         lines.append(row(f"Pareto k above {threshold:.2f}", f"{above} of {len(k)}"))
         if figures:
-            run.figure(f"pareto-k-{split}", plots.pareto_k(k, threshold))
+            log_evidence = evidence.log_evidence if table is None else table.log_evidence
+            figure = plots.pareto_k(k, log_evidence, threshold)
+            source += "" if table is None else f", {len(k)} refined"
+            run.figure(f"pareto-k-{split}", plots.with_source(figure, source))
     return lines
 
 
@@ -163,7 +156,7 @@ def examine(
     figures: bool = True,
     strict: bool = False,
 ) -> str:
-    """Run every diagnostic that applies; write netCDF and figures, return one screen of text.
+    """Run every diagnostic that applies; write findings and figures, return one screen of text.
 
     Args:
         run: where to write.
@@ -180,19 +173,22 @@ def examine(
     )
     if figures:
         results = {name: data for f in found.findings for name, data in f.results.items()}
-        _draw_results(run, results, split)
-    write_draws(found.to_arviz(), run.folder / f"diagnosis-{split}.nc")
+        _draw_results(run, results, split, source_of(dataset, split, run.name))
+    keep_diagnosis(run, split, mark_of(run, pair, dataset, split, seed), found, effort)
     return found.shown(str(run.folder))
 
 
-def _draw_results(run: Run, results: dict[str, Any], split: str) -> None:
+def _draw_results(run: Run, results: dict[str, Any], split: str, source: str) -> None:
     if "prior_sbc" in results:
         ranks = results["prior_sbc"]
         band = diagnostics.uniform_band(ranks.sizes["simulation"], ranks.attrs["draws"])
-        run.figure(f"ranks-{split}", plots.rank_ecdf(ranks, band))
+        figure = plots.rank_ecdf(ranks, band)
+        run.figure(f"ranks-{split}", plots.with_source(figure, source))
     if "coverage" in results:
         held = results["coverage"]
         shares, error = held.drop_vars("standard_error"), held.standard_error
-        run.figure(f"coverage-{split}", plots.coverage_curves(shares, error))
+        figure = plots.coverage_curves(shares, error)
+        run.figure(f"coverage-{split}", plots.with_source(figure, source))
     if "gaps" in results:
-        run.figure(f"gaps-{split}", plots.gap_bars(diagnostics.summarize(results["gaps"])))
+        figure = plots.gap_bars(diagnostics.summarize(results["gaps"]))
+        run.figure(f"gaps-{split}", plots.with_source(figure, source))

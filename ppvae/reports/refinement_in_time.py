@@ -6,8 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ppvae.diagnostics import Refined, refine, summarize
@@ -31,6 +33,7 @@ class RowsInTime:
         choice: how the rows were chosen, in words; "" of all.
         seconds: how long it took.
         reasons: why rows are not trusted, by what they are called.
+        places: which rows they are, by their places in the data.
     """
 
     table: xr.Dataset
@@ -39,6 +42,7 @@ class RowsInTime:
     choice: str
     seconds: float
     reasons: dict[str, str]
+    places: NDArray[np.int64]
 
     @property
     def whole(self) -> bool:
@@ -151,13 +155,15 @@ def refine_in_time(
         choice = f"{done} of {count} rows, {how}{allowed}"
     arranged = order[:done].argsort().numpy()
     whole = tables[0] if len(tables) == 1 else xr.concat(tables, "data")
+    places = order[:done].sort().values.numpy()
     return RowsInTime(
         whole.isel(data=arranged),
-        evidence.isel(data=order[:done].sort().values.numpy()),
+        evidence.isel(data=places),
         count,
         choice,
         time.monotonic() - begun,
         reasons,
+        places,
     )
 
 

@@ -48,7 +48,8 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
     ),
     *("latents-*.csv", "scores-*.csv", "imputed-*.csv", "reconstructions-*.csv"),
     *("refined-*.csv", "refined-*.nc", "events.out.tfevents.*"),
-    *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "diagnosis-*.nc"),
+    *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "evidence-*.nc"),
+    *("diagnosis-*.nc", "diagnosis-*.json", "report.html"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )
 
@@ -156,6 +157,11 @@ class Run:
     def config(self) -> Path:
         """The file of the configuration that repeats the run."""
         return self.folder / _CONFIG
+
+    @property
+    def name(self) -> str:
+        """What figures call the run: its folder and the one that this lies in."""
+        return "/".join(self.folder.absolute().parts[1:][-2:])
 
     @property
     def schema(self) -> Path | None:

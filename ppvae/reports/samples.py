@@ -12,7 +12,7 @@ from ppvae import answers
 from ppvae.data import Dataset, given_classes
 from ppvae.inference.persistence import atomic_write
 from ppvae.reports import plots
-from ppvae.reports.figures import image_layout
+from ppvae.reports.pictures import image_look
 from ppvae.reports.run_folder import Run
 
 _GRID = 64  # images in a grid
@@ -57,16 +57,17 @@ def write_samples(
     if classes is not None:
         yield _written(run.folder / "samples-labels.npy", classes)
     if dataset.image_shape is not None:
-        title = "draws x of p(x|z) at draws z of the prior"
-        shape, limits = image_layout(dataset)
+        title = "New images: draws x of p(x|z) at draws z of the prior"
+        look = image_look(dataset)
+        options: dict[str, Any] = {"limits": look.limits, "inverted": look.inverted}
         if classes is None or label is not None:
             of_class = "" if label is None else f" of class {label}"
-            figure = plots.image_grid(drawn[:_GRID], shape, title + of_class, limits=limits)
+            figure = plots.image_grid(drawn[:_GRID], look.shape, title + of_class, **options)
         else:
             figure = plots.image_rows(
-                _by_class(pair, dataset, seed), shape, f"{title}, by class", limits=limits
+                _by_class(pair, dataset, seed), look.shape, f"{title}, by class", **options
             )
-        yield run.figure("draws", figure)
+        yield run.figure("draws", plots.with_source(figure, f"{dataset.name}, {run.name}"))
 
 
 def write_interpolation(run: Run, table: Any, dataset: Dataset) -> Iterator[Path]:
@@ -75,10 +76,15 @@ def write_interpolation(run: Run, table: Any, dataset: Dataset) -> Iterator[Path
         return
     columns = table.columns[-dataset.event_shape.numel() :]
     images = torch.from_numpy(np.ascontiguousarray(table[columns].to_numpy(np.float32)))
-    shape, limits = image_layout(dataset)
-    title = "mean of p(x|z) on the line between the posterior means of two rows"
-    rows = {"": images}
-    yield run.figure("interpolation", plots.image_rows(rows, shape, title, limits=limits))
+    look = image_look(dataset)
+    figure = plots.image_rows(
+        {"": images},
+        look.shape,
+        "Mean of p(x|z) on the line between the posterior means of two rows",
+        limits=look.limits,
+        inverted=look.inverted,
+    )
+    yield run.figure("interpolation", plots.with_source(figure, f"{dataset.name}, {run.name}"))
 
 
 def _by_class(pair: nn.Module, dataset: Dataset, seed: int) -> dict[str, Tensor]:

@@ -63,6 +63,7 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
         "checkpoint.json",
         "checkpoint-24.safetensors",
         "evidence-test.json",
+        "evidence-test.nc",
         *(f"figures/{name}.png" for name in figures),
     }
     assert all((run / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG" for name in figures)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from ppvae import data, pairs
+from ppvae.reports import plots
 from ppvae.reports.columns import columns_figure
-from ppvae.reports.figures import gallery, image_layout
+from ppvae.reports.figures import gallery
+from ppvae.reports.pictures import ImageLook, image_look
 
 IMAGES = {"latents", "reconstructions", "samples", "worst-and-best"}
 
@@ -25,10 +27,17 @@ def test_figures_fit_data_and_latents(latent, more):
     assert names == (expected - {"latents"} if latent == 1 else expected)
 
 
-def test_data_that_are_no_images_have_a_scatter_alone():
+def test_vectors_are_drawn_as_lines():
     dataset = data.colors(100)
-    figures = dict(gallery(pairs.assemble(dataset, latent=2), dataset, "test"))
-    assert set(figures) == {"latents"}
+    figures = dict(
+        gallery(pairs.assemble(dataset, latent=2), dataset, "test", run="runs/colors-1")
+    )
+    assert set(figures) - {"traversals"} == {"latents", "reconstructions", "samples"}
+    for figure in figures.values():
+        source = "colors, test split, 10 datapoints, runs/colors-1"
+        assert source in [text.get_text() for text in figure.texts]
+        assert plots.alternative_text(figure).endswith(source)
+    assert [line.get_ydata().size for line in figures["samples"].axes[0].lines] == [3, 3]
     # Colored by the first factor, as there are no labels.
     assert figures["latents"].axes[1].get_ylabel() == dataset.factor_names[0]
 
@@ -36,11 +45,11 @@ def test_data_that_are_no_images_have_a_scatter_alone():
 def test_images_have_their_channels_and_the_bounds_of_their_support():
     unit = torch.distributions.constraints.unit_interval
     colored = data.split("photos", torch.rand(20, 12), unit, image_shape=(2, 2))
-    assert image_layout(colored) == ((3, 2, 2), (0, 1))
-    assert image_layout(data.digits()) == ((8, 8), (0, 16))
+    assert image_look(colored) == ImageLook((3, 2, 2), (0, 1), inverted=False)
+    assert image_look(data.digits()) == ImageLook((8, 8), (0, 16), inverted=True)
     real = torch.distributions.constraints.real
     signed = data.split("signed", torch.randn(20, 4), real, image_shape=(2, 2))
-    assert image_layout(signed) == ((2, 2), None)
+    assert image_look(signed) == ImageLook((2, 2), None, inverted=False)
 
 
 def drawn(figure):
@@ -63,7 +72,7 @@ def test_a_pair_with_classes_has_samples_of_each_class():
         assert int((image > 15).sum()) == digit
     # The same class for all of the latent space, the most frequent one.
     frequent = int(torch.bincount(dataset.labels["test"]).argmax())
-    assert f"class {frequent}" in figures["manifold"].axes[0].get_title()
+    assert f"class {frequent}" in figures["manifold"].get_suptitle()
     assert int((drawn(figures["manifold"])[:8, :8] > 15).sum()) == frequent
 
 
@@ -87,9 +96,10 @@ def test_unknown_pixels_are_not_drawn_and_classes_have_their_names():
     assert not np.isnan(canvas[9:17, :8]).any()
     texts = {text.get_text() for text in figures["latents"].axes[0].texts}
     assert texts == set(names)
+    assert figures["reconstructions"].axes[0].patches  # hatched
     # The worst and the best have the numbers of their rows.
     numbers = [int(text.get_text()) for text in figures["worst-and-best"].axes[0].texts]
-    assert len(numbers) == 24 and set(numbers) <= set(dataset.rows["test"].tolist())
+    assert len(numbers) == 20 and set(numbers) <= set(dataset.rows["test"].tolist())
 
 
 def test_columns_of_a_table_are_drawn_in_their_units_the_worst_first():
@@ -104,7 +114,7 @@ def test_columns_of_a_table_are_drawn_in_their_units_the_worst_first():
     samples = dataset.test[torch.arange(60) % 30].clone()
     samples[:, dataset.columns.index("off")] += 3
     figure = columns_figure(dataset, "test", samples)
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[0] == "off" and set(titles[:3]) == set(frame)
     low, high = figure.axes[titles.index("mass (kg)")].get_xlim()
     assert 3900 < low < high < 4100
@@ -112,5 +122,41 @@ def test_columns_of_a_table_are_drawn_in_their_units_the_worst_first():
     assert {text.get_text() for text in ticks} == {"red", "blue"}
     # The same distribution of known cells has distance 0, and a shift by 3 of a normal
     # 2 Phi(1.5) - 1 = .87.
-    shown = {axes.get_title(): float(axes.texts[0].get_text().split()[-1]) for axes in figure.axes}
+    shown = {
+        axes.get_title(loc="left"): float(axes.texts[0].get_text().split()[-1])
+        for axes in figure.axes
+    }
     assert shown["color"] == 0 and abs(shown["off"] - 0.87) < 0.1
+
+
+def test_series_end_where_they_end_and_a_missing_step_is_a_gap():
+    walks = [np.cumsum(np.ones((5 + n % 3, 2)), axis=0) for n in range(40)]
+    for walk in walks:
+        walk[2, 1] = np.nan
+    dataset = data.sequences(walks)
+    assert dataset.series_shape == (7, 2)
+    torch.manual_seed(0)
+    figures = dict(gallery(pairs.assemble(dataset, latent=2), dataset, "test"))
+    assert set(figures) - {"traversals"} == {"latents", "reconstructions", "samples"}
+    panels = figures["reconstructions"].axes
+    for row in range(2):
+        length = 5 + int(dataset.rows["test"][row]) % 3
+        axes = panels[2 * row + 1]
+        assert axes.get_title(loc="left").endswith(", feature 1")
+        middle, values = (line.get_ydata() for line in axes.lines)
+        assert np.isfinite(middle).tolist() == [step < length for step in range(7)]
+        assert np.isfinite(values).tolist() == [step < length and step != 2 for step in range(7)]
+
+
+def test_latents_of_series_move_in_units_of_their_prior():
+    dataset = data.split("spectra", torch.randn(60, 5), torch.distributions.constraints.real)
+    torch.manual_seed(0)
+    pair = pairs.assemble(dataset, latent=2)
+    with torch.no_grad():
+        pair.posterior.network.network.last.weight.mul_(30)  # every latent is active
+    figure = dict(gallery(pair, dataset, "test"))["traversals"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["z_0", "z_1"]
+    z = pair.encode(dataset.test).mean.mean(0)
+    z[1] = -2.0
+    expected = pair.decode(z).mean
+    assert np.allclose(figure.axes[1].lines[0].get_ydata(), expected.detach(), atol=1e-6)

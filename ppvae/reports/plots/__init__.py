@@ -2,12 +2,16 @@
 
 from ppvae.reports.plots.calibration import coverage_curves, rank_ecdf
 from ppvae.reports.plots.columns import column_histograms
-from ppvae.reports.plots.evidence import evidence_bars, gap_bars, pareto_k
+from ppvae.reports.plots.evidence import evidence_bars, gap_bars
 from ppvae.reports.plots.images import image_grid, image_rows, manifold, quantile_grid, traversals
 from ppvae.reports.plots.latent_space import kl_bars, latent_scatter
+from ppvae.reports.plots.series import series_panels, series_traversals
+from ppvae.reports.plots.sheets import alternative_text, with_source
 from ppvae.reports.plots.training import training_curves
+from ppvae.reports.plots.weights import pareto_k
 
 __all__ = [
+    "alternative_text",
     "column_histograms",
     "coverage_curves",
     "evidence_bars",
@@ -20,6 +24,9 @@ __all__ = [
     "pareto_k",
     "quantile_grid",
     "rank_ecdf",
+    "series_panels",
+    "series_traversals",
     "training_curves",
     "traversals",
+    "with_source",
 ]

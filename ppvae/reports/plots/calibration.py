@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ppvae.reports.plots.sheets import SMALL, plain, sheet
 from ppvae.reports.plots.styles import line_style
 
 _NAMED = 14  # curves with a colour and a name: the furthest out
@@ -32,26 +33,25 @@ def rank_ecdf(ranks: xr.Dataset, band: xr.Dataset) -> Figure:
         >>> len(rank_ecdf(ranks, uniform_band(50, draws=9)).axes[0].get_legend().get_texts())
         3
     """
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots()
     expected, cuts = band.expected.values, band.cut.values
     lower, upper = band.lower.values, band.upper.values
-    x = np.array([0, *expected, 1])
-    low, high = ([0, *(edge - expected), 0] for edge in (lower, upper))
-    inside = f"band of {band.attrs['probability']:.3g} for each"
-    axes.fill_between(x, low, high, color="0.85", linewidth=0, label=inside)
     curves: list[Curve] = []
     for name, column in _columns(ranks):
         present = np.sort(column[column >= 0])
         share = np.searchsorted(present, cuts) / max(len(present), 1)
         out = float(np.maximum(share - upper, lower - share).max())
         curves.append((name, np.array([0, *(share - expected), 0]), out if out > 1e-9 else 0.0))
-    outside = _draw(axes, x, curves)
-    axes.set_xlabel("rank, as a share of the draws")
-    axes.set_ylabel("share of ranks below - expected")
-    axes.set_title(f"{outside} of {len(curves)} quantities leave the band of uniform ranks")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
+    outside = sum(out > 0 for *_, out in curves)
+    title = f"Calibration: {outside} of {len(curves)} quantities leave the band of uniform ranks"
+    figure = sheet(3.3, title, _furthest(curves))
+    axes = figure.subplots()
+    x = np.array([0, *expected, 1])
+    low, high = ([0, *(edge - expected), 0] for edge in (lower, upper))
+    inside = f"band of {band.attrs['probability']:.3g} for each"
+    axes.fill_between(x, low, high, color="0.85", linewidth=0, label=inside)
+    _draw(axes, x, curves)
+    plain(axes, x="rank, as a share of the draws", y="share of ranks below - expected")
+    axes.legend(frameon=False, fontsize=SMALL, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -72,14 +72,8 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
         >>> len(coverage_curves(shares, error).axes[0].lines)
         2
     """
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
-    axes = figure.subplots()
     level = np.array([0, *coverage.level.values, 1])
     band = 3 * np.array([0, *standard_error.values, 0])
-    axes.fill_between(
-        level, level - band, level + band, color="0.85", linewidth=0, label="of an exact guide"
-    )
-    axes.plot(level, level, color="0.5", linewidth=0.8, linestyle="--")
     joint, curves = None, list[Curve]()
     for name, column in _columns(coverage.transpose("level", ...)):
         values = np.array([0, *column, 1])
@@ -88,15 +82,26 @@ def coverage_curves(coverage: xr.Dataset, standard_error: xr.DataArray) -> Figur
         else:
             out = float((abs(values - level) - band).max())
             curves.append((name, values, out if out > 1e-9 else 0.0))
+    title = "Coverage of credible regions: below the diagonal Q is overconfident"
+    figure = sheet(4.0, title, _furthest(curves))
+    axes = figure.subplots()
+    axes.fill_between(
+        level, level - band, level + band, color="0.85", linewidth=0, label="of an exact guide"
+    )
+    axes.plot(level, level, color="0.5", linewidth=0.8, linestyle="--")
     _draw(axes, level, curves)
     if joint is not None:
         axes.plot(level, joint, color="black", linewidth=2.2, label="all latents together")
-    axes.set_xlabel("level of the region")
-    axes.set_ylabel("share of simulations whose truth is inside")
-    axes.set_title("coverage of credible regions: overconfident below the diagonal")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes, x="level of the region", y="share of simulations whose truth is inside")
+    axes.legend(frameon=False, fontsize=SMALL, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _furthest(curves: list[Curve]) -> str:
+    """Say which curves leave the band."""
+    outside = sorted((curve for curve in curves if curve[2] > 0), key=lambda curve: -curve[2])
+    names = ", ".join(name for name, *_ in outside[:3])
+    return f"Outside the band: {names}" if names else "None leaves the band"
 
 
 def _columns(values: xr.Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -107,8 +112,8 @@ def _columns(values: xr.Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
             yield f"{name}{list(index) if index else ''}", column
 
 
-def _draw(axes: Axes, x: NDArray[np.float64], curves: list[Curve]) -> int:
-    """Draw curves, those that leave the band in front; return how many do."""
+def _draw(axes: Axes, x: NDArray[np.float64], curves: list[Curve]) -> None:
+    """Draw curves, those that leave the band in front."""
     ranked = sorted(curves, key=lambda curve: -curve[2])
     outside = sum(out > 0 for *_, out in curves)
     named, others, within = ranked[:_NAMED], ranked[_NAMED:outside], ranked[outside:]
@@ -116,10 +121,12 @@ def _draw(axes: Axes, x: NDArray[np.float64], curves: list[Curve]) -> int:
         look = line_style(index)
         axes.plot(x, values, **look, linewidth=1.4, label=name, zorder=3 - index / _NAMED)
     for kind, look in (
-        (others, {"color": "0.45", "linestyle": ":", "label": f"{len(others)} others outside"}),
-        (within, {"color": "0.6", "linestyle": "-", "label": f"{len(within)} inside"}),
+        (
+            others,
+            {"color": "0.45", "linestyle": ":", "label": f"{len(others)} others outside the band"},
+        ),
+        (within, {"color": "0.6", "linestyle": "-", "label": f"{len(within)} inside the band"}),
     ):
         for index, (_, values, _) in enumerate(kind):
             shown = look if index == 0 else look | {"label": None}
             axes.plot(x, values, **shown, linewidth=0.7, zorder=1.5)
-    return outside

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
+from ppvae.reports.plots.sheets import SMALL, legend_below, plain, sheet
+
 _FEWEST, _BINS = 8, 30  # bins: the square root of the number of datapoints, between these
 _WHOLE = 30  # whole numbers up to so many have a bin each
 _LEVELS = 8  # that have a bar each; the others share one
-_NAME = 30  # characters
+_NAME = 28  # characters
+_ACROSS = 3  # panels in a row
 _WIDE = 300  # the ratio of quantiles from which on a positive column has a logarithmic axis
 _LOOKS = (("data", "#0072B2", 0.35), ("samples", "#D55E00", 1.0))
 
@@ -35,7 +38,7 @@ def column_histograms(
 
     Example:
         >>> figure = column_histograms({"size": ([1.0, 2.0], [1.5, 2.5])}, [0.5], "two rows")
-        >>> figure.axes[0].get_title()
+        >>> figure.axes[0].get_title(loc="left")
         'size'
     """
     if not columns or len(distances) != len(columns):
@@ -43,35 +46,33 @@ def column_histograms(
             f"column_histograms needs at least 1 column and a distance for each, got "
             f"{len(columns)} and {len(distances)}"
         )
-    wide = min(len(columns), 4)
+    wide = min(len(columns), _ACROSS)
     tall = math.ceil(len(columns) / wide)
-    size = max(5.0, 2.9 * wide), 2.2 * tall + 0.7
-    figure = Figure(figsize=size, layout="constrained")
+    far = max(zip(distances, columns, strict=True))
+    figure = sheet(1.7 * tall, title, f"{far[1]} differs most, by {far[0]:.2f}")
     panels = figure.subplots(tall, wide, squeeze=False).ravel()
     for axes, (name, both), distance in zip(panels, columns.items(), distances, strict=False):
         data, drawn = (np.asarray(values) for values in both)
+        plain(axes, name if len(name) <= _NAME else f"{name[: _NAME - 3]}...")
         (_bars if data.dtype.kind in "OUSb" else _histogram)(axes, data, drawn)
-        shown = name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
-        axes.set_title(shown, fontsize="medium")
         axes.text(
-            0.98, 0.97, f"differ by {distance:.2f}", transform=axes.transAxes, fontsize=7,
-            ha="right", va="top", color="0.4",
+            0.99, 0.98, f"differ by {distance:.2f}", transform=axes.transAxes, fontsize=SMALL,
+            ha="right", va="top", color="0.3",
         )  # fmt: skip
-        axes.tick_params(labelsize=7)
         axes.set_yticks([])
-        axes.margins(y=0.18)
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.margins(y=0.22)
+        axes.spines["left"].set_visible(False)
     for axes in panels[len(columns) :]:
         axes.set_visible(False)
-    figure.suptitle(title, fontsize="medium")
     marks = [Patch(color=color, alpha=alpha) for _, color, alpha in _LOOKS]
     names = [label for label, *_ in _LOOKS]
-    figure.legend(marks, names, frameon=False, loc="outside lower center", ncols=2)
+    legend_below(figure, marks, names, columns=2)
     return figure
 
 
 def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
-    if data.dtype.kind == "M":
+    dated = data.dtype.kind == "M"
+    if dated:
         # Imported here because nothing else needs it.
         import matplotlib.dates
 
@@ -82,7 +83,9 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     known = data[np.isfinite(data.astype(float))]
     if not len(known):
-        axes.text(0.5, 0.5, "no cell is known", ha="center", transform=axes.transAxes)
+        axes.text(
+            0.5, 0.5, "no cell is known", ha="center", transform=axes.transAxes, fontsize=SMALL
+        )
         return
     low, high = (float(each) for each in np.quantile(known, [0.005, 0.995]))
     if low == high:
@@ -95,6 +98,8 @@ def _histogram(axes: Axes, data: NDArray[Any], drawn: NDArray[Any]) -> None:
         axes.set_xscale("log")
     else:
         edges = np.linspace(low, high, bins + 1)
+        if not dated:
+            axes.locator_params(axis="x", nbins=5)
     for values, (label, color, alpha) in zip((known, drawn), _LOOKS, strict=True):
         filled = label == "data"
         axes.hist(

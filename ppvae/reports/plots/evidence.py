@@ -1,88 +1,105 @@
-"""Formula (2), the gap between ELBO and log P(X), and the weights behind the estimates."""
+"""Formula (2), and the gap between ELBO and log P(X)."""
 
+import math
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from ppvae.reports.plots.sheets import LABEL, SMALL, legend_below, plain, sheet
 
-def evidence_bars(summary: xr.Dataset) -> Figure:
-    """Draw both sides of formula (2) as stacked bars that end at the same ELBO.
+_WHOLE: dict[str, Any] = {"facecolor": "0.85", "edgecolor": "0.25", "linewidth": 0.8}
+_TAKEN: dict[str, Any] = {
+    "facecolor": "#56B4E9", "edgecolor": "black", "linewidth": 0.8, "hatch": "///",
+}  # fmt: skip
+_SIDES = (
+    ("log_evidence", "log P(X)", "how probable the model finds the data; larger is better"),
+    ("posterior_kl", "KL[Q(z|X) || P(z|X)]", "how far Q is from the true posterior; 0 is best"),
+    ("reconstruction", "E_Q[log P(X|z)]", "how well z gives X back; larger is better"),
+    ("kl", "KL[Q(z|X) || P(z)]", "how much z tells of X; 0: nothing"),
+)
+_DIGIT = 0.075  # inches
+
+
+def evidence_bars(summary: xr.Dataset, trusted: ArrayLike | None = None) -> Figure:
+    """Draw both sides of formula (2) as bars that end at the same ELBO.
+
+    On each side the light bar reaches from 0 to a log density, and the hatched one from there back
+    to the ELBO; it is as long as the KL divergence that is subtracted. The axis shows the hatched
+    bars at a size at which they can be compared; 0 may lie beyond it.
 
     Args:
-        summary: what `diagnostics.summarize` returned.
+        summary: what `diagnostics.summarize` returned; standard errors are written where it has
+            them.
+        trusted: for which datapoints log P(X) is trusted, `(data,)`, as `diagnostics.evidence`
+            says; if not for all, the figure says what that means.
 
     Example:
         >>> terms = ["reconstruction", "kl", "elbo", "log_evidence", "posterior_kl"]
         >>> mean = xr.Dataset({"mean": ("term", [-8.0, 2.0, -10.0, -9.0, 1.0])}, {"term": terms})
-        >>> len(evidence_bars(mean).axes[0].patches)
-        4
+        >>> [len(axes.patches) for axes in evidence_bars(mean).axes]
+        [2, 2]
     """
     mean = {str(term): float(summary["mean"].sel(term=term)) for term in summary.term.values}
-    sides = (
-        ("log_evidence", "log P(X)", "posterior_kl", "KL[Q(z|X) || P(z|X)]"),
-        ("reconstruction", "E_Q[log P(X|z)]", "kl", "KL[Q(z|X) || P(z)]"),
-    )
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots()
-    for row, (first, first_name, second, second_name) in enumerate(reversed(sides)):
-        begin = mean[first]
-        axes.barh(row, begin, 0.4, color="0.8", edgecolor="black", linewidth=0.8)
-        look: dict[str, Any] = {
-            "color": "0.6",
-            "edgecolor": "black",
-            "linewidth": 0.8,
-            "hatch": "//",
-        }
-        axes.barh(row, -mean[second], 0.4, begin, **look)
-        text = f"{first_name} = {begin:.2f}, minus {second_name} = {mean[second]:.2f}"
-        axes.text(0, row + 0.26, text, ha="right" if mean["elbo"] < 0 else "left", va="bottom")
-    axes.axvline(mean["elbo"], color="black", linestyle="--", linewidth=1)
-    axes.set_yticks([0, 1], ["right side", "left side"])
-    axes.set_ylim(-0.4, 1.6)
-    low, high = min(mean["elbo"], 0.0), max(mean["log_evidence"], mean["reconstruction"], 0.0)
-    margin = 0.03 * (high - low)
-    axes.set_xlim(low - margin, high + margin)
-    axes.set_xlabel("nats per datapoint")
-    axes.set_title(f"formula (2): both sides end at the ELBO, {mean['elbo']:.2f}")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    return figure
-
-
-def pareto_k(k: ArrayLike, threshold: float) -> Figure:
-    """Draw the Pareto shape k of each datapoint's importance weights, with its thresholds.
-
-    Args:
-        k: estimates of k, `(data,)`; constant weights have k = -inf, drawn at the bottom.
-        threshold: above it there are too few draws to trust log P(X); above 1 more draws do not
-            help.
-
-    Example:
-        >>> len(pareto_k([0.2, 0.8, -np.inf], 0.67).axes[0].lines)
-        3
-    """
-    values = np.asarray(k, dtype=float)
-    finite = values[np.isfinite(values)]
-    bottom = min(0.0, float(finite.min()) if finite.size else 0.0) - 0.1
-    shown = np.where(np.isfinite(values), values, bottom)
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
-    size = min(14.0, max(2.0, 4000 / max(len(shown), 1)))
-    axes.scatter(range(len(shown)), shown, s=size, color="0.25", linewidths=0)
-    for level, style, text in (
-        (0.5, ":", "0.5: good below"),
-        (threshold, "--", f"{threshold:.2f}: usable below"),
-        (1.0, "-", "1: more draws do not help above"),
-    ):
-        axes.axhline(level, linestyle=style, color="black", linewidth=1, label=text)
-    axes.set_xlabel("datapoint")
-    axes.set_ylabel("Pareto k")
-    above = int((values > threshold).sum())
-    axes.set_title(f"importance weights: k above {threshold:.2f} for {above} of {len(values)}")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
+    elbo, errors = mean["elbo"], "standard_error" in summary
+    known = errors and math.isfinite(float(summary.standard_error.sel(term="elbo")))
+    shown = {
+        term: _number(value, summary.standard_error.sel(term=term) if known else None)
+        for term, value in mean.items()
+    }
+    title = f"Formula (2): both sides end at the same ELBO, {mean['elbo']:.2f} nats per datapoint"
+    words = "; ".join(f"{name} = {shown[term]}, {meaning}" for term, name, meaning in _SIDES)
+    sure = np.asarray([True] if trusted is None else trusted, dtype=bool)
+    doubt = ""
+    if not sure.all():
+        doubt = f"log P(X) is trusted for {sure.sum()} of {sure.size} datapoints; of the others "
+        doubt += "it is too low as a rule"
+    figure = sheet(3.5, title, ". ".join(filter(None, (words, doubt))))
+    panels = figure.subplots(2, 1, sharex=True)
+    low, high = _view(mean)
+    for axes, (whole, taken) in zip(panels, (_SIDES[:2], _SIDES[2:]), strict=True):
+        begin = mean[whole[0]]
+        axes.barh(0, begin, 1, **_WHOLE)
+        # Lower than the light bar, which it covers where this lies on the same side of 0.
+        axes.barh(0, -mean[taken[0]], 0.6, begin, **_TAKEN)
+        axes.axvline(elbo, color="black", linestyle="--", linewidth=1.4)
+        plain(axes)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(low, high)
+        axes.set_ylim(-0.75, 0.75)
+        scale = 6.2 / (high - low)  # inches for a nat
+        visible = (max(low, 0), max(elbo, 0)) if begin > 0 else (begin, min(high, 0))
+        _write(axes, shown[whole[0]].split()[0], *visible, scale)
+        _write(axes, f"{mean[taken[0]]:.2f}", elbo, begin, scale)
+        axes.legend(
+            [Patch(**_WHOLE), Patch(**_TAKEN)],
+            [
+                f"{sign}{name} = {shown[term]}: {meaning}"
+                for sign, (term, name, meaning) in zip(("", "minus "), (whole, taken), strict=True)
+            ],
+            frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), fontsize=SMALL,
+            borderaxespad=0,
+        )  # fmt: skip
+    text = "nats per datapoint; the light bars begin at 0"
+    if not low <= 0 <= high:
+        text += f", further {'right' if high < 0 else 'left'}"
+    panels[1].set_xlabel(text, fontsize=LABEL)
+    panels[0].spines["bottom"].set_visible(False)
+    panels[0].tick_params(axis="x", length=0)
+    dashed = Line2D([], [], color="black", linestyle="--", linewidth=1.4)
+    notes = [
+        f"ELBO = {shown['elbo']}: what training raises; the dashed line, where both sides end",
+        "X: a datapoint; z: its latent; P: the model; Q: the guide, which guesses z from X",
+    ]
+    notes += [doubt] if doubt else []
+    blank = Line2D([], [], linestyle="")
+    legend_below(figure, [dashed, *[blank] * (len(notes) - 1)], notes)
     return figure
 
 
@@ -100,22 +117,51 @@ def gap_bars(summary: xr.Dataset) -> Figure:
     """
     rows = (
         ("total", "the whole gap", "0.8"),
-        ("approximation", "due to the family", "0.6"),
+        ("approximation", "due to the family of Q", "0.6"),
         ("amortization", "due to the encoder", "0.6"),
     )
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
-    axes = figure.subplots()
-    begin, labels = 0.0, []
-    for row, (name, label, color) in enumerate(rows):
+    parts = []
+    bars = []
+    begin = 0.0
+    for name, label, color in rows:
         mean, error = (float(summary[key].sel(term=name)) for key in ("mean", "standard_error"))
+        parts.append(f"{label}: {mean:.2f}")
+        bars.append((begin, mean, error, color))
+        begin = mean if name == "approximation" else 0.0
+    title = "How far Q is from the true posterior: KL[Q(z|X) || P(z|X)] and its two parts"
+    figure = sheet(2.2, title, "; ".join(parts))
+    axes = figure.subplots()
+    for row, (begin, mean, error, color) in enumerate(bars):
         axes.barh(-row, mean, 0.6, begin, color=color, edgecolor="black", linewidth=0.8)
         axes.errorbar(begin + mean, -row, xerr=2 * error, color="black", capsize=3, linewidth=1)
-        labels.append(f"{label}: {mean:.2f}")
-        begin = mean if name == "approximation" else 0.0
-    axes.set_yticks([0, -1, -2], labels)
+    plain(axes, x="nats per datapoint, with two standard errors")
+    axes.set_yticks([0, -1, -2], parts, fontsize=LABEL)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("nats per datapoint, with two standard errors")
-    axes.set_title("KL[Q(z|X) || P(z|X)] and its two parts")
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _number(value: float, error: Any) -> str:
+    return f"{value:.2f}" if error is None else f"{value:.2f} ± {float(error):.2f}"
+
+
+def _view(mean: dict[str, float]) -> tuple[float, float]:
+    """Return the ends of an axis on which the KL divergences are large; with 0 if that is near."""
+    values = [mean[term] for term in ("elbo", "log_evidence", "reconstruction")]
+    low, high = min(values), max(values)
+    width = (high - low) or max(1.0, 0.1 * abs(low))
+    if low - width <= 0 <= high + width:
+        low, high = min(low, 0.0), max(high, 0.0)
+        margin = 0.04 * (high - low)
+        return low - margin, high + margin
+    return low - 0.15 * width, high + 0.25 * width
+
+
+def _write(axes: Axes, text: str, begin: float, end: float, scale: float) -> None:
+    """Write a number on a bar that is long enough for it."""
+    if abs(end - begin) * scale > len(text) * _DIGIT + 0.1:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(
+            (begin + end) / 2, 0, text, ha="center", va="center", fontsize=SMALL, bbox=box
+        )  # fmt: skip

@@ -3,16 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
-Shape: TypeAlias = tuple[int, int] | tuple[int, int, int]
-Limits: TypeAlias = tuple[float, float] | None
+from ppvae.reports.plots.mosaics import Limits, Shape, images_of, mosaic, show
+from ppvae.reports.plots.sheets import LABEL, SMALL, sheet
 
 
 def image_rows(
@@ -24,7 +21,7 @@ def image_rows(
     inverted: bool = False,
     texts: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
-    """Draw images in labeled rows, one below the other.
+    """Draw images in labeled rows, one below the other; pixels that are NaN are hatched.
 
     Args:
         rows: images `(images, pixels)` by label, the same number in each.
@@ -35,7 +32,7 @@ def image_rows(
             unless given.
         inverted: draw high values dark, as ink on paper; by default they are light, as in
             photographs.
-        texts: by label, a short text for each image of a row, such as its name.
+        texts: by label, a short text above each image of a row, such as its name.
 
     Raises:
         ValueError: if there are no rows, or their numbers of images differ.
@@ -45,15 +42,15 @@ def image_rows(
         >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
         ['data']
     """
-    images = {label: _images(values, image_shape) for label, values in rows.items()}
+    images = {label: images_of(values, image_shape) for label, values in rows.items()}
     counts = {len(values) for values in images.values()}
     if len(counts) != 1:
         raise ValueError(f"image_rows needs rows of one length, got {sorted(counts)}")
-    mosaic = np.stack(list(images.values()))
-    figure = _mosaic(mosaic, title, limits, inverted, labels=list(images))
-    for row, label in enumerate(images):
-        _write(figure.axes[0], mosaic.shape[2:4], row, (texts or {}).get(label, ()))
-    return figure
+    written = {row: (texts or {}).get(label, ()) for row, label in enumerate(images)}
+    return mosaic(
+        np.stack(list(images.values())), title, limits, inverted,
+        labels=list(images), texts=written if texts else None,
+    )  # fmt: skip
 
 
 def image_grid(
@@ -64,7 +61,7 @@ def image_grid(
     limits: Limits = None,
     inverted: bool = False,
 ) -> Figure:
-    """Draw images in a grid as near to square as their number allows.
+    """Draw images in a grid as near to square as their number allows; NaN pixels are hatched.
 
     Args:
         values: images `(images, pixels)`.
@@ -80,12 +77,13 @@ def image_grid(
         >>> len(image_grid(np.zeros((6, 4)), (2, 2), "six images").axes)
         1
     """
-    images = _images(values, image_shape)
+    images = images_of(values, image_shape)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     padded = np.full((rows * columns, *images.shape[1:]), np.nan)
     padded[: len(images)] = images
-    return _mosaic(padded.reshape(rows, columns, *images.shape[1:]), title, limits, inverted)
+    tiles = padded.reshape(rows, columns, *images.shape[1:])
+    return mosaic(tiles, title, limits, inverted, count=len(images))
 
 
 def traversals(
@@ -97,6 +95,7 @@ def traversals(
     limits: Limits = None,
     inverted: bool = False,
     note: str = "",
+    unit: str = "value of z",
 ) -> Figure:
     """Draw how the decoded image changes along each latent dimension, one a row.
 
@@ -111,14 +110,16 @@ def traversals(
         inverted: draw high values dark, as ink on paper; by default they are light, as in
             photographs.
         note: what else the title says.
+        unit: what the values are.
 
     Raises:
         ValueError: if names or values do not fit the images.
 
     Example:
         >>> figure = traversals(np.zeros((2, 3, 4)), (2, 2), ["z_0", "z_1"], [-2, 0, 2])
-        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
-        ['z_0', 'z_1']
+        >>> axes = figure.axes[0]
+        >>> [text.get_text() for text in (*axes.get_yticklabels(), *axes.get_xticklabels())]
+        ['z_0', 'z_1', '-2', '0', '2']
     """
     rows, steps = np.asarray(images), np.asarray(values)
     if rows.ndim != 3 or rows.shape[:2] != (len(names), len(steps)):
@@ -126,9 +127,12 @@ def traversals(
             f"traversals needs images of shape ({len(names)}, {len(steps)}, pixels), got "
             f"{rows.shape}"
         )
-    title = f"mean of p(x|z) as one latent moves from {steps[0]:g} to {steps[-1]:g}{note}"
-    labeled = dict(zip(names, rows, strict=True))
-    return image_rows(labeled, image_shape, title, limits=limits, inverted=inverted)
+    title = f"What each latent changes: mean of p(x|z) as one latent moves{note}"
+    tiles = np.stack([images_of(row, image_shape) for row in rows])
+    return mosaic(
+        tiles, title, limits, inverted,
+        labels=names, columns=[f"{value:g}" for value in steps], x=unit,
+    )  # fmt: skip
 
 
 def manifold(
@@ -158,25 +162,28 @@ def manifold(
         >>> len(manifold(np.zeros((400, 4)), (2, 2)).axes)
         1
     """
-    tiles = _images(images, image_shape)
+    tiles = images_of(images, image_shape)
     side = math.isqrt(len(tiles))
     if side * side != len(tiles):
         raise ValueError(f"manifold needs a square number of images, got {len(tiles)}")
     height, width, *colors = tiles.shape[1:]
     square = tiles.reshape(side, side, height, width, *colors).swapaxes(1, 2)
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    title = f"What the latent space decodes to: mean of p(x|z) at {side} x {side} points z{note}"
+    figure = sheet(0.6 + 5.8 * min(height / width, 2), title)
     axes = figure.subplots()
     canvas = square.reshape(side * height, side * width, *colors)
-    _show(axes, canvas, limits, inverted)
+    show(axes, canvas, limits, inverted)
     quantiles = quantile_grid(side)[:side, 0]
-    ticks = min(side, 5 if side % 2 else 4)  # placed symmetrically about the median
+    ticks = min(side, 7 if side % 2 else 8)  # placed symmetrically about the median
     shown = np.unique(np.linspace(0, side - 1, ticks).round().astype(int))
     texts = [f"{quantiles[index]:.2f}" for index in shown]
-    axes.set_xticks((shown + 0.5) * width, texts)
-    axes.set_yticks((side - shown - 0.5) * height, texts)
-    axes.set_xlabel("z_0, on the quantiles of the normal")
-    axes.set_ylabel("z_1")
-    axes.set_title(f"mean of p(x|z) over the latent space{note}")
+    axes.set_xticks((shown + 0.5) * width - 0.5, texts)
+    axes.set_yticks((side - shown - 0.5) * height - 0.5, texts)
+    axes.tick_params(labelsize=SMALL)
+    axes.set_xlabel(
+        "z_0, in standard deviations of the prior, at quantiles of the normal", fontsize=LABEL
+    )
+    axes.set_ylabel("z_1", fontsize=LABEL)
     return figure
 
 
@@ -198,67 +205,3 @@ def quantile_grid(side: int = 20) -> NDArray[np.float64]:
     quantiles = np.array([normal.inv_cdf((index + 0.5) / side) for index in range(side)])
     first, second = np.meshgrid(quantiles, quantiles[::-1])
     return np.stack([first.ravel(), second.ravel()], axis=1)
-
-
-def _images(values: ArrayLike, image_shape: Shape) -> NDArray[Any]:
-    """Return images `(images, height, width)`, or `(images, height, width, 3)` in color."""
-    *channels, height, width = image_shape
-    if len(image_shape) not in (2, 3) or channels not in ([], [1], [3]):
-        raise ValueError(
-            "image_shape must be (height, width), (1, height, width) or (3, height, width), got "
-            f"{tuple(image_shape)}"
-        )
-    images = np.asarray(values)
-    if channels == [3]:
-        return np.moveaxis(images.reshape(-1, 3, height, width), 1, -1)
-    return images.reshape(-1, height, width)
-
-
-def _show(axes: Axes, canvas: NDArray[Any], limits: Limits, inverted: bool) -> None:
-    """Draw one image; NaN stays empty."""
-    present = canvas[~np.isnan(canvas)] if canvas.dtype.kind == "f" else canvas
-    low, high = limits or (float(present.min(initial=np.inf)), float(present.max(initial=-np.inf)))
-    if canvas.ndim == 2:
-        axes.imshow(canvas, cmap="gray_r" if inverted else "gray", vmin=low, vmax=high)
-        return
-    shares = np.clip((canvas - low) / ((high - low) or 1.0), 0, 1)
-    shares = 1 - shares if inverted else shares
-    axes.imshow(np.nan_to_num(shares, nan=1.0))
-
-
-def _gap(height: int, width: int) -> int:
-    return max(1, round(0.1 * max(height, width)))
-
-
-def _write(axes: Axes, size: tuple[int, ...], row: int, texts: Sequence[str]) -> None:
-    """Write a text into the upper left corner of each image of a row."""
-    height, width = size
-    gap = _gap(height, width)
-    for column, text in enumerate(texts):
-        x, y = column * (width + gap) - 0.4, row * (height + gap) - 0.4
-        drawn = axes.text(x, y, text[:8], fontsize=6, ha="left", va="top", color="white")
-        drawn.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
-
-
-def _mosaic(
-    images: NDArray[Any], title: str, limits: Limits, inverted: bool, labels: Sequence[str] = ()
-) -> Figure:
-    """Draw images `(rows, columns, *image)` as one, with gaps between; NaN stays empty."""
-    rows, columns, height, width, *colors = images.shape
-    gap = _gap(height, width)
-    canvas = np.full((rows, height + gap, columns, width + gap, *colors), np.nan)
-    canvas[:, :height, :, :width] = images.swapaxes(1, 2)
-    canvas = canvas.reshape(rows * (height + gap), columns * (width + gap), *colors)[:-gap, :-gap]
-    # Wide enough for the title, too.
-    wide = max(0.62 * columns + (1.3 if labels else 0.3), 0.09 * len(title) + 0.2)
-    size = (wide, 0.62 * rows + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    _show(axes, canvas, limits, inverted)
-    axes.set_xticks([])
-    centers = (np.arange(len(labels)) + 0.5) * (height + gap) - (gap + 1) / 2
-    axes.set_yticks(centers, labels)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize="medium")
-    return figure

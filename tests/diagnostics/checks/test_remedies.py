@@ -96,7 +96,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(pairs.refitting, "fit", short)
     few = functools.partial(ppvae.diagnostics.bound_table, draws=21)
     monkeypatch.setattr(ppvae.diagnostics, "bound_table", few)
-    monkeypatch.setattr(ppvae, "refine", lambda pair, data: None, raising=False)
+    monkeypatch.setattr(ppvae, "refine", lambda pair, data, draws=1: None, raising=False)
 
 
 def named(asked):

@@ -206,3 +206,23 @@ def test_a_datapoint_of_probability_zero_is_named_and_the_others_served():
         refined = ppvae.refine(SimpleNamespace(model=model, guide=guide), x, draws=200)
     assert refined.table.trusted.values.tolist() == [True, False, True, True]
     assert set(refined.refusals) == {1}
+
+
+def test_a_posterior_of_infinite_density_is_named_and_the_others_served():
+    """At x = 0 the density of x is infinite for every z < 0."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Beta(z.exp(), 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+
+    x = torch.tensor([0.3, 0.6, 0.0, 0.9])
+    pair = SimpleNamespace(model=model, guide=guide)
+    refined = ppvae.refine(pair, x, draws=200, effort=diagnostics.BRIEF)
+    assert refined.table.trusted.values.tolist() == [True, True, False, True]
+    assert set(refined.refusals) == {2}
+    assert refined.refusals[2].startswith("a density is infinite or NaN at a draw")
