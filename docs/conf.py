@@ -38,7 +38,7 @@ html_math_renderer = "mathml"
 os.environ["COLUMNS"] = "80"  # of the command line's help
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 add_module_names = False
@@ -50,11 +50,10 @@ nb_execution_mode = os.environ.get("DOCS_EXECUTE", "cache")
 if nb_execution_mode == "off":
     suppress_warnings = ["myst-nb.lexer"]  # the language of cells is known from a run
 nb_execution_timeout = 600
-nb_execution_raise_on_error = True
 # What a page shows depends on the library and the examples too: others' results are not used.
 nb_execution_cache_path = str(ROOT / ".cache" / "docs" / of_sources(ROOT))
 nb_render_markdown_format = "gfm"
-nb_output_stderr = "remove-warn"
+nb_output_stderr = "show"  # what the library says beside its results
 nb_merge_streams = True
 
 html_theme = "furo"
@@ -62,7 +61,7 @@ html_title = "ppvae"
 html_show_sourcelink = html_copy_source = False
 highlight_language = "text"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files, html_js_files = ["site.css"], [("site.js", {"defer": "defer"})]
 html_logo = html_favicon = "_static/logo.svg"
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#b5431a", "color-brand-content": "#a63d17"},

@@ -21,18 +21,21 @@ def names_of(example: str) -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "examples" / f"{example}.py"))
 
 
-def enlarged_digits() -> str:
-    """Return a folder of files as MNIST's, which hold scikit-learn's digits, enlarged to 28 by 28.
+def digits_as_mnist(enlarged: float = 1.0) -> str:
+    """Return a folder of files as MNIST's, which hold scikit-learn's digits.
 
-    A page that is built without a network has no MNIST. There are 1500 different images for
-    training, each repeated.
+    A page that is built without a network has no MNIST. There are 1500 different images of 8 by 8
+    pixels for training, each repeated.
+
+    Args:
+        enlarged: how many times higher and wider the images are.
     """
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
     folder, digits = Path(mkdtemp()), load_digits()
-    large = zoom(digits.images, (1, 2.5, 2.5), order=1) / 16 * 255
-    images = np.pad(large.round().astype(np.uint8), ((0, 0), (4, 4), (4, 4)))
+    large = zoom(digits.images, (1, enlarged, enlarged), order=1) / 16 * 255
+    images = large.round().astype(np.uint8)
     labels = digits.target.astype(np.uint8)
     repeated = np.arange(TRAINING) % (len(images) - TEST)
     for part, rows in (("train", repeated), ("t10k", np.arange(-TEST, 0))):

@@ -18,4 +18,8 @@ def environment(cache: Path) -> dict[str, str]:
     profile = cache / "ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(CONFIGURATION.lstrip())
-    return {"IPYTHONDIR": str(profile.parent), "TQDM_DISABLE": "1"}
+    return {
+        "IPYTHONDIR": str(profile.parent),
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # of the widgets of progress bars
+    }

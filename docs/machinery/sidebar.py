@@ -11,10 +11,16 @@ from sphinx.application import Sphinx
 def close_others(
     app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any
 ) -> None:
-    """Let the theme's contents be collapsed."""
-    if "toctree" in context:
-        whole = context["toctree"]
-        context["toctree"] = lambda **options: whole(**{**options, "collapse": True})
+    """Let the theme's contents be collapsed, and give their captions the level of headings."""
+    whole = context.get("toctree")
+    if whole is None:
+        return
+
+    def closed(**options: Any) -> str:
+        written = str(whole(**{**options, "collapse": True}))
+        return written.replace('role="heading"', 'role="heading" aria-level="2"')
+
+    context["toctree"] = closed
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
