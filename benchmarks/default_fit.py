@@ -20,7 +20,7 @@ import torch
 from sklearn import datasets
 
 import ppvae
-from ppvae import data, diagnostics, likelihoods, pairs
+from ppvae import data, diagnostics, likelihoods, pairs, posteriors
 from ppvae.engine import seeded
 from ppvae.inference import CosineDecay, EarlyStopping
 
@@ -70,21 +70,57 @@ VARIANTS = {
     "best weights": constant(patience=20),
     "150 epochs": cosine(150),
     "weight decay": cosine(100, torch.optim.AdamW, weight_decay=0.1),
+    "20 latents": {},
+    "full rank": {},
     "logistic mixture": {},  # as likelihood of the digits
+    "augmented": cosine(25),  # of three more copies of the digits, with their likelihood's noise
+    "model samples": {},
 }
+
+
+def parts_of(dataset, variant):
+    """Return what a variant's pair is assembled of, beside the defaults."""
+    if variant == "20 latents":
+        return {"latent": 20}
+    if variant == "full rank":
+        return {"posterior": posteriors.FullRankNormal}
+    if variant == "logistic mixture":
+        mixture = likelihoods.DiscretizedLogisticMixture
+        highest = int(dataset.support.upper_bound)
+        return {"likelihood": functools.partial(mixture, components=3, highest=highest)}
+    return {}
+
+
+def augmented(dataset, copies=3):
+    """Return counts with copies that their own likelihood has blurred: binomial of each level."""
+    highest = int(dataset.support.upper_bound)
+    levels = torch.distributions.Binomial(highest, dataset.train / highest)
+    train = torch.cat([dataset.train, *levels.sample((copies,))])
+    return replace(dataset, train=train, labels={}, rows={})
+
+
+def encoder_trained_again(pair, dataset, seed, times=5, epochs=20):
+    """Train the encoder alone, on samples of the model beside the data."""
+    others = [*pair.prior.parameters(), *pair.likelihood.parameters()]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    samples = pair.sample(times * len(dataset.train)).to(dataset.train)
+    both = replace(dataset, train=torch.cat([dataset.train, samples]), labels={}, rows={})
+    ppvae.fit(pair, both, seed=seed, compile=False, progress=False, **cosine(epochs))
+    for parameter in others:
+        parameter.requires_grad_(True)
 
 
 def measured(dataset, variant, seed):
     """Return the `TERMS` of one training, and how it ended."""
-    parts = {}
-    if variant == "logistic mixture":
-        mixture = likelihoods.DiscretizedLogisticMixture
-        highest = int(dataset.support.upper_bound)
-        parts["likelihood"] = functools.partial(mixture, components=3, highest=highest)
     with seeded(seed):
-        pair = pairs.assemble(dataset, **parts)
+        pair = pairs.assemble(dataset, **parts_of(dataset, variant))
+        given = augmented(dataset) if variant == "augmented" else dataset
     begun = time.process_time()
-    fit = ppvae.fit(pair, dataset, seed=seed, compile=False, progress=False, **VARIANTS[variant])
+    fit = ppvae.fit(pair, given, seed=seed, compile=False, progress=False, **VARIANTS[variant])
+    if variant == "model samples":
+        with seeded(seed):
+            encoder_trained_again(pair, dataset, seed)
     seconds = time.process_time() - begun
     chosen = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ROWS]
     rows = tuple(part[chosen] for part in dataset.batch("test"))
