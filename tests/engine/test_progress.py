@@ -71,7 +71,7 @@ CELLS = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.verify  # a kernel begins in half a minute; the build of the site runs many
 def test_a_true_notebook_shows_the_bar_and_the_table():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of its packages among themselves
