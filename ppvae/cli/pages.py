@@ -48,10 +48,10 @@ def report(
 
     Example:
         >>> try:
-        ...     report("runs/digits-1")
+        ...     report("runs/none-1")
         ... except FileNotFoundError as error:
         ...     print(error)
-        runs/digits-1 is not the folder of a run
+        runs/none-1 is not the folder of a run
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")

@@ -84,6 +84,7 @@ def test_what_is_printed_is_what_the_library_measures(capsys):
     assert f"{float(expected['mean']):.3f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_configuration_repeats_the_run_exactly():
     chosen = [
         "--seed",
@@ -216,6 +217,7 @@ def test_own_pair_by_import_path(capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "own_module", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:only the results are exported")
 def test_an_exception_of_ones_own_pair_is_a_finding(capsys, monkeypatch):
     """On simulated pixels below 0 it costs one diagnostic, on all pixels the exit code tells."""
@@ -258,6 +260,7 @@ def test_pseudo_likelihood_is_trained_and_its_evidence_refused(capsys):
     assert ppvae.fit(pair, data.digits().train / 16, steps=2).steps == 2
 
 
+@pytest.mark.slow
 def test_failed_overwriting_leaves_the_run_that_was_there(capsys):
     assert main([*QUICK, "--folder", "here"]) == 0
     before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
@@ -318,6 +321,7 @@ def test_prior_of_ones_own(name, figure, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "own_prior", raising=False)
 
 
+@pytest.mark.slow
 def test_own_pair_from_a_configuration_gets_its_features(monkeypatch, capsys):
     Path("own_module.py").write_text(OWN_PAIR)
     Path("mine.yaml").write_text(
@@ -356,6 +360,7 @@ def test_run_that_names_a_foreign_dataset_is_refused(capsys):
         assert "names 'os.getcwd'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_epochs_are_counted_as_epochs(capsys):
     assert main([*QUICK, "--epochs", "10", "--batch_size", "1000"]) == 0
     assert "\nfinished after 20 steps, 10 epochs; not compiled: " in capsys.readouterr().out
@@ -540,6 +545,7 @@ def test_traceback_is_shown_if_asked_for(place, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "own_data", raising=False)
 
 
+@pytest.mark.slow
 def test_only_a_refusal_is_taken_for_one(capsys, monkeypatch):
     def refusing(*_, **__):
         raise ppvae.Unsupported("site 'z' is discrete")
@@ -605,6 +611,7 @@ def test_folder_of_pictures_is_fitted_and_its_options_are_told(capsys):
     assert "ppvae.data.images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_standardization_is_remembered_when_the_file_changes(capsys):
     table = np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32)
     np.save("x.npy", table)
@@ -639,6 +646,7 @@ def test_pair_of_a_standardized_run_takes_values_as_they_are(capsys):
     assert samples[:, 1].std() > 100 * samples[:, 0].std()
 
 
+@pytest.mark.slow
 def test_old_run_keeps_its_standardization(capsys):
     """Its pair takes standardized values, and the run holds how to make them."""
     np.save("x.npy", np.random.default_rng(0).normal(5, 3, (100, 2)).astype(np.float32))

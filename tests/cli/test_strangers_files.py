@@ -374,6 +374,7 @@ def test_no_file_is_written_through_a_link(run):
     assert target.read_bytes() == b"theirs"
 
 
+@pytest.mark.slow
 def test_a_link_is_not_overwritten(run, capsys):
     Path("link").symlink_to("run")
     words = "fit digits --steps 1 --figures false --overwrite true --folder"
@@ -388,6 +389,7 @@ def test_a_link_is_not_overwritten(run, capsys):
     assert Path("elsewhere/kept.png").exists() and not (run / "figures").exists()
 
 
+@pytest.mark.slow
 def test_large_and_deep_files_of_a_run_are_one_sentence(run, capsys):
     for name, command in {"pair.json": "diagnose", "checkpoint.json": "resume"}.items():
         kept = (run / name).read_bytes()

@@ -143,6 +143,7 @@ def test_scores_of_labels_and_factors_leave_them_out(name):
         assert np.allclose(found.value.sel(score=["mig", "sap"]), alone.value[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_guide", [True, False])
 def test_bounds_from_both_sides_take_no_template_from_them(from_guide):
     x = rows(BAD)[25:35]

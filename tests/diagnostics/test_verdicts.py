@@ -196,6 +196,7 @@ def test_a_latent_without_information_is_not_in_use():
     assert verdicts(found)["latents in use"] is Verdict.BAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [

@@ -114,7 +114,13 @@ def test_each_call_is_short_enough_to_stay_whole(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.verify] if kind in ("bytes", "counts") else [])
+        for kind in KINDS
+    ],
+)
 def test_each_call_runs_as_it_is(kind, quick):
     asked = subject(kind, "validation")
     given = asked.batch if asked.dataset is None else asked.dataset

@@ -141,7 +141,7 @@ def test_a_correlated_family_leaves_nothing():
 @pytest.mark.parametrize(
     ("transforms", "context"),
     [
-        ((flows.Reversal,), 0),
+        pytest.param((flows.Reversal,), 0, marks=pytest.mark.verify),
         ((flows.InverseAutoregressive, flows.Reversal), 0),
         ((flows.AffineCoupling, flows.Reversal), 2),
     ],

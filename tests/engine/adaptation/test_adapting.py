@@ -346,6 +346,7 @@ def test_shared_latents_are_drawn_anew_from_guide_and_prior():
         assert abs(float(draws.std()) / scale - 1) < 4 / 200**0.5
 
 
+@pytest.mark.slow
 def test_replicates_have_their_own_draw_of_what_they_share():
     x = torch.linspace(-2, 3, ROWS)
     statistic = {"mean": lambda values: values.mean()}
