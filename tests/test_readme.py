@@ -87,7 +87,8 @@ def test_python_blocks_run_one_after_the_other(page, shortened, monkeypatch):
         assert all(
             torch.equal(state[key], value) for key, value in names[name].state_dict().items()
         )
-    assert -110 < float(names["evidence"].elbo.mean()) < -90
+    lowest = {1: -97, 5: -120}[shortened]  # -92.5 as written, -113 after a fifth of the epochs
+    assert lowest < float(names["evidence"].elbo.mean()) < -90
     # 15 lines train and diagnose.
     lines = [line for line in blocks(page, "python")[0].splitlines() if line.strip()]
     assert len(lines) <= 15
