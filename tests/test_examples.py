@@ -111,7 +111,7 @@ def layers_of(pair):
     }
 
 
-@pytest.mark.verify  # the build of the site runs it at full size
+@pytest.mark.slow
 def test_tutorial_runs(tmp_path, capsys):
     tutorial(str(tmp_path / "figures"), 0.01)
     shown, errors = capsys.readouterr()
@@ -144,7 +144,7 @@ def test_variants_runs(left_out, tmp_path, capsys):
     assert (tmp_path / "figures" / "variants.png").stat().st_size > 10_000
 
 
-@pytest.mark.verify  # the build of the site runs it at full size
+@pytest.mark.slow
 def test_objectives_runs(tmp_path, capsys):
     script = runpy.run_path(str(OBJECTIVES))
     script["main"](epochs=1, draws=(1, 2), gradients=3, output=str(tmp_path))
