@@ -44,7 +44,8 @@ def curvature_at(function: Climbed, place: Tensor, widths: Tensor) -> Curvature:
     change = (slopes[:size] - slopes[size:]) / (2 * _SHARE)  # per width of the moved coordinate
     # In units of the widths, (data, moved, value).
     curvature = -change.movedim(0, 1).double() * widths.double().unsqueeze(-2)
-    curvature = (curvature + curvature.mT) / 2
+    # Where a gradient is not finite, no curvature is known.
+    curvature = ((curvature + curvature.mT) / 2).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     values, vectors = torch.linalg.eigh(curvature)
     deviations = values.clamp(_WIDEST**-2, _NARROWEST**-2).rsqrt()
     square = (vectors * deviations.square().unsqueeze(-2)) @ vectors.mT

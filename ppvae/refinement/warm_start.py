@@ -32,11 +32,12 @@ def at_mode(normal: JointNormal, target: JointDensity, steps: int) -> JointNorma
     function = _unconstrained(normal, target)
     widths = normal.scale_tril.diagonal(dim1=-2, dim2=-1)
     ends, values = climb(function, normal.loc[None], widths, min(_CLIMBING, steps // 8))
-    place = ends[0]
-    found = curvature_at(function, torch.where(place.isfinite(), place, normal.loc), widths)
+    finite = values[0].isfinite() & ends[0].isfinite().all(-1)
+    place = torch.where(finite[:, None], ends[0], normal.loc)
+    found = curvature_at(function, place, widths)
     again = curvature_at(function, place, found.widths) if bool(found.far.any()) else found
     factor = torch.where(found.far[:, None, None], again.factor, found.factor)
-    finite = values[0].isfinite() & place.isfinite().all(-1) & factor.isfinite().all(-1).all(-1)
+    finite &= factor.isfinite().all(-1).all(-1)
     return replace(
         normal,
         loc=torch.where(finite[:, None], place, normal.loc),

@@ -188,11 +188,13 @@ def _normal_alone(subject: Subject, of: dict[str, xr.Dataset]) -> tuple[str, str
 
 
 def _refined_log_evidence(subject: Subject, rows: int) -> xr.Dataset | None:
-    """Return log P(X) of the first datapoints by refined posteriors, where there are as many."""
+    """Return log P(X) of the first datapoints by refined posteriors, where each has a number."""
     if subject.effort.refined < rows:
         return None
     with suppress(Unsupported):
-        return subject.refined.table.isel(data=slice(rows))
+        table = subject.refined.table.isel(data=slice(rows))
+        if np.isfinite(table.log_evidence).all() and table.log_evidence_error.notnull().all():
+            return table
     return None
 
 
@@ -203,7 +205,9 @@ def higher(subject: Subject, log_evidence: xr.DataArray) -> str:
     higher.
     """
     of_guide = subject.evidence.log_evidence.isel(data=slice(log_evidence.sizes["data"]))
-    difference = float(log_evidence.mean()) - float(of_guide.mean())
+    differences = log_evidence.values - of_guide.values
+    known = np.isfinite(differences)
+    difference = float(differences[known].mean()) if known.any() else math.nan
     if abs(difference) < 0.005:
         return "as by the guide's draws"
     side = "above" if difference > 0 else "below"
