@@ -226,10 +226,3 @@ def test_a_posterior_of_infinite_density_is_named_and_the_others_served():
     assert refined.table.trusted.values.tolist() == [True, True, False, True]
     assert set(refined.refusals) == {2}
     assert refined.refusals[2].startswith("a density is infinite or NaN at a draw")
-    # Where log P(X) of a datapoint is not a number, the gaps are refused, and all else is found.
-    effort = diagnostics.Effort(4, 50, refined=4, searched=4)
-    with pytest.warns(UserWarning, match="1 of 4 datapoints could not be measured, row 2"):
-        findings = diagnostics.diagnose(pair, x, effort=effort)
-    answers = {finding.name: finding.answer for finding in findings.findings}
-    assert answers["refined posteriors"].startswith("3 of 4 datapoints can be trusted")
-    assert answers["gaps"] == "does not apply" and "inf" not in answers["refined posteriors"]
