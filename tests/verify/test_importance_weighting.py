@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
@@ -24,10 +24,10 @@ FOLDER = os.environ.get("PPVAE_MNIST")
 DRAWS, SEEDS = (1, 5, 50), range(3)
 PASSES, BATCH = 8, 100
 IMAGES, SCORED = 1000, 1000  # held-out images, and the draws that score each
-# The paper's 3280 passes, in stages of 3^i at a learning rate of 10^(-3 - i/7), take four
-# hours and a half; all stages are shortened alike, here to two hours of two cores. Its 86.76 is by
-# 5000 draws of all test images.
-LONG = int(os.environ.get("PPVAE_PASSES", "1440"))
+# The paper's 3280 passes over minibatches of 20, at rates from 1e-3 down to 1e-4, take four hours
+# and a half on two cores. Fewer passes, larger minibatches and a higher rate that falls to nothing
+# along a cosine fit into an hour, the scores of all test images included.
+LONG = int(os.environ.get("PPVAE_PASSES", "850"))
 
 pytestmark = [
     pytest.mark.verify,
@@ -39,14 +39,18 @@ class Binarized:
     """Gray images in random order, binarized anew in every minibatch."""
 
     def __init__(self, gray, batch_size):
-        self.gray, self.batch_size = gray, batch_size
+        self.gray, self.batch_size = (255 * gray).round().to(torch.uint8).numpy(), batch_size
+        self.random = np.random.default_rng(0)
 
     def __len__(self):
         return math.ceil(len(self.gray) / self.batch_size)
 
     def __iter__(self):
-        for index in torch.randperm(len(self.gray)).split(self.batch_size):
-            yield torch.bernoulli(self.gray[index])
+        for rows in torch.randperm(len(self.gray)).split(self.batch_size):
+            gray = self.gray[rows.numpy()]
+            # A byte below 255 lies below a gray level g with probability g / 255.
+            ones = self.random.integers(0, 255, gray.shape, dtype=np.uint8) < gray
+            yield torch.from_numpy(ones.astype(np.float32))
 
 
 def build(gray, seed):
@@ -103,28 +107,28 @@ def test_more_draws_learn_better_models():
 
 
 def test_one_draw_trained_long():
-    """How near -log p(x) comes to the 86.76 of the paper's Table 1."""
+    """-log p(x) of all test images comes within 0.5 nats of the 86.76 of the paper's Table 1."""
     gray, held_out = gray_and_held_out()
     pair = build(gray, 0)
-
-    def rate(epoch):
-        stage = next(i for i in range(8) if epoch < LONG * (3 ** (i + 1) - 1) / 6560 or i == 7)
-        return 10 ** (-stage / 7)
-
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count())  # tests have one
     started = time.perf_counter()
     fit = ppvae.fit(
         pair,
-        Binarized(gray, 20),
+        Binarized(gray, BATCH),
         epochs=LONG,
-        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, eps=1e-4),
-        schedule=lambda optimizer: LambdaLR(optimizer, rate),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=3e-3),
+        schedule=lambda optimizer: CosineAnnealingLR(optimizer, LONG),
+        compile=True,
     )
-    minutes = (time.perf_counter() - started) / 60
-    terms = diagnostics.evidence(pair, held_out[:2000], draws=5000)
+    trained = time.perf_counter()
+    terms = diagnostics.evidence(pair, held_out, draws=5000)
     summary = diagnostics.summarize(terms).sel(term="log_evidence")
     print(
-        f"\n{LONG} passes in {minutes:.0f} minutes ({fit.compilation}): -log p(x) "
+        f"\n{LONG} passes in {(trained - started) / 60:.1f} minutes ({fit.compilation}), "
+        f"scored in {(time.perf_counter() - trained) / 60:.1f}: -log p(x) "
         f"{-float(summary['mean']):.2f} +- {float(summary.standard_error):.2f} "
         f"({diagnostics.active_units(pair, held_out[:IMAGES]).count} active units)"
     )
-    assert -float(summary["mean"]) < 95
+    torch.set_num_threads(threads)
+    assert -float(summary["mean"]) < 86.76 + 0.5
