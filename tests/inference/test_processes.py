@@ -1,0 +1,197 @@
+"""Several processes train a pair as one does with the joined minibatches."""
+
+import multiprocessing
+import socket
+from functools import partial
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.nn import PyroModule
+from torch import nn
+
+import ppvae
+from ppvae.engine import Processes
+
+ROWS, FEATURES, LATENT = 103, 4, 2
+
+
+class WithNoise(PyroModule):
+    """A pair whose draws are part of the data: it has the same noise in any process."""
+
+    def __init__(self, stands_for=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stands_for = stands_for
+        self.encoder = nn.Linear(FEATURES, 2 * LATENT)
+        self.decoder = nn.Linear(LATENT, FEATURES)
+
+    def plate(self, x):
+        if self.stands_for is None:
+            return pyro.plate("data", len(x))
+        # Given the rows, it draws none: the random numbers stay those of one process.
+        return pyro.plate("data", self.stands_for, subsample=torch.arange(len(x)))
+
+    def model(self, x, noise):
+        pyro.module("pair", self)
+        with self.plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(LATENT), 1).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1).to_event(1), obs=x)
+
+    def guide(self, x, noise):
+        pyro.module("pair", self)
+        loc, scale = self.encoder(x).chunk(2, -1)
+        scale = nn.functional.softplus(scale)
+        with self.plate(x):
+            value = loc + scale * noise
+            density = dist.Normal(loc, scale).to_event(1).log_prob(value)
+            pyro.sample("z", dist.Delta(value, log_density=density, event_dim=1))
+
+
+def data():
+    random = np.random.default_rng(0)
+    x = torch.tensor(random.normal(size=(ROWS, FEATURES)))
+    return x, torch.tensor(random.normal(size=(ROWS, LATENT)))
+
+
+class Rows(torch.utils.data.Dataset):
+    """A map-style dataset, of which each process reads its own rows."""
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, row):
+        return tuple(part[row] for part in data())
+
+
+def trained(stands_for=None, source=data, **options):
+    torch.set_num_threads(1)
+    pair = WithNoise(stands_for).double()
+    if Processes.present().rank:
+        with torch.no_grad():
+            pair.encoder.weight.zero_()  # the weights of the first process count
+    options = {"steps": 200, "batch_size": 20, "compile": False, **options}
+    fit = ppvae.fit(pair, source(), validation=data(), progress=False, **options)
+    return {name: value.detach() for name, value in pair.state_dict().items()}, fit
+
+
+def as_arrays(state):
+    return {name: value.numpy() for name, value in state.items()}
+
+
+def process(rank, number, port, results, options):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=number
+    )
+    try:
+        state, fit = trained(**options)
+        results.put((rank, as_arrays(state), fit.history.to_dict(), fit.compiled_from))
+    except Exception as error:
+        results.put((rank, error, None, None))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def together(number, **options):
+    """Train in so many processes; return weights, history and the first compiled step of each."""
+    context = multiprocessing.get_context("fork")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    results = context.Queue()
+    started = [
+        context.Process(target=process, args=(rank, number, port, results, options))
+        for rank in range(number)
+    ]
+    for each in started:
+        each.start()
+    found = dict((rank, rest) for rank, *rest in (results.get(timeout=60) for _ in started))
+    for each in started:
+        each.join(10)
+    return [found[rank] for rank in range(number)]
+
+
+CLIPPED = {"optimizer": partial(torch.optim.Adam, lr=1e-2), "clip_norm": 5.0}
+COMPILED = {"compile": True, "compile_from": 3}
+
+
+def check_equal(found, expected, alone):
+    state, history, compiled_from = found
+    assert not isinstance(state, Exception), state
+    for name, value in expected.items():
+        error = np.abs(state[name] - value.numpy()).max() / value.abs().max()
+        assert error < 1e-6, name
+    assert compiled_from == alone.compiled_from
+    for name in ("train_loss", "validation_loss"):
+        values = history["data_vars"][name]["data"]
+        np.testing.assert_allclose(values, alone.history[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        (CLIPPED, 2),
+        pytest.param({}, 3, marks=pytest.mark.slow),
+        pytest.param({"stands_for": ROWS}, 2, marks=pytest.mark.slow),
+        pytest.param({"source": Rows}, 2, marks=pytest.mark.slow),
+        pytest.param(COMPILED, 2, marks=pytest.mark.slow),
+    ],
+    ids=["clipped", "three", "for all", "read", "compiled"],
+)
+def test_weights_are_those_of_one_process(options, number):
+    """The last minibatch of an epoch has 3 rows, less than two for each process."""
+    expected, alone = trained(**options)
+    for found in together(number, **options):
+        check_equal(found, expected, alone)
+
+
+@pytest.mark.parametrize(("stands_for", "parts"), [(None, 3), (ROWS, 2)])
+def test_parts_of_a_minibatch_add_up_to_it(stands_for, parts):
+    # Of a plate's scale Pyro keeps 24 bits; halves of a minibatch have the same ones.
+    expected, alone = trained(stands_for, **CLIPPED)
+    state, fit = trained(stands_for, accumulate=parts, **CLIPPED)
+    found = {name: value.numpy() for name, value in state.items()}
+    check_equal((found, fit.history.to_dict(), fit.compiled_from), expected, alone)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path):
+    expected, alone = trained(steps=60)
+    for number, place in ((2, tmp_path / "two"), (1, tmp_path / "one")):
+        begun = {"steps": 25, "checkpoint": place}
+        if number == 1:
+            trained(**begun)
+        else:
+            together(number, **begun)
+        for state, *_ in (
+            together(3 - number, steps=60, resume=place)
+            if number == 1
+            else [(as_arrays(trained(steps=60, resume=place)[0]),)]
+        ):
+            for name, value in expected.items():
+                np.testing.assert_allclose(state[name], value.numpy(), rtol=1e-6)
+
+
+if __name__ == "__main__":
+    import pathlib
+    import tempfile
+    import time
+
+    t = time.time()
+    test_parts_of_a_minibatch_add_up_to_it(None, 3)
+    test_parts_of_a_minibatch_add_up_to_it(ROWS, 2)
+    print("parts", time.time() - t, flush=True)
+    for options, number in [
+        ({"stands_for": ROWS}, 2),
+        ({"source": Rows}, 2),
+        ({}, 3),
+        ({"accumulate": 2, **COMPILED}, 2),
+    ]:
+        t = time.time()
+        test_weights_are_those_of_one_process(options, number)
+        print(options, "fine", time.time() - t, flush=True)
+    test_a_checkpoint_goes_on_with_any_number_of_processes(pathlib.Path(tempfile.mkdtemp()))
+    print("resumed", time.time() - t, flush=True)
