@@ -45,6 +45,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
     patience: int | None = 50,
     compile: bool | Literal["auto"] = "auto",
     compile_from: int | None = None,
@@ -100,6 +101,7 @@ def fit(
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm; none unless given.
+        accumulate: in how many parts a minibatch is taken, for less memory.
         patience: stop after N evaluations without a gain; 50 unless given, null for never. The
             gain is in the ELBO of the validation data. The best weights are kept, without a
             number the last ones.
@@ -174,6 +176,7 @@ def fit(
         "schedule": schedule,
         "kl_weight": kl_weight,
         "clip_norm": clip_norm,
+        "accumulate": accumulate,
         "compile": compile,
         "compile_from": compile_from,
         "checkpoint": checkpoints,
