@@ -7,6 +7,7 @@ the ratio of the medians.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -43,7 +44,8 @@ def train(rows, steps, compile):
     x = (torch.rand(batch * steps, 1, 28, 28) < 0.3).float()
     options = {"compile": compile, "compile_from": STARTED // 2 if compile else None}
     ppvae.fit(pair, x, epochs=1, batch_size=batch, kl_weight=at_each_step, **options)
-    seconds = statistics.median(b - a for a, b in zip(times[STARTED:], times[STARTED + 1 :]))
+    counted = itertools.pairwise(times[STARTED:])
+    seconds = statistics.median(after - before for before, after in counted)
     if processes.first:
         print(json.dumps(batch / seconds))
 

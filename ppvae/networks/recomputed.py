@@ -10,7 +10,7 @@ class Recomputed(nn.Module):
 
     Training then needs memory for the input and the output of the network alone, and the time of
     one more forward pass (Chen, Xu, Zhang and Guestrin, "Training Deep Nets with Sublinear Memory
-    Cost", 2016). In a deep network, wrap each block. Compiled code decides by itself what it keeps.
+    Cost", 2016). In a deep network, wrap each block. Compiled code decides itself what it keeps.
 
     Shapes: those of the network.
 

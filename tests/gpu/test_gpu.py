@@ -39,11 +39,9 @@ def test_terms_of_the_formula_are_those_of_the_processor():
 def test_products_in_bfloat16_learn_the_same():
     digits = data.digits()
     elbos = []
-    for wrap in (lambda network: network, networks.Autocast):
+    for network in (networks.MLP, lambda *sizes: networks.Autocast(networks.MLP(*sizes))):
         torch.manual_seed(0)
-        pair = pairs.assemble(
-            digits, latent=5, network=lambda inputs, outputs: wrap(networks.MLP(inputs, outputs))
-        )
+        pair = pairs.assemble(digits, latent=5, network=network)
         fit = ppvae.fit(pair, digits, epochs=30, device="cuda")
         elbos.append(float(fit.history.validation_elbo[-1]))
     assert elbos[1] == pytest.approx(elbos[0], abs=1.5)

@@ -173,25 +173,3 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path):
         ):
             for name, value in expected.items():
                 np.testing.assert_allclose(state[name], value.numpy(), rtol=1e-6)
-
-
-if __name__ == "__main__":
-    import pathlib
-    import tempfile
-    import time
-
-    t = time.time()
-    test_parts_of_a_minibatch_add_up_to_it(None, 3)
-    test_parts_of_a_minibatch_add_up_to_it(ROWS, 2)
-    print("parts", time.time() - t, flush=True)
-    for options, number in [
-        ({"stands_for": ROWS}, 2),
-        ({"source": Rows}, 2),
-        ({}, 3),
-        ({"accumulate": 2, **COMPILED}, 2),
-    ]:
-        t = time.time()
-        test_weights_are_those_of_one_process(options, number)
-        print(options, "fine", time.time() - t, flush=True)
-    test_a_checkpoint_goes_on_with_any_number_of_processes(pathlib.Path(tempfile.mkdtemp()))
-    print("resumed", time.time() - t, flush=True)
