@@ -159,17 +159,14 @@ def test_parts_of_a_minibatch_add_up_to_it(stands_for, parts):
 
 @pytest.mark.slow
 def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path):
-    expected, alone = trained(steps=60)
-    for number, place in ((2, tmp_path / "two"), (1, tmp_path / "one")):
-        begun = {"steps": 25, "checkpoint": place}
-        if number == 1:
-            trained(**begun)
-        else:
-            together(number, **begun)
-        for state, *_ in (
-            together(3 - number, steps=60, resume=place)
-            if number == 1
-            else [(as_arrays(trained(steps=60, resume=place)[0]),)]
-        ):
-            for name, value in expected.items():
-                np.testing.assert_allclose(state[name], value.numpy(), rtol=1e-6)
+    expected = as_arrays(trained(steps=60)[0])
+    trained(steps=25, checkpoint=tmp_path / "one")
+    together(2, steps=25, checkpoint=tmp_path / "two")
+    found = [
+        as_arrays(trained(steps=60, resume=tmp_path / "two")[0]),
+        *(state for state, *_ in together(2, steps=60, resume=tmp_path / "one")),
+        *(state for state, *_ in together(3, steps=60, resume=tmp_path / "two")),
+    ]
+    for state in found:
+        for name, value in expected.items():
+            np.testing.assert_allclose(state[name], value, rtol=1e-6)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,13 +75,18 @@ class DividedStep:
                 support; with a clipped norm, if that is not finite.
         """
         has = [id(parameter) in self._trained for parameter in self.parameters]
-        message: Tensor | None = None
-        for part in minibatch.divided(self.joint.parts):
-            found, loss = self._found(part)
-            found = self.joint.weigh(found, has, loss, self.eager.own_datapoints(part), part)
-            message = found if message is None else message.add_(found)
-        assert message is not None
-        total = self.joint.exchange(message)
+        loss, count = 0.0, 0.0
+        messages = []
+        parts = minibatch.divided(self.joint.parts)
+        for part, weight in zip(parts, self.joint.weights(parts), strict=True):
+            found, of_part = self._found(part)
+            loss += weight * of_part
+            count += weight * self.eager.own_datapoints(part)
+            messages.append(found if weight == 1 else found.mul_(weight))
+            if len(messages) == 2:
+                messages[0] += messages.pop()
+        (message,) = messages
+        total = self.joint.exchange(message, has, loss, count, minibatch)
         if not math.isfinite(total):
             raise refused(total)
         self._updated(message, total)
@@ -179,5 +183,5 @@ class DividedStep:
         with torch.no_grad():
             parts = zip(self.parameters, self.joint.split(message), strict=True)
             gradients = {id(p): part for p, part in parts if id(p) in self._trained}
-            fine: Any = torch.isfinite(message[0])
+            fine = torch.isfinite(message[0])
             return [self.stepped.write(tensors, gradients, numbers, fine)]

@@ -61,15 +61,20 @@ class JointGradients:
             parts.append(part.detach().reshape(-1).to(parts[0]))
         return torch.cat(parts)
 
-    def weigh(
+    def weights(self, parts: Sequence[Minibatch]) -> list[float]:
+        """Return by what the loss of each part of some rows counts in that of all of them."""
+        rows = sum(part.rows for part in parts)
+        return [part.rows / rows if self.stands_for_all else 1.0 for part in parts]
+
+    def exchange(
         self,
         message: Tensor,
         has: Sequence[bool],
         loss: float,
         datapoints: float,
         minibatch: Minibatch,
-    ) -> Tensor:
-        """Return a message with its head, as it counts in the sum.
+    ) -> float:
+        """Replace the gradients of this process's rows by those of the minibatch of all processes.
 
         Args:
             message: what `message` returned; it is written to.
@@ -77,36 +82,30 @@ class JointGradients:
             loss: of the rows; NaN if they have none.
             datapoints: how many datapoints it stands for.
             minibatch: the rows.
-        """
-        weight = (minibatch.rows if self.stands_for_all else 1) / minibatch.copies
-        if not math.isfinite(loss):
-            message.zero_()
-            message[3] = 1.0
-            return message
-        head = [loss * weight, datapoints * weight, weight, 0.0, 0.0, 0.0, *map(float, has)]
-        message[: self._start] = torch.tensor(head, dtype=torch.float64)
-        if weight != 1:
-            message[self._start :] *= weight
-        return message
-
-    def exchange(self, message: Tensor) -> float:
-        """Replace a sum of messages by that of all processes; return the loss of the minibatch.
 
         Returns:
-            The loss, or NaN if a process has none.
+            The loss of all processes' rows, or NaN if a process has none.
         """
-        message[4:_NUMBERS] = torch.tensor([float(self.interrupt), float(self.checkpoint)])
+        failed = not math.isfinite(loss)
+        if failed:
+            message.zero_()
+            loss = 0.0
         if self.processes.several:
+            weight = (minibatch.rows if self.stands_for_all else 1) / minibatch.copies
+            head = [loss * weight, datapoints * weight, weight, float(failed)]
+            head += [float(self.interrupt), float(self.checkpoint), *map(float, has)]
+            message[: self._start] = torch.tensor(head, dtype=torch.float64)
+            if weight != 1:
+                message[self._start :] *= weight
             self.processes.add(message)
-        loss, datapoints, weight, failures, *asked = message[:_NUMBERS].tolist()
-        self.interrupted, self.checkpoint_due = (wish > 0 for wish in asked)
-        if failures:
-            return math.nan
-        if self.stands_for_all:
-            message[self._start :] /= weight
-            loss, datapoints = loss / weight, datapoints / weight
+            loss, datapoints, weight, failures, *asked = message[:_NUMBERS].tolist()
+            failed = failures > 0
+            self.interrupted, self.checkpoint_due = (wish > 0 for wish in asked)
+            if self.stands_for_all and not failed:
+                message[self._start :] /= weight
+                loss, datapoints = loss / weight, datapoints / weight
         self.datapoints = datapoints
-        return float(loss)
+        return math.nan if failed else float(loss)
 
     def gradients(self, message: Tensor) -> list[Tensor | None]:
         """Return the gradients of a message; none where no process has one."""

@@ -1,7 +1,7 @@
 """One step of training and one evaluation of its objective, in nats per datapoint."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyro.infer import ELBO, SVI, TraceEnum_ELBO
@@ -9,6 +9,7 @@ from pyro.optim import PyroOptim
 from torch import Tensor
 
 from ppvae.engine import Adapted, Pair, Processes, Unsupported, isolated, run_pair
+from ppvae.engine.compilation import multiply_each
 from ppvae.inference.history import datapoints
 from ppvae.inference.row_scale import RowScale
 from ppvae.inference.steps.joint_gradients import JointGradients
@@ -113,8 +114,15 @@ class Steps:
 
     def differentiated(self, minibatch: Minibatch) -> tuple[float, list[Tensor | None]]:
         """Return loss and gradients of this process's rows; nothing is changed or sent."""
+        assert self.joint is not None
         self.take_form(minibatch)
-        return self._differentiated(*self.programs, minibatch)
+        parameters = self.joint.parameters
+        try:
+            loss = self._loss_and_grads(*self.programs, minibatch)
+            return loss, [parameter.grad for parameter in parameters]
+        finally:
+            for parameter in parameters:
+                parameter.grad = None
 
     def take_form(self, minibatch: Minibatch) -> None:
         """Let the pair take batches of the form of this one."""
@@ -165,36 +173,40 @@ class Steps:
                 "minibatch, train those only that the first batch announces"
             )
         failure: Exception | None = None
-        message = joint.message([None] * len(joint.parameters))
+        loss, count = 0.0, 0.0
+        parts = minibatch.divided(joint.parts)
         try:
-            for part in minibatch.divided(joint.parts):
-                loss, gradients = self._differentiated(model, guide, part)
-                has = [gradient is not None for gradient in gradients]
-                count = self.own_datapoints(part)
-                message += joint.weigh(joint.message(gradients), has, loss, count, part)
-        except Exception as error:  # the others must hear of it
-            failure = error
-            joint.weigh(message, [], math.nan, 1, minibatch)
-        total = joint.exchange(message)
+            for part, weight in zip(parts, joint.weights(parts), strict=True):
+                # What is there already is divided and then multiplied: the new part counts so.
+                _multiply(joint.parameters, 1 / weight)
+                loss += weight * self._loss_and_grads(model, guide, part)
+                _multiply(joint.parameters, weight)
+                count += weight * self.own_datapoints(part)
+        except Exception as error:  # other processes must hear of it
+            loss, failure = math.nan, error
+        if joint.processes.several:
+            gradients = [parameter.grad for parameter in joint.parameters]
+            message = joint.message(gradients)
+            has = [gradient is not None for gradient in gradients]
+            loss = joint.exchange(message, has, loss, count, minibatch)
+            for parameter, joined in zip(joint.parameters, joint.gradients(message), strict=True):
+                parameter.grad = joined
+        else:
+            joint.datapoints = count
         if failure is not None:
             raise failure
-        if not math.isfinite(total):
-            raise FloatingPointError(f"the loss is {total}")
-        for parameter, gradient in zip(joint.parameters, joint.gradients(message), strict=True):
-            parameter.grad = gradient
-        return total
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss}")
+        return loss
 
-    def _differentiated(
-        self, model: Any, guide: Any, minibatch: Minibatch
-    ) -> tuple[float, list[Tensor | None]]:
-        assert self.joint is not None
-        parameters = self.joint.parameters
-        try:
-            loss = _number(self.objective.loss_and_grads(model, guide, *minibatch.tensors))
-            return loss, [parameter.grad for parameter in parameters]
-        finally:
-            for parameter in parameters:
-                parameter.grad = None
+    def _loss_and_grads(self, model: Any, guide: Any, minibatch: Minibatch) -> float:
+        return _number(self.objective.loss_and_grads(model, guide, *minibatch.tensors))
+
+
+def _multiply(parameters: Sequence[Tensor], factor: float) -> None:
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if gradients and factor != 1:
+        multiply_each(gradients, factor)
 
 
 def _constant(value: float) -> Callable[[int], float]:
