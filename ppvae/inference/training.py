@@ -11,6 +11,7 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from ppvae.data import Dataset
@@ -175,6 +176,8 @@ def fit(
         >>> result.steps, result.history.sizes["step"]
         (24, 2)
     """
+    if isinstance(pair, DistributedDataParallel):
+        pair = pair.module  # its model and guide; gradients add up here
     length_given = epochs is not None or steps is not None
     optimizer, schedule, callbacks = recipe_for(data, optimizer, schedule, callbacks, length_given)
     open_ended = not length_given and schedule is None
