@@ -72,7 +72,7 @@ def trained(stands_for=None, source=data, **options):
     if Processes.present().rank:
         with torch.no_grad():
             pair.encoder.weight.zero_()  # the weights of the first process count
-    options = {"steps": 200, "batch_size": 20, "compile": False, **options}
+    options = {"steps": 40, "batch_size": 20, "compile": False, **options}
     fit = ppvae.fit(pair, source(), validation=data(), progress=False, **options)
     return {name: value.detach() for name, value in pair.state_dict().items()}, fit
 
@@ -115,7 +115,7 @@ def together(number, **options):
 
 
 CLIPPED = {"optimizer": partial(torch.optim.Adam, lr=1e-2), "clip_norm": 5.0}
-COMPILED = {"compile": True, "compile_from": 3}
+COMPILED = {"compile": True, "compile_from": 3, "steps": 200}
 
 
 def check_equal(found, expected, alone):
@@ -134,7 +134,7 @@ def check_equal(found, expected, alone):
     ("options", "number"),
     [
         (CLIPPED, 2),
-        pytest.param({}, 3, marks=pytest.mark.slow),
+        pytest.param({"steps": 200}, 3, marks=pytest.mark.slow),
         pytest.param({"stands_for": ROWS}, 2, marks=pytest.mark.slow),
         pytest.param({"source": Rows}, 2, marks=pytest.mark.slow),
         pytest.param(COMPILED, 2, marks=pytest.mark.slow),

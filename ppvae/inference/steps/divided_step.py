@@ -89,8 +89,7 @@ class DividedStep:
         total = self.joint.exchange(message, has, loss, count, minibatch)
         if not math.isfinite(total):
             raise refused(total)
-        self._updated(message, total)
-        return total
+        return self._updated(message, total)
 
     def _found(self, minibatch: Minibatch) -> tuple[Tensor, float]:
         if minibatch.kind != self._example.kind:  # of uneven parts, one kind has code
@@ -100,11 +99,12 @@ class DividedStep:
         loss, fine = outcome.tolist()
         return message, loss if fine else math.nan
 
-    def _updated(self, message: Tensor, loss: float) -> None:
+    def _updated(self, message: Tensor, loss: float) -> float:
         (taken,) = self.update([*self.stepped.tensors, self.stepped.numbers(), message])
         if not taken:
             raise refused(loss)
         self.optim.count_step()
+        return loss
 
     def compare(self, minibatch: Minibatch) -> float:
         """Take a step by the graphs, if gradients and update are those without them.
