@@ -126,7 +126,7 @@ class Loop:
             self._epoch(last_step, bar)
             if training.step - state.evaluated >= _EVALUATED or enough():
                 self._evaluate()
-                if self._call_callbacks():
+                if any(self.processes.gathered(self._call_callbacks())):
                     state.reason, over = "stopped", True
             over = over or enough()
         self._write_checkpoint()
@@ -265,7 +265,7 @@ class Loop:
                 returned = callback(self.training)
             # Only a truth value: a function of one line returns whatever its line returns.
             stops |= isinstance(returned, bool | np.bool_) and bool(returned)
-        return any(self.processes.gathered(stops))
+        return stops
 
     def _end(self) -> None:
         self.training.ended = True

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pyro
 import pyro.distributions as dist
+import pyro.infer
 import pytest
 import torch
 from pyro.nn import PyroModule
@@ -56,6 +57,20 @@ def data():
     return x, torch.tensor(random.normal(size=(ROWS, LATENT)))
 
 
+class Broken(pyro.infer.Trace_ELBO):
+    """Fails at its third step."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.calls = error, 0
+
+    def loss_and_grads(self, *args):
+        self.calls += 1
+        if self.calls == 3:
+            raise self.error("broken")
+        return super().loss_and_grads(*args)
+
+
 class Rows(torch.utils.data.Dataset):
     """A map-style dataset, of which each process reads its own rows."""
 
@@ -66,10 +81,12 @@ class Rows(torch.utils.data.Dataset):
         return tuple(part[row] for part in data())
 
 
-def trained(stands_for=None, source=data, **options):
+def trained(stands_for=None, source=data, broken=None, **options):
     torch.set_num_threads(1)
     pair = WithNoise(stands_for).double()
     if Processes.present().rank:
+        if broken is not None:
+            options["objective"] = Broken(broken)
         with torch.no_grad():
             pair.encoder.weight.zero_()  # the weights of the first process count
     options = {"steps": 40, "batch_size": 20, "compile": False, **options}
@@ -90,7 +107,7 @@ def process(rank, number, port, results, options):
         state, fit = trained(**options)
         results.put((rank, as_arrays(state), fit.history.to_dict(), fit.compiled_from))
     except Exception as error:
-        results.put((rank, error, None, None))
+        results.put((rank, f"{type(error).__name__}: {error}", None, None))
     finally:
         torch.distributed.destroy_process_group()
 
@@ -120,7 +137,7 @@ COMPILED = {"compile": True, "compile_from": 3, "steps": 200}
 
 def check_equal(found, expected, alone):
     state, history, compiled_from = found
-    assert not isinstance(state, Exception), state
+    assert not isinstance(state, str), state
     for name, value in expected.items():
         error = np.abs(state[name] - value.numpy()).max() / value.abs().max()
         assert error < 1e-6, name
@@ -170,3 +187,11 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path):
     for state in found:
         for name, value in expected.items():
             np.testing.assert_allclose(state[name], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("error", [KeyError, FloatingPointError])
+def test_all_processes_end_where_one_fails(error):
+    """The other one must neither step nor wait."""
+    first, second = (message for message, *_ in together(2, broken=error))
+    assert first.startswith("Diverged: step 3: ")
+    assert second.startswith("KeyError" if error is KeyError else "Diverged: step 3: ")
