@@ -70,7 +70,7 @@ def minibatches_of(
     reading = reading or Reading(pair)
     parts = sparse_parts(data, "train")
     if parts is not None and reading.batch is None:
-        return Gathered(pair, parts, batch_size)
+        return Gathered(pair, parts, batch_size, processes)
     if in_memory(data) or (isinstance(data, TensorDataset) and reading.batch is None):
         batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
         return InMemory(batch, batch_size, form)
