@@ -1,7 +1,5 @@
 """Several processes train a pair as one does with the joined minibatches."""
 
-import multiprocessing
-import socket
 from functools import partial
 
 import numpy as np
@@ -15,6 +13,9 @@ from torch import nn
 
 import ppvae
 from ppvae.engine import Processes
+from ppvae.engine.compilation import replay
+from ppvae.inference import training
+from tests.forked import in_processes
 
 ROWS, FEATURES, LATENT = 103, 4, 2
 
@@ -98,37 +99,14 @@ def as_arrays(state):
     return {name: value.numpy() for name, value in state.items()}
 
 
-def process(rank, number, port, results, options):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=number
-    )
-    try:
-        state, fit = trained(**options)
-        results.put((rank, as_arrays(state), fit.history.to_dict(), fit.compiled_from))
-    except Exception as error:
-        results.put((rank, f"{type(error).__name__}: {error}", None, None))
-    finally:
-        torch.distributed.destroy_process_group()
+def of_process(options):
+    state, fit = trained(**options)
+    return as_arrays(state), fit.history.to_dict(), fit.compiled_from
 
 
 def together(number, **options):
-    """Train in so many processes; return weights, history and the first compiled step of each."""
-    context = multiprocessing.get_context("fork")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    results = context.Queue()
-    started = [
-        context.Process(target=process, args=(rank, number, port, results, options))
-        for rank in range(number)
-    ]
-    for each in started:
-        each.start()
-    found = dict((rank, rest) for rank, *rest in (results.get(timeout=60) for _ in started))
-    for each in started:
-        each.join(10)
-    return [found[rank] for rank in range(number)]
+    """Return weights, history and the first compiled step of each process, or its error."""
+    return in_processes(number, of_process, options)
 
 
 CLIPPED = {"optimizer": partial(torch.optim.Adam, lr=1e-2), "clip_norm": 5.0}
@@ -136,8 +114,8 @@ COMPILED = {"compile": True, "compile_from": 3, "steps": 200}
 
 
 def check_equal(found, expected, alone):
+    assert not isinstance(found, str), found
     state, history, compiled_from = found
-    assert not isinstance(state, str), state
     for name, value in expected.items():
         error = np.abs(state[name] - value.numpy()).max() / value.abs().max()
         assert error < 1e-6, name
@@ -155,11 +133,14 @@ def check_equal(found, expected, alone):
         pytest.param({"stands_for": ROWS}, 2, marks=pytest.mark.slow),
         pytest.param({"source": Rows}, 2, marks=pytest.mark.slow),
         pytest.param(COMPILED, 2, marks=pytest.mark.slow),
+        pytest.param(COMPILED, 2, marks=[pytest.mark.verify, pytest.mark.generated]),
     ],
-    ids=["clipped", "three", "for all", "read", "compiled"],
+    ids=["clipped", "three", "for all", "read", "replayed", "compiled"],
 )
-def test_weights_are_those_of_one_process(options, number):
+def test_weights_are_those_of_one_process(options, number, request, monkeypatch):
     """The last minibatch of an epoch has 3 rows, less than two for each process."""
+    if not request.node.get_closest_marker("generated"):
+        monkeypatch.setattr(training, "generate", replay)
     expected, alone = trained(**options)
     for found in together(number, **options):
         check_equal(found, expected, alone)
@@ -192,6 +173,6 @@ def test_a_checkpoint_goes_on_with_any_number_of_processes(tmp_path):
 @pytest.mark.parametrize("error", [KeyError, FloatingPointError])
 def test_all_processes_end_where_one_fails(error):
     """The other one must neither step nor wait."""
-    first, second = (message for message, *_ in together(2, broken=error))
+    first, second = together(2, broken=error)
     assert first.startswith("Diverged: step 3: ")
     assert second.startswith("KeyError" if error is KeyError else "Diverged: step 3: ")
