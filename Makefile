@@ -25,6 +25,11 @@ fast: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -m "slow and not verify"
 
+# The tests that need a GPU; without one they skip.
+.PHONY: test-gpu
+test-gpu: $(STAMP)
+	$(BIN)/pytest -m gpu
+
 # What takes hours: statistics with many seeds, results of papers, every three factors together,
 # all graphs as generated code, runs killed again and again.
 # The trainings on MNIST need its four IDX files: make verify PPVAE_MNIST=folder

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from ppvae.cli import errors
+from ppvae.cli import errors, jointly
 from ppvae.cli.first_look import look
 
 __all__ = ["main"]
@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="not compiled")  # it is printed anyway
-            return parsing.execute(seen)
+            if jointly.rank() and seen.command != "fit":
+                return 0
+            with jointly.first_alone_speaks():
+                return parsing.execute(seen)
     except KeyboardInterrupt:
         return errors.complain("interrupted", code=errors.INTERRUPTED)
     except Exception as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import ppvae
-from ppvae.cli import answering, errors, generating, measuring, refining, reporting
+from ppvae.cli import answering, errors, generating, jointly, measuring, refining, reporting
 from ppvae.cli.chosen import Chosen
 from ppvae.cli.layout import wrapped
 from ppvae.cli.opening import opening
@@ -45,6 +45,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
     patience: int | None = 50,
     compile: bool | Literal["auto"] = "auto",
     compile_from: int | None = None,
@@ -100,6 +101,7 @@ def fit(
         steps: optimizer steps, instead of epochs.
         batch_size: rows of a minibatch; 128 unless given.
         clip_norm: bound on the gradient's norm; none unless given.
+        accumulate: in how many parts a minibatch is taken, for less memory.
         patience: stop after N evaluations without a gain; 50 unless given, null for never. The
             gain is in the ELBO of the validation data. The best weights are kept, without a
             number the last ones.
@@ -156,10 +158,15 @@ def fit(
             "the values as they are: scale them in its networks"
         )
     stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
+    processes = ppvae.engine.Processes.present()
+    new = run is None
     if run is None:
-        run = ppvae.reports.Run.create(dataset.name, folder, overwrite)
+        run, again = jointly.run_of(
+            processes, folder, lambda: ppvae.reports.Run.create(dataset.name, folder, overwrite)
+        )
+        new = not again
     checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
-    if resume and not checkpoints.exists:
+    if not new and not checkpoints.exists:
         print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
     options: dict[str, Any] = {
         "epochs": epochs,
@@ -169,19 +176,20 @@ def fit(
         "schedule": schedule,
         "kl_weight": kl_weight,
         "clip_norm": clip_norm,
+        "accumulate": accumulate,
         "compile": compile,
         "compile_from": compile_from,
         "checkpoint": checkpoints,
-        "resume": checkpoints if resume and checkpoints.exists else None,
+        "resume": None if new or not checkpoints.exists else checkpoints,
         "seed": seed,
         "device": device,
         **({} if optimizer is None else {"optimizer": optimizer}),
     }
-    new = resume is None
 
     def train() -> "Fit":
-        callbacks: list[Any] = [_recorder(run, tensorboard), *stopping]
-        if new:
+        recorder = _recorder(run, tensorboard) if processes.first else _recorded_elsewhere
+        callbacks: list[Any] = [recorder, *stopping]
+        if new and processes.first:
             run.write_data(dataset, reason)
             run.write_config(chosen.configuration)
         print(
@@ -197,7 +205,9 @@ def fit(
         )
         return ppvae.inference.fit(pair, dataset, callbacks=callbacks, **options)
 
-    result, code = _trained(train, run, checkpoints, chosen, new)
+    result, code = _trained(train, run, checkpoints, chosen, new and processes.first)
+    if not processes.first:
+        return code
     _save(run, pair, result, chosen.configuration, figures)
     compiled = compile is not False
     options = {"draws": draws, "seed": seed, "refine_seconds": refine_seconds}
@@ -221,6 +231,10 @@ def _recorder(run: "Run", tensorboard: bool) -> "Callable[[Training], None]":
             each(training)
 
     return record
+
+
+def _recorded_elsewhere(training: "Training") -> None:
+    """Take the place of the first process's recorder: all have as many callbacks."""
 
 
 def _assembled(

@@ -1,5 +1,6 @@
 """The left side of formula (2), for any model/guide pair: how good is this posterior?"""
 
+from ppvae.diagnostics.blocks import sharded
 from ppvae.diagnostics.calibration import SBC, VSBC, Coverage, coverage, sbc, vsbc
 from ppvae.diagnostics.comparison import Stacking, compare, stacking_weights
 from ppvae.diagnostics.conditioning import condition_use
@@ -98,6 +99,7 @@ __all__ = [
     "probes",
     "refine",
     "sbc",
+    "sharded",
     "stacking_weights",
     "summarize",
     "surgery",

@@ -92,13 +92,21 @@ def checked(
     floating = [tensor.is_floating_point() for tensor in batch]
     floating[0] = floating[0] or (real and not _looks_up(pair))
     moved = tuple(
-        tensor.to(device=like.device, dtype=like.dtype if cast else None)
+        _moved(tensor, like.device, like.dtype if cast else tensor.dtype)
         for tensor, cast in zip(batch, floating, strict=True)
     )
     for before, after in zip(batch, moved, strict=True):
         if before.dtype != after.dtype and before.dtype.itemsize > after.dtype.itemsize:
             check_finite(after, f"{argument} in the pair's {after.dtype}")
     return moved
+
+
+def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return a tensor on a device; the processor does not wait for one that goes to a GPU."""
+    tensor = tensor.to(dtype=dtype)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def check_finite(tensor: Tensor, argument: str) -> None:

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import isolated, run_pair
-from ppvae.inference.errors import run_explained
+from ppvae.engine import Processes, isolated, run_pair
+from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
 from ppvae.inference.steps import CompiledSteps, Minibatch, Minibatches, monitored, row_chunk
@@ -24,6 +24,7 @@ class Evaluation:
         batches: the training data.
         validation: held-out data, if there are any.
         seed: of the draws; the same for each evaluation.
+        processes: those that measure a part of the rows each.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Evaluation:
         batches: Minibatches,
         validation: Minibatch | None,
         seed: int,
+        processes: Processes,
     ) -> None:
         self.training = training
         self.steps = steps
         self.batches = batches
         self.validation = validation
         self.seed = seed
+        self.processes = processes
         self._chunk = row_chunk(batches)
         self._monitored = monitored(batches)
         if batches.steps == 1 and self._monitored.rows < (batches.total or 0):
@@ -87,13 +90,29 @@ class Evaluation:
         }
 
     def _chunks(self, data: Minibatch, compute: Callable[[Minibatch], T]) -> list[tuple[int, T]]:
-        """Return the rows of each chunk and what `compute` returns for it."""
+        """Return the rows of each chunk and what `compute` returns for it.
+
+        Each chunk has a seed of its own, so that it does not matter which process takes it.
+        """
         self.steps.eager.take_form(data)
-        with isolated(self.training.pair, self.seed):
-            return [
-                (chunk.rows, run_explained(self.training, chunk, self._place, compute, chunk))
-                for chunk in data.chunks(self._chunk)
-            ]
+        measured: dict[int, tuple[int, T]] = {}
+        failure: Exception | None = None
+        for number, chunk in enumerate(data.chunks(self._chunk)):
+            if number % self.processes.number != self.processes.rank or failure is not None:
+                continue
+            try:
+                with isolated(self.training.pair, self.seed + number):
+                    value = run_explained(self.training, chunk, self._place, compute, chunk)
+                measured[number] = (chunk.rows, value)
+            except Exception as error:  # raised below, when the others know of it
+                failure = error
+        every = self.processes.gathered(None if failure else measured)
+        if failure is not None:
+            raise failure
+        if None in every:
+            raise NotFinite(f"{self._place}, another process failed.")
+        joined = {number: value for part in every for number, value in (part or {}).items()}
+        return [joined[number] for number in sorted(joined)]
 
 
 def mean(values: list[tuple[int, float]]) -> float:

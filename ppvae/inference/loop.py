@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.engine import noted, progress_bar, random_state, set_random_state
+from ppvae.engine import Processes, noted, progress_bar, random_state, set_random_state
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
 from ppvae.inference.failure import ADVICE
@@ -38,6 +38,7 @@ class Loop:
         callbacks: Sequence[Callback],
         checkpoints: Checkpoints | None,
         seed: int,
+        processes: Processes | None = None,
     ) -> None:
         if rate.on_evaluations and validation is None:
             raise ValueError("ReduceLROnPlateau needs validation data; pass validation=x")
@@ -52,8 +53,9 @@ class Loop:
         self.rate = rate
         self.callbacks = callbacks
         self.checkpoints = checkpoints
-        self.evaluation = Evaluation(training, steps, batches, validation, seed)
-        self.state = TrainingState(training, steps, batches, rate, callbacks, seed)
+        self.processes = processes or Processes()
+        self.evaluation = Evaluation(training, steps, batches, validation, seed, self.processes)
+        self.state = TrainingState(training, steps, batches, rate, callbacks, seed, self.processes)
         self.batch = Minibatch(
             batches.first(2), form=batches.form
         )  # of the last step, to explain its failure
@@ -124,7 +126,7 @@ class Loop:
             self._epoch(last_step, bar)
             if training.step - state.evaluated >= _EVALUATED or enough():
                 self._evaluate()
-                if self._call_callbacks():
+                if any(self.processes.gathered(self._call_callbacks())):
                     state.reason, over = "stopped", True
             over = over or enough()
         self._write_checkpoint()
@@ -142,8 +144,8 @@ class Loop:
                 training.last_finite, start = start, None
             if not bar.disable:
                 bar.set_postfix(loss=f"{state.losses[-1][1]:.4g}", refresh=False)
-                bar.update(batch.rows)
-            if self.checkpoints is not None and self.checkpoints.due:
+                bar.update(batch.joint or batch.rows)
+            if self._checkpoint_due:
                 self._check_gradients()
                 self._write_checkpoint()
             if training.step >= last_step and state.position != self.batches.steps:
@@ -160,13 +162,25 @@ class Loop:
         with self._in_schedule:
             self.rate.after_epoch()
 
+    @property
+    def _checkpoint_due(self) -> bool:
+        """Whether a checkpoint is due after this step, for one process and so for all."""
+        if self.steps.joint is not None:
+            return self.steps.joint.checkpoint_due
+        return self.checkpoints is not None and self.checkpoints.due
+
     def _step(self, batch: Minibatch) -> None:
         training, state = self.training, self.state
+        if self.steps.joint is not None:
+            batch = batch.share(self.processes)
+            self.steps.joint.checkpoint = (
+                self.processes.first and self.checkpoints is not None and self.checkpoints.due
+            )
         self.batch = batch
         loss = run_explained(
             training, batch, self._next_step, self.steps.step, training.step, batch
         )
-        state.losses.append((batch.rows, loss))
+        state.losses.append((batch.joint or batch.rows, loss))
         training.step += 1
         state.position += 1
         with self._in_schedule:
@@ -190,7 +204,8 @@ class Loop:
         while True:
             number, epoch = self.state.position + 1, self.training.epoch + 1
             with noted(f"while reading batch {number} of epoch {epoch}"):
-                batch = next(minibatches, None)
+                with self.processes.reading():
+                    batch = next(minibatches, None)
             if batch is None:
                 return
             yield batch
@@ -223,6 +238,7 @@ class Loop:
         """Append a record of losses and terms; adapt the learning rate to it if so asked."""
         training, state = self.training, self.state
         self._check_gradients()
+        self.processes.copy_first(training.buffers)
         state.evaluated = training.step
         record: Record = {
             "step": training.step,
@@ -256,8 +272,11 @@ class Loop:
         self._call_callbacks()
 
     def _write_checkpoint(self) -> None:
-        if self.checkpoints is not None:
-            self.checkpoints.write(self.training.step, self.state.as_dict())
+        if self.checkpoints is None:
+            return
+        state = self.state.as_dict()
+        if self.processes.first:
+            self.checkpoints.write(self.training.step, state)
 
     def _result(self) -> Fit:
         training, steps, scale = self.training, self.steps, self.steps.eager.row_scale

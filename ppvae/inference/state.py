@@ -74,6 +74,16 @@ class Training:
             for name, tensor in self._tensors():
                 tensor.copy_(snapshot[name])
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All parameters and buffers."""
+        return [tensor for _, tensor in self._tensors()]
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """All buffers, such as the running statistics of a normalization."""
+        return list(self.pair.buffers()) if isinstance(self.pair, nn.Module) else []
+
     def finite(self) -> bool:
         """Tell whether every parameter is finite."""
         return all(bool(torch.isfinite(value).all()) for value in self.parameters.values())

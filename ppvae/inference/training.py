@@ -11,12 +11,14 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from ppvae.data import Dataset
 from ppvae.engine import (
     Data,
     Pair,
+    Processes,
     Reading,
     first_line,
     is_map_style,
@@ -36,6 +38,7 @@ from ppvae.inference.steps import (
     CompiledSteps,
     Constructor,
     JointOptim,
+    Minibatch,
     Steps,
     announced_programs,
     held_out_of,
@@ -59,6 +62,7 @@ def fit(
     schedule: Schedule | None = None,
     kl_weight: float | Callable[[int], float] = 1.0,
     clip_norm: float | None = None,
+    accumulate: int = 1,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | Checkpoints | None = None,
     resume: str | Path | Checkpoints | None = None,
@@ -81,6 +85,11 @@ def fit(
     or `compile_from` is given. The caller's random state does not change. Ctrl-C ends training and
     keeps the weights.
 
+    Several processes that `torchrun` has started, or those of the default process group of
+    `torch.distributed`, train the pair together: each takes its share of a minibatch's rows, their
+    gradients add up, and all of them have the same weights. Everything but the random draws is
+    then as in one process. Files are written by the first one.
+
     A latent outside the plate over rows is shared by all of them and has one prior. The terms of
     a minibatch's rows are then multiplied by the number of all rows over that of its own, unless
     the model does so, by `pyro.plate("data", N, subsample_size=len(x))`.
@@ -101,7 +110,8 @@ def fit(
             100, and without a schedule as many more as the ELBO (that of the validation data, if
             there are any) still rises by what `Fit.converged` says, up to 10,000 steps.
         steps: number of optimizer steps, instead of epochs.
-        batch_size: rows of a minibatch; 128, or all rows if there are fewer.
+        batch_size: rows of a minibatch; 128, or all rows if there are fewer. Several processes
+            share them.
         batch: called with each batch of a loader or dataset, as torch's `DataLoader` makes it;
             returns what the pair is called with: a tensor, a tuple of arguments, or a dict of them
             by name, such as `lambda item: item["image"]`.
@@ -121,6 +131,8 @@ def fit(
             such as `LinearWarmup`; validation always has weight 1. A warm-up longer than the
             training gets a warning.
         clip_norm: bound on the norm of the gradient of a minibatch's summed loss.
+        accumulate: in how many parts the rows of a minibatch are taken, one after the other, for
+            less memory; their gradients add up to that of the minibatch.
         callbacks: called with the `Training` after every evaluation, and once more when it has
             ended; one that returns True stops it, any other value does not. Of ours:
             `Converged`, `EarlyStopping`, `TensorBoard`.
@@ -164,16 +176,21 @@ def fit(
         >>> result.steps, result.history.sizes["step"]
         (24, 2)
     """
+    if isinstance(pair, DistributedDataParallel):
+        pair = pair.module  # its model and guide; gradients add up here
     length_given = epochs is not None or steps is not None
     optimizer, schedule, callbacks = recipe_for(data, optimizer, schedule, callbacks, length_given)
     open_ended = not length_given and schedule is None
     epochs, steps = _length(epochs, steps)
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be at least 1, got {accumulate}")
     if device is not None:
         _move(pair, device)
     _check_compile(compile, compile_from)
     reading = Reading(pair, batch)
     _check_batch(batch, data, validation)
-    batches = minibatches_of(data, pair, batch_size, reading)
+    processes = Processes.present()
+    batches = minibatches_of(data, pair, batch_size, reading, processes)
     if validation is None and isinstance(data, Dataset):
         validation = data
     held_out = None if validation is None else held_out_of(validation, pair, reading)
@@ -203,12 +220,16 @@ def fit(
             passes = steps // expected if epochs is None and steps is not None else epochs
         row_scale = None
         at_once = batches.steps == 1 or (batches.total is None and expected == 1)
-        if not at_once or monitored(batches).rows < (batches.total or 0):
+        in_parts = processes.several or accumulate > 1
+        if in_parts or not at_once or monitored(batches).rows < (batches.total or 0):
             row_scale = row_scale_of(run, example, sites, batches.total, batches.batch_size)
         del example, sites  # a training does not hold what it was checked on
         if row_scale is not None:
             model, guide = row_scale.scaled(model), row_scale.scaled(guide)
         eager = Steps(run, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
+        if in_parts:
+            first = Minibatch(batches.first(128), form=batches.form)
+            eager.share(processes, parameters, first, accumulate)
         rate = LearningRate(schedule, getattr(optim, "optimizer", None), passes, planned)
         loop = Loop(
             training=Training(
@@ -226,7 +247,11 @@ def fit(
             callbacks=callbacks,
             checkpoints=_checkpoints(checkpoint if resume is None else checkpoint or resume),
             seed=seed,
+            processes=processes,
         )
+        processes.copy_first(loop.training.tensors)
+        if processes.several:
+            processes.divide_draws(seed)
         source = _checkpoints(resume)
         if source is not None:
             loop.state.restore(source)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppvae.engine import (
+    Processes,
     RandomState,
     noted,
     random_state,
@@ -40,6 +41,7 @@ class TrainingState:
         rate: LearningRate,
         callbacks: Sequence[Callback],
         seed: int,
+        processes: Processes,
     ) -> None:
         self.training = training
         self.losses: list[tuple[int, float]] = []
@@ -53,6 +55,7 @@ class TrainingState:
         self._rate = rate
         self._callbacks = callbacks
         self._seed = seed
+        self._processes = processes
 
     @property
     def seconds(self) -> float:
@@ -63,6 +66,8 @@ class TrainingState:
         """Return the state for a checkpoint."""
         training, steps, schedule = self.training, self._steps, self._rate.schedule
         begun = self.epoch_random_state
+        common = self._processes.common
+        draws = self._processes.gathered(random_state_as_json(random_state()))
         return {
             "made of": self._made_of(),
             "step": training.step,
@@ -83,7 +88,10 @@ class TrainingState:
             "schedule each step": self._rate.each_step,
             "callbacks": [self._state_of(callback) for callback in self._callbacks],
             "epoch_random_state": None if begun is None else random_state_as_json(begun),
-            "random": random_state_as_json(random_state()),
+            "random": draws[0],
+            # Of several processes: what they draw in common, and each of the others.
+            "random in common": None if common is None else random_state_as_json(common),
+            "random of others": draws[1:],
         }
 
     def restore(self, checkpoints: Checkpoints) -> None:
@@ -109,7 +117,7 @@ class TrainingState:
             self.reason = state["reason"]
             self._started -= state["seconds"]
             of_callbacks = list(zip(self._callbacks, state["callbacks"], strict=True))
-            set_random_state(random_state_from_json(state["random"]))
+            self._restore_draws(state)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"the checkpoint in {checkpoints.folder} does not fit this training: {error}"
@@ -118,6 +126,19 @@ class TrainingState:
             if saved is not None and hasattr(callback, "load_state_dict"):
                 with noted(f"in {name_of(callback)}.load_state_dict(), from {checkpoints.folder}"):
                     callback.load_state_dict(saved)
+
+    def _restore_draws(self, state: State) -> None:
+        """Restore the random numbers; those of another number of processes are begun anew."""
+        processes = self._processes
+        draws = [state["random"], *state.get("random of others", [])]
+        common = state.get("random in common") or state["random"]
+        if processes.number == len(draws):
+            set_random_state(random_state_from_json(draws[processes.rank]))
+            processes.common = random_state_from_json(common) if processes.several else None
+            return
+        set_random_state(random_state_from_json(common))
+        if processes.several:
+            processes.divide_draws(self._seed + self.training.step)
 
     def _restore_steps(self, state: State) -> None:
         """Restore optimizer, schedule, KL weight and compilation."""

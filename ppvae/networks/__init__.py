@@ -1,9 +1,11 @@
 """Networks: tensor to tensor, nothing probabilistic, under any leading batch dimensions."""
 
+from ppvae.networks.autocast import Autocast
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
 from ppvae.networks.mlp import MLP
+from ppvae.networks.recomputed import Recomputed
 from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
 from ppvae.networks.residual_mlp import ResidualMLP
@@ -12,6 +14,7 @@ from ppvae.networks.standardized import Standardized
 
 __all__ = [
     "MLP",
+    "Autocast",
     "ConvDecoder",
     "ConvEncoder",
     "EncoderInput",
@@ -19,6 +22,7 @@ __all__ = [
     "GRUDecoder",
     "GRUEncoder",
     "Joined",
+    "Recomputed",
     "ResidualConvDecoder",
     "ResidualConvEncoder",
     "ResidualMLP",

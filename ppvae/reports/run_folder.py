@@ -31,6 +31,7 @@ _CONFIG = "config.yaml"
 _DATA = "data.json"
 _SCHEMA = "schema.yaml"
 _STANDARDIZATION = "standardization.json"
+_JOB = "job.json"
 _FIGURES = "figures"
 _WRITTEN = (  # what a run writes: nothing else is removed with a run that is overwritten
     *(
@@ -38,6 +39,7 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
         _DATA,
         _SCHEMA,
         _STANDARDIZATION,
+        _JOB,
         "metrics.jsonl",
         "pair.json",
         "pair.safetensors",
@@ -180,6 +182,16 @@ class Run:
         text = yaml.dump(dict(options), Dumper=_WithoutAliases, sort_keys=False)
         write_bytes(self.config, text.encode())
 
+    @property
+    def job(self) -> str | None:
+        """The job of several processes that trains or trained here, if there was one."""
+        path = self.folder / _JOB
+        return str(read_json(path).get("job")) if path.exists() else None
+
+    def write_job(self, job: str) -> None:
+        """Keep the job, so that its processes find the run when they are started again."""
+        write_json(self.folder / _JOB, {"job": job})
+
     def write_data(self, dataset: Dataset, likelihood: str) -> None:
         """Keep what was decided about the data, and why the pair has its likelihood.
 
@@ -233,7 +245,7 @@ class Run:
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""
-        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA, _SCHEMA}:
+        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA, _SCHEMA, _JOB}:
             shutil.rmtree(self.folder)
             if self._aside is not None:
                 self._aside.rename(self.folder)

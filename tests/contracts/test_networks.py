@@ -152,6 +152,14 @@ NETWORKS = {
         ((3,),),
         (2,),
     ),
+    "Autocast": Network("Autocast", lambda: networks.Autocast(nn.Linear(3, 2)), {}, ((3,),), (2,)),
+    "Recomputed": Network(
+        "Recomputed",
+        lambda: networks.Recomputed(nn.Sequential(nn.Linear(3, 2), nn.Tanh())),
+        {},
+        ((3,),),
+        (2,),
+    ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }
 LEADING = [(), (5,), (4, 5), (2, 1, 5)]

@@ -52,6 +52,32 @@ class Refined:
     levels = LEVELS
     """The levels, the cheapest first."""
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Refined]", names: Names) -> "Refined":
+        """Put posteriors of some datapoints after each other.
+
+        Args:
+            parts: of the same pair, with as many draws.
+            names: what all datapoints are called.
+        """
+        first, refusals, start = parts[0], {}, 0
+        for part in parts:
+            refusals |= {start + place: why for place, why in part.refusals.items()}
+            start += part.table.sizes["data"]
+        table = xr.concat([part.table for part in parts], dim="data", combine_attrs="override")
+        return cls(
+            {
+                name: torch.cat([part.weighted[name] for part in parts], 1)
+                for name in first.weighted
+            },
+            torch.cat([part.log_weights for part in parts], 1),
+            names.on(table),
+            refusals,
+            first.plates,
+            names,
+            first.seed,
+        )
+
     @property
     def draws(self) -> dict[str, Tensor]:
         """Equally weighted draws, resampled, `(draw, data, *inner plates, *event)`, by site.

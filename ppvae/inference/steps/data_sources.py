@@ -7,20 +7,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ppvae.data import Dataset
-from ppvae.engine import Pair, Reading, arguments_of, batch_of, is_map_style
+from ppvae.engine import Pair, Processes, Reading, arguments_of, batch_of, is_map_style
 from ppvae.inference.steps.minibatches import (
     MONITORED,
     InMemory,
     Minibatch,
     Minibatches,
+    SharedRows,
     Streamed,
     checked_size,
 )
 from ppvae.inference.steps.sparse_minibatches import Gathered, sparse_minibatch, sparse_parts
 
 
-def loader_of(dataset: Any, batch_size: int | None) -> DataLoader[Any]:
-    """Return a loader of a map-style dataset, shuffled unless all rows are in one batch.
+def loaded(
+    dataset: Any, pair: Pair, batch_size: int | None, reading: Reading, processes: Processes
+) -> Streamed:
+    """Return the minibatches of a map-style dataset, shuffled unless all rows are in one batch.
+
+    Each of several processes reads its own rows alone.
 
     The order of an epoch depends on the random state at its start alone, so that a training can be
     resumed within it.
@@ -37,7 +42,11 @@ def loader_of(dataset: Any, batch_size: int | None) -> DataLoader[Any]:
             "the number of its rows, or pass a DataLoader"
         ) from None
     size = checked_size(rows, batch_size)
-    return DataLoader(dataset, batch_size=size, shuffle=size < rows)
+    if processes.several:
+        shared = SharedRows(rows, size, processes)
+        return Streamed(DataLoader(dataset, batch_sampler=shared), pair, reading, shared)
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=size, shuffle=size < rows)
+    return Streamed(loader, pair, reading)
 
 
 def in_memory(data: object) -> bool:
@@ -46,7 +55,11 @@ def in_memory(data: object) -> bool:
 
 
 def minibatches_of(
-    data: Any, pair: Pair, batch_size: int | None, reading: Reading | None = None
+    data: Any,
+    pair: Pair,
+    batch_size: int | None,
+    reading: Reading | None = None,
+    processes: Processes | None = None,
 ) -> Minibatches:
     """Return the minibatches that `fit`'s `data`, `batch_size` and `batch` ask for.
 
@@ -57,12 +70,12 @@ def minibatches_of(
     reading = reading or Reading(pair)
     parts = sparse_parts(data, "train")
     if parts is not None and reading.batch is None:
-        return Gathered(pair, parts, batch_size)
+        return Gathered(pair, parts, batch_size, processes)
     if in_memory(data) or (isinstance(data, TensorDataset) and reading.batch is None):
         batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
         return InMemory(batch, batch_size, form)
     if is_map_style(data):
-        return Streamed(loader_of(data, batch_size), pair, reading)
+        return loaded(data, pair, batch_size, reading, processes or Processes())
     if not isinstance(data, Iterable) or isinstance(data, str | bytes):
         raise TypeError(
             "data must be a tensor or array, a tuple of them, a dataset or an iterable of "

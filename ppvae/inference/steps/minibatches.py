@@ -3,12 +3,18 @@
 import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+)
 
 from ppvae.engine import (
     PLAIN,
@@ -17,6 +23,7 @@ from ppvae.engine import (
     Batch,
     Form,
     Pair,
+    Processes,
     RandomState,
     Reading,
     arguments_of,
@@ -38,12 +45,16 @@ class Minibatch:
         index: the rows, or none for all.
         full: rows of most minibatches, where the last one of an epoch may be smaller.
         form: how the arguments of the pair's programs are made of the tensors.
+        copies: how many processes have these same rows.
+        joint: number of rows of all processes together, where these are those of one.
     """
 
     whole: Batch
     index: Tensor | None = None
     full: int = 0
     form: Form = PLAIN
+    copies: int = 1
+    joint: int = 0
 
     @property
     def tensors(self) -> Batch:
@@ -78,6 +89,31 @@ class Minibatch:
         """Return the first `rows` rows of the whole."""
         index = torch.arange(rows, device=self.whole[0].device)
         return Minibatch(self.whole, index, self.full, self.form)
+
+    def share(self, processes: Processes) -> "Minibatch":
+        """Return a process's own rows, where these are those of all."""
+        if self.joint:
+            return self
+        part, copies = self._part(processes)
+        return replace(part, copies=copies, joint=self.rows)
+
+    def divided(self, number: int) -> list["Minibatch"]:
+        """Return so many parts; the whole, where they had less than two rows each."""
+        if self.rows < 2 * number:
+            return [self]
+        return [self._part(Processes(place, number))[0] for place in range(number)]
+
+    def _part(self, processes: Processes) -> tuple["Minibatch", int]:
+        """Return a process's share, and how many processes have the same."""
+        own, copies = processes.share(self.rows)
+        (full, _) = processes.share(self.full) if self.full else (slice(0, 0), 1)
+        whole, index = self.whole, None
+        if self.index is None:
+            whole = tuple(tensor[own] for tensor in self.whole)
+        else:
+            index = self.index[own]
+        sizes = {"full": full.stop - full.start, "copies": self.copies, "joint": self.joint}
+        return Minibatch(whole, index, form=self.form, **sizes), copies
 
     def chunks(self, rows: int) -> Iterator["Minibatch"]:
         """Cut it into minibatches of at most `rows` rows."""
@@ -182,19 +218,60 @@ class InMemory:
         return tuple(tensor[:rows] for tensor in self.batch)
 
 
+class SharedRows(Sampler[list[int]]):
+    """Numbers of the rows that one of several processes reads of each minibatch.
+
+    All processes draw the same order. A single last row is joined to the minibatch before.
+
+    Args:
+        rows: of all data.
+        size: rows of a minibatch, those of all processes together.
+        processes: those that share it.
+    """
+
+    def __init__(self, rows: int, size: int, processes: Processes) -> None:
+        self.processes = processes
+        steps, last = division(rows, size)
+        self.sizes = [size] * (steps - 1) + [last]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # The order that a loader of one process has.
+        order = iter(RandomSampler(range(sum(self.sizes))))
+        for size in self.sizes:
+            own, _ = self.processes.share(size)
+            yield list(itertools.islice(order, size))[own]
+
+
 class Streamed:
     """Batches that the caller makes, such as a `DataLoader`'s.
 
     The first epoch goes on from the batch that `first` has read: a source that can be passed over
     only once loses none. A single last row is joined to the batch before.
+
+    Args:
+        source: yields batches.
+        pair: what they are for.
+        reading: how a batch is made of what the source yields.
+        shared: which rows of each minibatch the source yields to this one of several processes;
+            all unless given.
     """
 
-    def __init__(self, source: Iterable[Any], pair: Pair, reading: Reading | None = None) -> None:
+    def __init__(
+        self,
+        source: Iterable[Any],
+        pair: Pair,
+        reading: Reading | None = None,
+        shared: SharedRows | None = None,
+    ) -> None:
+        self._shared = shared
         self.rows: int | None = None
         self.steps: int | None = None
         # May be wrong, as that of a stream with several workers.
         self.expected: int | None = _length(source)
-        self.total: int | None = _total(source)
+        self.total: int | None = _total(source) if shared is None else sum(shared.sizes)
         self.batch_size: int | None = None
         self.began: RandomState | None = None
         self._source = source
@@ -211,8 +288,15 @@ class Streamed:
         """Yield the caller's batches, checked and moved to the pair."""
         batches = self._batches() if self._opened is None else self._opened
         self.restart()
+        if self._shared is not None:
+            sizes, processes = self._shared.sizes, self._shared.processes
+            for (batch, form), rows in zip(batches, sizes, strict=True):
+                yield Minibatch(batch, None, self._full, form, processes.share(rows)[1], rows)
+            return
+        number = _processes_of(self._source)
         for batch, form in self._joined(batches):
-            yield Minibatch(batch, None, self._full, form)
+            joint = number * len(batch[0]) if number else 0
+            yield Minibatch(batch, None, self._full, form, joint=joint)
 
     def first(self, rows: int) -> Batch:
         """Return rows of the first batch of the source, the same at each call."""
@@ -295,6 +379,12 @@ def _total(source: Iterable[Any]) -> int | None:
         whole = isinstance(source.sampler, SequentialSampler | RandomSampler)
         return len(source.dataset) if whole else None  # type: ignore[arg-type]  # they need it
     return None
+
+
+def _processes_of(source: Iterable[Any]) -> int | None:
+    """Return among how many processes a loader divides its rows by itself, if it does."""
+    sampler = getattr(source, "sampler", None)
+    return sampler.num_replicas if isinstance(sampler, DistributedSampler) else None
 
 
 def _first_part(batch: Any) -> Any:

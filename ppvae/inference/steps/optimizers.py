@@ -92,6 +92,11 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
         self.optimizer.zero_grad(set_to_none=True)
 
     @property
+    def number(self) -> int:
+        """Return how many parameters it knows."""
+        return len(self._known)
+
+    @property
     def groups(self) -> list[dict[str, Any]]:
         """Return the torch optimizer's parameter groups with their options."""
         return [] if self.optimizer is None else self.optimizer.param_groups

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 
 from ppvae.data import Dataset, SparseRows
-from ppvae.engine import Batch, Pair, RandomState, batch_of
+from ppvae.engine import Batch, Pair, Processes, RandomState, batch_of
 from ppvae.inference.steps.minibatches import Minibatch, checked_size, division
 
 
@@ -25,11 +25,19 @@ class Gathered:
         pair: the pair.
         parts: what it is called with; tensors and sparse rows.
         batch_size: rows of a minibatch.
+        processes: those that share it; each makes its own rows dense.
     """
 
     began: RandomState | None = None
 
-    def __init__(self, pair: Pair, parts: tuple[Any, ...], batch_size: int | None) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        parts: tuple[Any, ...],
+        batch_size: int | None,
+        processes: Processes | None = None,
+    ) -> None:
+        self._processes = processes or Processes()
         rows = len(parts[0])
         check_rows(parts, "data")
         size = checked_size(rows, batch_size)
@@ -50,8 +58,12 @@ class Gathered:
         order = torch.randperm(rows)
         steps, last = division(rows, self._size)
         for index in order.split([self._size] * (steps - 1) + [last]):
-            batch = self._dense(tuple(part[index] for part in self._parts))
-            yield Minibatch(batch, None, self._size, self.form)
+            own, copies = self._processes.share(len(index))
+            batch = self._dense(tuple(part[index[own]] for part in self._parts))
+            full, joint = self._size, 0
+            if self._processes.several:
+                full, joint = len(range(self._size)[self._processes.share(full)[0]]), len(index)
+            yield Minibatch(batch, None, full, self.form, copies, joint)
 
     def restart(self) -> None:
         """Do nothing: every epoch is read anew."""

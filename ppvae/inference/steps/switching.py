@@ -3,14 +3,24 @@
 import itertools
 import statistics
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
 from ppvae.engine import isolated, warn_caller
-from ppvae.engine.compilation import CaptureError, Code, Generator, Graph, Guard, Replay
+from ppvae.engine.compilation import (
+    CaptureError,
+    Code,
+    CompiledProgram,
+    Generator,
+    Graph,
+    Guard,
+    Replay,
+)
 from ppvae.inference.steps.compiled_step import CompiledStep
+from ppvae.inference.steps.divided_step import DividedStep
+from ppvae.inference.steps.joint_gradients import JointGradients
 from ppvae.inference.steps.minibatches import Minibatch, division
 from ppvae.inference.steps.optimizers import JointOptim
 from ppvae.inference.steps.pyro_step import Steps
@@ -66,13 +76,18 @@ class CompiledSteps:
         self.report = "not compiled: training ended before the code was ready"
         self._guard = Guard(eager.pair.model, eager.pair.guide)
         self._version = -1
-        self._compiled: dict[Hashable, CompiledStep] = {}
+        self._compiled: dict[Hashable, CompiledStep | DividedStep] = {}
         self._seconds: list[float] = []
         self._given_up = False
         if choice is False:
             self._give_up("as asked", warn=False)
         elif not isinstance(eager.optim, JointOptim):
             self._give_up(f"{type(eager.optim).__name__} is no torch optimizer", warn=False)
+
+    @property
+    def joint(self) -> JointGradients | None:
+        """What adds up the gradients of several processes."""
+        return self.eager.joint
 
     def resume(self, compiled_from: int | None) -> None:
         """Continue a training that had compiled steps from some step on, or none yet."""
@@ -104,7 +119,7 @@ class CompiledSteps:
             FloatingPointError: if a compiled step with a non-finite gradient changed them.
         """
         for step in itertools.islice(self._compiled.values(), 1):  # all change the same tensors
-            if not step.finite():
+            if not step.stepped.finite():
                 raise FloatingPointError(
                     "here or some steps before, the gradient is NaN or infinite"
                 )
@@ -113,7 +128,7 @@ class CompiledSteps:
         """Go on without code if modules or optimizer have changed, as they may between epochs."""
         if not self._compiled or self._given_up:
             return
-        if not all(step.valid() for step in self._compiled.values()):
+        if not all(step.stepped.valid() for step in self._compiled.values()):
             self._give_up("the optimizer has changed", warn=False)
         elif self._guard.version() != self._version:
             self._give_up(f"{self._guard.changed} has changed", warn=False)
@@ -129,7 +144,7 @@ class CompiledSteps:
                 self.check()
                 raise
         try:
-            loss = step.compare(minibatch, lambda: self.eager.take(minibatch))
+            loss = step.compare(minibatch)
         except CaptureError as error:
             self._give_up(str(error), warn=self.choice is True)
             return self.eager.take(minibatch)
@@ -148,7 +163,7 @@ class CompiledSteps:
             return False
         if self.compile_from is not None:
             return number >= self.compile_from
-        return all(step.compiled.code.ready for step in self._compiled.values())
+        return all(program.code.ready for program in self._programs())
 
     def _worthwhile(self, number: int) -> bool:
         if self.choice is True or self.compile_from is not None:
@@ -198,20 +213,20 @@ class CompiledSteps:
         assert isinstance(self.optim, JointOptim)
         try:
             for example in examples:
-                self._compiled[example.kind] = CompiledStep(
-                    self.eager.objective,
-                    self.eager.programs,
-                    self.optim,
-                    self.parameters,
-                    example,
-                    self._sized(number),
+                kind = CompiledStep if self.eager.joint is None else DividedStep
+                self._compiled[example.kind] = kind(
+                    self.eager, self.parameters, example, self._sized(number)
                 )
                 self._guard.ignore(self._compiled[example.kind].compiled.kept.attributes)
             self._version = self._guard.version()
-            for step in self._compiled.values():
-                step.compiled.code.start()
+            for program in self._programs():
+                program.code.start()
         except CaptureError as error:
             self._give_up(str(error), warn=self.choice is True)
+
+    def _programs(self) -> Iterator[CompiledProgram]:
+        for step in self._compiled.values():
+            yield from step.programs
 
     def _give_up(self, reason: str, *, warn: bool) -> None:
         """Take all further steps through Pyro; report why, once."""
