@@ -1,6 +1,7 @@
 """Peak memory of sparse counts: reading, assembling a pair, and one epoch, each in a new process.
 
     python -m benchmarks.sparse_counts [--cells 20000] [--genes 5000] [--filled 0.075] [--compile]
+        [--accumulate 1]
 
 Prints the peak beyond what importing costs, in multiples of the sparse matrix (values, columns
 and row pointers).
@@ -38,7 +39,7 @@ def peak():
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def measure(path, compile):
+def measure(path, compile, accumulate):
     """Print the peak after each stage, in bytes beyond what importing takes, and sizes."""
 
     import ppvae
@@ -54,7 +55,8 @@ def measure(path, compile):
     stages = {"data.counts": peak()}
     pair = pairs.assemble(read)
     stages["assemble"] = peak()
-    fitted = ppvae.fit(pair, read, batch_size=BATCH, epochs=1, compile=compile, progress=False)
+    options = {"compile": compile, "accumulate": accumulate, "progress": False}
+    fitted = ppvae.fit(pair, read, batch_size=BATCH, epochs=1, **options)
     stages["one epoch"] = peak()
     print(
         json.dumps(
@@ -81,17 +83,19 @@ def main():
     parser.add_argument("--genes", type=int, default=5_000)
     parser.add_argument("--filled", type=float, default=0.075)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--accumulate", type=int, default=1, help="parts of a minibatch")
     parser.add_argument("--path", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.path:
-        measure(given.path, given.compile)
+        measure(given.path, given.compile, given.accumulate)
         return
     from scipy.sparse import save_npz
 
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/cells.npz"
         save_npz(path, simulated(given.cells, given.genes, given.filled), compressed=False)
-        options = [*(["--compile"] if given.compile else []), "--path", path]
+        options = ["--accumulate", str(given.accumulate), "--path", path]
+        options += ["--compile"] * given.compile
         sparse = run(*options)
     matrix, dense = sparse["matrix"], BATCH * given.genes * 4
     print(f"sparse matrix {matrix / MIB:.1f} MiB, dense minibatch {dense / MIB:.1f} MiB")
