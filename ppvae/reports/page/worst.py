@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ppvae import diagnostics
 from ppvae.diagnostics.names import NamedBatch, named_batch
+from ppvae.engine import Unsupported, raised_in_pair
 from ppvae.reports.page.contents import Block, Section, Text
 from ppvae.reports.page.numbers import capital, cell, percent
 from ppvae.reports.page.refusals import reason_of
@@ -27,7 +28,7 @@ def worst_section(subject: Subject) -> Section:
     if subject.formula.evidence is None:
         text = f"Rows are not ranked: {subject.formula.refusal}."
         return Section("worst", title, [Text(text)])
-    by_row = subject.formula.by_row()
+    by_row = _with_lowest_refined(subject)
     reasons = _chosen(subject, by_row)
     if not reasons:
         return Section("worst", title, [Text("There are no rows.")])
@@ -50,6 +51,39 @@ def worst_section(subject: Subject) -> Section:
     return Section("worst", title, blocks)
 
 
+def _with_lowest_refined(subject: Subject) -> xr.Dataset:
+    """Return log P(X), k and trust of each row, refined too where the guide's is lowest.
+
+    Only where some rows were refined: then time was given for it, and the few more take little.
+    """
+    by_row = subject.formula.by_row()
+    if subject.formula.refined is None:
+        return by_row
+    log_p = np.where(by_row.refined, np.inf, by_row.log_evidence)
+    lowest = np.argsort(log_p, kind="stable")[: 2 * _LOWEST]
+    places = lowest[np.isfinite(log_p[lowest])]
+    if not len(places):
+        return by_row
+    draws = int(subject.formula.refined.table.attrs["draws"])
+    try:
+        found = diagnostics.refine(
+            subject.pair,
+            _at(subject.batch, places.tolist()),
+            draws=draws,
+            seed=subject.seed,
+            progress=False,
+        ).table
+    except Exception as error:
+        if not isinstance(error, Unsupported) and raised_in_pair(error) is None:
+            raise
+        return by_row
+    names = {"k": "pareto_k"}
+    for name in ("log_evidence", "log_evidence_error", "k", "trusted"):
+        by_row[name].values[places] = found[names.get(name, name)].values
+    by_row.refined.values[places] = True
+    return by_row
+
+
 def _chosen(subject: Subject, by_row: xr.Dataset) -> dict[int, list[str]]:
     """Return the places of the worst rows with the reasons why they are here."""
     log_p, k, trusted = (by_row[name].values for name in ("log_evidence", "k", "trusted"))
@@ -63,9 +97,11 @@ def _chosen(subject: Subject, by_row: xr.Dataset) -> dict[int, list[str]]:
         below = median - log_p[place]
         far = f"{below:.1f} nats below the median" if np.isfinite(below) else "log P(X) not finite"
         reasons[place] = [far]
-    heavy = np.argsort(np.where(np.isnan(k) | trusted, np.inf, -k), kind="stable")
+    # Of some that were refined, a row that was not has only the guide's k.
+    asked = by_row.refined.values if by_row.refined.any() else np.ones_like(trusted)
+    heavy = np.argsort(np.where(np.isnan(k) | trusted | ~asked, np.inf, -k), kind="stable")
     for place in heavy[:_HEAVIEST].tolist():
-        if not trusted[place] and k[place] > threshold:
+        if asked[place] and not trusted[place] and k[place] > threshold:
             reasons.setdefault(place, []).append("k is one of the largest")
     refused = {} if subject.formula.refined is None else subject.formula.refined.reasons
     for place, found in reasons.items():
