@@ -44,8 +44,8 @@ def job(folder, restarts, steps, output):
 
 
 def last_step(folder):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return json.loads(lines[-1])["step"]
+    path = folder / "metrics.jsonl"
+    return json.loads(path.read_text().splitlines()[-1])["step"] if path.exists() else None
 
 
 def main():
@@ -56,7 +56,7 @@ def main():
     chosen = parser.parse_args()
     drawn, failures = random.Random(chosen.seed), 0
     for number in range(chosen.kills):
-        restarts = number % 2
+        restarts = (number + 1) % 2
         with tempfile.TemporaryDirectory() as place:
             folder, log = Path(place) / "run", Path(place) / "log"
             with log.open("w") as output:

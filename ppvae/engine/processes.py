@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from ppvae.engine.isolation import RandomState, random_state, seeds, set_random_state
 
@@ -50,8 +51,7 @@ class Processes:
         if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             if not dist.is_torchelastic_launched():
                 return cls()
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-            atexit.register(_leave)
+            _join()
         if not dist.is_initialized():
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
@@ -145,6 +145,23 @@ def _lost() -> Iterator[None]:
         raise ConnectionError(
             "another process of the training has ended; go on from its last checkpoint"
         ) from error
+
+
+def _join() -> None:
+    """Make the default process group of the processes that `torchrun` has started.
+
+    Their store outlives them: where they are started again, it still holds the addresses of their
+    last attempt (https://github.com/pytorch/pytorch/issues/135712). Each has keys of its own here.
+    """
+    store, rank, number = next(rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=dist.PrefixStore(f"ppvae/{attempt}", store),
+        rank=rank,
+        world_size=number,
+    )
+    atexit.register(_leave)
 
 
 def _leave() -> None:
