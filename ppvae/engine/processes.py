@@ -155,12 +155,9 @@ def _join() -> None:
     """
     store, rank, number = next(rendezvous("env://"))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=dist.PrefixStore(f"ppvae/{attempt}", store),
-        rank=rank,
-        world_size=number,
-    )
+    own = dist.PrefixStore(f"ppvae/{attempt}", store)  # type: ignore[attr-defined]
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=own, rank=rank, world_size=number)
     atexit.register(_leave)
 
 

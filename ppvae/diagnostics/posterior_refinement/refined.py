@@ -60,7 +60,8 @@ class Refined:
             parts: of the same pair, with as many draws.
             names: what all datapoints are called.
         """
-        first, refusals, start = parts[0], {}, 0
+        first, start = parts[0], 0
+        refusals: dict[int, str] = {}
         for part in parts:
             refusals |= {start + place: why for place, why in part.refusals.items()}
             start += part.table.sizes["data"]
