@@ -61,7 +61,7 @@ def main():
             folder, log = Path(place) / "run", Path(place) / "log"
             with log.open("w") as output:
                 running = job(folder, restarts, chosen.steps, output)
-                while not (folder / "checkpoint.json").exists() and running.poll() is None:
+                while not list(folder.glob("checkpoint-*")) and running.poll() is None:
                     time.sleep(0.05)
                 time.sleep(drawn.uniform(0, 2))
                 workers = processes_below(running.pid)

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 if training diverged or an error came up that may be a bug; 2 on bad input; 130 if
-        interrupted before there was a result.
+        interrupted, 143 or 129 if SIGTERM or SIGHUP ended a training.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Only then: any library looks for optional modules, which a stranger's folder may hold.

@@ -3,6 +3,8 @@
 Nothing heavy is imported with this module: the rooms of `ppvae` are imported when a command runs.
 """
 
+import contextlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,14 +60,17 @@ def fit(
     folder: Path | None = None,
     overwrite: bool = False,
     resume: Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float | None = 30.0,
+    checkpoint_steps: int | None = None,
+    checkpoint_keep: int = 1,
     tensorboard: bool = False,
 ) -> int:
     """Train a VAE, or a pair of your own, and measure its posterior on held-out data.
 
     Writes the run's folder: config.yaml (repeats the run: `ppvae fit --config`), metrics.jsonl,
     pair.json and pair.safetensors (the trained pair), a checkpoint (goes on: `ppvae fit
-    --resume`), evidence and figures.
+    --resume`), evidence and figures. Ctrl-C, SIGTERM and SIGHUP end training after the step under
+    way, with a checkpoint; a second one ends at once.
 
     Args:
         chosen: the data, and the pair if it is the user's own.
@@ -121,21 +126,26 @@ def fit(
         overwrite: whether the folder of another run may be replaced.
         resume: folder of a run to go on with; its options and checkpoint are used, and more epochs
             or steps may be asked for.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints; 30 unless given, null for none but
+            those of checkpoint_steps.
+        checkpoint_steps: also write a checkpoint after every N steps; not unless given.
+        checkpoint_keep: how many checkpoints to keep; 1 unless given. If the newest is damaged, a
+            training goes on from the one before.
         tensorboard: whether live curves and pictures are written to the run's folder;
             `tensorboard --logdir runs` shows those of all runs.
 
     Example:
         ppvae fit wine.csv --label quality --latent 5
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
-    for name, seconds in (
-        ("checkpoint_seconds", checkpoint_seconds),
-        ("refine_seconds", refine_seconds),
+    for name, value, least in (
+        ("draws", draws, 1),
+        ("refine_seconds", refine_seconds, 0),
+        ("checkpoint_seconds", checkpoint_seconds, 0),
+        ("checkpoint_steps", checkpoint_steps, 1),
+        ("checkpoint_keep", checkpoint_keep, 1),
     ):
-        if not seconds >= 0:
-            raise ValueError(f"{name} must be at least 0, got {seconds}")
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
     parts = {
         "network": network,
         "prior": prior,
@@ -143,81 +153,103 @@ def fit(
         "likelihood": likelihood,
         "posterior": posterior,
     }
-    run = ppvae.reports.Run.resume(resume) if resume else None
-    dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
-    dataset = dataset.conditional() if conditional else dataset
-    pair, reason = chosen.pair, ""
-    if pair is None and run is not None and run.is_old:
-        pair = ppvae.load(run.folder, trust=chosen.trust)  # a new one would scale its input
-    elif pair is None:
-        pair = _assembled(dataset, latent, seed, parts)
-        reason = "" if likelihood else ppvae.pairs.explained(dataset)
-    elif dataset.standardization is not None:
-        raise ValueError(
-            "--data.standardize is built into the VAE that ppvae makes; a pair of your own gets "
-            "the values as they are: scale them in its networks"
-        )
-    stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
     processes = ppvae.engine.Processes.present()
-    new = run is None
-    if run is None:
-        run, again = jointly.run_of(
-            processes, folder, lambda: ppvae.reports.Run.create(dataset.name, folder, overwrite)
-        )
-        new = not again
-    checkpoints = ppvae.inference.Checkpoints(run.folder, checkpoint_seconds)
-    if not new and not checkpoints.exists:
-        print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
-    options: dict[str, Any] = {
-        "epochs": epochs,
-        "steps": steps,
-        "batch_size": batch_size,
-        "objective": objective,
-        "schedule": schedule,
-        "kl_weight": kl_weight,
-        "clip_norm": clip_norm,
-        "accumulate": accumulate,
-        "compile": compile,
-        "compile_from": compile_from,
-        "checkpoint": checkpoints,
-        "resume": None if new or not checkpoints.exists else checkpoints,
-        "seed": seed,
-        "device": device,
-        **({} if optimizer is None else {"optimizer": optimizer}),
-    }
+    with contextlib.ExitStack() as held:
 
-    def train() -> "Fit":
-        recorder = _recorder(run, tensorboard) if processes.first else _recorded_elsewhere
-        callbacks: list[Any] = [recorder, *stopping]
-        if new and processes.first:
-            run.write_data(dataset, reason)
-            run.write_config(chosen.configuration)
-        print(
-            opening(
-                dataset,
-                pair,
-                run.folder,
-                reason=reason,
-                options=chosen.configuration,
-                latent=latent,
-            ),
-            flush=True,
-        )
-        return ppvae.inference.fit(pair, dataset, callbacks=callbacks, **options)
+        def locked(place: Path) -> "Checkpoints":
+            """Return the checkpoints of a run, which nobody else trains from here on."""
+            checkpoints = ppvae.inference.Checkpoints(
+                place, checkpoint_seconds, steps=checkpoint_steps, keep=checkpoint_keep
+            )
+            if processes.first:
+                held.enter_context(checkpoints.lock)
+            return checkpoints
 
-    result, code = _trained(train, run, checkpoints, chosen, new and processes.first)
-    if not processes.first:
-        return code
-    _save(run, pair, result, chosen.configuration, figures)
-    compiled = compile is not False
-    options = {"draws": draws, "seed": seed, "refine_seconds": refine_seconds}
-    measured = measuring.measure(
-        run, pair, dataset, "test", compile=compiled, figures=figures, **options
-    )
-    if report and not measured:
-        runs = {str(run.folder): (run, dataset, pair)}
-        measured = reporting.written(runs, run.folder / reporting.FILE, split="test", **options)
-    return code or measured
+        run = None
+        if resume is not None:
+            checkpoints = locked(resume)
+            run = (
+                ppvae.reports.Run.resume(resume) if processes.first else ppvae.reports.Run(resume)
+            )
+        dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
+        dataset = dataset.conditional() if conditional else dataset
+        pair, reason = chosen.pair, ""
+        if pair is None and run is not None and run.is_old:
+            pair = ppvae.load(run.folder, trust=chosen.trust)  # a new one would scale its input
+        elif pair is None:
+            pair = _assembled(dataset, latent, seed, parts)
+            reason = "" if likelihood else ppvae.pairs.explained(dataset)
+        elif dataset.standardization is not None:
+            raise ValueError(
+                "--data.standardize is built into the VAE that ppvae makes; a pair of your own "
+                "gets the values as they are: scale them in its networks"
+            )
+        stopping = [] if patience is None else [ppvae.inference.EarlyStopping(patience)]
+        new = run is None
+        if run is None:
+            run, again = jointly.run_of(
+                processes,
+                folder,
+                lambda: ppvae.reports.Run.create(dataset.name, folder, overwrite),
+            )
+            new = not again
+            checkpoints = locked(run.folder)
+        if not new and not checkpoints.exists:
+            print(f"{run.folder} was stopped before its first checkpoint: training starts anew")
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "steps": steps,
+            "batch_size": batch_size,
+            "objective": objective,
+            "schedule": schedule,
+            "kl_weight": kl_weight,
+            "clip_norm": clip_norm,
+            "accumulate": accumulate,
+            "compile": compile,
+            "compile_from": compile_from,
+            "checkpoint": checkpoints,
+            "resume": None if new or not checkpoints.exists else checkpoints,
+            "seed": seed,
+            "device": device,
+            **({} if optimizer is None else {"optimizer": optimizer}),
+        }
+
+        def train() -> "Fit":
+            recorder = _recorder(run, tensorboard) if processes.first else _recorded_elsewhere
+            callbacks: list[Any] = [recorder, *stopping]
+            if new and processes.first:
+                run.write_data(dataset, reason)
+                run.write_config(chosen.configuration)
+            print(
+                opening(
+                    dataset,
+                    pair,
+                    run.folder,
+                    reason=reason,
+                    options=chosen.configuration,
+                    latent=latent,
+                ),
+                flush=True,
+            )
+            return ppvae.inference.fit(pair, dataset, callbacks=callbacks, **options)
+
+        result, code = _trained(train, run, checkpoints, chosen, new and processes.first)
+        if not processes.first:
+            return code
+        interrupted = result.reason == "interrupted"
+        _save(run, pair, result, chosen.configuration, figures and not interrupted)
+        if interrupted:
+            return _stopped(run, checkpoints, code)
+        compiled = compile is not False
+        options = {"draws": draws, "seed": seed, "refine_seconds": refine_seconds}
+        measured = measuring.measure(
+            run, pair, dataset, "test", compile=compiled, figures=figures, **options
+        )
+        if report and not measured:
+            runs = {str(run.folder): (run, dataset, pair)}
+            page = run.folder / reporting.FILE
+            measured = reporting.written(runs, page, split="test", **options)
+        return code or measured
 
 
 def _recorder(run: "Run", tensorboard: bool) -> "Callable[[Training], None]":
@@ -254,7 +286,10 @@ def _trained(
     A new run whose training ends with an error before anything is worth keeping is removed.
     """
     try:
-        return train(), 0
+        fit = train()
+        return fit, errors.INTERRUPTED if fit.reason == "interrupted" else 0
+    except ppvae.inference.Terminated as error:
+        return error.fit, int(error.code or 0)
     except ppvae.inference.Diverged as error:
         optimizer = chosen.configuration.get("optimizer")
         rate = optimizer.get("init_args", {}).get("lr") if isinstance(optimizer, dict) else None
@@ -266,9 +301,7 @@ def _trained(
         )
     except BaseException as error:
         if isinstance(error, OSError) and checkpoints.exists:
-            error.add_note(
-                f"the last checkpoint is kept, go on with `ppvae fit --resume {run.folder}`"
-            )
+            error.add_note(f"the last checkpoint is kept, go on with `{_resuming(run)}`")
         elif new:
             run.discard_if_unused()
         raise
@@ -284,11 +317,27 @@ def _save(
         figure = ppvae.reports.plots.training_curves(result.history, marks)
         run.figure("training", ppvae.reports.plots.with_source(figure, run.name))
     kept = {name: value for name, value in configuration.items() if name != "compile_from"}
-    if result.compiled_from is None:
+    if result.reason == "interrupted":
+        run.write_config(configuration)  # it goes on as it was asked for
+    elif result.compiled_from is None:
         run.write_config({**kept, "compile": False})
     else:
         run.write_config({**kept, "compile": True, "compile_from": result.compiled_from})
     print(wrapped(str(result)))
+
+
+def _stopped(run: "Run", checkpoints: "Checkpoints", code: int) -> int:
+    """Print what is saved of a training that a signal has ended; return the exit code."""
+    print(run.folder)
+    step = checkpoints.step
+    saved = "the pair is saved, and no checkpoint"
+    if step is not None:
+        saved = f"the pair and the checkpoint of step {step} are saved"
+    return errors.complain(f"interrupted: {saved}; go on with `{_resuming(run)}`", code)
+
+
+def _resuming(run: "Run") -> str:
+    return f"ppvae fit --resume {shlex.quote(str(run.folder))}"
 
 
 def data(chosen: Chosen, *, output: Path | None = None) -> int:

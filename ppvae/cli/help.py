@@ -26,8 +26,8 @@ _GROUPS: dict[str, dict[str, str]] = {
         "the data": "data* label* data.OPTION",
         "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
-        "kl_weight clip_norm accumulate patience* device* compile compile_from checkpoint_seconds "
-        "tensorboard",
+        "kl_weight clip_norm accumulate patience* device* compile compile_from "
+        "checkpoint_seconds checkpoint_steps checkpoint_keep tensorboard",
         "the run": "folder* resume* config overwrite seed* draws refine_seconds figures "
         "report trust",
     },

@@ -30,7 +30,8 @@ _DEFAULTS = {
 }
 _MAY_BE_NONE = ("schedule", "patience")
 # Options that say where and how, not what: a configuration does not repeat them.
-_SAID_ONCE = ("dataset", "checkpoint_seconds", *ON_THE_COMMAND_LINE)
+_CHECKPOINTS = ("checkpoint_seconds", "checkpoint_steps", "checkpoint_keep")
+_SAID_ONCE = ("dataset", *_CHECKPOINTS, *ON_THE_COMMAND_LINE)
 
 
 def execute(look: Look) -> int:

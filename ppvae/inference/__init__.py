@@ -2,6 +2,7 @@
 
 from ppvae.inference.callbacks import Converged, EarlyStopping
 from ppvae.inference.cosine_decay import CosineDecay
+from ppvae.inference.interruption import Terminated
 from ppvae.inference.learning_rate import EachStep
 from ppvae.inference.objectives import (
     CombinedImportanceWeighted_ELBO,
@@ -42,6 +43,7 @@ __all__ = [
     "PartiallyImportanceWeighted_ELBO",
     "StickingTheLanding_ELBO",
     "TensorBoard",
+    "Terminated",
     "TotalCorrelation_ELBO",
     "Training",
     "VariationalRenyi_ELBO",

@@ -13,6 +13,7 @@ from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.evaluation import Evaluation, mean
 from ppvae.inference.failure import ADVICE
 from ppvae.inference.history import Record, as_dataset
+from ppvae.inference.interruption import Interruption
 from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
@@ -53,6 +54,7 @@ class Loop:
         self.rate = rate
         self.callbacks = callbacks
         self.checkpoints = checkpoints
+        self.interruption = Interruption()
         self.processes = processes or Processes()
         self.evaluation = Evaluation(training, steps, batches, validation, seed, self.processes)
         self.state = TrainingState(training, steps, batches, rate, callbacks, seed, self.processes)
@@ -78,12 +80,13 @@ class Loop:
 
         Raises:
             Diverged: on a NaN or infinite loss or gradient.
+            Terminated: after SIGTERM or SIGHUP; the state is saved.
             Exception: what a model, guide, callback, loader or schedule raises, with a note of the
                 step; the weights are then finite.
         """
         training = self.training
         try:
-            with self._progress_bar(epochs, steps, progress) as bar:
+            with self.interruption, self._progress_bar(epochs, steps, progress) as bar:
                 self._train(
                     last_epoch=math.inf if epochs is None else epochs,
                     last_step=math.inf if steps is None else steps,
@@ -109,7 +112,9 @@ class Loop:
             for parameter in training.parameters.values():
                 parameter.grad = None
         self._end()
-        return self._result()
+        result = self._result()
+        self.interruption.end_program(result)
+        return result
 
     def _train(self, last_epoch: float, last_step: float, open_ended: bool, bar: Any) -> None:
         """Take epochs with their evaluations, until enough or until a callback stops it."""
@@ -121,15 +126,19 @@ class Loop:
             more = open_ended and training.step < _MOST_STEPS
             return not (more and trend_of(training.records).rising)
 
-        over = state.reason == "stopped" or enough()  # before the checkpoint resumed from
+        # Before the checkpoint resumed from: it may be of the last step, before its evaluation.
+        over = state.reason == "stopped" or (enough() and state.evaluated == training.step)
         while not over:
-            self._epoch(last_step, bar)
+            if training.step < last_step or state.position == self.batches.steps:
+                self._epoch(last_step, bar)
             if training.step - state.evaluated >= _EVALUATED or enough():
                 self._evaluate()
                 if any(self.processes.gathered(self._call_callbacks())):
                     state.reason, over = "stopped", True
             over = over or enough()
         self._write_checkpoint()
+        if self.interruption.asked:  # during the last evaluation
+            raise KeyboardInterrupt
 
     def _epoch(self, last_step: float, bar: Any) -> None:
         """Take the steps of one pass over the data, or those that remain of it."""
@@ -145,9 +154,12 @@ class Loop:
             if not bar.disable:
                 bar.set_postfix(loss=f"{state.losses[-1][1]:.4g}", refresh=False)
                 bar.update(batch.joint or batch.rows)
-            if self._checkpoint_due:
+            asked = self._asked
+            if asked or self._checkpoint_due:
                 self._check_gradients()
                 self._write_checkpoint()
+            if asked:
+                raise KeyboardInterrupt
             if training.step >= last_step and state.position != self.batches.steps:
                 return
         if state.position == 0:
@@ -163,18 +175,28 @@ class Loop:
             self.rate.after_epoch()
 
     @property
+    def _asked(self) -> bool:
+        """Whether training is to end after this step, for one process and so for all."""
+        if self.steps.joint is not None and self.processes.several:
+            return self.steps.joint.interrupted
+        return self.interruption.asked
+
+    @property
     def _checkpoint_due(self) -> bool:
         """Whether a checkpoint is due after this step, for one process and so for all."""
-        if self.steps.joint is not None:
+        if self.steps.joint is not None and self.processes.several:
             return self.steps.joint.checkpoint_due
-        return self.checkpoints is not None and self.checkpoints.due
+        return self.checkpoints is not None and self.checkpoints.due(self.training.step)
 
     def _step(self, batch: Minibatch) -> None:
         training, state = self.training, self.state
         if self.steps.joint is not None:
             batch = batch.share(self.processes)
+            self.steps.joint.interrupt = self.interruption.asked
             self.steps.joint.checkpoint = (
-                self.processes.first and self.checkpoints is not None and self.checkpoints.due
+                self.processes.first
+                and self.checkpoints is not None
+                and self.checkpoints.due(training.step + 1)
             )
         self.batch = batch
         loss = run_explained(

@@ -122,8 +122,8 @@ class Fit:
             `validation_loss`, and for both splits `elbo`, `reconstruction` and `kl` under the
             weights at that step; in nats per datapoint.
         steps: number of optimizer steps taken.
-        reason: "finished", "stopped" (by a callback), "interrupted" (from the keyboard) or
-            "diverged".
+        reason: "finished", "stopped" (by a callback), "interrupted" (by Ctrl-C, or
+            by SIGTERM or SIGHUP) or "diverged".
         compiled_from: the first step (from 0) that ran as compiled code, if any; passed as
             `compile_from`, it repeats the training bit for bit.
         compilation: what was compiled, or why nothing was.

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,11 @@ def fit(
     training ends. A module in evaluation mode stays in it if the pair as a whole is in training
     mode: call `pair.train()` and freeze it anew before a second call. The same seed gives the same
     result bit for bit on the same machine with the same number of threads, if `compile` is False
-    or `compile_from` is given. The caller's random state does not change. Ctrl-C ends training and
-    keeps the weights.
+    or `compile_from` is given. The caller's random state does not change.
+
+    Ctrl-C ends training after the step under way, writes a checkpoint and keeps the weights.
+    SIGTERM and SIGHUP do so too, then end the program (`Terminated`, a `SystemExit`), unless it
+    handles these signals itself. A second signal ends at once.
 
     Several processes that `torchrun` has started, or those of the default process group of
     `torch.distributed`, train the pair together: each takes its share of a minibatch's rows, their
@@ -137,7 +140,8 @@ def fit(
             ended; one that returns True stops it, any other value does not. Of ours:
             `Converged`, `EarlyStopping`, `TensorBoard`.
         checkpoint: the folder of the training's state, written every 30 seconds and at the end;
-            `Checkpoints(folder, seconds)` sets another interval.
+            `Checkpoints(folder, seconds, steps=..., keep=...)` sets other intervals, and keeps
+            more than the last one. A folder into which another process trains is refused.
         resume: the folder of a state to continue from. With the same arguments the result equals,
             bit for bit, that of a training that was never stopped. `epochs` or `steps` may be
             larger than before, and other `objective`, `kl_weight`, `clip_norm`, `validation` and
@@ -165,7 +169,9 @@ def fit(
         Unsupported: if the pair cannot be trained so, as where guide and model do not match.
         TypeError: if the data are neither arrays nor batches, or `compile` is a number.
         FileNotFoundError: if there is nothing to resume from.
+        OSError: if a checkpoint cannot be written, or another process trains into its folder.
         Diverged: on a NaN or infinite loss or gradient, with step, site and likely cause.
+        Terminated: after SIGTERM or SIGHUP, when the state is saved.
         Exception: what a program, a callback or the data source raises, with a note.
 
     Example:
@@ -181,6 +187,7 @@ def fit(
     length_given = epochs is not None or steps is not None
     optimizer, schedule, callbacks = recipe_for(data, optimizer, schedule, callbacks, length_given)
     open_ended = not length_given and schedule is None
+    source, checkpoints = _source_and_target(resume, checkpoint)
     epochs, steps = _length(epochs, steps)
     if accumulate < 1:
         raise ValueError(f"accumulate must be at least 1, got {accumulate}")
@@ -245,19 +252,22 @@ def fit(
             validation=held_out,
             rate=rate,
             callbacks=callbacks,
-            checkpoints=_checkpoints(checkpoint if resume is None else checkpoint or resume),
+            checkpoints=checkpoints,
             seed=seed,
             processes=processes,
         )
         processes.copy_first(loop.training.tensors)
         if processes.several:
             processes.divide_draws(seed)
-        source = _checkpoints(resume)
-        if source is not None:
-            loop.state.restore(source)
-        rate.check()
-        with _training_mode(pair):
-            return loop.run(epochs, steps, progress, open_ended=open_ended)
+        lock: AbstractContextManager[object] = nullcontext()
+        if checkpoints is not None and processes.first:
+            lock = checkpoints.lock
+        with lock:
+            if source is not None:
+                loop.state.restore(source)
+            rate.check()
+            with _training_mode(pair):
+                return loop.run(epochs, steps, progress, open_ended=open_ended)
 
 
 def _check_batch(batch: object, data: object, validation: object) -> None:
@@ -334,8 +344,18 @@ def _check_compile(compile: object, compile_from: int | None) -> None:
         raise ValueError(f"compile=False contradicts compile_from={compile_from}")
 
 
-def _checkpoints(place: str | Path | Checkpoints | None) -> Checkpoints | None:
-    return Checkpoints(place) if isinstance(place, str | Path) else place
+def _source_and_target(
+    resume: str | Path | Checkpoints | None, checkpoint: str | Path | Checkpoints | None
+) -> tuple[Checkpoints | None, Checkpoints | None]:
+    """Return the checkpoints to resume from and those to write: the same ones in one folder."""
+    source, target = (
+        Checkpoints(place) if isinstance(place, str | Path) else place
+        for place in (resume, checkpoint)
+    )
+    if source is None or target is None:
+        return source, source if target is None else target
+    same = source.folder.resolve() == target.folder.resolve()
+    return target if same else source, target
 
 
 def _length(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:

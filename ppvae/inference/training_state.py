@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from ppvae.engine import (
     Processes,
     RandomState,
@@ -14,7 +16,7 @@ from ppvae.engine import (
     set_random_state,
 )
 from ppvae.inference.learning_rate import LearningRate
-from ppvae.inference.persistence import Checkpoints, State
+from ppvae.inference.persistence import Checkpoints, State, as_columns, as_records
 from ppvae.inference.state import Callback, Training
 from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatches
 
@@ -74,12 +76,12 @@ class TrainingState:
             "epoch": training.epoch,
             "position": self.position,
             "evaluated": self.evaluated,
-            "losses": self.losses,
+            "losses": torch.tensor(self.losses, dtype=torch.float64).reshape(-1, 2),
             "kl_weight": float(steps.kl_weight.value),
             "switched": steps.compiled_from,
             "reason": self.reason,
             "seconds": self.seconds,
-            "records": training.records,
+            "records": as_columns(training.records),
             "weights": training.snapshot(),
             "last_finite": training.last_finite,
             "optimizer": steps.optim.get_state(),
@@ -109,8 +111,10 @@ class TrainingState:
             training = self.training
             training.restore(state["weights"])
             training.step, training.epoch = state["step"], state["epoch"]
-            training.records.extend(state["records"])
-            training.last_finite, self.losses = state["last_finite"], state["losses"]
+            training.records.extend(as_records(state["records"]))
+            training.last_finite = state["last_finite"]
+            losses = torch.as_tensor(state["losses"], dtype=torch.float64).reshape(-1, 2)
+            self.losses = [(int(rows), loss) for rows, loss in losses.tolist()]
             self.position, self.evaluated = state["position"], state["evaluated"]
             begun = state["epoch_random_state"]
             self.epoch_random_state = None if begun is None else random_state_from_json(begun)

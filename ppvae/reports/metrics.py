@@ -3,17 +3,25 @@
 import json
 import math
 import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from ppvae.inference import Training
-from ppvae.inference.persistence import read_text, write_bytes
-from ppvae.reports.tables import number
+from ppvae.inference.persistence import read_text, refuse_other_than_file, sync_folder
+
+_FILE = "metrics.jsonl"
+_LARGEST = 2**28  # bytes
 
 
 class Metrics:
     """A callback for `fit` that writes every evaluation as a line of `metrics.jsonl`.
+
+    The file is opened once, and lines are appended. A training that was killed may have left half
+    a line at its end, and lines of evaluations after its last checkpoint: one that goes on from
+    there cuts them off before it writes. Lines that a power failure has cost are written again.
 
     Args:
         folder: where to write.
@@ -21,35 +29,57 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / _FILE
-        self._begun = False
+        self._training: Training | None = None
+        self._descriptor = -1
+        self._close: Callable[[], object] = lambda: None
 
     def __call__(self, training: Training) -> None:
-        """Append the latest evaluation.
-
-        The first call writes the file anew with all evaluations: a training that was killed may
-        have left half a line at its end.
-        """
+        """Append the latest evaluation, after all others if it is the first call."""
+        if training is not self._training:
+            if training.ended and not self.path.exists():
+                return
+            self._open(training.records)
+            self._training = training
+        elif not training.ended:
+            self._append(training.records[-1])
         if training.ended:
-            return
-        records = training.records[-1:] if self._begun else training.records
-        lines = "".join(
-            json.dumps({name: number(value) for name, value in record.items()}) + "\n"
-            for record in records
-        )
-        if self._begun:
-            # O_NOFOLLOW: never through a symbolic link that was put there meanwhile.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
-            with os.fdopen(os.open(self.path, flags), "ab") as file:
-                file.write(lines.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        else:
-            write_bytes(self.path, lines.encode())
-        self._begun = True
+            os.fsync(self._descriptor)
+            sync_folder(self.path.parent)
+            self._close()
+            self._training = None
+
+    def _open(self, records: Sequence[Mapping[str, float]]) -> None:
+        """Open the file, and make it hold exactly these evaluations."""
+        self._close()
+        refuse_other_than_file(self.path)
+        # O_NOFOLLOW: never through a symbolic link that is put there meanwhile.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._descriptor = os.open(self.path, flags, 0o666)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        held, size = 0, 0
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            for line in map(_line, records):
+                if file.readline(len(line)) != line:
+                    break
+                held, size = held + 1, size + len(line)
+        os.ftruncate(self._descriptor, size)
+        for record in records[held:]:
+            self._append(record)
+
+    def _append(self, record: Mapping[str, float]) -> None:
+        """Write a line, which the system has when this returns: a killed process loses none."""
+        line = _line(record)
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:
+            error.filename = str(self.path)  # the system names none
+            raise
 
 
-_FILE = "metrics.jsonl"
-_LARGEST = 2**28  # bytes
+def _line(record: Mapping[str, float]) -> bytes:
+    known = {name: value if math.isfinite(value) else None for name, value in record.items()}
+    return f"{json.dumps(known)}\n".encode()  # JSON has no NaN
 
 
 def read_metrics(folder: Path) -> xr.Dataset | None:

@@ -19,7 +19,10 @@ from torch.distributions import constraints
 from ppvae.data import Dataset, Standardization
 from ppvae.inference import save
 from ppvae.inference.persistence import (
+    LOCK,
+    Lock,
     atomic_write,
+    make_folder,
     read_json,
     remove_left_over,
     sync_folder,
@@ -50,7 +53,7 @@ _WRITTEN = (  # what a run writes: nothing else is removed with a run that is ov
     ),
     *("latents-*.csv", "scores-*.csv", "imputed-*.csv", "reconstructions-*.csv"),
     *("refined-*.csv", "refined-*.nc", "events.out.tfevents.*"),
-    *("checkpoint.json", "checkpoint-*.safetensors", "evidence-*.json", "evidence-*.nc"),
+    *("checkpoint.json", "checkpoint-*.safetensors", LOCK, "evidence-*.json", "evidence-*.nc"),
     *("diagnosis-*.nc", "diagnosis-*.json", "report.html"),
     *(f"{_FIGURES}/*.png", ".*.????????????????", f"{_FIGURES}/.*.????????????????"),
 )
@@ -96,11 +99,11 @@ class Run:
 
         Raises:
             FileExistsError: if `folder` exists and may not be overwritten, or is no run's.
+            OSError: if another process trains the run that is to be overwritten.
             ValueError: if a symbolic link is to be overwritten.
         """
         if folder is None:
-            if not Path("runs").is_dir():
-                _make(Path("runs"))
+            make_folder(Path("runs"))
             for number in itertools.count(1):
                 try:
                     folder = Path("runs") / f"{name}-{number}"
@@ -116,7 +119,9 @@ class Run:
                 raise FileExistsError(
                     f"{folder} exists; choose another --folder or add --overwrite true"
                 )
-            _make(folder)
+            make_folder(folder.parent)
+            folder.mkdir()
+            sync_folder(folder.parent)
         assert folder is not None
         return cls(folder)
 
@@ -131,6 +136,8 @@ class Run:
         if foreign or (any(folder.iterdir()) and not (folder / _CONFIG).exists()):
             what = f"{foreign[0]} is no file of a run" if foreign else f"it holds no {_CONFIG}"
             raise FileExistsError(f"{folder} is no run, since {what}; choose another --folder")
+        with Lock(folder):
+            pass  # no other process trains it
         if aside.is_dir() and not (folder / "pair.json").exists():
             shutil.rmtree(folder)  # it was killed before it was saved: the older run counts
         else:
@@ -145,7 +152,10 @@ class Run:
 
     @classmethod
     def resume(cls, folder: Path) -> "Run":
-        """Return a run to go on with, without what a killed process left in its folder."""
+        """Return a run to go on with, without what a killed process left in its folder.
+
+        The caller holds its lock: what another process writes looks like what was left.
+        """
         run = cls(folder)
         for place in (folder, folder / _FIGURES):
             if place.is_dir():
@@ -245,7 +255,8 @@ class Run:
 
     def discard_if_unused(self) -> None:
         """Remove the folder if training wrote nothing into it; put back what was there before."""
-        if {path.name for path in self.folder.iterdir()} <= {_CONFIG, _DATA, _SCHEMA, _JOB}:
+        names = {path.name for path in self.folder.iterdir()}
+        if names <= {_CONFIG, _DATA, _SCHEMA, _JOB, LOCK}:
             shutil.rmtree(self.folder)
             if self._aside is not None:
                 self._aside.rename(self.folder)
@@ -294,11 +305,3 @@ def _foreign(folder: Path) -> list[Path]:
         if not any(fnmatch.fnmatchcase(str(path.relative_to(folder)), p) for p in _WRITTEN)
         and not (path.is_dir() and _FIGURES in path.relative_to(folder).parts[:1])
     ]
-
-
-def _make(folder: Path) -> None:
-    """Make a folder that does not exist, with its parents, and write their names to disk."""
-    if not folder.parent.is_dir():
-        _make(folder.parent)
-    folder.mkdir()
-    sync_folder(folder.parent)

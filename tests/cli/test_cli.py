@@ -6,6 +6,7 @@ import math
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from ppvae import data, diagnostics
 from ppvae.cli import main
 from ppvae.engine.compilation import replay
 from ppvae.inference import default_training
+from ppvae.inference.persistence import Lock
+from tests.inference.test_interruption import handled
 from tests.marks import slow_but
 
 DRAWN = ["fit", "digits", "--epochs", "2", "--draws", "20", "--network.width", "16"]
@@ -60,7 +63,6 @@ def test_fit_writes_a_run_and_diagnose_reads_it(capsys):
         "pair.json",
         "data.json",
         "pair.safetensors",
-        "checkpoint.json",
         "checkpoint-24.safetensors",
         "evidence-test.json",
         "evidence-test.nc",
@@ -376,6 +378,41 @@ def test_interrupt_while_measuring_keeps_the_pair_and_names_the_folder(capsys, m
     assert shown.out.endswith("runs/digits-1\n")
     assert "interrupted while measuring; the pair is kept" in shown.err
     assert ppvae.load("runs/digits-1")
+
+
+ENDED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize(("number", "code"), ENDED.items(), ids=[n.name for n in ENDED])
+def test_a_signal_ends_a_run_that_can_be_gone_on_with(number, code, capsys, monkeypatch):
+    take = ppvae.reports.Metrics.__call__
+
+    def asking(self, training):
+        take(self, training)
+        if not training.ended and training.epoch == 1:
+            signal.raise_signal(number)
+
+    words = [*QUICK, "--compile", "false", "--folder", "my run", "--checkpoint_seconds", "null"]
+    with monkeypatch.context() as patch, handled():
+        patch.setattr(ppvae.reports.Metrics, "__call__", asking)
+        assert main(words) == code
+    shown = capsys.readouterr()
+    assert shown.out.endswith("\nmy run\n") and "interrupted after 13 steps" in shown.out
+    assert shown.err == (
+        "ppvae: error: interrupted: the pair and the checkpoint of step 13 are saved; go on with "
+        "`ppvae fit --resume 'my run'`\n"
+    )
+    assert ppvae.load("my run") and not Path("my run/evidence-test.json").exists()
+    if number == signal.SIGINT:
+        with Lock(Path("my run")):
+            for command in (["--resume", "my run"], [*words[1:], "--overwrite", "true"]):
+                assert main(["fit", *command]) == 2
+                shown = capsys.readouterr().err
+                assert f"my run: process {os.getpid()} on " in shown and shown.count("\n") == 1
+        assert main(["fit", "--resume", "my run"]) == 0
+        lines = Path("my run/metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == [12, 24] and not Path("my run/training.lock").exists()
 
 
 @pytest.mark.slow
@@ -807,6 +844,8 @@ WRONG = {
     "fit nowhere.csv": "nowhere.csv: No such file or directory",
     "fit os.getcwd": "--data: os.getcwd is no function that returns a ppvae.data.Dataset",
     "fit digits --checkpoint_seconds -1": "checkpoint_seconds must be at least 0, got -1.0",
+    "fit digits --checkpoint_steps 0": "checkpoint_steps must be at least 1, got 0",
+    "fit digits --checkpoint_keep 0": "checkpoint_keep must be at least 1, got 0",
     "fit digits --refine_seconds -1": "refine_seconds must be at least 0, got -1.0",
     "fit --resume nowhere": "nowhere is not the folder of a run",
     "fit --resume .": ". holds no config.yaml to resume from",
@@ -928,7 +967,7 @@ def test_write_that_the_system_refuses_is_one_sentence(size, message):
 def test_full_disk_keeps_the_run(capsys, monkeypatch):
     """The disk fills up while the second checkpoint is written; room is made; the run goes on."""
     assert main([*QUICK, "--folder", "whole"]) == 0
-    fsync, left = os.fsync, [9]  # new folder 1, data and configuration 4, a checkpoint's files 4
+    fsync, left = os.fsync, [7]  # new folder 1, data and configuration 4, a checkpoint 2
 
     def full(descriptor):
         left[0] -= 1

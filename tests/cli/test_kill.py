@@ -60,7 +60,7 @@ def whole(tmp_path_factory):
     return result(folder / "run")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_run_is_resumed_bit_for_bit(seed, whole, tmp_path):
     chance = random.Random(seed)
     run, words = tmp_path / "run", ["digits", *OPTIONS.split(), "--folder", "run"]
@@ -68,7 +68,7 @@ def test_killed_run_is_resumed_bit_for_bit(seed, whole, tmp_path):
         process = start(words, tmp_path)
         while not (run / "config.yaml").exists() and process.poll() is None:
             time.sleep(0.01)
-        if kill == 0 and seed < 2:  # it comes while a checkpoint is being written
+        if kill == 0:  # it comes while a checkpoint is being written
             while not stopped_in_a_write(process, run):
                 assert process.poll() is None, "training ended before it was caught writing"
             process.send_signal(signal.SIGKILL)

@@ -125,6 +125,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder with its parents where there is none, and write their names to disk.
+
+    Returns:
+        The folders that were made, the innermost first.
+    """
+    if folder.is_dir():
+        return []
+    made = make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+    return [folder, *made]
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, completely or not at all."""
     with atomic_write(path) as file:
@@ -136,9 +150,12 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to `path` as safetensors, completely or not at all."""
-    write_bytes(path, save_tensors({name: t.detach().contiguous() for name, t in tensors.items()}))
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors, and texts by name, to `path` as safetensors, completely or not at all."""
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save_tensors(contiguous, metadata))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -161,6 +178,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts by name that a safetensors file holds beside its tensors.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it is a symbolic link that leaves its folder, or no plain file.
+        ValueError: if the file is damaged; the message names it.
+    """
+    with _checked(path), safe_open(plain_file(path), "pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+    return metadata
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file.
 
@@ -169,12 +199,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         OSError: if it is a symbolic link that leaves its folder, or no plain file.
         ValueError: if the file is damaged or does not fit into memory; the message names it.
     """
-    try:
+    with _checked(path):
         with safe_open(plain_file(path), "pt"):
             pass  # the header, and whether it fits the file, before all of it is read
         tensors: dict[str, Tensor] = load_tensors(path.read_bytes())
+    return tensors
+
+
+@contextmanager
+def _checked(path: Path) -> Iterator[None]:
+    """Name the file of tensors that is damaged or too large."""
+    try:
+        yield
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except MemoryError as error:
         raise ValueError(f"{path} does not fit into memory") from error
-    return tensors

@@ -2,9 +2,11 @@
 
 import functools
 import json
+import math
 import random
 import shutil
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pyro
@@ -19,9 +21,11 @@ from torch.utils.data import DataLoader, TensorDataset
 import ppvae
 from ppvae import likelihoods, networks, posteriors, priors
 from ppvae.inference import Checkpoints, EarlyStopping, LinearWarmup
+from ppvae.inference.persistence import as_columns, as_records
 
 X = (torch.rand(90, 6, generator=torch.Generator().manual_seed(1)) < 0.4).float()
 EVERY_STEP = 0.0
+SAVED_BY_0_1 = Path(__file__).parent / "saved_by_0_1" / "run"
 
 
 class Killed(BaseException):
@@ -185,49 +189,103 @@ def test_more_steps_go_on_where_fewer_ended(tmp_path):
 def test_folder_holds_one_whole_checkpoint(tmp_path):
     (tmp_path / ".checkpoint-3.safetensors.abc").write_bytes(b"left by a killed process")
     trained(CASES["Adam"], tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "checkpoint-47.safetensors",
-        "checkpoint.json",
-    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-47.safetensors"]
 
 
-@pytest.mark.slow
-def test_kill_between_the_two_files_of_a_checkpoint_leaves_the_one_before(tmp_path, monkeypatch):
-    from ppvae.inference.persistence import checkpoints
+def state(step):
+    return {"step": step, "weights": torch.arange(6.0).reshape(2, 3).T + step, "one": (1, [2.5])}
 
-    whole = trained(CASES["Adam"])
-    written = []
 
-    def killed(path, content):
-        if len(written) == 9:
-            raise Killed
-        written.append(path)
-        write_json(path, content)
+def kept(folder, *steps, keep=3):
+    """Write checkpoints of some steps; return what is kept of them."""
+    checkpoints = Checkpoints(folder, keep=keep)
+    for step in steps:
+        checkpoints.write(step, state(step))
+    return checkpoints
 
-    write_json = checkpoints.write_json
-    monkeypatch.setattr(checkpoints, "write_json", killed)
-    with pytest.raises(Killed):
-        trained(CASES["Adam"], tmp_path)
-    monkeypatch.undo()
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "checkpoint-9.safetensors",
-        "checkpoint-10.safetensors",
-        "checkpoint.json",
-    }
-    assert_same(trained(CASES["Adam"], tmp_path, resume=tmp_path), whole)
+
+def steps_in(folder):
+    return sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("checkpoint-*"))
+
+
+def test_the_last_checkpoints_are_kept(tmp_path):
+    kept(tmp_path, 300, 400)  # of another training, which is not gone on with
+    (tmp_path / "checkpoint-best.safetensors").touch()  # the user's own
+    checkpoints = kept(tmp_path, *range(0, 50, 10))
+    assert checkpoints.step == 40 and checkpoints.exists
+    (tmp_path / "checkpoint-best.safetensors").unlink()
+    assert steps_in(tmp_path) == [20, 30, 40]
+    read = Checkpoints(tmp_path).read()
+    assert torch.equal(read.pop("weights"), state(40)["weights"])
+    assert read == {"step": 40, "one": (1, [2.5])}
+
+
+def cut(content):
+    return content[:-20]
+
+
+def changed(content):
+    return content[:-1] + bytes([content[-1] ^ 1])  # one bit of the last weight
+
+
+@pytest.mark.parametrize("damage", [cut, changed, lambda content: b""])
+def test_training_goes_on_from_the_newest_checkpoint_that_is_whole(damage, tmp_path, caplog):
+    kept(tmp_path, 1, 2, 3)
+    path = tmp_path / "checkpoint-3.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.read()["step"] == 2
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{path} is damaged: ")
+    assert record.getMessage().endswith("; training goes on from checkpoint-2.safetensors")
+    checkpoints.write(3, state(3))
+    assert steps_in(tmp_path) == [2, 3] and checkpoints.read()["step"] == 3
+    for other in tmp_path.iterdir():
+        other.write_bytes(damage(other.read_bytes()))
+    with pytest.raises(ValueError, match=r"checkpoint-3.safetensors is damaged"):
+        checkpoints.read()
+
+
+def test_checkpoints_after_a_damaged_one_are_not_resumed_from_later(tmp_path):
+    kept(tmp_path, 1, 2, 3)
+    (tmp_path / "checkpoint-3.safetensors").write_bytes(b"")
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints.read()
+    checkpoints.write(2, state(2))  # fewer steps than the damaged one
+    assert steps_in(tmp_path) == [1, 2]
+
+
+def test_a_checkpoint_of_version_0_1_is_read_and_then_replaced(tmp_path):
+    run = shutil.copytree(SAVED_BY_0_1, tmp_path / "run")
+    checkpoints = Checkpoints(run)
+    assert checkpoints.exists and checkpoints.read()["step"] == 6
+    checkpoints.write(7, state(7))
+    assert not (run / "checkpoint.json").exists() and steps_in(run) == [7]
+
+
+def test_a_hundred_thousand_evaluations_take_ten_megabytes(tmp_path):
+    names = ("step", "epoch", *(f"number {i}" for i in range(11)))
+    records = [dict.fromkeys(names, 1 / 3) | {"step": i, "epoch": i} for i in range(1000)]
+    records += [{"step": 1000, "epoch": 1000}, {"step": 1001, "epoch": math.nan}]
+    kept(tmp_path)
+    Checkpoints(tmp_path).write(1, {"records": as_columns(records)})
+    assert (tmp_path / "checkpoint-1.safetensors").stat().st_size < 110 * len(records)
+    read = as_records(Checkpoints(tmp_path).read()["records"])
+    assert repr(read) == repr(records)  # types too, and NaN
 
 
 def test_checkpoint_is_written_when_it_is_time(tmp_path, monkeypatch):
-    trained({"steps": 5})
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    checkpoints = Checkpoints(tmp_path, seconds=30)
-    assert not checkpoints.due
+    checkpoints = Checkpoints(tmp_path, seconds=30, steps=4)
+    assert [step for step in range(1, 9) if checkpoints.due(step)] == [4, 8]
     now[0] = 30.0
-    assert checkpoints.due
+    assert checkpoints.due(1)
     checkpoints.write(1, {"step": 1})
-    assert not checkpoints.due and checkpoints.exists
+    assert not checkpoints.due(1) and checkpoints.due(4) and checkpoints.exists
     assert checkpoints.read() == {"step": 1}
+    now[0] = 1e9
+    assert not Checkpoints(tmp_path, seconds=None).due(1)
 
 
 def test_diverged_training_returns_to_good_weights_after_a_resume(tmp_path):
@@ -361,54 +419,65 @@ def test_checkpoint_of_another_training_is_refused(change, message, folder):
     assert all(torch.equal(before[name], tensor) for name, tensor in pair.state_dict().items())
 
 
-def damaged(name, change):
-    def damage(folder):
-        path = folder / name
-        path.write_bytes(change(path.read_bytes()))
+def test_damaged_checkpoint_is_refused_by_name(folder):
+    path = folder / "checkpoint-3.safetensors"
+    path.write_bytes(cut(path.read_bytes()))
+    with pytest.raises(ValueError, match="checkpoint-3.safetensors is damaged"):
+        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
 
-    return damage
+
+def test_state_without_a_part_is_refused(folder):
+    checkpoints = Checkpoints(folder)
+    whole = checkpoints.read()
+    checkpoints.write(3, {name: part for name, part in whole.items() if name != "records"})
+    with pytest.raises(ValueError, match="does not fit this training: 'records'"):
+        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
 
 
-DAMAGED = {
-    "state cut": (damaged("checkpoint.json", lambda b: b[:-20]), "checkpoint.json is damaged"),
-    "state of another kind": (damaged("checkpoint.json", lambda b: b"[]"), "expected an object"),
-    "state without tensors": (
-        damaged("checkpoint.json", lambda b: b.replace(b"weights/", b"w/")),
+FIRST = {
+    "cut": (lambda text: text[:-20], "checkpoint.json is damaged"),
+    "another kind": (lambda text: "[]", "expected an object"),
+    "without tensors": (
+        lambda text: text.replace("weights/", "w/"),
         "checkpoint.json is damaged: it lacks",
-    ),
-    "tensors cut": (
-        damaged("checkpoint-3.safetensors", lambda b: b[:-20]),
-        "checkpoint-3.safetensors is damaged",
-    ),
-    "state without a part": (
-        damaged("checkpoint.json", lambda b: b.replace(b'"records"', b'"recrods"')),
-        "does not fit this training: 'records'",
     ),
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), DAMAGED.values(), ids=DAMAGED.keys())
-def test_damaged_checkpoint_is_refused_by_name(damage, message, folder):
-    damage(folder)
+@pytest.mark.parametrize(("change", "message"), FIRST.values(), ids=FIRST.keys())
+def test_damaged_checkpoint_of_version_0_1_is_refused_by_name(change, message, tmp_path):
+    run = shutil.copytree(SAVED_BY_0_1, tmp_path / "run")
+    (run / "checkpoint.json").write_text(change((run / "checkpoint.json").read_text()))
     with pytest.raises(ValueError, match=message):
-        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
+        Checkpoints(run).read()
 
 
-def test_state_names_no_file_outside_its_folder(folder):
-    state = json.loads((folder / "checkpoint.json").read_text())
-    state["tensors"] = "../../elsewhere.safetensors"
-    (folder / "checkpoint.json").write_text(json.dumps(state))
+def test_state_names_no_file_outside_its_folder(tmp_path):
+    content = {"tensors": "../../elsewhere.safetensors", "state": {"dict": []}}
+    (tmp_path / "checkpoint.json").write_text(json.dumps(content))
     with pytest.raises(FileNotFoundError) as error:
-        ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, resume=folder)
-    assert error.value.filename == str(folder / "elsewhere.safetensors")
+        Checkpoints(tmp_path).read()
+    assert error.value.filename == str(tmp_path / "elsewhere.safetensors")
+
+
+def test_two_trainings_into_one_folder_are_refused(folder):
+    with Checkpoints(folder).lock:
+        for place in ({"resume": folder}, {"checkpoint": folder}):
+            with pytest.raises(OSError, match="trains into this folder") as error:
+                ppvae.fit(vae(), X, batch_size=16, steps=9, seed=4, **place)
+            assert error.value.filename == str(folder)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint to resume from"):
+        ppvae.fit(vae(), X, resume=folder / "not" / "there")
+    assert [path.name for path in folder.iterdir()] == ["checkpoint-3.safetensors"]
 
 
 def test_what_has_no_state_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no checkpoint.json to resume from"):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint to resume from"):
         ppvae.fit(vae(), X, steps=3, resume=tmp_path)
     with pytest.raises(ValueError, match="checkpoints need a torch optimizer"):
         ppvae.fit(vae(), X, steps=3, optimizer=pyro.optim.Adam({}), checkpoint=tmp_path)
     with pytest.raises(TypeError, match=r"cannot be saved: callbacks/0/why is a function"):
         Checkpoints(tmp_path).write(1, {"callbacks": [{"why": len.__call__.__init__ and vae}]})
-    with pytest.raises(ValueError, match="seconds of at least 0, got -1"):
-        Checkpoints(tmp_path, seconds=-1)
+    for wrong in ({"seconds": -1}, {"steps": 0}, {"keep": 0}):
+        with pytest.raises(ValueError, match=r"Checkpoints needs \w+ of at least [01], got "):
+            Checkpoints(tmp_path, **wrong)
