@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.data.count_matrix import CountMatrix, are_whole
-from ppvae.data.files import check_memory, check_plain, reading
+from ppvae.data.count_matrix import CountMatrix, are_whole, checked
+from ppvae.data.files import check_plain, reading
+from ppvae.data.hdf5_files import check_hdf5
 
 _SAMPLE = 100_000  # values that are looked at in layers that are not taken
 _RAW, _MAIN = "raw", "X"
@@ -59,6 +60,7 @@ def read_annotated(path: Path, layer: str | None) -> CountMatrix:
         ) from None
     import h5py
 
+    check_hdf5(path, places=())
     with reading(path), h5py.File(path, "r") as file:
         layers = {_MAIN: file[_MAIN]} if _MAIN in file else {}
         layers |= dict(file["layers"].items()) if "layers" in file else {}
@@ -67,16 +69,13 @@ def read_annotated(path: Path, layer: str | None) -> CountMatrix:
         whole = {name: are_whole(_sample(part)) for name, part in layers.items()}
     chosen = _chosen(str(path), layers, layer)
     place = {_MAIN: _MAIN, _RAW: f"raw/{_MAIN}"}.get(chosen, f"layers/{chosen}")
+    names = "raw/var" if chosen == _RAW else "var"
+    check_hdf5(path, places=(place, "obs", names))
     with reading(path), h5py.File(path, "r") as file:
-        parts = file[place].values() if isinstance(file[place], h5py.Group) else [file[place]]
-        size = sum(part.size * part.dtype.itemsize for part in parts)
-    check_memory(path, size)
-    with reading(path), h5py.File(path, "r") as file:
-        cells = read_elem(file["obs"])
-        genes = read_elem(file["raw/var" if chosen == _RAW else "var"])
+        cells, genes = read_elem(file["obs"]), read_elem(file[names])
         return CountMatrix.of(
             path.stem,
-            read_elem(file[place]),
+            checked(read_elem(file[place])),
             tuple(map(str, genes.index)),
             tuple(map(str, cells.index)),
             cells,

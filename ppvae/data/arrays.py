@@ -167,7 +167,7 @@ def _check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:
     lost = torch.zeros_like(spread)
     for rows in pieces_of(values):
         lost = torch.maximum(lost, (rows.float().double() - rows).abs().amax(0))
-    bad = lost > _LOST * spread
+    bad = ~torch.isfinite(lost) | (lost > _LOST * spread)
     if bool(bad.any()):
         column = int(bad.nonzero()[0])
         name = columns[column] if columns else str(column)

@@ -1,8 +1,6 @@
 """Reads matrices of counts, cells by genes, from files and objects that hold them sparse."""
 
-import gzip
-import warnings
-import zipfile
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from ppvae.data.annotated_counts import is_annotated, of_annotated, read_annotated
-from ppvae.data.count_matrix import CountMatrix
-from ppvae.data.files import check_memory, check_plain, reading
+from ppvae.data.count_matrix import CountMatrix, checked
+from ppvae.data.files import check_plain, reading
+from ppvae.data.matrix_market import MatrixMarket, opened
+from ppvae.data.numpy_files import check_archive
 
 FILES = (".h5ad", ".mtx", ".mtx.gz", ".npz")
 """The endings of files of counts."""
 
-_ENTRY = 24  # bytes of an entry while a text file is read
 _OF_CELLS, _OF_GENES = ("barcodes",), ("features", "genes")
 
 
@@ -85,12 +84,9 @@ def _read(path: Path) -> CountMatrix:
             f"{path} ends in {path.suffix!r}; expected counts: {', '.join(FILES)}, or a folder "
             "with matrix.mtx, features.tsv and barcodes.tsv"
         )
+    check_archive(path)
     with reading(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    check_memory(path, size)
-    with reading(path):
-        matrix = scipy.sparse.load_npz(path)  # SciPy reads it without pickle
+        matrix = checked(scipy.sparse.load_npz(path))  # SciPy reads it without pickle
         return CountMatrix.of(path.stem, matrix)
 
 
@@ -104,13 +100,10 @@ def _matrix_in(folder: Path) -> Path:
 
 def _read_text(path: Path) -> CountMatrix:
     """Read a matrix in the Matrix Market format, with the names beside it."""
-    import scipy.io
-
     check_plain(path)
     features, barcodes = _beside(path, _OF_GENES), _beside(path, _OF_CELLS)
-    with reading(path):
-        rows, columns, entries, *_ = scipy.io.mminfo(path)
-    check_memory(path, entries * _ENTRY)
+    header = MatrixMarket.of(path)
+    rows, columns = header.rows, header.columns
     cells = tuple(line[0] for line in _lines(barcodes))
     lines = _lines(features)
     genes = _distinct([line[1] if len(line) > 1 else line[0] for line in lines])
@@ -120,11 +113,8 @@ def _read_text(path: Path) -> CountMatrix:
             f"genes and {barcodes.name} {len(cells)} cells; expected one line for each row and "
             "column"
         )
+    matrix = header.read()
     with reading(path):
-        with warnings.catch_warnings():
-            # Matrices and arrays are alike here, and old versions have no choice of them.
-            warnings.filterwarnings("ignore", message=".*spmatrix", category=DeprecationWarning)
-            matrix = scipy.io.mmread(path)
         # The format of 10x Genomics has genes as rows.
         matrix = matrix.T if (rows, columns) == (len(genes), len(cells)) else matrix
         name = path.resolve().parent.name if path.name.startswith("matrix.") else path.stem
@@ -152,8 +142,7 @@ def _beside(path: Path, words: Sequence[str]) -> Path:
 
 def _lines(path: Path) -> list[list[str]]:
     with reading(path):
-        opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-        with opened as file:
+        with io.TextIOWrapper(opened(path), encoding="utf-8") as file:
             return [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
 
 

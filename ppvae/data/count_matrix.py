@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PIECE = 2**17  # values looked at at once
+_EMPTY = 2**24  # rows or columns without values that are still no mistake
 _EXACT = 2**24  # up to which 32-bit floating values hold every whole number
 
 
@@ -113,6 +114,29 @@ class CountMatrix:
             of_cells[start : start + rows] = np.asarray(piece.sum(1)).ravel()
             of_genes += np.asarray(piece.sum(0)).ravel()
         return of_cells, of_genes
+
+
+def checked(matrix: Any) -> Any:
+    """Return a sparse matrix that was read from a file, if its places lie within its shape.
+
+    SciPy does not look at them, and its code would read and write outside of its memory.
+
+    Raises:
+        ValueError: if a place lies outside, or nearly all rows or columns are empty.
+    """
+    from scipy.sparse import issparse
+
+    if not issparse(matrix):
+        return matrix
+    if matrix.ndim != 2:
+        raise ValueError(f"it has {matrix.ndim} dimensions; expected cells and genes")
+    if max(matrix.shape) > matrix.nnz + _EMPTY:
+        raise ValueError(f"it has the shape {matrix.shape} and {matrix.nnz} stored values")
+    if matrix.format in ("csr", "csc", "bsr"):
+        if (np.diff(matrix.indptr) < 0).any():
+            raise ValueError("its index pointer falls")
+        matrix.check_format(full_check=True)
+    return matrix
 
 
 def are_whole(values: Any) -> bool:

@@ -1,13 +1,17 @@
 """What is checked of a file before it is read, and how a damaged one is named."""
 
 import contextlib
+import gzip
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # that of a container, where there is one
 REFLATION = 1032
 """How many bytes the deflate format can make of one."""
+_FEW_UNPACKED = 2**26  # bytes that a packed file may have in any case
 
 
 def check_plain(path: Path) -> None:
@@ -61,6 +65,50 @@ class DamagedFile(ValueError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} cannot be read: {' '.join(reason.split()):.300}")
+
+
+class Unpacked(io.RawIOBase):
+    """What a packed file holds; more of it than the file can be meant to hold is refused.
+
+    A few bytes of bzip2 or xz can stand for any number of others. Here they may stand for as many
+    as gzip's could, and for no more than the machine can take.
+
+    Args:
+        path: the packed file.
+        content: what is read of it.
+        per_byte: bytes of memory that one of its content takes.
+
+    Raises:
+        DamagedFile: at the byte that is one too many.
+    """
+
+    def __init__(self, path: Path, content: IO[bytes] | gzip.GzipFile, per_byte: int = 1) -> None:
+        super().__init__()
+        self._path, self._content = path, content
+        few = max(_FEW_UNPACKED, REFLATION * path.stat().st_size)
+        self._left = self._most = int(min(few, memory() / per_byte))
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer; return their number, 0 at the end."""
+        content = self._content.read(min(len(buffer), self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise DamagedFile(
+                self._path,
+                f"it unpacks to more than {self._most / 2**20:,.0f} MiB; if that is right, unpack "
+                "it yourself and take fewer rows",
+            )
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        """Close the packed file."""
+        self._content.close()
+        super().close()
 
 
 @contextlib.contextmanager

@@ -76,23 +76,51 @@ def _named(path: Path, names: Sequence[str]) -> str:
     return others[0]
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Array:
+def check_archive(path: Path) -> None:
+    """Refuse an archive `.npz` that another library reads, if it is damaged or asks for too much.
+
+    Raises:
+        ValueError: if an array has another size than its header states, needs more memory than
+            there is, or holds Python objects.
+    """
+    with reading(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        members = archive.infolist()
+        check_memory(path, sum(member.file_size for member in members))
+        for member in members:
+            _array_name(path, member)
+            with _opened(path, archive, member) as file:
+                shape, _, dtype = _described(path, repr(member.filename), file)
+                _check_member(path, member, file.tell() + _bytes(shape, dtype))
+
+
+def _opened(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
     name = repr(info.filename)
     if info.flag_bits & 1:
         raise DamagedFile(path, f"{name} in it is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DamagedFile(path, f"{name} in it is compressed as np.savez_compressed never does")
     with reading(path):
-        file = archive.open(info)
-    with file:
+        return archive.open(info)
+
+
+def _check_member(path: Path, info: zipfile.ZipInfo, expected: int) -> None:
+    name = repr(info.filename)
+    _check_size(path, name, expected, info.file_size)
+    if info.file_size > REFLATION * (info.compress_size + 1):
+        raise DamagedFile(path, f"{name} in it cannot have the size that it states")
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Array:
+    name = repr(info.filename)
+    with _opened(path, archive, info) as file:
         # Labels may be text.
         shape, fortran, dtype = _header(path, name, file, "biufSU")
         with reading(path):
             start = file.tell()
         size = _bytes(shape, dtype)
-        _check_size(path, name, start + size, info.file_size)
-        if info.file_size > REFLATION * (info.compress_size + 1):
-            raise DamagedFile(path, f"{name} in it cannot have the size that it states")
+        _check_member(path, info, start + size)
         check_memory(path, size)
         content = np.empty(size, np.uint8)
         for begin in range(0, size, _PIECE):
@@ -110,6 +138,18 @@ def _header(
     path: Path, name: str, file: IO[bytes], kinds: str
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read shape, order and type of an array; refuse what holds no rows of these kinds of type."""
+    shape, fortran, dtype = _described(path, name, file)
+    if dtype.kind not in kinds:
+        raise ValueError(f"{path} holds values of type {dtype}; expected numbers")
+    if not shape or 0 in shape or not dtype.itemsize:
+        raise ValueError(f"{path} holds an array of shape {shape}; expected rows of numbers")
+    return shape, fortran, dtype
+
+
+def _described(
+    path: Path, name: str, file: IO[bytes]
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, order and type of an array; refuse Python objects."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old headers, which are read all the same
         version = np.lib.format.read_magic(file)
@@ -127,10 +167,6 @@ def _header(
         raise DamagedFile(
             path, f"{name} holds Python objects, which are not loaded; save an array of numbers"
         )
-    if dtype.kind not in kinds:
-        raise ValueError(f"{path} holds values of type {dtype}; expected numbers")
-    if not shape or 0 in shape or not dtype.itemsize:
-        raise ValueError(f"{path} holds an array of shape {shape}; expected rows of numbers")
     return shape, fortran, dtype
 
 

@@ -56,6 +56,7 @@ from ppvae.engine.enumeration.runs import asks_for_enumeration
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
 from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
+from ppvae.engine.forked import compute_with_one_thread
 from ppvae.engine.isolation import (
     RandomState,
     isolated,
@@ -158,6 +159,7 @@ __all__ = [
     "closed_form_kl",
     "collect",
     "collected",
+    "compute_with_one_thread",
     "density_at",
     "depends_on_enumerated",
     "depends_on_place",

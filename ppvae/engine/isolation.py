@@ -68,7 +68,18 @@ def random_state_as_json(state: RandomState) -> dict[str, Any]:
 
 
 def random_state_from_json(written: Mapping[str, Any]) -> RandomState:
-    """Return the state that `random_state_as_json` wrote."""
+    """Return the state that `random_state_as_json` wrote.
+
+    Raises:
+        TypeError: if it is another.
+    """
+    try:
+        return _checked(_from_json(written))
+    except Exception as error:  # each library refuses it in its way
+        raise TypeError("its random state is damaged") from error
+
+
+def _from_json(written: Mapping[str, Any]) -> RandomState:
     numpy = written["numpy"]
     key = np.array(numpy["state"]["key"], dtype=np.uint32).tobytes()
     version, words, gauss = written["python"]
@@ -84,6 +95,18 @@ def random_state_from_json(written: Mapping[str, Any]) -> RandomState:
         ),
         "python": (version, tuple(words), gauss),
     }
+
+
+def _checked(state: RandomState) -> RandomState:
+    """Return a state that the generators take, tried on others than those in use."""
+    torch.Generator().set_state(state["torch"])
+    name, key, position, *rest = state["numpy"]
+    words = np.frombuffer(key, dtype=np.uint32)
+    if not 0 <= position <= len(words):  # NumPy would read outside of its memory
+        raise ValueError(f"position {position}")
+    np.random.RandomState().set_state((name, words, position, *rest))
+    random.Random().setstate(state["python"])
+    return state
 
 
 def _encoded(state: Tensor) -> str:

@@ -26,7 +26,7 @@ from ppvae.engine import (
     noted,
     seeded,
 )
-from ppvae.engine.compilation import generate
+from ppvae.engine.compilation import generate, import_compiler
 from ppvae.inference.default_training import recipe_for
 from ppvae.inference.learning_rate import LearningRate, Schedule, check_warmup
 from ppvae.inference.loop import Loop
@@ -184,6 +184,7 @@ def fit(
     """
     if isinstance(pair, DistributedDataParallel):
         pair = pair.module  # its model and guide; gradients add up here
+    import_compiler()
     length_given = epochs is not None or steps is not None
     optimizer, schedule, callbacks = recipe_for(data, optimizer, schedule, callbacks, length_given)
     open_ended = not length_given and schedule is None

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ppvae.engine import warn_caller
 from ppvae.engine.compilation import (
     LOSS_TOLERANCE,
     CaptureError,
     CaptureMode,
     CompiledProgram,
     Generator,
+    NoCode,
     Quantity,
+    replay,
 )
 from ppvae.refinement.ensembles import Conditioned
 from ppvae.refinement.paths import Path, Point
@@ -43,15 +46,23 @@ class PathCode:
         if any(tensor.device.type != "cpu" for tensor in tensors):
             return None
         if shape not in self._codes and len(self._codes) < _SHAPES:
-            try:
-                self._codes[shape] = _Code.of(path, point.state, self.generator)
-            except CaptureError:
-                self._codes[shape] = None
+            self._codes[shape] = self._made(path, point.state)
         code = self._codes.get(shape)
         if code is None:
             return None
         found = CompiledPath(path, code)
         return found if _agree(path, found, point) else None
+
+    def _made(self, path: Path, state: State) -> "_Code | None":
+        """Return code, or graphs to replay where no code can be generated; None without graphs."""
+        try:
+            return _Code.of(path, state, self.generator)
+        except NoCode as error:
+            warn_caller(f"annealing runs uncompiled: {error}")
+            self.generator = replay
+        except CaptureError:
+            return None
+        return self._made(path, state)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from ppvae.engine import Batch, Pair, Structure, seeded, structure_of
-from ppvae.engine.compilation import CaptureError, generate, replay
+from ppvae.engine import Batch, Pair, Structure, seeded, structure_of, warn_caller
+from ppvae.engine.compilation import CaptureError, NoCode, generate, replay
 from ppvae.refinement.costs import CACHED, seconds_without_code
 from ppvae.refinement.joint_densities import JointDensity
 from ppvae.refinement.joint_normal import JointNormal
@@ -57,7 +57,7 @@ class Tiling:
             return False
         threads = self._inside.enter_context(single_threaded())
         try:
-            self._code = self._of_tile(pair, chunk, structure, threads, seconds)
+            self._code = self._made(pair, chunk, structure, threads, seconds)
         except CaptureError:
             self._inside.close()
             return False
@@ -80,6 +80,16 @@ class Tiling:
         with seeded(0):
             values = start.rsample(COMPARED)
         return tiled if agrees(tiled, plain, values) else plain
+
+    def _made(
+        self, pair: Pair, chunk: Batch, structure: Structure, threads: int, seconds: float
+    ) -> TileCode:
+        """Return code, or graphs to replay where no code can be generated."""
+        try:
+            return self._of_tile(pair, chunk, structure, threads, seconds)
+        except NoCode as error:
+            warn_caller(f"the search runs uncompiled: {error}")
+        return self._of_tile(pair, chunk, structure, threads, _CAPTURED)
 
     def _of_tile(
         self, pair: Pair, chunk: Batch, structure: Structure, threads: int, seconds: float

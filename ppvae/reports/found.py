@@ -1,5 +1,6 @@
 """What a diagnosis found, without the pair, so that it can be kept in a file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,8 @@ import xarray as xr
 from ppvae.diagnostics import DEEP, QUICK, STANDARD, Diagnosis, Effort, Finding, Remedy, Verdict
 from ppvae.reports.tables import number
 
+_COMMAND = re.compile(r"(ppvae( [\w.,:=\[\]-]+| \{run\}(/config\.yaml)?)+)?")
+_OF_THE_READER = re.compile(r"--(trust|pair|folder|overwrite|output|resume|checkpoint)\b")
 _LEVELS = {"quick": QUICK, "standard": STANDARD, "deep": DEEP}
 
 
@@ -86,19 +89,19 @@ class Found:
         """
         findings = [
             Finding(
-                each["name"],
+                _text(each["name"]),
                 Verdict(each["verdict"]),
-                each["answer"],
-                each["advice"],
+                _text(each["answer"]),
+                _text(each["advice"]),
                 {name: results[name] for name in each["results"]},
-                each["p_value"],
+                None if each["p_value"] is None else float(each["p_value"]),
                 _remedy(each["remedy"]),
             )
             for each in content["findings"]
         ]
         return cls(
             tuple(findings),
-            dict(content["left"]),
+            {_text(check): _text(reason) for check, reason in content["left"].items()},
             int(content["datapoints"]),
             _remedy(content["next_step"]),
             Effort(**content["effort"]),
@@ -113,4 +116,19 @@ def _remedy_content(remedy: Remedy | None) -> dict[str, Any] | None:
 
 
 def _remedy(content: Mapping[str, Any] | None) -> Remedy | None:
-    return None if content is None else Remedy(**content)
+    if content is None:
+        return None
+    nats = None if content["nats"] is None else float(content["nats"])
+    reason, call, command, cause = (
+        _text(content[name]) for name in ("reason", "call", "command", "cause")
+    )
+    # A reader pastes the command into a shell: it may neither be another, nor say where to write.
+    if not _COMMAND.fullmatch(command) or _OF_THE_READER.search(command):
+        raise ValueError(f"{command!r:.60} is no command of ppvae")
+    return Remedy(reason, call, command, nats, cause)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r:.60}")
+    return value

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ppvae.answers import write_draws
 from ppvae.data import Dataset, SparseRows
+from ppvae.data.hdf5_files import check_hdf5
 from ppvae.diagnostics import Diagnosis, Effort
 from ppvae.inference.persistence import atomic_write, read_json, write_json
 from ppvae.reports.formula_two import FormulaTwo
@@ -25,7 +26,6 @@ from ppvae.reports.refinement_in_time import RowsInTime
 from ppvae.reports.run_folder import Run
 
 _ENGINE: Final = "h5netcdf"
-_DAMAGED = (KeyError, TypeError, ValueError, OSError, AttributeError)
 
 Mark = Mapping[str, Any]
 """What a measurement is of: weights, program, rows, split, seed and version."""
@@ -75,6 +75,7 @@ def kept_formula_two(run: Run, split: str, mark: Mark | None) -> FormulaTwo | No
     if mark is None or not path.is_file():
         return None
     try:
+        check_hdf5(path)
         about = json.loads(_group(path, None).attrs["about"])
         if about["of"] != mark:
             return None
@@ -94,7 +95,7 @@ def kept_formula_two(run: Run, split: str, mark: Mark | None) -> FormulaTwo | No
             dict(about["reasons"]),
             places,
         )
-    except _DAMAGED as error:
+    except Exception as error:  # it may hold anything
         raise _damaged(path) from error
     return FormulaTwo(evidence, rows)
 
@@ -122,10 +123,11 @@ def kept_diagnosis(run: Run, split: str, mark: Mark | None) -> Found | None:
     if content.get("of") != mark:
         return None
     try:
+        check_hdf5(numbers)
         names = [name for each in content["findings"] for name in each["results"]]
         results = {name: _group(numbers, name) for name in names}
         return Found.read(content, results)
-    except _DAMAGED as error:
+    except Exception as error:  # it may hold anything
         raise _damaged(path) from error
 
 

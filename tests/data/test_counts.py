@@ -80,7 +80,7 @@ def test_archives(tmp_path):
 
 def test_an_archive_runs_no_code(tmp_path):
     np.savez(tmp_path / "x.npz", format=np.array([print], dtype=object), data=np.ones(3))
-    with pytest.raises(ValueError, match=r"x.npz cannot be read: Object arrays"):
+    with pytest.raises(ValueError, match=r"x.npz cannot be read: .* holds Python objects"):
         data.counts(tmp_path / "x.npz")
 
 

@@ -123,3 +123,27 @@ def test_a_state_saved_before_is_read():
         assert set(written) == {"torch", "cuda", "numpy", "python"}
         version, words, gauss = random.getstate()
         assert written["python"] == [version, list(words), gauss]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("torch", "x"),
+        ("torch", "AAAA"),
+        ("python", [3, [1, 2], None]),
+        ("python", [3, "x", None]),
+        ("numpy", {"bit_generator": "MT19937", "state": {"key": [1], "pos": 0}}),
+    ],
+)
+def test_a_random_state_that_no_generator_takes_is_refused(part, value):
+    written = random_state_as_json(random_state())
+    with pytest.raises(TypeError, match="its random state is damaged"):
+        random_state_from_json({**written, part: value})
+
+
+@pytest.mark.parametrize("position", [-1, 625, 10**9, "1", None])
+def test_a_position_outside_of_numpys_state_is_refused(position):
+    written = random_state_as_json(random_state())
+    written["numpy"]["state"]["pos"] = position
+    with pytest.raises(TypeError, match="its random state is damaged"):
+        random_state_from_json(written)

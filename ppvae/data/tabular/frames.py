@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.data.files import reading
+from ppvae.data.files import REFLATION, DamagedFile, check_memory, reading
 from ppvae.data.tabular.cells import Cells, Frame
+from ppvae.data.tabular.spreadsheets import check_spreadsheet
 
 FRAME_FILES = {".parquet": "pyarrow", ".feather": "pyarrow", ".xlsx": "openpyxl"}
 """The endings of files of frames, and the package that reads each."""
+_CELL = 8  # bytes of a cell at least
+_SMALL = 2**28  # bytes that any file may need
 
 
 def as_frame(source: Any, name: str) -> tuple[Frame, Cells | None]:
@@ -67,6 +70,10 @@ def read_frame_file(path: Path) -> tuple[Frame, Cells | None]:
             f"{path} needs the package {package}: pip install 'ppvae[{extra}]', or save the table "
             "as .csv"
         )
+    if ending == ".xlsx":
+        check_spreadsheet(path)
+    elif ending == ".parquet":
+        _check_parquet(path)
     with reading(path):
         if ending == ".parquet":
             table = pandas.read_parquet(path)
@@ -75,6 +82,21 @@ def read_frame_file(path: Path) -> tuple[Frame, Cells | None]:
         else:
             table = pandas.read_excel(path)
     return as_frame(table, str(path))
+
+
+def _check_parquet(path: Path) -> None:
+    """Refuse a file of more cells than one of its size can hold, and than the machine can take."""
+    from pyarrow import parquet
+
+    with reading(path):
+        about = parquet.read_metadata(path)
+        groups = [about.row_group(place) for place in range(about.num_row_groups)]
+        parts = [group.column(at) for group in groups for at in range(group.num_columns)]
+        cells = max(about.num_rows * about.num_columns, sum(part.num_values for part in parts))
+        size = _CELL * cells + sum(max(0, part.total_uncompressed_size) for part in parts)
+    if cells < 0 or size > max(_SMALL, REFLATION * path.stat().st_size):
+        raise DamagedFile(path, f"it cannot hold the {cells} cells that it states")
+    check_memory(path, size, "take fewer rows")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ppvae.data.files import DamagedFile, check_memory, reading
+from ppvae.data.files import DamagedFile, Unpacked, check_memory, reading
 from ppvae.data.headers import is_number, names_columns
 from ppvae.data.tabular.cells import Frame
 from ppvae.data.tabular.frames import as_frame, unique_names
@@ -54,12 +54,11 @@ def read_text(path: Path, header: bool | None, missing: Sequence[str]) -> tuple[
         content: bytes | None = sys.stdin.buffer.read()
     else:
         content = None
-        factor = 10 if path.suffix.lower() in _PACKED else 1
-        check_memory(path, factor * _PER_BYTE * path.stat().st_size, "take fewer rows")
+        check_memory(path, _PER_BYTE * path.stat().st_size, "take fewer rows")
     with reading(path), _opened(path, content) as file:
         head = file.read(_HEAD)
     layout = layout_of(path, head, whole=len(head) < _HEAD)
-    rows, notes = layout.rows, []
+    rows, notes = _filled(layout.rows), []
     if header is None:
         header, note = names_columns(path, rows)
         notes += [note] if note else _numbers_among_names(path, rows[0], header)
@@ -102,6 +101,11 @@ def read_text(path: Path, header: bool | None, missing: Sequence[str]) -> tuple[
     if header:
         table = table.iloc[:, :count]
     return as_frame(table, f"{path}")[0], notes
+
+
+def _filled(rows: Sequence[list[str]]) -> list[list[str]]:
+    """Return rows that are as long as the first, which none exceeds."""
+    return [row + [""] * (len(rows[0]) - len(row)) for row in rows]
 
 
 def _notes(path: Path, layout: Layout) -> Iterator[str]:
@@ -174,5 +178,8 @@ def _ending(path: Path) -> str:
 def _opened(path: Path, content: bytes | None) -> IO[bytes]:
     if content is not None:
         return io.BytesIO(content)
-    opener = _PACKED.get(path.suffix.lower(), open)
-    return opener(path, "rb")  # type: ignore[operator,no-any-return]  # one of several kinds
+    opener = _PACKED.get(path.suffix.lower())
+    if opener is None:
+        return path.open("rb")
+    packed: IO[bytes] = opener(path, "rb")  # type: ignore[operator]  # one of several kinds
+    return io.BufferedReader(Unpacked(path, packed, _PER_BYTE))

@@ -2,7 +2,7 @@
 
 from ppvae.engine.compilation.agreement import LOSS_TOLERANCE, Quantity, relative_error
 from ppvae.engine.compilation.attributes import Attribute, Kept
-from ppvae.engine.compilation.capture_error import CaptureError
+from ppvae.engine.compilation.capture_error import CaptureError, NoCode
 from ppvae.engine.compilation.code import Code, Generator, Replay, Run, generate, replay
 from ppvae.engine.compilation.graph import Graph, capture
 from ppvae.engine.compilation.guard import Guard
@@ -12,6 +12,7 @@ from ppvae.engine.compilation.switch import CompiledProgram, OutsideSupport
 from ppvae.engine.compilation.torch_internals import (
     add_to_each,
     capturing,
+    import_compiler,
     multiply_each,
     norm_of_each,
     tree_flatten,
@@ -29,6 +30,7 @@ __all__ = [
     "Graph",
     "Guard",
     "Kept",
+    "NoCode",
     "OutsideSupport",
     "Quantity",
     "Replay",
@@ -37,6 +39,7 @@ __all__ = [
     "capture",
     "capturing",
     "generate",
+    "import_compiler",
     "loss_and_gradients",
     "loss_of",
     "multiply_each",

@@ -3,3 +3,7 @@
 
 class CaptureError(Exception):
     """A program would do something else as a graph; the message says what, and where."""
+
+
+class NoCode(CaptureError):
+    """No code can be generated here, of no graph: without a compiler, or on a full disk."""

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ppvae.engine.compilation import torch_internals
+from ppvae.engine.compilation import torch_generator
 from ppvae.engine.compilation.capture_error import CaptureError
 from ppvae.engine.compilation.decompositions import decompositions
 from ppvae.engine.compilation.graph import Graph, draws
-from ppvae.engine.errors import first_line
+from ppvae.engine.compilation.surroundings import check_surroundings, no_code, without_log
 
 Run = Callable[[list[Tensor]], Sequence[Tensor]]
 """Runs a graph on its flat inputs, a list that it may empty."""
@@ -72,8 +72,13 @@ class Code:
     def start(self) -> None:
         """Compile in the background."""
         # Not a daemon: the interpreter then waits for the thread before it unloads torch.
-        self._thread = threading.Thread(target=self._compile, name="ppvae code")
-        self._thread.start()
+        thread = threading.Thread(target=self._compile, name="ppvae code")
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads may be started
+            self._compile()
+        else:
+            self._thread = thread
 
     @property
     def ready(self) -> bool:
@@ -115,7 +120,7 @@ def replay(graph: Graph, inputs: Sequence[Tensor]) -> Replay:
 class _Postponed:
     """A function of generated C++, compiled once, when it is asked for."""
 
-    def __init__(self, load: torch_internals.Load) -> None:
+    def __init__(self, load: torch_generator.Load) -> None:
         self._load = load
         self._function: Callable[..., Any] | None = None
         self._error: Exception | None = None
@@ -133,11 +138,13 @@ class _Postponed:
         """
         if not self.done:
             try:
-                self._function = self._load()
+                with without_log():
+                    self._function = self._load()
             except Exception as error:  # a compiler of the user's may fail in any way
                 self._error = error
-        if self._function is None:
-            raise CaptureError(f"no code could be generated: {first_line(self._error)}")
+        if self._error is not None:
+            raise no_code(self._error)
+        assert self._function is not None
         return self._function
 
     def __call__(self, *arguments: Any) -> Any:
@@ -171,23 +178,25 @@ def _generate(graph: Graph, inputs: Sequence[Tensor], functions: list[_Postponed
         if len(examples) != len(inputs) or len(results) != len(outputs) + len(unread):
             raise CaptureError("the code generator needs other inputs or outputs than the graph's")
 
-    def postpone(load: torch_internals.Load) -> _Postponed:
+    def postpone(load: torch_generator.Load) -> _Postponed:
         functions.append(_Postponed(load))
         return functions[-1]
 
     try:
-        runs = torch_internals.generate_code(
-            module,
-            inputs,
-            options={**_OPTIONS, "cpp.threads": 1 if _largest(graph) < _SMALL else -1},
-            decompositions=decompositions(),
-            check=check,
-            postpone=postpone,
-        )
+        with without_log():
+            check_surroundings()
+            runs = torch_generator.generate_code(
+                module,
+                inputs,
+                options={**_OPTIONS, "cpp.threads": 1 if _largest(graph) < _SMALL else -1},
+                decompositions=decompositions(),
+                check=check,
+                postpone=postpone,
+            )
     except CaptureError:
         raise
     except Exception as error:  # the graph can still be run without code
-        raise CaptureError(f"no code could be generated: {first_line(error)}") from error
+        raise no_code(error) from error
     if len(runs) != 1:
         raise CaptureError("the code generator splits the graph into several")
     run, count = runs[0], len(outputs)

@@ -8,7 +8,7 @@ from numpy import log1p
 from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
-from ppvae.engine.compilation.torch_internals import decomposition_table
+from ppvae.engine.compilation.torch_generator import decomposition_table
 
 _DEGREE = 9  # of the polynomial below, enough for single precision
 _MEAN, _SUM = 1, 2  # torch's codes of reductions

@@ -1,19 +1,18 @@
-"""The private parts of torch that the package uses; no other file imports a private name.
+"""The private parts of torch that the package uses, those of its code generator apart.
 
-torch changes them without notice. `tests/engine/compilation/test_torch_internals.py` checks that
-each of them does what is needed here, and names the one that a new version of torch broke.
-
-Nothing here patches torch. The settings of the code generator are set by its own `config`, whose
-values belong to the thread that sets them, and what it generates is told by such a setting to load
-its machine code by `PostponedCodeCache`.
+Beside this file and `torch_generator.py` no other imports a private name. torch changes them
+without notice. `tests/engine/compilation/test_torch_internals.py` checks that each of them does
+what is needed here, and names the one that a new version of torch broke.
 """
 
+import getpass
+import os
+import re
 import sys
-import warnings
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +20,16 @@ from torch._guards import TracingContext, tracing
 from torch._subclasses import FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils import _python_dispatch
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
-    "PostponedCodeCache",
     "TorchDispatchMode",
     "add_to_each",
     "all_true",
     "capturing",
-    "decomposition_table",
-    "generate_code",
+    "import_compiler",
     "multiply_each",
     "node_of",
     "norm_of_each",
@@ -45,8 +43,7 @@ __all__ = [
     "written_arguments",
 ]
 
-Load: TypeAlias = Callable[[], Callable[..., Any]]
-"""Compiles a function of generated C++ and returns it."""
+_CODE = "TORCHINDUCTOR_CACHE_DIR"  # the folder of generated code
 
 add_to_each = torch._foreach_add_
 """`add_to_each(tensors, number)` adds a number to tensors in place."""
@@ -67,7 +64,8 @@ def trace(program: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
     torch describes each result by a fake tensor. With one FakeTensorMode around the whole run it
     does not make a new one at each operation, which would take two thirds of the time.
     """
-    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+    import_compiler()
+    with _some_folders(), tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
         graph: GraphModule = make_fx(program, tracing_mode="real")(*inputs)
     return graph
 
@@ -117,133 +115,72 @@ def slots(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     return module._parameters, module._buffers
 
 
-def decomposition_table() -> dict[Any, Callable[..., Any]]:
-    """Return what torch's code generator takes operations apart into."""
-    _import_generator()
-    from torch._inductor.decomposition import select_decomp_table
+class TorchDispatchMode(_python_dispatch.TorchDispatchMode):
+    """torch's, which imports torch's compiler at its first operation."""
 
-    return dict(select_decomp_table())
-
-
-_postpone: ContextVar[Callable[[Load], Callable[..., Any]] | None] = ContextVar(
-    "postpone", default=None
-)
+    def __enter__(self) -> Any:
+        """Import the compiler, and begin."""
+        import_compiler()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
 
-class PostponedCodeCache:
-    """What generated code of ours loads its C++ by, in place of `CppWrapperCodeCache`.
+def import_compiler() -> None:
+    """Import torch's compiler where it could not be imported as it is.
 
-    Inside `generate_code` the C++ is not compiled at once, but handed to `postpone`.
+    torch imports it with the first optimizer, whether anything is compiled or not. As it is
+    imported it makes the folder of generated code and asks for the current folder, and without
+    these no optimizer can be made.
     """
-
-    @staticmethod
-    def load_pybinding(*arguments: Any, **options: Any) -> Callable[..., Any]:
-        """Return the function of a piece of C++, or what stands for it until it is compiled."""
-        from torch._inductor.codecache import CppWrapperCodeCache
-
-        load = CppWrapperCodeCache.load_pybinding_async(*arguments, **options)
-        postpone = _postpone.get()
-        function: Callable[..., Any] = load() if postpone is None else postpone(load)
-        return function
-
-
-_IMPORT = "from torch._inductor.codecache import CppWrapperCodeCache\n"
-_IMPORT_OURS = f"from {__name__} import PostponedCodeCache as CppWrapperCodeCache\n"
-
-
-def generate_code(
-    module: GraphModule,
-    inputs: Sequence[Tensor],
-    *,
-    options: dict[str, Any],
-    decompositions: dict[Any, Callable[..., Any]],
-    check: Callable[[GraphModule, Sequence[Any]], None],
-    postpone: Callable[[Load], Callable[..., Any]],
-) -> list[Callable[..., Any]]:
-    """Run torch's code generator on a graph; return what runs it, one function for each piece.
-
-    Args:
-        module: the graph; it is changed.
-        inputs: an example of its inputs.
-        options: settings of the generator.
-        decompositions: what it takes operations apart into.
-        check: called with each piece and its inputs before its code is generated.
-        postpone: called with what compiles a piece of C++; returns what stands for its function.
-    """
-    _import_generator()
-    import torch._functorch.config
-    from torch._inductor.compile_fx import compile_fx, compile_fx_inner
-
-    runs: list[Callable[..., Any]] = []
-
-    def keep(inner: GraphModule, examples: Sequence[Any], **more: Any) -> Any:
-        check(inner, examples)
-        runs.append(compile_fx_inner(inner, examples, **more))
-        return runs[-1]
-
-    token = _postpone.set(postpone)
-    try:
-        # A hit in that cache would pass `keep` by, and its key does not contain `decompositions`.
-        cache = torch._functorch.config.patch(enable_autograd_cache=False)
-        with torch.no_grad(), _own_deprecations_ignored(), cache:
-            compile_fx(
-                module,
-                list(inputs),
-                inner_compile=keep,
-                config_patches={**options, "_pre_fusion_custom_pass": _loading_by_ours()},
-                decompositions=decompositions,
-            )
-    finally:
-        _postpone.reset(token)
-    return runs
-
-
-def _loading_by_ours() -> Any:
-    """Return a setting of the generator by which its code imports `PostponedCodeCache`.
-
-    A pass over the operations, called when the writer of the code exists and has written nothing;
-    it leaves the operations as they are.
-    """
-    from torch._inductor.custom_graph_pass import CustomSchedulerPass
-    from torch._inductor.virtualized import V
-
-    class Pass(CustomSchedulerPass):
-        def __call__(self, nodes: list[Any]) -> list[Any]:
-            writer = V.graph.wrapper_code
-            write: Any = type(writer).generate
-
-            def generate(is_inference: bool) -> Any:
-                code, kernels = write(writer, is_inference)
-                if code.value.count(_IMPORT) != 1:
-                    raise RuntimeError(f"torch {torch.__version__} generates unknown code")
-                code.value = code.value.replace(_IMPORT, _IMPORT_OURS)
-                return code, kernels
-
-            writer.generate = generate  # type: ignore[method-assign]
-            return nodes
-
-        def uuid(self) -> str:  # part of the key under which torch keeps generated code on disk
-            return _IMPORT_OURS
-
-    return Pass()
-
-
-def _import_generator() -> None:
-    """Import torch's code generator, which takes seconds and which most programs never need."""
-    if "torch._inductor.compile_fx" in sys.modules:
-        return
-    with _own_deprecations_ignored():
-        import torch._inductor.compile_fx  # noqa: F401
+    if "torch._dynamo" not in sys.modules and not _has_folders():
+        with _some_folders():
+            import torch._dynamo  # noqa: F401
 
 
 @contextmanager
-def _own_deprecations_ignored() -> Iterator[None]:
-    """Do not show that torch's code generator uses parts of torch that torch deprecates.
+def _some_folders() -> Iterator[None]:
+    """Tell torch other folders, if there are none, for a block in which nothing is written.
 
-    Python has one list of filters for all threads, so for this time other threads do not show
-    these two warnings either; all others are shown.
+    Who generates code is told the truth.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="`torch._prims_common", category=FutureWarning)
+    if _has_folders():
         yield
+        return
+    before, here = os.environ.get(_CODE), os.open(os.curdir, os.O_RDONLY)
+    try:
+        os.environ[_CODE] = os.sep
+        if not _has_folders():  # the current one was removed
+            os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        if before is None:
+            del os.environ[_CODE]
+        else:
+            os.environ[_CODE] = before
+
+
+def _has_folders() -> bool:
+    try:
+        os.getcwd()
+        os.makedirs(code_folder(), exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def code_folder() -> str:
+    """Return the folder of generated code, which torch makes.
+
+    Raises:
+        OSError: if there is no temporary folder, or no current one.
+    """
+    folder = os.environ.get(_CODE)
+    if folder is None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, ModuleNotFoundError, OSError):
+            user = f"uid_{os.getuid()}"
+        name = "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user)
+        folder = os.path.join(tempfile.gettempdir(), name)
+    return os.path.abspath(folder)

@@ -1,6 +1,7 @@
 """Builds a module from its description: its classes, and the arguments of their constructors."""
 
 import functools
+import math
 import sys
 import warnings
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ppvae.engine import first_line, seeded
 from ppvae.inference.persistence.closed_list import ClosedList
@@ -19,11 +21,20 @@ DEPTH = 100  # far beyond any pair, and far below Python's limit on recursion
 SEED = 1_398_342_917
 
 
+_MAKERS = (
+    *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.randint),
+    *(torch.arange, torch.randperm, torch.eye, torch.tril_indices, torch.triu_indices),
+)
+_VALUE = 4  # bytes of a value at least
+
+
 class StructureError(Exception):
     """A module that cannot be described, or a description that cannot be built."""
 
 
-def build(described: Any, dtype: torch.dtype, trust: Sequence[str]) -> nn.Module:
+def build(
+    described: Any, dtype: torch.dtype, trust: Sequence[str], most: float = math.inf
+) -> nn.Module:
     """Build the module that `describe` described, leaving the random state as it is.
 
     Args:
@@ -31,20 +42,46 @@ def build(described: Any, dtype: torch.dtype, trust: Sequence[str]) -> nn.Module
         dtype: of the module's floating parameters and buffers.
         trust: what may be built besides the classes of `ppvae` and `torch.nn`: `module.Name`, or a
             module for all classes that are defined in it.
+        most: bytes of the tensors that may be made.
 
     Raises:
-        StructureError: if this is no description, or one that may not or cannot be built.
+        StructureError: if this is no description, or one that may not or cannot be built, or is
+            larger than that.
 
     Example:
         >>> build({"class": "torch.nn.LeakyReLU", "arguments": {}}, torch.float32, trust=())
         LeakyReLU(negative_slope=0.01)
     """
     find = functools.partial(_listed, of=ClosedList(trust))
-    with seeded(SEED):
+    with seeded(SEED), _Bounded(most):
         module = Builder(find)(described)
     if not isinstance(module, nn.Module):
         raise StructureError(f"expected the class of a module, got {described!r:.60}")
     return module.to(dtype)
+
+
+class _Bounded(TorchFunctionMode):
+    """Refuses to make tensors of more bytes, all together, before memory is taken for them.
+
+    A description of a few bytes can ask for layers of any size, and for any number of them.
+    """
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in _MAKERS:
+            sizes = kwargs.get("size", args)
+            sizes = sizes[0] if sizes and isinstance(sizes[0], Sequence) else sizes
+            count = math.prod(size for size in sizes if isinstance(size, int))
+            self.left -= _VALUE * (count**2 if function is torch.eye else count)
+            if self.left < 0:
+                raise StructureError("it asks for more than its weights have")
+        return function(*args, **kwargs)
 
 
 class Builder:
@@ -111,6 +148,8 @@ class Builder:
                     module = cls(children.values())
                 else:
                     module = cls(OrderedDict(children))
+        except StructureError:
+            raise
         except Exception as error:  # a constructor may raise anything on what it does not expect
             raise StructureError(
                 f"{value['class']} cannot be built of it "

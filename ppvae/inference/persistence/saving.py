@@ -18,6 +18,8 @@ from ppvae.inference.persistence.pyro_store import KEY, entries, put_back, read_
 _STRUCTURE = "pair.json"
 _WEIGHTS = "pair.safetensors"
 _OURS = ("ppvae.", "torch.nn.")
+# Building may make more than it keeps: so many times the bytes of the weights, and these besides.
+_TIMES, _FEW = 16, 2**26
 
 AnyPair = TypeVar("AnyPair", bound=Pair)
 
@@ -129,7 +131,8 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
         stored = read_entries(structure.get("store", {}), tensors)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    loaded = _built(structure, path, trust) if pair is None else pair
+    most = _TIMES * weights.stat().st_size + _FEW
+    loaded = _built(structure, path, trust, most) if pair is None else pair
     modules = as_module(loaded)
     of_modules = {name: t for name, t in tensors.items() if not name.startswith(KEY)}
     try:
@@ -155,7 +158,9 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     return loaded
 
 
-def _built(structure: Mapping[str, Any], path: Path, trust: Sequence[str]) -> nn.Module:
+def _built(
+    structure: Mapping[str, Any], path: Path, trust: Sequence[str], most: float
+) -> nn.Module:
     if "pair" not in structure:
         raise ValueError(
             f"{path} holds no structure ({structure.get('reason', 'none given')}); "
@@ -166,7 +171,7 @@ def _built(structure: Mapping[str, Any], path: Path, trust: Sequence[str]) -> nn
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"{path} is damaged: it names no floating dtype, but {name!r:.60}")
     try:
-        return build(structure["pair"], dtype, trust)
+        return build(structure["pair"], dtype, trust, most)
     except StructureError as error:
         raise ValueError(f"{path} does not describe a pair that can be built: {error}") from error
 

@@ -9,7 +9,12 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-from ppvae.engine.compilation import add_to_each, multiply_each, norm_of_each
+from ppvae.engine.compilation import (
+    add_to_each,
+    import_compiler,
+    multiply_each,
+    norm_of_each,
+)
 
 Constructor: TypeAlias = Callable[..., torch.optim.Optimizer]
 """Builds a torch optimizer from parameters: a class, a `functools.partial` of one, a function."""
@@ -279,6 +284,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _build(constructor: Constructor, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    import_compiler()
     chosen = getattr(constructor, "keywords", {}).get("fused") is not None
     if not chosen and all(parameter.is_floating_point() for parameter in parameters):
         try:

@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import os
 import re
 import threading
 import warnings
@@ -14,7 +15,7 @@ import torch.distributions as dist
 from torch import nn
 
 import ppvae
-from ppvae.engine.compilation import capture, generate, torch_internals
+from ppvae.engine.compilation import capture, generate, torch_generator, torch_internals
 
 
 def test_trace():
@@ -119,10 +120,20 @@ def drawing(mode, x):
 
 def test_decomposition_table():
     """`torch._inductor.decomposition.select_decomp_table`."""
-    table = torch_internals.decomposition_table()
+    table = torch_generator.decomposition_table()
     assert torch.ops.aten.addmm.default in table
     table.clear()  # a copy
-    assert torch_internals.decomposition_table()
+    assert torch_generator.decomposition_table()
+
+
+def test_code_folder(monkeypatch):
+    """`torch._inductor.runtime.cache_dir_utils`: the folder that torch makes is known before."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert torch_internals.code_folder() == default_cache_dir()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "here")
+    assert torch_internals.code_folder() == f"{os.getcwd()}/here"
 
 
 @pytest.mark.slow
@@ -179,7 +190,7 @@ def test_other_threads_see_torch_as_it_is(tmp_path, monkeypatch):
     with pyro.validation_enabled(), pytest.warns(UserWarning, match="shown"):
         thread.start()
         graph = capture(drawing, [x])
-        generate_code = torch_internals.generate_code
+        generate_code = torch_generator.generate_code
 
         def with_a_pause(*arguments, **options):
             nonlocal check
@@ -187,7 +198,7 @@ def test_other_threads_see_torch_as_it_is(tmp_path, monkeypatch):
             return generate_code(*arguments, **{**options, "check": interrupted})
 
         check = None
-        monkeypatch.setattr(torch_internals, "generate_code", with_a_pause)
+        monkeypatch.setattr(torch_generator, "generate_code", with_a_pause)
         code = generate(graph, [x])
         thread.join()
     assert seen == [before, before]
@@ -220,4 +231,5 @@ def test_no_other_file_uses_private_parts_of_torch():
         if (names := set(private_imports(path)))
     }
     assert found.pop("engine/compilation/torch_internals.py")
+    assert found.pop("engine/compilation/torch_generator.py")
     assert found == {}

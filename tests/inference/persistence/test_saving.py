@@ -214,6 +214,17 @@ DAMAGED = {
         {"class": "torch.nn.Linear", "arguments": {"in_features": -2, "out_features": 3}},
         "torch.nn.Linear cannot be built of it",
     ),
+    "terabytes": (
+        {"class": "torch.nn.Linear", "arguments": {"in_features": 10**6, "out_features": 10**6}},
+        "it asks for more than its weights have",
+    ),
+    "very many layers": (
+        {
+            "class": "ppvae.networks.MLP",
+            "arguments": {"in_features": 2, "out_features": 3, "hidden": [4096] * 50},
+        },
+        "it asks for more than its weights have",
+    ),
     "sizes in words": (
         {"class": "torch.nn.Linear", "arguments": {"in_features": "two", "out_features": 3}},
         "torch.nn.Linear cannot be built of it",
