@@ -27,7 +27,7 @@ def by_row(pair: Pair, rows: Rows, measure: Callable[[Pair, Batch], Result]) -> 
     Raises:
         Exception: what `measure` raises, if the pair fails on all rows.
     """
-    own, batch = adapted(pair, rows.batch, split="test")
+    own, batch = adapted(pair, rows.batch, split="test", in_chunks=True)
     measured, kept, failure = on_sound_rows(own, batch, lambda part: measure(own, part))
     if failure is None:
         return measured

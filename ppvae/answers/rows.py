@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data import Dataset, Schema, SparseRows
-from ppvae.engine import Batch
+from ppvae.data import Dataset, LazyRows, RowsOnDisk, Schema, SparseRows, rows_of_map
+from ppvae.engine import Batch, some_rows
 
 Frame: TypeAlias = Any
 """A `pandas.DataFrame`, which is imported only where one is made."""
@@ -87,7 +87,7 @@ def rows_of(dataset: Dataset, split: str = "test") -> Rows:
         numbers = np.arange(len(batch[0]))
     order = np.argsort(numbers, kind="stable") if split == "all" else None
     if order is not None and not bool((order == np.arange(len(order))).all()):
-        batch = tuple(tensor[torch.from_numpy(order)] for tensor in batch)
+        batch = some_rows(batch, torch.from_numpy(order))
     else:
         order = np.arange(len(numbers))
     names = [name for part in parts for name in dataset.row_names.get(part, ())]
@@ -119,12 +119,15 @@ def as_rows(data: Any, split: str) -> Rows:
     if isinstance(data, Dataset):
         return rows_of(data, split)
     tensors = data if isinstance(data, tuple) else (data,)
-    if not all(isinstance(part, Tensor | np.ndarray) for part in tensors):
+    if not all(isinstance(part, Tensor | np.ndarray | LazyRows) for part in tensors):
         raise TypeError(
             "data must be a dataset, a tensor or array (data, *event), a tuple of these, or what "
             f"`answers.new_rows(dataset, table)` returns, got {type(data).__name__}"
         )
-    batch = tuple(torch.as_tensor(part) for part in tensors)
+    batch: Any = tuple(
+        part if isinstance(part, LazyRows) else rows_of_map(part) or torch.as_tensor(part)
+        for part in tensors
+    )
     features = batch[0][:1].numel()
     return Rows(batch, np.arange(len(batch[0])), columns=_numbered(features))
 
@@ -186,4 +189,11 @@ def _dense(batch: tuple[Any, ...]) -> Batch:
 def _joined(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    return tuple(torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    return tuple(_in_a_row(parts) for parts in zip(*batches, strict=True))
+
+
+def _in_a_row(parts: tuple[Any, ...]) -> Any:
+    """Join tensors, or rows of the same files on disk, which stay unread."""
+    if isinstance(parts[0], RowsOnDisk):
+        return parts[0].joined(parts[1:])
+    return torch.cat(parts)

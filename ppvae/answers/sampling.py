@@ -1,13 +1,14 @@
 """New rows, drawn from the model of a pair, of a class that is asked for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppvae.answers.decoding import decoded
 from ppvae.answers.rows import Frame, feature_names, free, label_of, named
-from ppvae.data import Dataset, Standardization, given_classes
+from ppvae.data import Dataset, RowsOnDisk, Standardization, given_classes, spread
 from ppvae.engine import (
     Batch,
     Pair,
@@ -18,6 +19,8 @@ from ppvae.engine import (
     rows_at,
     traced,
 )
+
+_FEW = 10_000  # training rows on disk whose conditions are drawn from
 
 
 def sample(
@@ -76,7 +79,11 @@ def draw_rows(
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     # The rows of a batch tell a pair how many datapoints there are, not what they look like.
-    batch = as_batch(dataset, pair, split="train")
+    parts: Any = dataset.batch("train")
+    if any(isinstance(part, RowsOnDisk) for part in parts):
+        places = torch.from_numpy(spread(len(parts[0]), _FEW))
+        parts = tuple(part[places] for part in parts)
+    batch = as_batch(parts, pair, split="train")
     given = given_classes(dataset)
     classes = None if given is None else given.of(batch)
     if label is not None:

@@ -11,11 +11,14 @@ from typing import Any
 from ppvae.cli.configuration import is_import_path
 from ppvae.data import Dataset
 from ppvae.data.count_files import holds_counts
+from ppvae.data.folders import holds_rows
 from ppvae.data.tabular.reading import is_table_file
 
 FILES = (".npy", ".npz")
 DATASETS = ("digits", "mnist", "segments", "colors", "factors")
-READERS = ("array", "counts", "images", "sequences", "table")
+READERS = ("array", "counts", "images", "on_disk", "sequences", "table")
+
+_LARGE = 2**30  # bytes of an array from which on its rows stay on disk
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ def source(chosen: Any) -> Source:
 
 
 def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the function that reads a file or a folder of pictures or counts, and its arguments.
+    """Return the function that reads a file or a folder, and its arguments.
 
     A name of a dataset or an import path is no folder; `./name` is.
     """
+    if Path(name).suffix == ".npy" and Path(name).is_file() and _size(name) > _LARGE:
+        return "ppvae.data.on_disk", {"path": name}
     if Path(name).suffix in FILES:
         return "ppvae.data.array", {"path": name}
     if is_table_file(name):
@@ -73,7 +78,13 @@ def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
         return "ppvae.data.counts", {"source": name}
     if name in ("", *DATASETS, *READERS) or is_import_path(name) or not Path(name).is_dir():
         return None
+    if holds_rows(Path(name)):
+        return "ppvae.data.on_disk", {"path": name}
     return "ppvae.data.images", {"folder": name}
+
+
+def _size(name: str) -> int:
+    return Path(name).stat().st_size
 
 
 def _import_path(name: str) -> str:
@@ -84,7 +95,7 @@ def _import_path(name: str) -> str:
     raise ValueError(
         f"there is no dataset {name!r}; expected one of {', '.join(DATASETS)}, a table (.csv, "
         f".tsv, .xlsx, .parquet, ...), an array ({', '.join(FILES)}), counts (.h5ad, .mtx), a "
-        "folder of pictures, or "
+        "folder of pictures or of arrays, or "
         "the import path of a function that returns a dataset"
     )
 

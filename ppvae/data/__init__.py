@@ -1,15 +1,20 @@
 """Datasets: arrays that know their shape, support and splits."""
 
 from ppvae.data.arrays import array
+from ppvae.data.block_shuffling import BlockShuffling
 from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset
+from ppvae.data.disk import on_disk
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
+from ppvae.data.lazy_rows import LazyRows
 from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
 from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
+from ppvae.data.row_pieces import spread
+from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
@@ -25,10 +30,13 @@ from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
 
 __all__ = [
+    "BlockShuffling",
     "Categories",
     "Dataset",
     "GivenClasses",
+    "LazyRows",
     "NewValues",
+    "RowsOnDisk",
     "Schema",
     "SparseRows",
     "Standardization",
@@ -45,11 +53,14 @@ __all__ = [
     "memory",
     "merged",
     "mnist",
+    "on_disk",
     "open_unit_interval",
     "redness",
+    "rows_of_map",
     "segments",
     "sequences",
     "split",
+    "spread",
     "support_of",
     "table",
     "values_like",

@@ -49,8 +49,9 @@ def array(
     In an archive `.npz`, the array called "labels" holds the labels; the only other array holds
     the data.
 
-    Use `.npy` for data larger than memory: the file is memory-mapped, and with `shuffle=False` and
-    32-bit floating values nothing is copied. `.npz` and `.csv` are read into memory.
+    For data larger than memory use `on_disk`. A file `.npy` is memory-mapped, and with
+    `shuffle=False` and 32-bit floating values nothing is copied. `.npz` and `.csv` are read into
+    memory.
 
     The support is found from the values of the training data: {0, 1}, levels from 0 to the
     highest, whole numbers from 0, [0, 1], or the real line; in a table each column has its own.
@@ -105,7 +106,7 @@ def array(
     values, image_shape = channels_first(path, values, channel_axis)
     tensor = _vectors(path, values)
     if tensor.dtype is torch.float64:
-        _check_digits(path, tensor, () if table is None else table.columns)
+        check_digits(path, tensor, () if table is None else table.columns)
         if values.dtype != np.float64 or table is not None:
             tensor = tensor.float()
     dataset = split(
@@ -161,8 +162,12 @@ def _is_byte(dataset: Dataset) -> bool:
     return max(float(rows.max()) for part in parts for rows in pieces_of(part)) > LEVELS / 2
 
 
-def _check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:
-    """Refuse features whose differences 32-bit values lose; a pair computes with these."""
+def check_digits(path: Path, values: Tensor, columns: tuple[str, ...]) -> None:
+    """Refuse features whose differences 32-bit values lose; a pair computes with these.
+
+    Raises:
+        ValueError: with the name of the first such column, or its number.
+    """
     spread = Standardization.of(values).scale
     lost = torch.zeros_like(spread)
     for rows in pieces_of(values):

@@ -1,5 +1,6 @@
 """What a dataset knows."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from torch.nn.functional import one_hot
 
 from ppvae.data.notebook_tables import html_table
 from ppvae.data.standardization import Standardization
+from ppvae.data.supports import support_text
 from ppvae.data.tabular import Schema
 
 
@@ -19,7 +21,7 @@ class Dataset:
 
     Args:
         name: a short name, used for titles and folders.
-        train: the datapoints to train on, `(data, *event)`; all three may be `SparseRows`.
+        train: the datapoints to train on, `(data, *event)`; all three may be `LazyRows`.
         validation: the datapoints that decide when to stop.
         test: the datapoints that nothing is fitted to.
         support: the values that one feature may take; of a table with columns of different kinds
@@ -113,6 +115,54 @@ class Dataset:
         others = [each[split] for each in (self.sizes, self.seen) if each]
         return (getattr(self, split), *self.conditions.get(split, ()), *others)
 
+    def sampled(self, rows: int = 1000, seed: int = 0) -> "Dataset":
+        """Return the dataset with at most so many rows of each split, drawn at random, as tensors.
+
+        For what takes all rows at once, where they are too many.
+
+        Args:
+            rows: of each split at most; a smaller one stays whole.
+            seed: of the choice.
+
+        Raises:
+            ValueError: if there is to be no row.
+
+        Example:
+            >>> from ppvae.data import split
+            >>> parts = split("noise", torch.randn(100, 3), constraints.real)
+            >>> few = parts.sampled(20)
+            >>> len(few.train), torch.equal(few.test, parts.test)
+            (20, True)
+        """
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
+        chosen: dict[str, Tensor] = {}
+        for part in ("train", "validation", "test"):
+            count = len(getattr(self, part))
+            picked = sorted(random.Random(seed).sample(range(count), min(rows, count)))
+            chosen[part] = torch.tensor(picked, dtype=torch.long)
+
+        def of(known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {part: known[part][index] for part, index in chosen.items() if part in known}
+
+        return replace(
+            self,
+            **{part: getattr(self, part)[index] for part, index in chosen.items()},
+            labels=of(self.labels),
+            factors=of(self.factors),
+            rows=of(self.rows) or chosen,
+            row_names={
+                part: tuple(names[place] for place in chosen[part].tolist())
+                for part, names in self.row_names.items()
+            },
+            conditions={
+                part: tuple(each[chosen[part]] for each in given)
+                for part, given in self.conditions.items()
+            },
+            sizes=of(self.sizes),
+            seen=of(self.seen),
+        )
+
     def conditional(self) -> "Dataset":
         """Return the dataset for a pair that is given the class of each datapoint, one-hot.
 
@@ -168,7 +218,7 @@ class Dataset:
         image = self.image_shape
         pixels = "" if image is None else f", an image of {image[0]} x {image[1]}"
         yield "one row", f"shape {tuple(self.event_shape)}{pixels}"
-        yield "support", _support_text(self.support)
+        yield "support", support_text(self.support)
         if self.schema is not None:
             kinds = [f"{one.name} ({type(one).__name__.lower()})" for one in self.schema.columns]
             yield "columns", _listed(kinds)
@@ -199,12 +249,3 @@ class Dataset:
 def _listed(names: Sequence[str], most: int = 10) -> str:
     rest = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest
-
-
-def _support_text(support: constraints.Constraint) -> str:
-    if isinstance(support, constraints.cat):
-        parts = zip(support.lengths, support.cseq, strict=True)
-        return ", ".join(f"{length} of {_support_text(one)}" for length, one in parts)
-    bounds = [getattr(support, f"{side}_bound", None) for side in ("lower", "upper")]
-    given = ", ".join(f"{float(bound):g}" for bound in bounds if bound is not None)
-    return type(support).__name__.lstrip("_") + (f"({given})" if given else "")

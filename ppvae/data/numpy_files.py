@@ -23,13 +23,23 @@ def read_npy(path: Path) -> _Array:
     Raises:
         ValueError: if the file is damaged, or holds no rows of numbers.
     """
+    shape, fortran, dtype, offset = npy_header(path)
+    with reading(path):
+        # Copy-on-write: torch can use the array, and the file is never changed.
+        return np.memmap(path, dtype, "c", offset, shape, "F" if fortran else "C")
+
+
+def npy_header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, whether the order is Fortran's, type, and where the values begin in a file.
+
+    Raises:
+        ValueError: if the file is damaged, or holds no rows of numbers.
+    """
     with path.open("rb") as file:
         shape, fortran, dtype = _header(path, "it", file, "biuf")
         offset = file.tell()
     _check_size(path, "it", offset + _bytes(shape, dtype), path.stat().st_size)
-    with reading(path):
-        # Copy-on-write: torch can use the array, and the file is never changed.
-        return np.memmap(path, dtype, "c", offset, shape, "F" if fortran else "C")
+    return shape, fortran, dtype, offset
 
 
 def read_npz(path: Path) -> tuple[_Array, _Array | None]:

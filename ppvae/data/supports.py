@@ -95,7 +95,7 @@ class _Summary:
     def of(cls, values: Tensor) -> "_Summary":
         features = values.shape[1]
         low, high = torch.full((features,), math.inf), torch.full((features,), -math.inf)
-        low, high = low.to(values), high.to(values)
+        low, high = (each.to(values.device, values.dtype) for each in (low, high))
         whole = torch.ones(features, dtype=torch.bool)
         total = torch.zeros(features, dtype=torch.float64)
         squares = total.clone()
@@ -174,3 +174,18 @@ def _count_each(values: Tensor, levels: Tensor) -> Tensor:
     for rows in pieces_of(values):
         counts += (rows == levels).sum(0)
     return counts
+
+
+def support_text(support: constraints.Constraint) -> str:
+    """Return a support as text.
+
+    Example:
+        >>> support_text(constraints.integer_interval(0, 16))
+        'IntegerInterval(0, 16)'
+    """
+    if isinstance(support, constraints.cat):
+        parts = zip(support.lengths, support.cseq, strict=True)
+        return ", ".join(f"{length} of {support_text(one)}" for length, one in parts)
+    bounds = [getattr(support, f"{side}_bound", None) for side in ("lower", "upper")]
+    given = ", ".join(f"{float(bound):g}" for bound in bounds if bound is not None)
+    return type(support).__name__.lstrip("_") + (f"({given})" if given else "")

@@ -19,6 +19,7 @@ from ppvae.engine import (
     first_line,
     on_sound_rows,
     rows_at,
+    some_rows,
     sound_rows,
     structure_of,
 )
@@ -124,7 +125,7 @@ def sound(pair: Pair, batch: Batch, names: Names = UNNAMED) -> SoundRows:
     failed = np.setdiff1d(np.arange(count), rows.numpy())
     reason = "the parameters of the pair's distributions are not valid there"
     warn_of_rows(failed, count, reason, names)
-    return SoundRows(rows_at(batch, rows), rows.numpy(), count, names)
+    return SoundRows(some_rows(batch, rows), rows.numpy(), count, names)
 
 
 def in_support(pair: Pair, kept: SoundRows) -> SoundRows:

@@ -90,7 +90,7 @@ def diagnose(
         raise ValueError(f"split must be 'train', 'validation' or 'test', got {split!r}")
     own = pair
     try:
-        pair, batch = adapted(pair, data, split=split, seed=seed)
+        pair, batch = adapted(pair, data, split=split, seed=seed, in_chunks=True)
     except Unsupported as error:  # no datapoint has a density of its own
         batch, _ = batch_of(own, arguments_of(data, split=split, pair=own))
         options = (own, data, effort, seed, progress)

@@ -10,6 +10,8 @@ from ppvae.engine.adaptation import (
     arguments_of,
     batch_of,
     is_map_style,
+    lazy_batch,
+    lazy_parts,
     redrawn,
     trained,
 )
@@ -55,7 +57,7 @@ from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.enumeration.runs import asks_for_enumeration
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
 from ppvae.engine.execution import execute, run_guide, run_model, run_pair
-from ppvae.engine.failures import on_sound_rows, rows_at, sound_rows
+from ppvae.engine.failures import on_sound_rows, rows_at, some_rows, sound_rows
 from ppvae.engine.forked import compute_with_one_thread
 from ppvae.engine.isolation import (
     RandomState,
@@ -181,6 +183,8 @@ __all__ = [
     "is_masked",
     "isolated",
     "joint_density",
+    "lazy_batch",
+    "lazy_parts",
     "log_density",
     "log_mean_exp",
     "log_prob",
@@ -229,6 +233,7 @@ __all__ = [
     "set_random_state",
     "simulated_sites",
     "simulations",
+    "some_rows",
     "sound_rows",
     "split_rhat",
     "statement_of",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from ppvae.data import Dataset, SparseRows
+from ppvae.data import Dataset, LazyRows
 from ppvae.engine.modules import modules_of
 
 Batch: TypeAlias = tuple[Tensor, ...]
@@ -196,7 +196,7 @@ def as_tensor(part: object, argument: str = "data") -> Tensor:
             what = f"a tensor of dtype {part.dtype}"
             raise _unlike(argument, what, "pass real numbers, such as torch.view_as_real(x)")
         return part
-    if isinstance(part, SparseRows):
+    if isinstance(part, LazyRows):
         return part.dense(argument)
     if hasattr(part, "toarray"):  # a sparse matrix of SciPy
         raise _unlike(argument, f"a sparse {type(part).__name__}", "pass x.toarray()")

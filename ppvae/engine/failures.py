@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ppvae.data import LazyRows
 from ppvae.engine.batches import Batch
 from ppvae.engine.errors import Unsupported, first_line
 from ppvae.engine.execution import run_pair
@@ -42,7 +43,7 @@ def on_sound_rows(
     """
     rows, failure = torch.arange(len(batch[0])), None
     while True:
-        part = rows_at(batch, rows) if failure else batch
+        part = some_rows(batch, rows) if failure else batch
         try:
             return measure(part), rows, failure
         except Unsupported:
@@ -103,6 +104,14 @@ def _runs(pair: Pair, batch: Batch, rows: Tensor, kept: Tensor) -> bool:
     except FAILURES:
         return False
     return True
+
+
+def some_rows(batch: Batch, rows: Tensor) -> Batch:
+    """Return some rows of a batch, those that are unread still so."""
+    return tuple(
+        part.rows(rows) if isinstance(part, LazyRows) else part[rows.to(part.device)]
+        for part in batch
+    )
 
 
 def rows_at(batch: Batch, rows: Tensor) -> Batch:

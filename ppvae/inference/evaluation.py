@@ -47,8 +47,9 @@ class Evaluation:
         if batches.steps == 1 and self._monitored.rows < (batches.total or 0):
             pair = steps.eager.pair
             try:
+                (chunk,) = self._monitored.chunks(self._monitored.rows)
                 with isolated(pair, seed):
-                    run_pair(pair, self._monitored.tensors)
+                    run_pair(pair, chunk.tensors)
             except Exception:  # parameters for each row; an error of the pair's comes up again
                 self._monitored = Minibatch(batches.first(sys.maxsize), form=batches.form)
                 self._chunk = self._monitored.rows

@@ -1,6 +1,5 @@
 """The loop over epochs of steps: evaluations between them, checkpoints at any time."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ from ppvae.inference.interruption import Interruption
 from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
-from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches
+from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches, after
 from ppvae.inference.training_state import TrainingState, name_of
 from ppvae.inference.trend import EARLIER, Trend, trend_of
 
@@ -246,13 +245,7 @@ class Loop:
         now = random_state()
         if state.epoch_random_state is not None:
             set_random_state(state.epoch_random_state)
-        batches = iter(self.batches)
-        done = list(itertools.islice(batches, state.position))
-        if len(done) < state.position:
-            raise ValueError(
-                f"data yields {len(done)} batches; the checkpoint was made after {state.position} "
-                "of them"
-            )
+        batches = after(self.batches, state.position)
         set_random_state(now)
         yield from batches
 

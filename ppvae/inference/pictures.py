@@ -41,7 +41,8 @@ class Pictures:
         channels = dataset.event_shape.numel() // (height * width)
         self.pair = pair
         split = "validation" if len(dataset.validation) else "train"
-        self.batch = tuple(part[:_GRID] for part in as_batch(dataset, pair, split=split))
+        few = tuple(part[:_GRID] for part in dataset.batch(split))
+        self.batch = as_batch(few, pair, split=split)
         self.shape = (channels, height, width)
         self.limits = _limits(dataset.support, self.batch[0])
 

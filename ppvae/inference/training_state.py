@@ -167,6 +167,7 @@ class TrainingState:
             },
             "rows of data": self._batches.rows,
             "steps an epoch": self._batches.steps,
+            "blocks and rows of a buffer": getattr(self._batches, "mixing", None),
             "seed": self._seed,
             "optimizer": type(self._steps.optim.optimizer).__name__,
             "schedule": type(self._rate.schedule).__name__,
@@ -175,7 +176,7 @@ class TrainingState:
 
     def _check_made_of(self, saved: dict[str, Any], checkpoints: Checkpoints) -> None:
         for what, now in self._made_of().items():
-            if saved[what] != now:
+            if saved.get(what, now) != now:
                 raise ValueError(
                     f"{checkpoints.folder} is the checkpoint of another training, with {what} "
                     f"{saved[what]}, not {now}"

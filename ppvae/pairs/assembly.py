@@ -3,12 +3,13 @@
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.data import Categories, Dataset, SparseRows, Standardization
+from ppvae.data import Categories, Dataset, RowsOnDisk, SparseRows, Standardization
 from ppvae.engine import Unsupported
 from ppvae.likelihoods import Columns, Likelihood, Normal, StudentT, Units, UnitSize
 from ppvae.likelihoods.counts import Counts
@@ -74,6 +75,8 @@ def assemble(
     """
     if latent < 1:
         raise ValueError(f"latent must be at least 1, got {latent}")
+    if isinstance(dataset.train, RowsOnDisk):  # what is found from the data is that of a sample
+        dataset = replace(dataset, train=dataset.train.sample()[:])
     features = math.prod(dataset.event_shape)
     given = sum(part.shape[1] for part in dataset.conditions.get("train", ()))
     masked = bool(dataset.seen)

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from ppvae.answers import write_draws
-from ppvae.data import Dataset, SparseRows
+from ppvae.data import Dataset, LazyRows, RowsOnDisk
 from ppvae.data.hdf5_files import check_hdf5
 from ppvae.diagnostics import Diagnosis, Effort
 from ppvae.inference.persistence import atomic_write, read_json, write_json
@@ -156,9 +156,8 @@ def _rows(dataset: Dataset) -> str:
         given = (*dataset.batch(part), *(each[part] for each in _known(dataset) if part in each))
         for values in given:
             digest.update(str(tuple(values.shape)).encode())
-            if isinstance(values, SparseRows):
-                matrix = values.matrix
-                for array in (matrix.data, matrix.indices, matrix.indptr):
+            if isinstance(values, LazyRows):
+                for array in values.marks():
                     digest.update(np.ascontiguousarray(array))
             else:
                 digest.update(_bytes(values))
@@ -166,7 +165,8 @@ def _rows(dataset: Dataset) -> str:
 
 
 def _known(dataset: Dataset) -> tuple[Mapping[str, Tensor], ...]:
-    return dataset.labels, dataset.factors, dataset.rows
+    counted = isinstance(dataset.train, RowsOnDisk)  # which rows of the files these are is known
+    return dataset.labels, dataset.factors, {} if counted else dataset.rows
 
 
 def _bytes(values: Tensor) -> Any:

@@ -20,7 +20,7 @@ def held_out(subject: Subject) -> list[Finding]:
 
     assert subject.dataset is not None
     pair = subject.pair.pair if isinstance(subject.pair, Adapted) else subject.pair
-    pair, batch = adapted(pair, subject.dataset, split="train", seed=subject.seed)
+    pair, batch = adapted(pair, subject.dataset, split="train", seed=subject.seed, in_chunks=True)
     rows = rows_at(batch, chosen_rows(pair, batch, len(subject.batch[0]), subject.seed))
     rows = rows_at(rows, sound_or_all(pair, rows))
     trained, others = (

@@ -107,7 +107,7 @@ def active_units(
         (2,)
     """
     names = names_of(data, "test")
-    pair, batch = adapted(pair, data, split="test", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed, in_chunks=True)
     if len(batch[0]) < 2:
         raise Unsupported("active_units needs at least 2 datapoints, got 1")
     if draws < 2:
@@ -180,7 +180,7 @@ def kl_per_dimension(
         ('z_dim_0',)
     """
     names = names_of(data, "test")
-    pair, whole = adapted(pair, data, split="test", seed=seed)
+    pair, whole = adapted(pair, data, split="test", seed=seed, in_chunks=True)
     batch = sound(pair, whole, names).batch
     kls = []
     bar = progress_bar(total=len(batch[0]), unit=" datapoints", progress=progress)

@@ -55,7 +55,7 @@ def mean_features(
     Those that the pair fails on are NaN, and a warning names them.
     """
     names = names_of(data, split)
-    pair, whole = adapted(pair, data, split=split)
+    pair, whole = adapted(pair, data, split=split, in_chunks=True)
     kept = sound(pair, whole, names)
     means, _ = means_with_variances(pair, kept.batch, draws, memory, progress)
     columns = [mean.flatten(1) if mean.dim() > 1 else mean[:, None] for mean in means.values()]

@@ -83,7 +83,7 @@ def weights(
         Frozen({'draw': 10, 'data': 5})
     """
     names = names_of(data, "test")
-    pair, batch = adapted(pair, data, split="test", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed, in_chunks=True)
     return by_row(
         pair,
         batch,
@@ -188,7 +188,7 @@ def evidence(
         True
     """
     names = names_of(data, "test")
-    pair, batch = adapted(pair, data, split="test", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed, in_chunks=True)
     if posterior is not None:
         check_given(posterior, len(batch[0]), names)
     terms = by_row(

@@ -82,7 +82,7 @@ def pareto_k(
     """
     tail_length(draws)
     names = names_of(data, "test")
-    pair, batch = adapted(pair, data, split="test", seed=seed)
+    pair, batch = adapted(pair, data, split="test", seed=seed, in_chunks=True)
     if posterior is not None:
         check_given(posterior, len(batch[0]), names)
         return tails_of(posterior)

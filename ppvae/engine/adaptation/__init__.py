@@ -4,6 +4,7 @@ from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.adapting import adapted, redrawn, trained
 from ppvae.engine.adaptation.arguments import Arguments, batch_of
 from ppvae.engine.adaptation.forms import PLAIN, Form
+from ppvae.engine.adaptation.lazy_batches import lazy_batch, lazy_parts
 from ppvae.engine.adaptation.sources import Reading, arguments_of, is_map_style
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "arguments_of",
     "batch_of",
     "is_map_style",
+    "lazy_batch",
+    "lazy_parts",
     "redrawn",
     "trained",
 ]

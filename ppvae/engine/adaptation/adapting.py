@@ -17,6 +17,7 @@ from ppvae.engine.adaptation.data_plate import (
     sizes_of_plates,
 )
 from ppvae.engine.adaptation.forms import Form
+from ppvae.engine.adaptation.lazy_batches import lazy_batch, lazy_parts
 from ppvae.engine.adaptation.shared_latents import shared_of
 from ppvae.engine.adaptation.sources import arguments_of
 from ppvae.engine.batches import Batch
@@ -33,7 +34,13 @@ _ROWS = 256  # on which the plates are looked for
 
 
 def adapted(
-    pair: Pair, data: Any, *, split: str, argument: str = "data", seed: int = 0
+    pair: Pair,
+    data: Any,
+    *,
+    split: str,
+    argument: str = "data",
+    seed: int = 0,
+    in_chunks: bool = False,
 ) -> tuple[Pair, Batch]:
     """Return a pair and a batch as the engine takes them, for a diagnostic.
 
@@ -47,6 +54,8 @@ def adapted(
         split: the part of a dataset that is taken.
         argument: what to call the data in an error.
         seed: of the draws of latents that all datapoints share.
+        in_chunks: whether rows that are read when they are asked for may stay so: the batch then
+            holds `LazyRows`, of which `row_chunks` and `rows_at` make tensors.
 
     Raises:
         TypeError: if data are of a kind that no batch can be made of.
@@ -57,6 +66,10 @@ def adapted(
         if isinstance(data, tuple):  # a diagnostic makes use of another, on the same rows
             return pair, data
         pair = pair.pair
+    if in_chunks:
+        unread = _unread(pair, data, split, argument, seed)
+        if unread is not None:
+            return pair, unread
     arguments = arguments_of(data, split=split, pair=pair, argument=argument)
     batch, form = batch_of(pair, arguments, argument=argument)
     found = _found(Adapted(pair, form), batch, seed)
@@ -74,6 +87,20 @@ def adapted(
             "for every row"
         )
     return (pair if form.plain else Adapted(pair, form)), batch
+
+
+def _unread(pair: Pair, data: Any, split: str, argument: str, seed: int) -> Batch | None:
+    """Return rows that are read when they are asked for, of a pair that takes them as they are."""
+    parts = lazy_parts(data, split, pair)
+    if parts is None:
+        return None
+    batch, form = lazy_batch(pair, parts, argument)
+    example = tuple(part[:_ROWS] for part in batch)
+    with suppress(Exception), isolated(pair, seed):  # it comes up again with all rows
+        guide, model = run_once(Adapted(pair, form), example)
+        if form.plain and _conventional(guide, model, len(example[0])):
+            return batch
+    return None
 
 
 def _found(plain: Adapted, batch: Batch, seed: int) -> tuple[Pair, Batch] | None:

@@ -1,6 +1,7 @@
 """One training step: minibatch, loss, gradients, update; through Pyro or compiled."""
 
 from ppvae.inference.steps.data_sources import (
+    after,
     held_out_of,
     in_memory,
     minibatches_of,
@@ -21,6 +22,7 @@ __all__ = [
     "Minibatch",
     "Minibatches",
     "Steps",
+    "after",
     "announced_programs",
     "held_out_of",
     "in_memory",

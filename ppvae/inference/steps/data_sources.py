@@ -1,13 +1,22 @@
 """What training reads its minibatches from."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from ppvae.data import Dataset
-from ppvae.engine import Pair, Processes, Reading, arguments_of, batch_of, is_map_style
+from ppvae.data import Dataset, RowsOnDisk
+from ppvae.engine import (
+    Pair,
+    Processes,
+    Reading,
+    arguments_of,
+    batch_of,
+    is_map_style,
+    lazy_parts,
+)
 from ppvae.inference.steps.minibatches import (
     MONITORED,
     InMemory,
@@ -17,7 +26,8 @@ from ppvae.inference.steps.minibatches import (
     Streamed,
     checked_size,
 )
-from ppvae.inference.steps.sparse_minibatches import Gathered, sparse_minibatch, sparse_parts
+from ppvae.inference.steps.shuffled_blocks import ShuffledBlocks
+from ppvae.inference.steps.sparse_minibatches import Gathered, lazy_minibatch
 
 
 def loaded(
@@ -68,8 +78,10 @@ def minibatches_of(
         ValueError: if the data or the batch size cannot be used.
     """
     reading = reading or Reading(pair)
-    parts = sparse_parts(data, "train")
+    parts = lazy_parts(data, "train", pair)
     if parts is not None and reading.batch is None:
+        if any(isinstance(part, RowsOnDisk) for part in parts):
+            return ShuffledBlocks(pair, parts, batch_size)
         return Gathered(pair, parts, batch_size, processes)
     if in_memory(data) or (isinstance(data, TensorDataset) and reading.batch is None):
         batch, form = batch_of(pair, arguments_of(data, split="train", reading=reading))
@@ -88,8 +100,10 @@ def minibatches_of(
         raise TypeError(
             "data is an iterator, which can be passed over only once; pass a list or a DataLoader"
         )
+    if isinstance(data, IterableDataset) and batch_size is not None:
+        return Streamed(DataLoader(data, batch_size=batch_size), pair, reading)
     if batch_size is not None:
-        raise ValueError("batch_size is for data in memory; the iterable decides on its batches")
+        raise ValueError("batch_size is for rows; the iterable decides on its batches")
     return Streamed(data, pair, reading)
 
 
@@ -100,9 +114,9 @@ def held_out_of(validation: Any, pair: Pair, reading: Reading) -> Minibatch:
         TypeError: if they are neither arrays nor a loader of rows.
         ValueError: if they cannot be used.
     """
-    parts = sparse_parts(validation, "validation")
+    parts = lazy_parts(validation, "validation", pair)
     if parts is not None:
-        return sparse_minibatch(pair, parts, "validation")
+        return lazy_minibatch(pair, parts, "validation")
     arguments = arguments_of(
         validation, split="validation", reading=reading, argument="validation"
     )
@@ -114,11 +128,32 @@ def row_chunk(batches: Minibatches) -> int:
     """Return how many rows an evaluation takes at once: many, but a minibatch at least."""
     if isinstance(batches, Gathered):  # of many features: no more than a step takes
         return batches.batch_size or MONITORED
+    if isinstance(batches, ShuffledBlocks):
+        return batches.at_once
     return max(MONITORED, len(batches.first(MONITORED)[0]))
 
 
 def monitored(batches: Minibatches) -> Minibatch:
     """Return the training rows on which reconstruction and KL are measured."""
-    if isinstance(batches, Gathered):
+    if isinstance(batches, Gathered | ShuffledBlocks):
         return batches.kept(MONITORED)
     return Minibatch(batches.first(MONITORED), form=batches.form)
+
+
+def after(batches: Minibatches, position: int) -> Iterator[Minibatch]:
+    """Return the minibatches of an epoch without the first ones, which are read if they must be.
+
+    The epoch's order is drawn at once.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if isinstance(batches, ShuffledBlocks):
+        return batches.after(position)
+    left = iter(batches)
+    done = sum(1 for _ in itertools.islice(left, position))
+    if done < position:
+        raise ValueError(
+            f"data yields {done} batches; the checkpoint was made after {position} of them"
+        )
+    return left

@@ -31,6 +31,7 @@ from ppvae.engine import (
     random_state,
     row_chunks,
 )
+from ppvae.inference.steps.worker_copies import WorkerCopies
 
 MONITORED = 1024
 """Rows on which reconstruction and KL of the training data are measured."""
@@ -315,6 +316,7 @@ class Streamed:
         self._opened = self.began = None
 
     def _batches(self) -> Iterator[tuple[Batch, Form]]:
+        copies = WorkerCopies(self._source)
         for parts in self._source:
             arguments = self._arguments(parts)
             batch, form = batch_of(
@@ -322,7 +324,9 @@ class Streamed:
             )
             self._real = batch[0].is_floating_point()
             self._full = max(self._full, len(batch[0]))
+            copies.look(batch[0])
             yield batch, form
+        copies.compare()
 
     def _arguments(self, item: Any) -> Arguments:
         """Return the arguments of a batch; labels of a list that the caller made are refused."""
