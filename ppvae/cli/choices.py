@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def reader_of(name: str) -> tuple[str, dict[str, Any]] | None:
         return "ppvae.data.table", {"source": name}
     if name not in ("", *DATASETS, *READERS) and holds_counts(name):
         return "ppvae.data.counts", {"source": name}
-    if name in ("", *DATASETS, *READERS) or is_import_path(name) or not Path(name).is_dir():
+    if name in ("", *DATASETS, *READERS) or is_import_path(name) or not os.path.isdir(name):
         return None
     if holds_rows(Path(name)):
         return "ppvae.data.on_disk", {"path": name}

@@ -1,6 +1,7 @@
 """Reads matrices of counts, cells by genes, from files and objects that hold them sparse."""
 
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def holds_counts(name: str) -> bool:
         (True, True, False)
     """
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # of a text that is too long for a path, `is_dir` raises
         return any((path / f"matrix.mtx{z}").is_file() for z in ("", ".gz"))
     return path.name.endswith((".h5ad", ".mtx", ".mtx.gz"))
 

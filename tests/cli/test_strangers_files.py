@@ -462,3 +462,11 @@ def test_what_a_run_writes_holds_only_what_a_file_may_say(saved):
     options = yaml.safe_load(saved["config.yaml"])
     forbidden = ("folder", "overwrite", "resume", "trust", "config", "traceback", "print_config")
     assert not set(options) & set(forbidden)
+
+
+def test_a_dataset_of_a_very_long_name_is_one_sentence(capsys):
+    written({"data": "x " * 3000})
+    Path("run/config.yaml").write_text("data: " + "x " * 3000)
+    assert main(["fit", "--config", "run/config.yaml"]) == 2
+    shown = capsys.readouterr().err
+    assert "there is no dataset 'x x" in shown and shown.count("\n") == 1
