@@ -585,7 +585,7 @@ WRONG = {
     "batch size of a loader": (
         {"data": [torch.zeros(3, 4)], "batch_size": 3},
         ValueError,
-        "batch_size is for data in memory",
+        "batch_size is for rows; the iterable decides",
     ),
     "schedule of a PyroOptim": (
         {"optimizer": pyro.optim.Adam({}), "clip_norm": 1.0},
