@@ -17,17 +17,11 @@ from ppvae.engine import (
     is_map_style,
     lazy_parts,
 )
-from ppvae.inference.steps.minibatches import (
-    MONITORED,
-    InMemory,
-    Minibatch,
-    Minibatches,
-    SharedRows,
-    Streamed,
-    checked_size,
-)
+from ppvae.inference.steps.in_memory import InMemory
+from ppvae.inference.steps.minibatches import MONITORED, Minibatch, Minibatches, checked_size
 from ppvae.inference.steps.shuffled_blocks import ShuffledBlocks
 from ppvae.inference.steps.sparse_minibatches import Gathered, lazy_minibatch
+from ppvae.inference.steps.streamed import SharedRows, Streamed
 
 
 def loaded(

@@ -110,7 +110,9 @@ class Steps:
         """Take a step at the present weight and return the loss of the minibatch."""
         self.take_form(minibatch)
         self._minibatch = minibatch
-        return _number(self.weighted.step(*minibatch.tensors))
+        # Of rows that are taken in parts, no tensor of all is needed.
+        rows = minibatch.tensors if self.joint is None else ()
+        return _number(self.weighted.step(*rows))
 
     def differentiated(self, minibatch: Minibatch) -> tuple[float, list[Tensor | None]]:
         """Return loss and gradients of this process's rows; nothing is changed or sent."""
