@@ -17,6 +17,7 @@ from ppvae.cli import configuration
 from ppvae.cli.checking import Checker
 from ppvae.diagnostics import QUICK
 from ppvae.inference.persistence import ClosedList
+from ppvae.inference.persistence.files import read_metadata
 from ppvae.reports import Run
 from ppvae.reports.formula_two import FormulaTwo
 from ppvae.reports.kept import keep_formula_two, kept_diagnosis, kept_formula_two
@@ -117,7 +118,12 @@ def checkpoint(folder):
 
 
 def checkpoint_states():
-    return [_checkpoint()["checkpoint.json"]]
+    """Return the state as version 0.1 wrote it, which has no checksum: changes are looked into."""
+    (name, content) = next(iter(_checkpoint().items()))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(content)
+        state = json.loads(read_metadata(Path(folder) / name)["state"])
+    return [json.dumps({"tensors": name, "state": state}).encode()]
 
 
 def checkpoint_tensors():
