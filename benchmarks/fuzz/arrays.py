@@ -15,9 +15,9 @@ X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 4), dtype=np.uint8)
 
 
-def of_npy(values):
+def of_npy(values, **options):
     file = io.BytesIO()
-    np.save(file, values)
+    np.save(file, values, **options)
     return file.getvalue()
 
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.cli import annotations, meant
 from ppvae.cli.annotations import Types
-from ppvae.cli.commands import fit
+from ppvae.cli.fitting import fit
 from ppvae.inference.persistence import ClosedList
 from ppvae.likelihoods import Likelihood
 from ppvae.posteriors import Posterior

@@ -16,7 +16,14 @@ from ppvae.inference.interruption import Interruption
 from ppvae.inference.learning_rate import LearningRate
 from ppvae.inference.persistence import Checkpoints
 from ppvae.inference.state import Callback, Diverged, Fit, Snapshot, Training
-from ppvae.inference.steps import CompiledSteps, JointOptim, Minibatch, Minibatches, after
+from ppvae.inference.steps import (
+    CompiledSteps,
+    JointGradients,
+    JointOptim,
+    Minibatch,
+    Minibatches,
+    after,
+)
 from ppvae.inference.training_state import TrainingState, name_of
 from ppvae.inference.trend import EARLIER, Trend, trend_of
 
@@ -174,25 +181,30 @@ class Loop:
             self.rate.after_epoch()
 
     @property
+    def _together(self) -> JointGradients | None:
+        """What several processes tell each other at a step; None for one process."""
+        return self.steps.joint if self.processes.several else None
+
+    @property
     def _asked(self) -> bool:
         """Whether training is to end after this step, for one process and so for all."""
-        if self.steps.joint is not None and self.processes.several:
-            return self.steps.joint.interrupted
+        if self._together is not None:
+            return self._together.interrupted
         return self.interruption.asked
 
     @property
     def _checkpoint_due(self) -> bool:
         """Whether a checkpoint is due after this step, for one process and so for all."""
-        if self.steps.joint is not None and self.processes.several:
-            return self.steps.joint.checkpoint_due
+        if self._together is not None:
+            return self._together.checkpoint_due
         return self.checkpoints is not None and self.checkpoints.due(self.training.step)
 
     def _step(self, batch: Minibatch) -> None:
-        training, state = self.training, self.state
-        if self.steps.joint is not None:
+        training, state, together = self.training, self.state, self._together
+        if together is not None:
             batch = batch.share(self.processes)
-            self.steps.joint.interrupt = self.interruption.asked
-            self.steps.joint.checkpoint = (
+            together.interrupt = self.interruption.asked
+            together.checkpoint = (
                 self.processes.first
                 and self.checkpoints is not None
                 and self.checkpoints.due(training.step + 1)

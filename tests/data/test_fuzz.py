@@ -1,7 +1,6 @@
 """Files of any content: a dataset, or one sentence that names the file."""
 
 import gzip
-import io
 import struct
 import zipfile
 
@@ -9,17 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.fuzz.arrays import archive as npz
+from benchmarks.fuzz.arrays import of_npy as npy
 from ppvae import data
 from ppvae.data.idx import read_idx
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)
-
-
-def npy(values, **options):
-    file = io.BytesIO()
-    np.save(file, values, **options)
-    return file.getvalue()
 
 
 def header(descr="'<f4'", shape="(40, 3)", order="False", body=None, version=1):
@@ -28,14 +23,6 @@ def header(descr="'<f4'", shape="(40, 3)", order="False", body=None, version=1):
     text = text.ljust(117) + "\n"
     sizes = struct.pack("<H" if version == 1 else "<I", len(text))
     return b"\x93NUMPY" + bytes([version, 0]) + sizes + text.encode("latin1") + body
-
-
-def npz(compression=zipfile.ZIP_DEFLATED, **members):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(f"{name}.npy", content)
-    return file.getvalue()
 
 
 def patched(content, signature, offset, value):

@@ -8,6 +8,7 @@ from ppvae.inference.steps.data_sources import (
     monitored,
     row_chunk,
 )
+from ppvae.inference.steps.joint_gradients import JointGradients
 from ppvae.inference.steps.minibatches import Minibatch, Minibatches
 from ppvae.inference.steps.optimizers import Constructor, JointOptim
 from ppvae.inference.steps.programs import announced_programs
@@ -18,6 +19,7 @@ __all__ = [
     "Choice",
     "CompiledSteps",
     "Constructor",
+    "JointGradients",
     "JointOptim",
     "Minibatch",
     "Minibatches",
