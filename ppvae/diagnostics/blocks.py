@@ -39,7 +39,7 @@ def sharded(
     Raises:
         ValueError: if `rows` is less than 1.
         ConnectionError: if another process has ended.
-        Exception: what `measure` raises; in the other processes a RuntimeError.
+        Exception: what `measure` raises; in the other processes `OtherProcessFailed`.
 
     Example:
         >>> from ppvae import data, pairs
@@ -53,23 +53,10 @@ def sharded(
         raise ValueError(f"rows must be at least 1, got {rows}")
     processes, names = Processes.present(), names_of(data, "test")
     pair, batch = adapted(pair, data, split="test", seed=seed)
-    found: dict[int, T] = {}
-    failure: Exception | None = None
-    try:
-        for number, block in enumerate(row_chunks(batch, rows)):
-            if number % processes.number == processes.rank:
-                found[number] = measure(pair, block, seed=seed + number, **options)
-    except Exception as error:  # raised below, when the other processes know of it
-        failure = error
-    every = processes.gathered(None if failure else found)
-    if failure is not None:
-        raise failure
-    parts: dict[int, T] = {}
-    for rank, part in enumerate(every):
-        if part is None:
-            raise RuntimeError(f"process {rank} could not measure its datapoints")
-        parts |= part
-    ordered = [parts[number] for number in sorted(parts)]
+    ordered = processes.divided(
+        row_chunks(batch, rows),
+        lambda place, block: measure(pair, block, seed=seed + place, **options),
+    )
     if isinstance(ordered[0], Refined):
         return Refined.joined(ordered, names)
     return names.on(xr.concat(ordered, dim="data", combine_attrs="override"))

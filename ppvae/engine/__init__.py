@@ -79,7 +79,7 @@ from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
-from ppvae.engine.processes import Processes
+from ppvae.engine.processes import OtherProcessFailed, Processes
 from ppvae.engine.progress import progress_bar
 from ppvae.engine.simulated_data import observing, of_sound_simulations, simulations
 from ppvae.engine.sites import (
@@ -131,6 +131,7 @@ __all__ = [
     "Draws",
     "Form",
     "Layout",
+    "OtherProcessFailed",
     "Pair",
     "Processes",
     "Program",

@@ -4,7 +4,7 @@ import atexit
 import itertools
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -16,7 +16,12 @@ from torch.distributed.rendezvous import rendezvous
 
 from ppvae.engine.isolation import RandomState, random_state, seeds, set_random_state
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+
+class OtherProcessFailed(RuntimeError):
+    """Another process has raised an exception in what all do together."""
 
 
 class Processes:
@@ -126,6 +131,31 @@ class Processes:
             with _lost():
                 dist.all_gather_object(values, value)
         return values
+
+    def divided(self, items: Iterable[S], compute: Callable[[int, S], T]) -> list[T]:
+        """Return what `compute(place, item)` returns for each item; each process takes a part.
+
+        Raises:
+            OtherProcessFailed: if it raises in another process.
+            Exception: what it raises here.
+        """
+        found: dict[int, T] = {}
+        failure: Exception | None = None
+        try:
+            for place, item in enumerate(items):
+                if place % self.number == self.rank:
+                    found[place] = compute(place, item)
+        except Exception as error:  # raised below, when the other processes know of it
+            failure = error
+        every = self.gathered(None if failure else found)
+        if failure is not None:
+            raise failure
+        joined: dict[int, T] = {}
+        for rank, part in enumerate(every):
+            if part is None:
+                raise OtherProcessFailed(f"process {rank} failed")
+            joined |= part
+        return [joined[place] for place in sorted(joined)]
 
     def of_first(self, value: T) -> T:
         """Return what the first process has."""

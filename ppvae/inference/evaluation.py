@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from ppvae.engine import Processes, isolated, run_pair
+from ppvae.engine import OtherProcessFailed, Processes, isolated, run_pair
 from ppvae.inference.errors import NotFinite, run_explained
 from ppvae.inference.history import Record, terms
 from ppvae.inference.state import Training
@@ -96,24 +96,16 @@ class Evaluation:
         Each chunk has a seed of its own, so that it does not matter which process takes it.
         """
         self.steps.eager.take_form(data)
-        measured: dict[int, tuple[int, T]] = {}
-        failure: Exception | None = None
-        for number, chunk in enumerate(data.chunks(self._chunk)):
-            if number % self.processes.number != self.processes.rank or failure is not None:
-                continue
-            try:
-                with isolated(self.training.pair, self.seed + number):
-                    value = run_explained(self.training, chunk, self._place, compute, chunk)
-                measured[number] = (chunk.rows, value)
-            except Exception as error:  # raised below, when the others know of it
-                failure = error
-        every = self.processes.gathered(None if failure else measured)
-        if failure is not None:
-            raise failure
-        if None in every:
-            raise NotFinite(f"{self._place}, another process failed.")
-        joined = {number: value for part in every for number, value in (part or {}).items()}
-        return [joined[number] for number in sorted(joined)]
+
+        def measured(place: int, chunk: Minibatch) -> tuple[int, T]:
+            with isolated(self.training.pair, self.seed + place):
+                value = run_explained(self.training, chunk, self._place, compute, chunk)
+            return chunk.rows, value
+
+        try:
+            return self.processes.divided(data.chunks(self._chunk), measured)
+        except OtherProcessFailed as error:
+            raise NotFinite(f"{self._place}, {error}.") from error
 
 
 def mean(values: list[tuple[int, float]]) -> float:
