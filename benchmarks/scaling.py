@@ -1,6 +1,6 @@
 """Throughput of two processes and of one, in turns: each process with one thread and equal rows.
 
-    python -m benchmarks.scaling [--rounds 3] [--steps 150] [--rows 64] [--compile]
+    python -m benchmarks.scaling [--rounds 3] [--steps 150] [--rows 128] [--compile]
 
 A convolutional pair on images of 28 x 28 pixels. Prints the images a second of each round, and
 the ratio of the medians.
@@ -63,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--rows", type=int, default=64, help="of each process's part of a batch")
+    parser.add_argument("--rows", type=int, default=128, help="of each process's part of a batch")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()

@@ -81,6 +81,17 @@ class Dataset:
         """The shape of one datapoint."""
         return self.train.shape[1:]
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are.
+
+        Raises:
+            ValueError: if they are not known.
+        """
+        if not self.labels:
+            raise ValueError(f"dataset {self.name!r} has no labels, which a pair could be given")
+        return 1 + max(int(labels.max()) for labels in self.labels.values())
+
     def row_numbers(self, split: str) -> Tensor:
         """Return where the datapoints of a split were in the file or array, `(data,)`, from 0.
 
@@ -177,15 +188,48 @@ class Dataset:
             >>> given_class.shape
             torch.Size([10, 4])
         """
-        if not self.labels:
-            raise ValueError(f"dataset {self.name!r} has no labels, which a pair could be given")
-        count = 1 + max(int(labels.max()) for labels in self.labels.values())
+        count = self.classes
         conditions = {
             part: (
                 one_hot(labels.long(), count).to(self.train.dtype),
                 *self.conditions.get(part, ()),
             )
             for part, labels in self.labels.items()
+        }
+        return replace(self, conditions=conditions)
+
+    def labeled(self, known: int | None = None, seed: int = 0) -> "Dataset":
+        """Return the dataset for a pair that takes the class of each datapoint as its number.
+
+        Args:
+            known: how many training rows keep their class, of each class about as many; of all
+                others, and of validation and test, it is -1, which says that it is not known. All
+                rows keep it unless given.
+            seed: of the choice.
+
+        Raises:
+            ValueError: if the classes are not known, or fewer rows keep theirs than there are
+                classes.
+
+        Example:
+            >>> from ppvae.data import split
+            >>> classes = torch.arange(100) % 4
+            >>> parts = split("noise", torch.randn(100, 3), constraints.real, labels=classes)
+            >>> x, y = parts.labeled(known=8).batch("train")
+            >>> [int((y == number).sum()) for number in (-1, 0, 1, 2, 3)]
+            [72, 2, 2, 2, 2]
+        """
+        count = self.classes
+        labels = {part: each.long() for part, each in self.labels.items()}
+        if known is not None:
+            train = labels["train"]
+            if known < count:
+                raise ValueError(f"known must be at least the {count} classes, got {known}")
+            kept = _some_of_each(train, known, seed)
+            labels = {part: torch.full_like(each, -1) for part, each in labels.items()}
+            labels["train"][kept] = train[kept]
+        conditions = {
+            part: (each, *self.conditions.get(part, ())) for part, each in labels.items()
         }
         return replace(self, conditions=conditions)
 
@@ -229,8 +273,7 @@ class Dataset:
             cells = sum(seen.numel() for seen in self.seen.values())
             yield "missing", f"{1 - known / cells:.1%} of the values"
         if self.labels:
-            count = 1 + max(int(labels.max()) for labels in self.labels.values())
-            names = self.label_names or tuple(map(str, range(count)))
+            names = self.label_names or tuple(map(str, range(self.classes)))
             yield "labels", f"{len(names)} classes: {_listed(names)}"
         if self.factor_names:
             yield "factors", _listed(self.factor_names)
@@ -244,6 +287,15 @@ class Dataset:
         if self.notes:
             more = f" (and {len(self.notes) - 1} more in `notes`)" if len(self.notes) > 1 else ""
             yield "note", self.notes[0] + more
+
+
+def _some_of_each(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Return the places of rows, of each class about as many."""
+    order = torch.tensor(random.Random(seed).sample(range(len(labels)), len(labels)))
+    # The first row of each class, then the second of each, and so on.
+    places = [order[labels[order] == number] for number in labels.unique() if number >= 0]
+    rank = torch.cat([torch.arange(len(each)) for each in places])
+    return torch.cat(places)[rank.argsort(stable=True)][:count]
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:

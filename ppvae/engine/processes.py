@@ -1,6 +1,7 @@
 """The processes that work on one pair together, as `torchrun` starts them."""
 
 import atexit
+import importlib
 import itertools
 import os
 import random
@@ -183,6 +184,9 @@ def _join() -> None:
     Their store outlives them: where they are started again, it still holds the addresses of their
     last attempt (https://github.com/pytorch/pytorch/issues/135712). Each has keys of its own here.
     """
+    # Its functions take the group that they find as a default, and would keep one that is made
+    # before: its threads would then outlive `_leave`, and could abort an ending interpreter.
+    importlib.import_module("torch.distributed.nn")
     store, rank, number = next(rendezvous("env://"))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     own = dist.PrefixStore(f"ppvae/{attempt}", store)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -234,11 +234,14 @@ class Loop:
     def _read(self) -> Iterator[Minibatch]:
         """Yield what remains of an epoch; an exception of the source gets a note."""
         minibatches = self._remaining()
+        draws = True
         while True:
             number, epoch = self.state.position + 1, self.training.epoch + 1
             with noted(f"while reading batch {number} of epoch {epoch}"):
-                with self.processes.reading():
+                # Changing random states at every step would take more time than a message.
+                with self.processes.reading() if draws else nullcontext():
                     batch = next(minibatches, None)
+            draws = not self.batches.drawn_at_start
             if batch is None:
                 return
             yield batch

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyro.infer import ELBO, Trace_ELBO
+from pyro.infer import ELBO
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -45,6 +45,7 @@ from ppvae.inference.steps import (
     in_memory,
     minibatches_of,
     monitored,
+    objective_for,
 )
 
 
@@ -121,7 +122,8 @@ def fit(
         validation: held-out data; a `DataLoader` or map-style dataset, whose batches go through
             `batch` too, is read into tensors once. They are evaluated together with training
             data: after each epoch, after several if they have fewer than 10 steps, and at the end.
-        objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given.
+        objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given, and `TraceEnum_ELBO()` where
+            a program asks for the enumeration of a site.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given. For a dataset, if neither `epochs`, `steps`,
             `optimizer` nor `schedule` is given: Adam with learning rate 3e-3 and a `CosineDecay`
@@ -221,6 +223,7 @@ def fit(
                 "validation: ",
             )
         model, guide = programs.model, programs.guide
+        chosen = objective_for(*sites, objective)
         optim = _optim(optimizer, parameters, schedule, clip_norm)
         planned, passes, expected = steps, epochs, batches.expected
         if expected is not None:
@@ -234,7 +237,7 @@ def fit(
         del example, sites  # a training does not hold what it was checked on
         if row_scale is not None:
             model, guide = row_scale.scaled(model), row_scale.scaled(guide)
-        eager = Steps(run, model, guide, objective or Trace_ELBO(), optim, kl_weight, row_scale)
+        eager = Steps(run, model, guide, chosen, optim, kl_weight, row_scale)
         if in_parts:
             first = Minibatch(batches.first(128), form=batches.form)
             eager.share(processes, parameters, first, accumulate)

@@ -5,6 +5,7 @@ from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
 from ppvae.networks.mlp import MLP
+from ppvae.networks.one_hot import OneHot
 from ppvae.networks.recomputed import Recomputed
 from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
@@ -22,6 +23,7 @@ __all__ = [
     "GRUDecoder",
     "GRUEncoder",
     "Joined",
+    "OneHot",
     "Recomputed",
     "ResidualConvDecoder",
     "ResidualConvEncoder",

@@ -19,6 +19,7 @@ def prepared(
     dataset: Dataset,
     scaling: Standardization | None,
     network: Callable[[int], nn.Module],
+    given: int,
 ) -> EncoderInput:
     """Return an encoder that takes a dataset's batches `(x, *conditions, size, seen)`.
 
@@ -26,12 +27,12 @@ def prepared(
         dataset: the data.
         scaling: of real features, where it is known; of others it is found.
         network: called with the size of its input.
+        given: how many numbers the conditions have.
     """
     features = dataset.event_shape.numel()
     parts = [part for part, n in parts_of(dataset.support, features) for _ in range(n)]
     levels = [int(p.upper_bound) + 1 if isinstance(p, Categories) else 0 for p in parts]
     masked = bool(dataset.seen)
-    given = sum(part.shape[1] for part in dataset.conditions.get("train", ()))
     width = EncoderInput.width_of(levels, masked) + given
     layer = EncoderInput(network(width), levels, sized=bool(dataset.sizes), masked=masked)
     layer.set_maps(*_maps(dataset, parts, scaling))

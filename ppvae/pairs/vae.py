@@ -1,10 +1,8 @@
 """The variational autoencoder: one latent per datapoint."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pyro
@@ -12,15 +10,15 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.data import html_table
-from ppvae.engine import Array, announce, modules_of, noted, sound_rows
+from ppvae.engine import Array, as_tensor, noted, sound_rows
 from ppvae.likelihoods import Likelihood
 from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
+from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
 
-class VAE(nn.Module):
+class VAE(ProgramPair):
     """A variational autoencoder as a pair of Pyro programs.
 
     The model is p(z) p(x|z), the guide q(z|x), both inside `pyro.plate("data", ...)`; the latent
@@ -65,21 +63,14 @@ class VAE(nn.Module):
         (4, 2)
     """
 
-    # Not in `vars`: whatever walks, compares, copies or pickles a module does not meet it.
-    __slots__ = ("_programs",)
-
     def __init__(self, prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
         super().__init__()
-        for name, factor, role in (
-            ("prior", prior, Prior),
-            ("likelihood", likelihood, Likelihood),
-            ("posterior", posterior, Posterior),
-        ):
-            if not isinstance(factor, role):
-                raise TypeError(
-                    f"VAE needs {name} to be a {role.__module__}.{role.__name__}, "
-                    f"got {type(factor).__name__}"
-                )
+        check_roles(
+            self,
+            prior=(prior, Prior),
+            likelihood=(likelihood, Likelihood),
+            posterior=(posterior, Posterior),
+        )
         _check_supports(prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
@@ -88,53 +79,35 @@ class VAE(nn.Module):
     @property
     def model(self) -> nn.Module:
         """The model p(z|y) p(x|z, y), called with `x`, `(data, *event)`, and each condition."""
-        return self._program(_Model)
+        return self.program(_Model)
 
     @property
     def guide(self) -> nn.Module:
         """The guide q(z|x, y), called with `x`, `(data, *event)`, and each condition."""
-        return self._program(_Guide)
+        return self.program(_Guide)
 
-    def _program(self, kind: "type[_Program]") -> nn.Module:
-        """Return the pair's one program of a kind, as long as anybody holds it.
-
-        `Compiled` knows programs by identity. The reference is weak: a program holds its pair.
-        """
-        programs = getattr(self, "_programs", None)
-        if programs is None:
-            programs = self._programs = WeakValueDictionary[type, _Program]()
-        program = programs.get(kind)
-        if program is None:
-            program = programs[kind] = kind(self)
-        return program
-
-    def _repr_html_(self) -> str:
-        """Return the factors and the number of parameters as a table, which notebooks show.
-
-        `repr` shows every module, as torch does.
-        """
+    def facts(self) -> dict[str, str]:
+        """Return what a notebook shows of the pair, by name."""
         factors = {
             "prior p(z)": self.prior,
             "likelihood p(x|z)": self.likelihood,
             "posterior q(z|x)": self.posterior,
         }
-        rows = [(name, type(factor).__name__) for name, factor in factors.items()]
-        if (latent := self._latent()) is not None:
-            rows.append(("latent z", f"{latent} dimensions"))
-        count = sum(parameter.numel() for parameter in self.parameters())
-        return html_table("VAE", [*rows, ("parameters", f"{count:,}")])
+        found = {name: type(factor).__name__ for name, factor in factors.items()}
+        latent = self._latent()
+        return found if latent is None else found | {"latent z": f"{latent} dimensions"}
 
     def _latent(self) -> int | None:
         """Return the number of latent dimensions, where the prior knows it without conditions."""
         if isinstance(features := getattr(self.prior, "features", None), int):
             return features
-        with suppress(Exception), torch.no_grad(), _evaluating(self):
+        with suppress(Exception), torch.no_grad(), evaluating(self):
             return int(self.prior().event_shape.numel())
         return None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what `copy` and `pickle` take, without the programs, which a copy makes anew."""
-        return vars(self)
+    def conditions_of(self, conditions: Sequence[Array]) -> Sequence[Array]:
+        """Return what the factors are given of the conditions that a user passes: all as it is."""
+        return conditions
 
     def encode(self, x: Array, *conditions: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
@@ -145,8 +118,8 @@ class VAE(nn.Module):
                 are not valid for a row; a note names such rows.
         """
         check_conditions(self.posterior, len(conditions))
-        given = tensors_of(self, (x, *conditions), "x")
-        with _evaluating(self, given), noted(partial(_failing, self, given)):
+        given = tensors_of(self, (x, *self.conditions_of(conditions)), "x")
+        with evaluating(self, given), noted(partial(_failing, self, given)):
             return self.posterior(*given)
 
     def decode(self, z: Array, *conditions: Array) -> dist.Distribution:
@@ -156,8 +129,8 @@ class VAE(nn.Module):
             TypeError: if an argument is no tensor and no array or table of numbers.
             ValueError: if an array holds NaN or infinite values.
         """
-        given = tensors_of(self, (z, *conditions), "z")
-        with _evaluating(self, given):
+        given = tensors_of(self, (z, *self.conditions_of(conditions)), "z")
+        with evaluating(self, given):
             return self.likelihood(*given)
 
     @torch.no_grad()
@@ -171,35 +144,20 @@ class VAE(nn.Module):
             raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}")
-        given = tensors_of(self, conditions)
+        given = tensors_of(self, self.conditions_of(conditions))
         check_rows(given)
-        with _evaluating(self):
+        with evaluating(self):
             prior = self.prior(*given).expand([len(rows) for rows in given[:1]])
-            x: Tensor = self.decode(prior.sample((int(n),)), *given).sample()
+            x: Tensor = self.likelihood(prior.sample((int(n),)), *given).sample()
         return x
 
     @torch.no_grad()
     def reconstruct(self, x: Array, *conditions: Array) -> Tensor:
         """Return the mean of p(x|z) at one draw z of q(z|x), of the shape of `x`."""
-        with _evaluating(self):
+        with evaluating(self):
             z = self.encode(x, *conditions).sample()
             mean: Tensor = self.decode(z, *conditions).mean
         return mean
-
-
-@contextmanager
-def _evaluating(pair: VAE, given: Sequence[Tensor] = ()) -> Iterator[None]:
-    """Put a pair's modules in evaluation mode; record a graph only if `given` requires one."""
-    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    training = [module for module in modules_of(pair) if module.training]
-    for module in training:
-        module.training = False
-    try:
-        with torch.set_grad_enabled(recorded):
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
@@ -225,13 +183,7 @@ def _check_supports(prior: Prior, posterior: Posterior) -> None:
         )
 
 
-class _Program(nn.Module):
-    """A pair's model or guide: what Pyro is given, since `Trace_ELBO()(...)` refuses methods."""
-
-    def __init__(self, pair: VAE) -> None:
-        super().__init__()
-        self.pair = pair
-
+class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
         event_dim = self.pair.likelihood.event_dim
@@ -242,12 +194,12 @@ class _Program(nn.Module):
             )
         check_rows((x, *conditions))
         check_conditions(self.pair.posterior, len(conditions))
-        return floating(self.pair, (x, *conditions))
+        given = map(as_tensor, self.pair.conditions_of(conditions))
+        return floating(self.pair, (x, *given))
 
 
 class _Model(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        announce(self.pair)
         x, *given = self.batch(x, *conditions)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.pair.prior(*given))
@@ -258,7 +210,6 @@ class _Model(_Program):
 
 class _Guide(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        announce(self.pair)
         x, *given = self.batch(x, *conditions)
         with pyro.plate("data", len(x)):
             z: Tensor = pyro.sample("z", self.pair.posterior(x, *given))

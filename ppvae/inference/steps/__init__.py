@@ -11,7 +11,7 @@ from ppvae.inference.steps.data_sources import (
 from ppvae.inference.steps.joint_gradients import JointGradients
 from ppvae.inference.steps.minibatches import Minibatch, Minibatches
 from ppvae.inference.steps.optimizers import Constructor, JointOptim
-from ppvae.inference.steps.programs import announced_programs
+from ppvae.inference.steps.programs import announced_programs, objective_for
 from ppvae.inference.steps.pyro_step import Steps
 from ppvae.inference.steps.switching import Choice, CompiledSteps
 
@@ -30,5 +30,6 @@ __all__ = [
     "in_memory",
     "minibatches_of",
     "monitored",
+    "objective_for",
     "row_chunk",
 ]

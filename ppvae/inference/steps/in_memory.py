@@ -15,6 +15,7 @@ class InMemory:
     """
 
     began: RandomState | None = None
+    drawn_at_start = True
 
     def __init__(self, batch: Batch, batch_size: int | None, form: Form = PLAIN) -> None:
         self.form = form

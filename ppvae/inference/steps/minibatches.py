@@ -143,6 +143,9 @@ class Minibatches(Protocol):
     began: RandomState | None
     """The random state before the first epoch, if its first minibatch has been read."""
 
+    drawn_at_start: bool
+    """Whether an epoch draws all its random numbers before its first minibatch."""
+
     def __iter__(self) -> Iterator[Minibatch]:
         """Yield the minibatches of one epoch."""
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from pyro.infer import ELBO, Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 
 from ppvae.engine import (
@@ -17,9 +17,12 @@ from ppvae.engine import (
     Sites,
     Unsupported,
     announce,
+    asks_for_enumeration,
     collect,
+    is_enumerated,
     isolated,
     names_of,
+    plates,
     run_pair,
     taken_over,
     trained,
@@ -115,9 +118,25 @@ def _check_store(pair: Any, parameters: Iterable[Tensor]) -> None:
         )
 
 
+def objective_for(guide: Sites, model: Sites, objective: ELBO | None) -> ELBO:
+    """Return the objective that is given, or Pyro's that suits a pair's sites.
+
+    Where a program asks Pyro to enumerate a site, it is summed out.
+    """
+    if objective is not None:
+        return objective
+    sites = [*guide.values(), *model.values()]
+    if not any(asks_for_enumeration(site) or is_enumerated(site) for site in sites):
+        return Trace_ELBO()
+    depth = max(-frame.dim for site in sites for frame in plates(site))
+    return TraceEnum_ELBO(max_plate_nesting=depth, strict_enumeration_warning=False)
+
+
 def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:
     for name, site in model.items():
         if site["is_observed"] or name in guide:
+            continue
+        if objective is None and (asks_for_enumeration(site) or is_enumerated(site)):
             continue
         if objective is None or type(objective) is Trace_ELBO:
             raise Unsupported(

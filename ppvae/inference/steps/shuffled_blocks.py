@@ -34,6 +34,7 @@ class ShuffledBlocks:
     """
 
     began: RandomState | None = None
+    drawn_at_start = False
 
     def __init__(self, pair: Pair, parts: tuple[Any, ...], batch_size: int | None) -> None:
         rows = len(parts[0])

@@ -21,6 +21,7 @@ class Gathered:
     """
 
     began: RandomState | None = None
+    drawn_at_start = True
 
     def __init__(
         self,

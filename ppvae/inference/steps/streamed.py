@@ -71,6 +71,8 @@ class Streamed:
             all unless given.
     """
 
+    drawn_at_start = False  # a loader draws when it likes
+
     def __init__(
         self,
         source: Iterable[Any],
