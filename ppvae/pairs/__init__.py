@@ -3,13 +3,17 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
+from ppvae.pairs.mixture_start import mixture_from
+from ppvae.pairs.mixture_vae import MixtureVAE
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
     "ConditionalVAE",
+    "MixtureVAE",
     "assemble",
     "explained",
+    "mixture_from",
     "refit_prior",
 ]

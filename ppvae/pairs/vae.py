@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ppvae.engine import Array, as_tensor, noted, sound_rows
 from ppvae.likelihoods import Likelihood
 from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
-from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
+from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -71,7 +71,7 @@ class VAE(ProgramPair):
             likelihood=(likelihood, Likelihood),
             posterior=(posterior, Posterior),
         )
-        _check_supports(prior, posterior)
+        check_supports(self, prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -170,17 +170,6 @@ def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
             names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
             return f"while encode ran on data of shape {shape}; leave out row {names}"
     return f"while encode ran on data of shape {shape}"
-
-
-def _check_supports(prior: Prior, posterior: Posterior) -> None:
-    # By their text: constraints have no equality, and a property may make one at each call.
-    if repr(prior.support) != repr(posterior.support):
-        raise ValueError(
-            "VAE needs a prior and a posterior of one support, got prior "
-            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
-            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
-            "PowerSpherical, or neither"
-        )
 
 
 class _Program(Program[VAE]):
