@@ -94,8 +94,9 @@ def main():
         name
         for name in pairs.__all__
         if isinstance(kind := getattr(pairs, name), type)
-        and "of" in vars(kind)
         and issubclass(kind, pairs.ProgramPair)
+        and "of" in vars(kind)
+        and kind is not pairs.ProgramPair
     ]
     for name in chosen.names or structured:
         found = measure(name, chosen.rounds, chosen.steps)
