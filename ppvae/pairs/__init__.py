@@ -5,6 +5,7 @@ from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
 from ppvae.pairs.mixture_start import mixture_from
 from ppvae.pairs.mixture_vae import MixtureVAE
+from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
@@ -12,6 +13,8 @@ __all__ = [
     "VAE",
     "ConditionalVAE",
     "MixtureVAE",
+    "Program",
+    "ProgramPair",
     "assemble",
     "explained",
     "mixture_from",

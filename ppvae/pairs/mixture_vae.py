@@ -27,8 +27,7 @@ class MixtureVAE(ProgramPair):
     The sum over components is exact, so that the guide needs no network for k: its best one is
     p(k|x, z), which is known (Jiang, Zheng, Tan, Tang and Zhou, "Variational deep embedding: an
     unsupervised and generative approach to clustering", 2017). A decoder that ignores k, inside
-    of `networks.First`, is evaluated once for all components. The prior of each component may
-    start where `mixture_from` finds clusters; from random places training finds worse ones.
+    of `networks.First`, is evaluated once for all components. `mixture_from` finds a good start.
 
     Shapes: x `(data, *event)`. Factors get k one-hot, `(*, components)`. Further tensors of a
     batch, such as conditions and which cells are seen, go to likelihood and posterior.
@@ -49,8 +48,6 @@ class MixtureVAE(ProgramPair):
         >>> pair = MixtureVAE.of(digits, latent=2, components=10)
         >>> pair.cluster(digits.test[:4]).shape
         torch.Size([4, 10])
-        >>> pair.sample(5, k=3).shape
-        torch.Size([5, 64])
     """
 
     def __init__(
@@ -66,9 +63,7 @@ class MixtureVAE(ProgramPair):
         check_supports(self, prior, posterior)
         if components < 1:
             raise ValueError(f"MixtureVAE needs components of at least 1, got {components}")
-        self.prior = prior
-        self.likelihood = likelihood
-        self.posterior = posterior
+        self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         self.components = components
         self.logits = nn.Parameter(torch.zeros(components))
 
@@ -90,8 +85,7 @@ class MixtureVAE(ProgramPair):
             latent: number of latent dimensions.
             components: number of components.
             network: called with the sizes of input and output, for encoder and decoder.
-            likelihood: called with the decoder, which ignores k unless the data have conditions;
-                without it the support decides.
+            likelihood: called with a decoder of z alone; without it the support decides.
             posterior: called with the encoder.
 
         Raises:
@@ -101,10 +95,8 @@ class MixtureVAE(ProgramPair):
         parts = Parts(
             dataset, latent=latent, network=network, likelihood=likelihood, posterior=posterior
         )
-        if parts.given:
-            factor = parts.likelihood(latent + components, Joined)
-        else:
-            factor = parts.likelihood(inside=First)
+        inputs = (latent + components, Joined) if parts.given else (latent, First)
+        factor = parts.likelihood(*inputs)
         loc = torch.randn(max(components, 1), latent)  # none at all is refused below
         prior = ConditionalFullRankNormal.of_classes(loc, torch.eye(latent))
         return cls(prior, factor, parts.posterior(), components)
@@ -121,29 +113,31 @@ class MixtureVAE(ProgramPair):
 
     def encode(self, x: Array, *others: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`."""
-        check_conditions(self.posterior, len(others))
         given = tensors_of(self, (x, *others), "x")
         with evaluating(self, given):
             return self.posterior(*given)
 
-    def decode(self, z: Array, k: Array | int, *others: Array) -> dist.Distribution:
-        """Return p(x|z, k) for `z` of shape `(*, latent)`; k is a number, or one for each z."""
+    def decode(self, z: Array, *others: Array, k: int = 0) -> dist.Distribution:
+        """Return p(x|z, k) for `z` of shape `(*, latent)`; k matters if the decoder takes it."""
         z, *given = tensors_of(self, (z, *others), "z")
         with evaluating(self, (z, *given)):
-            return self.likelihood(z, self.one_hot(k), *given)
+            return self.likelihood(z, self._component(k), *given)
 
-    def one_hot(self, k: Array | int) -> Tensor:
+    def one_hot(self, k: Tensor | int) -> Tensor:
         """Return the numbers of components as vectors, `(*, components)`."""
-        places = torch.as_tensor(k, device=self.logits.device)
-        vectors = torch.eye(self.components, dtype=self.logits.dtype, device=self.logits.device)
-        return vectors[places]
+        return torch.eye(self.components).to(self.logits)[k]
+
+    def _component(self, k: int) -> Tensor:
+        if not 0 <= k < self.components:
+            raise ValueError(f"k must be a component, 0 to {self.components - 1}, got {k}")
+        return self.one_hot(k)
 
     @torch.no_grad()
     def cluster(self, x: Array, *others: Array, draws: int = 50) -> Tensor:
         """Return the probabilities p(k|x), `(data, components)`.
 
-        They are p(k|x, z), averaged over draws of q(z|x) with the weights p(x, z) / q(z|x): with
-        more draws they become exact, whatever the guide.
+        The average of p(k|x, z) over draws of q(z|x) with the weights p(x, z) / q(z|x), which
+        becomes exact with more draws, whatever the guide.
         """
         if draws < 1:
             raise ValueError(f"cluster needs at least one draw, got {draws}")
@@ -154,8 +148,7 @@ class MixtureVAE(ProgramPair):
             for _ in range(draws):
                 z = posterior.sample()
                 joint = torch.logaddexp(joint, self.log_joint(z, *given) - posterior.log_prob(z))
-        probabilities: Tensor = joint.softmax(0).T
-        return probabilities
+        return joint.softmax(0).t()
 
     def log_joint(self, z: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         """Return log w_k p(z|k) p(x|z, k) in nats, `(components, data)`."""
@@ -166,16 +159,16 @@ class MixtureVAE(ProgramPair):
 
     @torch.no_grad()
     def sample(self, n: int, *others: Array, k: int | None = None) -> Tensor:
-        """Draw `n` datapoints, `(n, *event)`, of one component or of all by their weights.
+        """Draw `n` datapoints, `(n, *event)`, of one component k or of all by their weights.
 
-        Where more comes with x, `n` for each of their rows: `(n, data, *event)`.
+        Given what comes with x, `(data, *)`, draw `n` for each of its rows: `(n, data, *event)`.
         """
         given = tensors_of(self, others)
         check_rows(given)
         shape = (n, *(len(rows) for rows in given[:1]))
         with evaluating(self):
             drawn = dist.Categorical(logits=self.logits).sample(shape)
-            component = self.one_hot(drawn if k is None else torch.full_like(drawn, k))
+            component = self.one_hot(drawn) if k is None else self._component(k).expand(*shape, -1)
             z = self.prior(component).sample()
             x: Tensor = self.likelihood(z, component, *given).sample()
         return x

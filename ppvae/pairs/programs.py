@@ -117,10 +117,10 @@ def check_roles(pair: nn.Module, **factors: tuple[object, type]) -> None:
 
 
 def check_supports(pair: nn.Module, prior: Prior, posterior: Posterior) -> None:
-    """Refuse a prior and a posterior on different supports.
+    """Refuse a prior and a posterior that do not have the same support.
 
     Raises:
-        ValueError: if they differ.
+        ValueError: if they have not.
     """
     # By their text: constraints have no equality, and a property may make one at each call.
     if repr(prior.support) != repr(posterior.support):

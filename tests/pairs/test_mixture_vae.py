@@ -89,7 +89,7 @@ def test_weights_of_draws_are_sums_over_all_components(decoder):
         terms = [
             pair.logits.log_softmax(0)[k]
             + pair.prior(torch.eye(COMPONENTS)[k].double()).log_prob(z)
-            + pair.decode(z, k).log_prob(x)
+            + pair.decode(z, k=k).log_prob(x)
             for k in range(COMPONENTS)
         ]
         expected = torch.stack(terms).logsumexp(0) - pair.posterior(x).log_prob(z)
@@ -124,19 +124,12 @@ def test_every_diagnostic_sums_the_component_out():
     np.testing.assert_allclose(arviz.sample_stats.log_weight.values[0], weights.values)
     given_z = arviz.log_likelihood.x.values[0]  # log p(x|z), in which k does not appear
     z = torch.tensor(arviz.posterior.z.values[0])
-    np.testing.assert_allclose(given_z, pair.decode(z, 0).log_prob(x).numpy())
+    np.testing.assert_allclose(given_z, pair.decode(z).log_prob(x).numpy())
     refined = ppvae.refine(pair, x, progress=False)
     assert refined.table.trusted.values.all()
     error = refined.table.log_evidence.values - exact
     bound = FALSE_ALARM_ERRORS * refined.table.log_evidence_error.values
     assert (abs(error) < bound + 1e-9).all()
-
-
-@pytest.mark.slow
-def test_the_diagnosis_finds_no_fault_but_the_guides():
-    pair, x = with_linear_parts(60)
-    found = {finding.check: finding.level for finding in diagnostics.diagnose(pair, x).findings}
-    print(found)
 
 
 def test_compiled_training_equals_plain_and_decodes_once(monkeypatch):
@@ -198,5 +191,7 @@ def test_what_cannot_be_is_refused_in_one_sentence():
         pairs.MixtureVAE(pair.prior, pair.likelihood, sphere, 3)
     with pytest.raises(ValueError, match="at least one draw"):
         pair.cluster(torch.zeros(2, FEATURES), draws=0)
+    with pytest.raises(ValueError, match="k must be a component, 0 to 2, got 3"):
+        pair.sample(2, k=3)
     with pytest.raises(TypeError, match="needs pair to be a ppvae.VAE, got MixtureVAE"):
         pairs.mixture_from(pair, torch.zeros(5, FEATURES))
