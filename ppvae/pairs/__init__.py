@@ -3,12 +3,15 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
+from ppvae.pairs.missing_data_vae import ImputedCells, MissingDataVAE
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
     "ConditionalVAE",
+    "ImputedCells",
+    "MissingDataVAE",
     "assemble",
     "explained",
     "refit_prior",
