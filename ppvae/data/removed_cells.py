@@ -67,4 +67,11 @@ def without_cells(
         parts[part] = torch.where(gone, torch.full_like(x, filling(dataset.support)), x)
         seen[part] = (~gone).to(x.dtype)
     by = dataset.standardization and Standardization.of(parts["train"], seen["train"])
-    return replace(dataset, **parts, seen=seen, standardization=by)
+    return replace(
+        dataset,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        seen=seen,
+        standardization=by,
+    )

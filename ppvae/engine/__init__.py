@@ -53,7 +53,7 @@ from ppvae.engine.draws.vectorization import (
     way_of,
 )
 from ppvae.engine.draws.ways import Way
-from ppvae.engine.draws.weighted_features import INTERVAL, observed_site, predicted_features
+from ppvae.engine.draws.weighted_features import observed_site, predicted_features
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.enumeration.runs import asks_for_enumeration
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
@@ -119,7 +119,6 @@ __all__ = [
     "CANNOT_SCORE",
     "DRAWS",
     "FEWEST",
-    "INTERVAL",
     "MEMORY",
     "PLAIN",
     "PLATE",

@@ -3,7 +3,8 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
-from ppvae.pairs.missing_data_vae import ImputedCells, MissingDataVAE
+from ppvae.pairs.imputed_cells import ImputedCells
+from ppvae.pairs.missing_data_vae import MissingDataVAE
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 

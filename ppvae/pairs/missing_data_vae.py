@@ -1,67 +1,24 @@
 """A VAE of data with gaps, which fills them in."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Self
 
-import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from ppvae.data import Categories, Dataset, filling
-from ppvae.engine import (
-    INTERVAL,
-    MEMORY,
-    Array,
-    adapted,
-    as_tensor,
-    isolated,
-    predicted_features,
-)
+from ppvae.engine import MEMORY, Array, adapted, as_tensor, isolated, predicted_features
 from ppvae.likelihoods import Likelihood, Masked
 from ppvae.networks import ResidualMLP
 from ppvae.pairs.families import parts_of
+from ppvae.pairs.imputed_cells import ImputedCells, RefinedDraws
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import evaluating
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import Prior, StandardNormal
-
-
-@dataclass(frozen=True)
-class ImputedCells:
-    """Datapoints with their missing cells filled in; where a cell is known, all say its value.
-
-    Args:
-        value: E[x|x_seen], of categories the most probable one, `(data, *event)`.
-        low: the ends of the intervals from below, `(data, *event)`.
-        high: those from above.
-        probability: of the most probable category, NaN of numbers, `(data, *event)`.
-        draws: of all missing cells of a row together, `(imputation, data, *event)`; no
-            imputations unless asked for.
-        effective_sample_size: how many equally weighted draws the weighted ones of a row stand
-            for, `(data,)`; where it is small, intervals are too narrow.
-    """
-
-    value: Tensor
-    low: Tensor
-    high: Tensor
-    probability: Tensor
-    draws: Tensor
-    effective_sample_size: Tensor
-
-
-class RefinedDraws(Protocol):
-    """What `impute` reads of what `ppvae.refine` returns."""
-
-    @property
-    def weighted(self) -> Mapping[str, Tensor]:
-        """Draws of the latents, `(draw, data, ...)`, by site."""
-
-    @property
-    def log_weights(self) -> Tensor:
-        """Their log weights, `(draw, data)`."""
 
 
 class MissingDataVAE(VAE):
@@ -172,7 +129,8 @@ class MissingDataVAE(VAE):
     def reconstruct(self, x: Array, *conditions: Array) -> Tensor:
         """Return the mean of p(x|z), all cells, at one draw z of q(z|x_seen)."""
         with evaluating(self):
-            mean: Tensor = self.decode(self.encode(x, *conditions).sample(), *conditions[:-1]).mean
+            z = self.encode(x, *conditions).sample()
+            mean: Tensor = self.decode(z, *conditions[:-1]).mean
         return mean
 
     def _all(self, rows: int) -> Tensor:
@@ -184,7 +142,7 @@ class MissingDataVAE(VAE):
         *conditions: Array,
         draws: int = 1000,
         imputations: int = 0,
-        interval: float = INTERVAL,
+        interval: float = 0.9,
         refined: RefinedDraws | None = None,
         seed: int = 0,
         memory: int = MEMORY,
@@ -216,8 +174,8 @@ class MissingDataVAE(VAE):
                 f"and {imputations}"
             )
         own, batch = adapted(self, (x, *conditions), split="test", in_chunks=True)
-        with torch.no_grad(), evaluating(self), isolated(own, seed):
-            found = predicted_features(
+        with evaluating(self), isolated(own, seed):
+            features = predicted_features(
                 own,
                 batch,
                 levels=self._levels(batch[0][0].numel()),
@@ -230,24 +188,10 @@ class MissingDataVAE(VAE):
                 log_weights=None if refined is None else refined.log_weights,
             )
             filled, *_, seen = self.taken(*batch)
-        known = seen > 0
-
-        def completed(cells: Tensor) -> Tensor:
-            return torch.where(known, filled, cells.view(-1, *filled.shape[1:]).to(filled))
-
-        ends = [completed(found[name]) for name in ("value", "low", "high")]
-        probability = found["probability"].view_as(filled).masked_fill(known, np.nan).to(filled)
-        several = found.get("imputed", filled.new_empty(len(filled), 0, 0)).unbind(1)
-        none = filled.new_empty(0, *filled.shape)
-        return ImputedCells(
-            *ends,
-            probability,
-            torch.stack([completed(one) for one in several]) if several else none,
-            found["effective_sample_size"],
-        )
+        return ImputedCells.of(features, filled, seen > 0)
 
     def _levels(self, features: int) -> dict[int, int]:
         """Return how many levels the features that are categories have, by their place."""
         kinds = [part for part, n in parts_of(self.likelihood.support, features) for _ in range(n)]
-        of_kind = enumerate(kinds)
-        return {place: int(k.upper_bound) + 1 for place, k in of_kind if isinstance(k, Categories)}
+        levels = {place: k for place, k in enumerate(kinds) if isinstance(k, Categories)}
+        return {place: int(kind.upper_bound) + 1 for place, kind in levels.items()}

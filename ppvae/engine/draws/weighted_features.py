@@ -11,9 +11,6 @@ from ppvae.engine.errors import Unsupported
 from ppvae.engine.pair import Pair
 from ppvae.engine.structure import refuse_degenerate
 
-INTERVAL = 0.9
-"""The probability of intervals, as much of the rest below as above."""
-
 _WIDE = 16  # features up to which the memory of a chunk is not cut further
 
 
@@ -24,7 +21,7 @@ def predicted_features(
     levels: Mapping[int, int],
     draws: int,
     imputations: int = 0,
-    interval: float = INTERVAL,
+    interval: float = 0.9,
     seed: int = 0,
     memory: int = MEMORY,
     given: Mapping[str, Tensor] | None = None,
@@ -40,7 +37,7 @@ def predicted_features(
         levels: the number of levels of features that are categories, by their place.
         draws: number of draws of each datapoint.
         imputations: so many draws of x', too.
-        interval: the probability of the intervals.
+        interval: the probability of the intervals, as much of the rest below as above.
         seed: of the draws from the model.
         memory: bound in bytes on the intermediate tensors.
         given: latents in place of the guide's draws, by site, with `log_weights`.
