@@ -31,7 +31,7 @@ def breast_cancer(missing: float = 0.0, *, at_random: bool = True, seed: int = 0
 
     Example:
         >>> gaps = breast_cancer(missing=0.5)
-        >>> gaps.train.shape, round(float(gaps.seen["train"].mean()), 2)
+        >>> gaps.train.shape, round(float(gaps.seen["train"].mean()), 1)
         (torch.Size([457, 30]), 0.5)
     """
     from sklearn.datasets import load_breast_cancer
