@@ -20,7 +20,8 @@ VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
 OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")
 DISCRETE = next(path for path in EXAMPLES if path.stem == "discrete_latents")
 TRACKER = next(path for path in EXAMPLES if path.stem == "other_tracker")
-for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER):
+MISSING = next(path for path in EXAMPLES if path.stem == "missing_cells")
+for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER, MISSING):
     EXAMPLES.remove(path)
 
 
@@ -48,6 +49,13 @@ def test_a_tracker_gets_each_evaluation(capsys):
     assert list(points) == fitted.history.step.values.tolist()
     for name, curve in fitted.history.items():
         assert [each[name] for each in points.values()] == curve.values.tolist()
+
+
+def test_missing_cells_are_filled_in(tmp_path, capsys):
+    runpy.run_path(str(MISSING))["main"](epochs=2, draws=30, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "MissingDataVAE" in shown and "of them lie in their interval" in shown
+    assert (tmp_path / "missing_cells.png").stat().st_size > 10_000
 
 
 def test_reference_script_runs(tmp_path, capsys):

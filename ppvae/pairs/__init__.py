@@ -4,6 +4,8 @@ from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
 from ppvae.pairs.programs import Program, ProgramPair
+from ppvae.pairs.imputed_cells import ImputedCells
+from ppvae.pairs.missing_data_vae import MissingDataVAE
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
@@ -12,6 +14,8 @@ __all__ = [
     "ConditionalVAE",
     "Program",
     "ProgramPair",
+    "ImputedCells",
+    "MissingDataVAE",
     "assemble",
     "explained",
     "refit_prior",
