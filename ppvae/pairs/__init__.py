@@ -3,12 +3,18 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
+from ppvae.pairs.hierarchical_vae import HierarchicalVAE
+from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
+    "BottomUp",
     "ConditionalVAE",
+    "HierarchicalVAE",
+    "Ladder",
+    "LayeredPosterior",
     "assemble",
     "explained",
     "refit_prior",

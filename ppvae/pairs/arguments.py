@@ -120,3 +120,16 @@ def check_rows(tensors: Sequence[Tensor]) -> None:
             "VAE needs x and every condition to have one row a datapoint, the same number in "
             f"each, got shapes {shapes}"
         )
+
+
+def check_data(x: Tensor, event_dim: int) -> None:
+    """Refuse data of another number of dimensions.
+
+    Raises:
+        ValueError: if they are so.
+    """
+    if x.dim() != 1 + event_dim:
+        raise ValueError(
+            f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), got shape "
+            f"{tuple(x.shape)}"
+        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ppvae.engine import Array, as_tensor, noted, sound_rows
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
+from ppvae.pairs.arguments import check_conditions, check_data, check_rows, floating, tensors_of
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
@@ -71,7 +71,7 @@ class VAE(ProgramPair):
             likelihood=(likelihood, Likelihood),
             posterior=(posterior, Posterior),
         )
-        _check_supports(prior, posterior)
+        check_supports(prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -172,7 +172,12 @@ def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
     return f"while encode ran on data of shape {shape}"
 
 
-def _check_supports(prior: Prior, posterior: Posterior) -> None:
+def check_supports(prior: Prior, posterior: Posterior) -> None:
+    """Refuse a prior and a posterior of different supports.
+
+    Raises:
+        ValueError: if they have.
+    """
     # By their text: constraints have no equality, and a property may make one at each call.
     if repr(prior.support) != repr(posterior.support):
         raise ValueError(
@@ -186,12 +191,7 @@ def _check_supports(prior: Prior, posterior: Posterior) -> None:
 class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
-        event_dim = self.pair.likelihood.event_dim
-        if x.dim() != 1 + event_dim:
-            raise ValueError(
-                f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
-                f"got shape {tuple(x.shape)}"
-            )
+        check_data(x, self.pair.likelihood.event_dim)
         check_rows((x, *conditions))
         check_conditions(self.pair.posterior, len(conditions))
         given = map(as_tensor, self.pair.conditions_of(conditions))
