@@ -5,6 +5,7 @@ from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
 from ppvae.pairs.hierarchical_vae import HierarchicalVAE
 from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
+from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
 
@@ -15,6 +16,8 @@ __all__ = [
     "HierarchicalVAE",
     "Ladder",
     "LayeredPosterior",
+    "Program",
+    "ProgramPair",
     "assemble",
     "explained",
     "refit_prior",

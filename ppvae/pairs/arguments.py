@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,3 +134,16 @@ def check_data(x: Tensor, event_dim: int) -> None:
             f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), got shape "
             f"{tuple(x.shape)}"
         )
+
+
+def check_number(n: object) -> None:
+    """Refuse a number of draws that is none.
+
+    Raises:
+        TypeError: if it is no whole number.
+        ValueError: if it is below 1.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"sample needs n >= 1, got {n}")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Self
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -13,7 +12,7 @@ from ppvae.data import Dataset
 from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import Joined, ResidualMLP
-from ppvae.pairs.arguments import check_data, check_rows, floating, tensors_of
+from ppvae.pairs.arguments import check_data, check_number, check_rows, floating, tensors_of
 from ppvae.pairs.layered_posteriors import Draw, Ladder, LayeredPosterior
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
@@ -116,12 +115,12 @@ class HierarchicalVAE(ProgramPair):
 
     @property
     def model(self) -> nn.Module:
-        """The model, called with `x`, `(data, *event)`, and each condition."""
+        """The model, called with `x`, `(data, *event)`, and conditions."""
         return self.program(_Model)
 
     @property
     def guide(self) -> nn.Module:
-        """The guide, called with `x`, `(data, *event)`, and each condition."""
+        """The guide, called with the same."""
         return self.program(_Guide)
 
     def drawn_below(self, above: Sequence[Tensor], draw: Draw) -> list[Tensor]:
@@ -157,18 +156,12 @@ class HierarchicalVAE(ProgramPair):
 
     @torch.no_grad()
     def sample(self, n: int, *conditions: Array, above: Sequence[Array] = ()) -> Tensor:
-        """Draw `n` datapoints from p(x), or from p(x | above) with the top layers fixed.
+        """Draw `n` datapoints from p(x), or from p(x | above): `(n, *event)`.
 
-        Args:
-            n: their number, for each row of conditions and of fixed layers.
-            conditions: `(data, features)` each.
-            above: values of the top layers, the lowest of them first, `(data, latent)` each.
-
-        Returns:
-            `(n, *event)`, with conditions or layers above `(n, data, *event)`.
+        Given conditions `(data, features)`, or values `above` of the top layers, the lowest of
+        them first, `(data, latent)` each, draw `n` for each of their rows: `(n, data, *event)`.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"sample needs n to be a whole number of at least 1, got {n!r}")
+        check_number(n)
         if len(above) > len(self.priors):
             raise ValueError(f"the pair has {len(self.priors)} layers, got {len(above)} above")
         rows = tensors_of(self, (*above, *conditions))
@@ -176,7 +169,9 @@ class HierarchicalVAE(ProgramPair):
         shape = [int(n), *(tensor.shape[:-1] for tensor in rows[:1])]
         fixed = [z.expand(int(n), *z.shape) for z in rows[: len(above)]]
         with evaluating(self):
-            layers = self.drawn_below(fixed, lambda _, p: _batched(p, shape).sample())
+            layers = self.drawn_below(
+                fixed, lambda _, p: (p if p.batch_shape else p.expand(shape)).sample()
+            )
             x: Tensor = self.likelihood(*layers, *rows[len(above) :]).sample()
         return x
 
@@ -185,11 +180,6 @@ class HierarchicalVAE(ProgramPair):
         """Return the mean of p(x|z) at one draw of all layers, of the shape of `x`."""
         mean: Tensor = self.decode(*self.encode(x, *conditions), *conditions).mean
         return mean
-
-
-def _batched(distribution: dist.Distribution, shape: list[int]) -> dist.Distribution:
-    """Give a distribution that depends on nothing one draw for each index."""
-    return distribution if distribution.batch_shape else distribution.expand(shape)
 
 
 def _site(number: int, distribution: dist.Distribution) -> Tensor:

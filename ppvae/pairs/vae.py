@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,14 @@ from torch import Tensor, nn
 
 from ppvae.engine import Array, as_tensor, noted, sound_rows
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, check_data, check_rows, floating, tensors_of
+from ppvae.pairs.arguments import (
+    check_conditions,
+    check_data,
+    check_number,
+    check_rows,
+    floating,
+    tensors_of,
+)
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
@@ -140,10 +146,7 @@ class VAE(ProgramPair):
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
         `(n, data, *event)`.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
-            raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
-        if n < 1:
-            raise ValueError(f"sample needs n >= 1, got {n}")
+        check_number(n)
         given = tensors_of(self, self.conditions_of(conditions))
         check_rows(given)
         with evaluating(self):

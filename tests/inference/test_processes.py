@@ -12,6 +12,8 @@ from pyro.nn import PyroModule
 from torch import nn
 
 import ppvae
+from ppvae.data import RowsOnDisk
+from ppvae.data.folders import opened
 from ppvae.engine import Processes
 from ppvae.engine.compilation import replay
 from ppvae.inference import training
@@ -82,6 +84,14 @@ class Rows(torch.utils.data.Dataset):
         return tuple(part[row] for part in data())
 
 
+def on_disk(folder):
+    """The rows in two files, read in blocks of 8; a buffer holds 5 of these."""
+    return tuple(
+        RowsOnDisk(opened(folder / name), block=8, buffer=2 * 40 * width * 8)
+        for name, width in (("x.npy", FEATURES), ("noise.npy", LATENT))
+    )
+
+
 def trained(stands_for=None, source=data, broken=None, **options):
     torch.set_num_threads(1)
     pair = WithNoise(stands_for).double()
@@ -143,6 +153,15 @@ def test_weights_are_those_of_one_process(options, number, request, monkeypatch)
         monkeypatch.setattr(training, "generate", replay)
     expected, alone = trained(**options)
     for found in together(number, **options):
+        check_equal(found, expected, alone)
+
+
+def test_rows_on_disk_are_shared_by_processes(tmp_path):
+    for name, part in zip(("x.npy", "noise.npy"), data(), strict=True):
+        np.save(tmp_path / name, part.numpy())
+    source = partial(on_disk, tmp_path)
+    expected, alone = trained(source=source)
+    for found in together(2, source=source):
         check_equal(found, expected, alone)
 
 
