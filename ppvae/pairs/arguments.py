@@ -123,17 +123,20 @@ def check_rows(tensors: Sequence[Tensor]) -> None:
         )
 
 
-def check_data(x: Tensor, event_dim: int) -> None:
-    """Refuse data of another number of dimensions.
+def check_data(batch: Sequence[Tensor], event_dim: int) -> None:
+    """Refuse x of another number of dimensions, or of other rows than the conditions after it.
 
     Raises:
+        TypeError: if one is no tensor.
         ValueError: if they are so.
     """
+    x = batch[0]
     if x.dim() != 1 + event_dim:
         raise ValueError(
             f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), got shape "
             f"{tuple(x.shape)}"
         )
+    check_rows(batch)
 
 
 def check_number(n: object) -> None:

@@ -1,6 +1,7 @@
 """A VAE with several layers of latents, each the prior of the one below."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Self
 
 import pyro
@@ -11,12 +12,11 @@ from torch import Tensor, nn
 from ppvae.data import Dataset
 from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
-from ppvae.networks import Joined, ResidualMLP
+from ppvae.networks import First, Joined, ResidualMLP
 from ppvae.pairs.arguments import check_data, check_number, check_rows, floating, tensors_of
 from ppvae.pairs.layered_posteriors import Draw, Ladder, LayeredPosterior
 from ppvae.pairs.parts import Parts
-from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
-from ppvae.pairs.vae import check_supports
+from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.priors import ConditionalNormal, Prior, StandardNormal
 
 
@@ -49,8 +49,6 @@ class HierarchicalVAE(ProgramPair):
         >>> from ppvae import data
         >>> pair = HierarchicalVAE.of(data.digits(), latent=(8, 2))
         >>> z1, z2 = pair.encode(data.digits().test[:5])
-        >>> pair.decode(z1, z2).mean.shape
-        torch.Size([5, 64])
         >>> pair.sample(10, above=[z2]).shape
         torch.Size([10, 5, 64])
     """
@@ -86,7 +84,9 @@ class HierarchicalVAE(ProgramPair):
         likelihood: Callable[[nn.Module], Likelihood] | None = None,
         posterior: type[LayeredPosterior] = Ladder,
     ) -> Self:
-        """Build the pair for a dataset, with skip connections.
+        """Build the pair for a dataset, each layer given the one above alone.
+
+        Where a dataset has conditions, the likelihood is given them and all layers.
 
         Args:
             dataset: the data.
@@ -103,15 +103,11 @@ class HierarchicalVAE(ProgramPair):
         if min(sizes, default=0) < 1:
             raise ValueError(f"latent must be at least 1 for each layer, got {sizes}")
         parts = Parts(dataset, latent=sizes[0], network=network, likelihood=likelihood)
-        lower = [
-            ConditionalNormal(Joined(network(sum(sizes[place + 1 :]), 2 * size)))
-            for place, size in enumerate(sizes[:-1])
+        chain = [
+            ConditionalNormal(First(network(above, 2 * size))) for size, above in pairwise(sizes)
         ]
-        return cls(
-            [*lower, StandardNormal(sizes[-1])],
-            parts.likelihood(sum(sizes), Joined),
-            posterior.of(parts, sizes),
-        )
+        factor = parts.likelihood(*((sum(sizes), Joined) if parts.given else (sizes[0], First)))
+        return cls([*chain, StandardNormal(sizes[-1])], factor, posterior.of(parts, sizes))
 
     @property
     def model(self) -> nn.Module:
@@ -146,10 +142,8 @@ class HierarchicalVAE(ProgramPair):
         Raises:
             ValueError: if layers are missing.
         """
-        if len(layers) < len(self.priors):
-            raise ValueError(
-                f"decode needs all {len(self.priors)} layers, the lowest first, got {len(layers)}"
-            )
+        if len(layers) < (count := len(self.priors)):
+            raise ValueError(f"decode needs {count} layers, the lowest first, got {len(layers)}")
         given = tensors_of(self, layers, "z1")
         with evaluating(self, given):
             return self.likelihood(*given)
@@ -166,31 +160,27 @@ class HierarchicalVAE(ProgramPair):
             raise ValueError(f"the pair has {len(self.priors)} layers, got {len(above)} above")
         rows = tensors_of(self, (*above, *conditions))
         check_rows(rows)
-        shape = [int(n), *(tensor.shape[:-1] for tensor in rows[:1])]
         fixed = [z.expand(int(n), *z.shape) for z in rows[: len(above)]]
         with evaluating(self):
-            layers = self.drawn_below(
-                fixed, lambda _, p: (p if p.batch_shape else p.expand(shape)).sample()
-            )
+            if not fixed:
+                fixed = [self.priors[-1]().expand([int(n), *map(len, rows[:1])]).sample()]
+            layers = self.drawn_below(fixed, lambda _, p: p.sample())
             x: Tensor = self.likelihood(*layers, *rows[len(above) :]).sample()
         return x
 
     @torch.no_grad()
     def reconstruct(self, x: Array, *conditions: Array) -> Tensor:
         """Return the mean of p(x|z) at one draw of all layers, of the shape of `x`."""
-        mean: Tensor = self.decode(*self.encode(x, *conditions), *conditions).mean
-        return mean
+        return torch.as_tensor(self.decode(*self.encode(x, *conditions), *conditions).mean)
 
 
 def _site(number: int, distribution: dist.Distribution) -> Tensor:
-    value: Tensor = pyro.sample(f"z{number}", distribution)
-    return value
+    return torch.as_tensor(pyro.sample(f"z{number}", distribution))
 
 
 class _Program(Program[HierarchicalVAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
-        check_data(x, self.pair.likelihood.event_dim)
-        check_rows((x, *conditions))
+        check_data((x, *conditions), self.pair.likelihood.event_dim)
         return floating(self.pair, (x, *conditions))
 
 
@@ -199,8 +189,8 @@ class _Model(_Program):
         x, *given = self.batch(x, *conditions)
         with pyro.plate("data", len(x)):
             layers = self.pair.drawn_below((), _site)
-            observed: Tensor = pyro.sample("x", self.pair.likelihood(*layers, *given), obs=x)
-        return observed
+            likelihood = self.pair.likelihood(*layers, *given)
+            return torch.as_tensor(pyro.sample("x", likelihood, obs=x))
 
 
 class _Guide(_Program):

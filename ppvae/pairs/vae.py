@@ -19,7 +19,7 @@ from ppvae.pairs.arguments import (
     floating,
     tensors_of,
 )
-from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
+from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -175,27 +175,10 @@ def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
     return f"while encode ran on data of shape {shape}"
 
 
-def check_supports(prior: Prior, posterior: Posterior) -> None:
-    """Refuse a prior and a posterior of different supports.
-
-    Raises:
-        ValueError: if they have.
-    """
-    # By their text: constraints have no equality, and a property may make one at each call.
-    if repr(prior.support) != repr(posterior.support):
-        raise ValueError(
-            "VAE needs a prior and a posterior of one support, got prior "
-            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
-            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
-            "PowerSpherical, or neither"
-        )
-
-
 class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
-        check_data(x, self.pair.likelihood.event_dim)
-        check_rows((x, *conditions))
+        check_data((x, *conditions), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(conditions))
         given = map(as_tensor, self.pair.conditions_of(conditions))
         return floating(self.pair, (x, *given))
