@@ -1,12 +1,20 @@
 """The tensors that a VAE is called with."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import as_tensor, check_finite, reference, refuse_unless_taken
+from ppvae.engine import (
+    Pair,
+    as_tensor,
+    check_finite,
+    reference,
+    refuse_unless_taken,
+    sound_rows,
+)
 
 
 def tensors_of(pair: nn.Module, values: Sequence[object], first: str = "") -> tuple[Tensor, ...]:
@@ -121,6 +129,18 @@ def check_rows(tensors: Sequence[Tensor]) -> None:
             "VAE needs x and every condition to have one row a datapoint, the same number in "
             f"each, got shapes {shapes}"
         )
+
+
+def failed_rows(pair: Pair, batch: tuple[Tensor, ...]) -> str:
+    """Name the rows that `encode` fails on, if it runs on others: a note for its error."""
+    shape = tuple(batch[0].shape)
+    with suppress(Exception):  # such as data without a dimension for the rows
+        sound = sound_rows(pair, batch)
+        failed = [row for row in range(len(batch[0])) if row not in set(sound.tolist())]
+        if failed and len(sound):
+            names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
+            return f"while encode ran on data of shape {shape}; leave out row {names}"
+    return f"while encode ran on data of shape {shape}"
 
 
 def check_data(batch: Sequence[Tensor], event_dim: int) -> None:

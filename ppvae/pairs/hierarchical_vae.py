@@ -69,7 +69,7 @@ class HierarchicalVAE(ProgramPair):
                 f"{len(priors)} priors and {len(posterior.posteriors)} posteriors"
             )
         for prior, approximate in zip(priors, posterior.posteriors, strict=True):
-            check_supports(prior, approximate)
+            check_supports(self, prior, approximate)
         self.priors = nn.ModuleList(priors)
         self.likelihood = likelihood
         self.posterior = posterior

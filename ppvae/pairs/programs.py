@@ -116,16 +116,16 @@ def check_roles(pair: nn.Module, **factors: tuple[object, type]) -> None:
             )
 
 
-def check_supports(prior: Prior, posterior: Posterior) -> None:
-    """Refuse a prior and a posterior of different supports.
+def check_supports(pair: nn.Module, prior: Prior, posterior: Posterior) -> None:
+    """Refuse a prior and a posterior that do not have the same support.
 
     Raises:
-        ValueError: if they have.
+        ValueError: if they have not.
     """
     # By their text: constraints have no equality, and a property may make one at each call.
     if repr(prior.support) != repr(posterior.support):
         raise ValueError(
-            "VAE needs a prior and a posterior of one support, got prior "
+            f"{type(pair).__name__} needs a prior and a posterior of one support, got prior "
             f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
             f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
             "PowerSpherical, or neither"

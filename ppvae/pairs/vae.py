@@ -9,17 +9,24 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import Array, as_tensor, noted, sound_rows
+from ppvae.engine import Array, as_tensor, noted
 from ppvae.likelihoods import Likelihood
 from ppvae.pairs.arguments import (
     check_conditions,
     check_data,
     check_number,
     check_rows,
+    failed_rows,
     floating,
     tensors_of,
 )
-from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
+from ppvae.pairs.programs import (
+    Program,
+    ProgramPair,
+    check_roles,
+    check_supports,
+    evaluating,
+)
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -33,10 +40,6 @@ class VAE(ProgramPair):
     and q(z|x, y) (Sohn, Lee and Yan, "Learning structured output representation using deep
     conditional generative models", 2015): batches are then `(x, *conditions)`, and every factor
     is called with the conditions too.
-
-    `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`, `Predictive`,
-    `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the pair, never in
-    Pyro's parameter store.
 
     `encode`, `decode`, `sample` and `reconstruct` evaluate the networks in evaluation mode and
     leave every module in the mode in which it was. They take tensors of any real dtype, arrays and
@@ -77,7 +80,7 @@ class VAE(ProgramPair):
             likelihood=(likelihood, Likelihood),
             posterior=(posterior, Posterior),
         )
-        check_supports(prior, posterior)
+        check_supports(self, prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -125,7 +128,7 @@ class VAE(ProgramPair):
         """
         check_conditions(self.posterior, len(conditions))
         given = tensors_of(self, (x, *self.conditions_of(conditions)), "x")
-        with evaluating(self, given), noted(partial(_failing, self, given)):
+        with evaluating(self, given), noted(partial(failed_rows, self, given)):
             return self.posterior(*given)
 
     def decode(self, z: Array, *conditions: Array) -> dist.Distribution:
@@ -161,18 +164,6 @@ class VAE(ProgramPair):
             z = self.encode(x, *conditions).sample()
             mean: Tensor = self.decode(z, *conditions).mean
         return mean
-
-
-def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
-    """Name the rows that the pair fails on, if it runs on others."""
-    shape = tuple(batch[0].shape)
-    with suppress(Exception):  # such as data without a dimension for the rows
-        sound = sound_rows(pair, batch)
-        failed = [row for row in range(len(batch[0])) if row not in set(sound.tolist())]
-        if failed and len(sound):
-            names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
-            return f"while encode ran on data of shape {shape}; leave out row {names}"
-    return f"while encode ran on data of shape {shape}"
 
 
 class _Program(Program[VAE]):
