@@ -20,7 +20,8 @@ VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
 OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")
 DISCRETE = next(path for path in EXAMPLES if path.stem == "discrete_latents")
 TRACKER = next(path for path in EXAMPLES if path.stem == "other_tracker")
-for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER):
+HIERARCHY = next(path for path in EXAMPLES if path.stem == "hierarchy")
+for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER, HIERARCHY):
     EXAMPLES.remove(path)
 
 
@@ -151,6 +152,14 @@ def test_objectives_runs(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert all(shown.count(f"{name} ") >= 2 for name in script["OBJECTIVES"])
     assert (tmp_path / "objectives.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_hierarchy_runs(tmp_path, capsys):
+    runpy.run_path(str(HIERARCHY))["main"](epochs=2, draws=20, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "posterior_kl" in shown and "KL by layer: z2 " in shown
+    assert (tmp_path / "hierarchy.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -42,8 +42,7 @@ class HierarchicalVAE(ProgramPair):
 
     Raises:
         TypeError: if a factor is not of its role.
-        ValueError: if there is no layer, priors and posteriors differ in number, or those of a
-            layer have different supports.
+        ValueError: if priors and posteriors differ in number or support.
 
     Example:
         >>> from ppvae import data
@@ -79,7 +78,7 @@ class HierarchicalVAE(ProgramPair):
         cls,
         dataset: Dataset,
         *,
-        latent: Sequence[int] = (16, 8),
+        latent: int | Sequence[int] = (16, 8),
         network: Callable[[int, int], nn.Module] = ResidualMLP,
         likelihood: Callable[[nn.Module], Likelihood] | None = None,
         posterior: type[LayeredPosterior] = Ladder,
@@ -90,7 +89,8 @@ class HierarchicalVAE(ProgramPair):
 
         Args:
             dataset: the data.
-            latent: number of latent dimensions of each layer, the lowest first.
+            latent: number of latent dimensions of each layer, the lowest first; a single number is
+                that of the lower of two layers, of which the upper has half as many.
             network: called with the sizes of input and output, for every network.
             likelihood: called with the decoder; without it the support decides.
             posterior: the class of q(z_1, ..., z_L | x).
@@ -99,7 +99,7 @@ class HierarchicalVAE(ProgramPair):
             ValueError: if there is no layer, or one has no latent dimension.
             Unsupported: if no likelihood is known for the support.
         """
-        sizes = list(latent)
+        sizes = [latent, -(-latent // 2)] if isinstance(latent, int) else list(latent)
         if min(sizes, default=0) < 1:
             raise ValueError(f"latent must be at least 1 for each layer, got {sizes}")
         parts = Parts(dataset, latent=sizes[0], network=network, likelihood=likelihood)
