@@ -39,6 +39,7 @@ from ppvae.engine.densities import (
     scaled,
     scaled_kl,
     scaled_log_prob,
+    site_kl,
 )
 from ppvae.engine.draws.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.draws.drawn import Draws
@@ -237,6 +238,7 @@ __all__ = [
     "set_random_state",
     "simulated_sites",
     "simulations",
+    "site_kl",
     "some_rows",
     "sound_rows",
     "split_rhat",

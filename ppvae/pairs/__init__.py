@@ -3,6 +3,8 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
+from ppvae.pairs.hierarchical_vae import HierarchicalVAE
+from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.imputed_cells import ImputedCells
 from ppvae.pairs.missing_data_vae import MissingDataVAE
@@ -11,7 +13,11 @@ from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
+    "BottomUp",
     "ConditionalVAE",
+    "HierarchicalVAE",
+    "Ladder",
+    "LayeredPosterior",
     "Program",
     "ProgramPair",
     "ImputedCells",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,15 @@ from torch import Tensor, nn
 
 from ppvae.engine import Array, as_tensor, noted
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, check_rows, failed_rows, floating, tensors_of
+from ppvae.pairs.arguments import (
+    check_conditions,
+    check_data,
+    check_number,
+    check_rows,
+    failed_rows,
+    floating,
+    tensors_of,
+)
 from ppvae.pairs.programs import (
     Program,
     ProgramPair,
@@ -146,10 +153,7 @@ class VAE(ProgramPair):
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
         `(n, data, *event)`.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
-            raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
-        if n < 1:
-            raise ValueError(f"sample needs n >= 1, got {n}")
+        check_number(n)
         given = tensors_of(self, self.conditions_of(conditions))
         check_rows(given)
         with evaluating(self):
@@ -169,13 +173,7 @@ class VAE(ProgramPair):
 class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
-        event_dim = self.pair.likelihood.event_dim
-        if x.dim() != 1 + event_dim:
-            raise ValueError(
-                f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
-                f"got shape {tuple(x.shape)}"
-            )
-        check_rows((x, *conditions))
+        check_data((x, *conditions), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(conditions))
         return self.pair.taken(x, *conditions)
 
