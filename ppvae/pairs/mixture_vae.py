@@ -162,7 +162,8 @@ class MixtureVAE(ProgramPair):
         k = self.one_hot(torch.arange(self.components)).unsqueeze(1)
         log_weights = self.logits.log_softmax(0).unsqueeze(1)
         likelihood = self.likelihood(z, k, *others).log_prob(x)
-        return log_weights + self.prior(k).log_prob(z) + likelihood
+        joint: Tensor = log_weights + self.prior(k).log_prob(z) + likelihood
+        return joint
 
     @torch.no_grad()
     def sample(self, n: int, *others: Array, k: int | None = None) -> Tensor:
