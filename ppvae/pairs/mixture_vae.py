@@ -12,7 +12,7 @@ from ppvae.data import Dataset
 from ppvae.engine import Array, as_tensor
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import First, Joined, ResidualMLP
-from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
+from ppvae.pairs.arguments import check_conditions, check_data, check_number, floating, tensors_of
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.posteriors import DiagonalNormal, Posterior
@@ -144,18 +144,19 @@ class MixtureVAE(ProgramPair):
         given = tensors_of(self, (x, *others), "x")
         with evaluating(self):
             posterior = self.posterior(*given)
-            joint = torch.tensor(-torch.inf)
+            total = torch.tensor(-torch.inf)
             for _ in range(draws):
                 z = posterior.sample()
-                joint = torch.logaddexp(joint, self.log_joint(z, *given) - posterior.log_prob(z))
-        return joint.softmax(0).t()
+                total = total.logaddexp(self.log_joint(z, *given) - posterior.log_prob(z))
+        return total.softmax(0).t()
 
     def log_joint(self, z: Tensor, x: Tensor, *others: Tensor) -> Tensor:
         """Return log w_k p(z|k) p(x|z, k) in nats, `(components, data)`."""
         k = self.one_hot(torch.arange(self.components)).unsqueeze(1)
         log_weights = self.logits.log_softmax(0).unsqueeze(1)
         likelihood = self.likelihood(z, k, *others).log_prob(x)
-        return log_weights + self.prior(k).log_prob(z) + likelihood
+        joint: Tensor = log_weights + self.prior(k).log_prob(z) + likelihood
+        return joint
 
     @torch.no_grad()
     def sample(self, n: int, *others: Array, k: int | None = None) -> Tensor:
@@ -163,8 +164,8 @@ class MixtureVAE(ProgramPair):
 
         Given what comes with x, `(data, *)`, draw `n` for each of its rows: `(n, data, *event)`.
         """
+        check_number(n)
         given = tensors_of(self, others)
-        check_rows(given)
         shape = (n, *(len(rows) for rows in given[:1]))
         with evaluating(self):
             drawn = dist.Categorical(logits=self.logits).sample(shape)
@@ -176,7 +177,7 @@ class MixtureVAE(ProgramPair):
 
 class _Program(Program[MixtureVAE]):
     def batch(self, x: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        check_rows((x, *others))
+        check_data((x, *others), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(others))
         return floating(self.pair, (x, *map(as_tensor, others)))
 

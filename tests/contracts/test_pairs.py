@@ -60,7 +60,7 @@ def classes(count=3):
 def normal(inputs):
     """A posterior of so many inputs side by side."""
     network = nn.Linear(inputs, 2 * LATENT)
-    return posteriors.DiagonalNormal(network if inputs == FEATURES else Joined(network))
+    return posteriors.DiagonalNormal(network if inputs <= FEATURES else Joined(network))
 
 
 def vae():
@@ -77,6 +77,27 @@ def given(build, prior, width):
 def mixture(decoder):
     normals = priors.ConditionalNormal(nn.Linear(3, 2 * LATENT))
     return pairs.MixtureVAE(normals, likelihoods.Bernoulli(decoder), normal(FEATURES), 3)
+
+
+LAYERED = {"aggregate and prior": "changes with other draws"}
+
+
+def layers(posterior):
+    """Two layers with skip connections."""
+    prior = priors.ConditionalNormal(nn.Linear(1, 2 * LATENT))
+    decoder = likelihoods.Bernoulli(Joined(nn.Linear(LATENT + 1, FEATURES)))
+    return pairs.HierarchicalVAE([prior, priors.StandardNormal(1)], decoder, posterior)
+
+
+def ladder():
+    features = [nn.Linear(FEATURES, 4), nn.Linear(4, 3)]
+    upper = posteriors.DiagonalNormal(nn.Linear(3, 2))
+    return layers(pairs.Ladder(features, [normal(4), upper]))
+
+
+def bottom_up():
+    upper = posteriors.DiagonalNormal(First(nn.Linear(LATENT, 2)))
+    return layers(pairs.BottomUp([normal(FEATURES), upper]))
 
 
 PAIRS = {
@@ -105,6 +126,8 @@ PAIRS = {
     "MixtureVAE, decoded by component": Entry(
         lambda: mixture(Joined(nn.Linear(LATENT + 3, FEATURES))), lambda: (bits(),)
     ),
+    "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
+    "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
 }
 OF_A_DATASET = [name for name in PAIRS if "of" in vars(getattr(pairs, name.partition(",")[0]))]
 
