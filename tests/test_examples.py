@@ -31,6 +31,7 @@ DISCRETE = taken("discrete_latents")
 TRACKER = taken("other_tracker")
 MISSING = taken("missing_cells")
 HIERARCHY = taken("hierarchy")
+CLUSTERS = taken("clusters")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -175,6 +176,15 @@ def test_hierarchy_runs(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "posterior_kl" in shown and "KL by layer: z2 " in shown
     assert (tmp_path / "hierarchy.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_clusters_runs(tmp_path, capsys):
+    runpy.run_path(str(CLUSTERS))["main"](epochs=3, output=str(tmp_path))
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 13 and "their cluster holds most of" in rows[-1]
+    assert sum(int(count) for row in rows[2:12] for count in row.split()[1:]) == 1439
+    assert (tmp_path / "clusters.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
