@@ -17,6 +17,7 @@ from ppvae.pairs.arguments import check_data, check_number, check_rows, floating
 from ppvae.pairs.layered_posteriors import Draw, Ladder, LayeredPosterior
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
+from ppvae.posteriors import Posterior
 from ppvae.priors import ConditionalNormal, Prior, StandardNormal
 
 
@@ -68,6 +69,7 @@ class HierarchicalVAE(ProgramPair):
                 f"{len(priors)} priors and {len(posterior.posteriors)} posteriors"
             )
         for prior, approximate in zip(priors, posterior.posteriors, strict=True):
+            assert isinstance(approximate, Posterior)
             check_supports(self, prior, approximate)
         self.priors = nn.ModuleList(priors)
         self.likelihood = likelihood
@@ -197,4 +199,5 @@ class _Guide(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> list[Tensor]:
         x, *given = self.batch(x, *conditions)
         with pyro.plate("data", len(x)):
-            return self.pair.posterior(_site, self.pair.priors, x, *given)
+            layers: list[Tensor] = self.pair.posterior(_site, self.pair.priors, x, *given)
+        return layers

@@ -118,6 +118,10 @@ class VAE(ProgramPair):
         """Return what the factors are given of the conditions that a user passes: all as it is."""
         return conditions
 
+    def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return what the factors are given of a batch: x and conditions as floating values."""
+        return floating(self, (x, *map(as_tensor, self.conditions_of(conditions))))
+
     def encode(self, x: Array, *conditions: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
 
@@ -171,8 +175,7 @@ class _Program(Program[VAE]):
         """Return a batch of floating values; check its shapes and the number of its tensors."""
         check_data((x, *conditions), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(conditions))
-        given = map(as_tensor, self.pair.conditions_of(conditions))
-        return floating(self.pair, (x, *given))
+        return self.pair.taken(x, *conditions)
 
 
 class _Model(_Program):
