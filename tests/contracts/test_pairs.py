@@ -74,6 +74,11 @@ def given(build, prior, width):
     return build(prior, decoder, normal(FEATURES + width))
 
 
+def with_gaps():
+    known = torch.rand(ROWS, FEATURES, generator=torch.Generator().manual_seed(1)) < 0.7
+    return torch.where(known, bits(), torch.nan)
+
+
 LAYERED = {"aggregate and prior": "changes with other draws"}
 
 
@@ -116,6 +121,16 @@ PAIRS = {
             6,
         ),
         lambda: (bits(), torch.stack([classes(), torch.linspace(-1, 1, ROWS), classes(2)], 1)),
+    ),
+    "MissingDataVAE": Entry(
+        lambda: pairs.MissingDataVAE(
+            priors.StandardNormal(LATENT),
+            likelihoods.Bernoulli(nn.Linear(LATENT, FEATURES)),
+            normal(2 * FEATURES),
+        ),
+        lambda: (with_gaps(),),
+        refused={"calibration": "observes something computed from the data"},
+        dataset=lambda: data.wine(missing=0.3),
     ),
     "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
     "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
