@@ -79,6 +79,11 @@ def mixture(decoder):
     return pairs.MixtureVAE(normals, likelihoods.Bernoulli(decoder), normal(FEATURES), 3)
 
 
+def with_gaps():
+    known = torch.rand(ROWS, FEATURES, generator=torch.Generator().manual_seed(1)) < 0.7
+    return torch.where(known, bits(), torch.nan)
+
+
 LAYERED = {"aggregate and prior": "changes with other draws"}
 
 
@@ -125,6 +130,16 @@ PAIRS = {
     "MixtureVAE": Entry(lambda: mixture(First(nn.Linear(LATENT, FEATURES))), lambda: (bits(),)),
     "MixtureVAE, decoded by component": Entry(
         lambda: mixture(Joined(nn.Linear(LATENT + 3, FEATURES))), lambda: (bits(),)
+    ),
+    "MissingDataVAE": Entry(
+        lambda: pairs.MissingDataVAE(
+            priors.StandardNormal(LATENT),
+            likelihoods.Bernoulli(nn.Linear(LATENT, FEATURES)),
+            normal(2 * FEATURES),
+        ),
+        lambda: (with_gaps(),),
+        refused={"calibration": "observes something computed from the data"},
+        dataset=lambda: data.wine(missing=0.3),
     ),
     "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
     "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
