@@ -81,20 +81,47 @@ def ours_drop_in(case, parts=None):
     return ours_eager(case, parts, Compiled)
 
 
-def _ours(case, parts, compile_from=None):
+def whole_steps(pair, tensors, indices, batch, objective=None, compile_from=None):
+    """Return the steps of `fit`, and `run(steps)`.
+
+    Args:
+        pair: what is trained.
+        tensors: all rows.
+        indices: yields those of a minibatch.
+        batch: how many these are.
+        objective: what is maximized; the pair's own unless given.
+        compile_from: the step from which on there is code; when it is ready unless given.
+    """
+    from ppvae.engine import batch_of
     from ppvae.engine.compilation import generate
     from ppvae.inference import JointOptim
-    from ppvae.inference.steps import CompiledSteps, Minibatch, Steps, announced_programs
+    from ppvae.inference.steps import (
+        CompiledSteps,
+        Minibatch,
+        Steps,
+        announced_programs,
+        objective_for,
+    )
 
-    program, data, indices = parts or prepared(case)
-    objective = program.objective()
-    model, guide, parameters = announced_programs(program, (data[: case.batch],), objective)
+    tensors, form = batch_of(pair, (tensors, {}))
+    example = tuple(tensor[:batch] for tensor in tensors)
+    run, programs, parameters, sites = announced_programs(pair, form, example, objective)
     optimizer = JointOptim(torch.optim.Adam, parameters)
-    eager = Steps(program, model, guide, objective, optimizer, 1.0)
+    chosen = objective_for(*sites, objective)
+    eager = Steps(run, programs.model, programs.guide, chosen, optimizer, 1.0)
     steps = CompiledSteps(eager, True, compile_from, parameters, None, None, generate)
     count = iter(range(10**9))
-    run = _repeated(lambda: steps.step(next(count), Minibatch((data,), next(indices))))
-    return steps, run
+
+    def step():
+        steps.step(next(count), Minibatch(tensors, next(indices), batch, form))
+
+    return steps, _repeated(step)
+
+
+def _ours(case, parts, compile_from=None):
+    program, data, indices = parts or prepared(case)
+    objective = program.objective()
+    return whole_steps(program, (data,), indices, case.batch, objective, compile_from)
 
 
 def ours_fit(case, parts=None):

@@ -51,7 +51,7 @@ def last_step(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     drawn, failures = random.Random(chosen.seed), 0
@@ -65,6 +65,8 @@ def main():
                     time.sleep(0.05)
                 time.sleep(drawn.uniform(0, 2))
                 workers = processes_below(running.pid)
+                if len(workers) < 2:
+                    sys.exit(f"the job ended before its kill:\n{log.read_text()[-3000:]}")
                 rank = drawn.randrange(len(workers))
                 os.kill(workers[rank], signal.SIGKILL)
                 killed = time.perf_counter()

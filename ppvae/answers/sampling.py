@@ -12,6 +12,7 @@ from ppvae.data import Dataset, RowsOnDisk, Standardization, given_classes, spre
 from ppvae.engine import (
     Batch,
     Pair,
+    Processes,
     SimulationMessenger,
     Unsupported,
     as_batch,
@@ -21,6 +22,7 @@ from ppvae.engine import (
 )
 
 _FEW = 10_000  # training rows on disk whose conditions are drawn from
+_BLOCK = 1024  # rows that are drawn at once
 
 
 def sample(
@@ -31,6 +33,7 @@ def sample(
     label: str | int | None = None,
     units: Standardization | None = None,
     seed: int = 0,
+    shared: bool = False,
 ) -> Frame:
     """Return new rows of the model, in the columns, types and units of the data.
 
@@ -42,6 +45,8 @@ def sample(
             a pair draws classes in the proportions of the training data.
         units: those of the data, where the pair gives standardized values.
         seed: of the draws.
+        shared: whether the processes that `torchrun` has started draw a part each; all of them
+            must call it, and each gets all rows, the same ones as one process alone.
 
     Returns:
         A pandas frame: the class, if the pair is given it, then all columns.
@@ -59,7 +64,7 @@ def sample(
     """
     import pandas
 
-    x, classes = draw_rows(pair, dataset, n, label=label, seed=seed)
+    x, classes = draw_rows(pair, dataset, n, label=label, seed=seed, shared=shared)
     x = x if units is None else units.invert(x)
     names = feature_names(dataset)
     first = {}
@@ -69,7 +74,13 @@ def sample(
 
 
 def draw_rows(
-    pair: Pair, dataset: Dataset, n: int, *, label: str | int | None = None, seed: int = 0
+    pair: Pair,
+    dataset: Dataset,
+    n: int,
+    *,
+    label: str | int | None = None,
+    seed: int = 0,
+    shared: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Draw new rows, `(n, *event)`, and their classes `(n,)` if the pair is given them.
 
@@ -102,15 +113,19 @@ def draw_rows(
     if len(batch) > 1:  # conditions and sizes of rows at random
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randint(rows, (n,), generator=generator)
-    parts = []
-    with isolated(pair, seed):
-        for start in range(0, n, rows):
-            stop = min(n, start + rows)
-            if chosen is None:
-                part = tuple(tensor[: stop - start] for tensor in batch)
-            else:
-                part = rows_at(batch, chosen[start:stop].to(batch[0].device))
-            parts.append(_drawn(pair, part))
+    size = min(rows, _BLOCK)
+
+    def block(place: int, start: int) -> Tensor:
+        stop = min(n, start + size)
+        if chosen is None:
+            part = tuple(tensor[: stop - start] for tensor in batch)
+        else:
+            part = rows_at(batch, chosen[start:stop].to(batch[0].device))
+        with isolated(pair, seed + place):  # the same rows, whatever the number of processes
+            return _drawn(pair, part)
+
+    processes = Processes.present() if shared else Processes()
+    parts = processes.divided(range(0, n, size), block)
     drawn = None if classes is None or chosen is None else classes.cpu()[chosen]
     return torch.cat(parts), drawn
 

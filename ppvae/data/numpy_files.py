@@ -1,6 +1,8 @@
 """Reads NumPy's files; a size is checked before memory is taken for it."""
 
+import io
 import math
+import struct
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from ppvae.data.files import REFLATION, DamagedFile, check_memory, reading
 
 _Array = NDArray[Any]
 _PIECE = 2**24  # bytes read at once
+_HEADER = 2**16  # bytes of a header, far beyond that of any array of numbers
 _OF_SPARSE = {"indices", "indptr", "offsets", "row", "col"}  # what SciPy calls their parts
 
 
@@ -164,12 +167,17 @@ def _described(
         warnings.simplefilter("ignore")  # of old headers, which are read all the same
         version = np.lib.format.read_magic(file)
         readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
+            (1, 0): (np.lib.format.read_array_header_1_0, struct.Struct("<H")),
+            (2, 0): (np.lib.format.read_array_header_2_0, struct.Struct("<I")),
         }
         if version not in readers:
             raise ValueError(f"the header of {name} has version {version}")
-        shape, fortran, dtype = readers[version](file)
+        reader, number = readers[version]
+        start = file.read(number.size)
+        (length,) = number.unpack(start)
+        if length > _HEADER:  # NumPy would take memory for it
+            raise ValueError(f"the header of {name} states a length of {length} bytes")
+        shape, fortran, dtype = reader(io.BytesIO(start + file.read(length)))
         shape = tuple(int(size) for size in shape)
         if min(shape, default=0) < 0:
             raise ValueError(f"the header of {name} has the shape {shape}")

@@ -10,6 +10,7 @@ from ppvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMi
 from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.log_normal import LogNormal
+from ppvae.likelihoods.masked import Masked
 from ppvae.likelihoods.multinomial import Multinomial
 from ppvae.likelihoods.negative_binomial import NegativeBinomial
 from ppvae.likelihoods.normal import LearnedScale, Normal
@@ -32,6 +33,7 @@ __all__ = [
     "LearnedScale",
     "Likelihood",
     "LogNormal",
+    "Masked",
     "Multinomial",
     "NegativeBinomial",
     "Normal",

@@ -15,7 +15,8 @@ class OneHot(nn.Module):
         levels: for each column its number of classes, or 0 if it is a number.
 
     Raises:
-        ValueError: if there is no column or a number of classes is negative.
+        ValueError: if there is no column, a number of classes is negative, or the input has
+            another number of columns.
 
     Example:
         >>> OneHot([3, 0])(torch.tensor([[2.0, 0.5]]))
@@ -35,6 +36,11 @@ class OneHot(nn.Module):
 
     def forward(self, columns: Tensor) -> Tensor:
         """Return the vectors; NaN where a number is that of no class."""
+        if columns.dim() == 0 or columns.shape[-1] != len(self.levels):
+            raise ValueError(
+                f"OneHot needs numbers of shape (*, {len(self.levels)}), got "
+                f"{tuple(columns.shape)}"
+            )
         parts = []
         for count, column in zip(self.levels, columns.unbind(-1), strict=True):
             column = column.unsqueeze(-1)

@@ -3,15 +3,32 @@
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.families import explained
+from ppvae.pairs.hierarchical_vae import HierarchicalVAE
+from ppvae.pairs.imputed_cells import ImputedCells
+from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
+from ppvae.pairs.missing_data_vae import MissingDataVAE
+from ppvae.pairs.mixture_start import mixture_from
+from ppvae.pairs.mixture_vae import MixtureVAE
+from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.semi_supervised_vae import SemiSupervisedVAE
 from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
+    "BottomUp",
     "ConditionalVAE",
     "SemiSupervisedVAE",
+    "HierarchicalVAE",
+    "ImputedCells",
+    "Ladder",
+    "LayeredPosterior",
+    "MissingDataVAE",
+    "MixtureVAE",
+    "Program",
+    "ProgramPair",
     "assemble",
     "explained",
+    "mixture_from",
     "refit_prior",
 ]

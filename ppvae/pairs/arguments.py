@@ -1,11 +1,20 @@
 """The tensors that a VAE is called with."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import as_tensor, check_finite, reference, refuse_unless_taken
+from ppvae.engine import (
+    Pair,
+    as_tensor,
+    check_finite,
+    reference,
+    refuse_unless_taken,
+    sound_rows,
+)
 
 
 def tensors_of(pair: nn.Module, values: Sequence[object], first: str = "") -> tuple[Tensor, ...]:
@@ -120,3 +129,44 @@ def check_rows(tensors: Sequence[Tensor]) -> None:
             "VAE needs x and every condition to have one row a datapoint, the same number in "
             f"each, got shapes {shapes}"
         )
+
+
+def failed_rows(pair: Pair, batch: tuple[Tensor, ...]) -> str:
+    """Name the rows that `encode` fails on, if it runs on others: a note for its error."""
+    shape = tuple(batch[0].shape)
+    with suppress(Exception):  # such as data without a dimension for the rows
+        sound = sound_rows(pair, batch)
+        failed = [row for row in range(len(batch[0])) if row not in set(sound.tolist())]
+        if failed and len(sound):
+            names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
+            return f"while encode ran on data of shape {shape}; leave out row {names}"
+    return f"while encode ran on data of shape {shape}"
+
+
+def check_data(batch: Sequence[Tensor], event_dim: int) -> None:
+    """Refuse x of another number of dimensions, or of other rows than the conditions after it.
+
+    Raises:
+        TypeError: if one is no tensor.
+        ValueError: if they are so.
+    """
+    x = batch[0]
+    if x.dim() != 1 + event_dim:
+        raise ValueError(
+            f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), got shape "
+            f"{tuple(x.shape)}"
+        )
+    check_rows(batch)
+
+
+def check_number(n: object) -> None:
+    """Refuse a number of draws that is none.
+
+    Raises:
+        TypeError: if it is no whole number.
+        ValueError: if it is below 1.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"sample needs n >= 1, got {n}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.data import Dataset
-from ppvae.engine import Array, as_tensor
+from ppvae.engine import Array, as_tensor, reference
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import First, OneHot, ResidualMLP
 from ppvae.pairs.parts import Parts
@@ -116,7 +116,8 @@ class ConditionalVAE(VAE):
                 f"ConditionalVAE needs y of shape (data, {len(self.levels)})"
                 f"{', or (data,),' if len(self.levels) == 1 else ''} got {tuple(columns.shape)}"
             )
-        return (self.one_hot(columns), *others)
+        like = reference(self)
+        return (self.one_hot(columns if like is None else columns.to(like.dtype)), *others)
 
     @torch.no_grad()
     def sample(self, n: int, *conditions: Array) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ppvae.data import Dataset, html_table
 from ppvae.engine import announce, modules_of
+from ppvae.posteriors import Posterior
+from ppvae.priors import Prior
 
 P = TypeVar("P", bound="ProgramPair")
 
@@ -112,3 +114,19 @@ def check_roles(pair: nn.Module, **factors: tuple[object, type]) -> None:
                 f"{type(pair).__name__} needs {name} to be a {role.__module__}.{role.__name__}, "
                 f"got {type(factor).__name__}"
             )
+
+
+def check_supports(pair: nn.Module, prior: Prior, posterior: Posterior) -> None:
+    """Refuse a prior and a posterior that do not have the same support.
+
+    Raises:
+        ValueError: if they have not.
+    """
+    # By their text: constraints have no equality, and a property may make one at each call.
+    if repr(prior.support) != repr(posterior.support):
+        raise ValueError(
+            f"{type(pair).__name__} needs a prior and a posterior of one support, got prior "
+            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
+            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
+            "PowerSpherical, or neither"
+        )

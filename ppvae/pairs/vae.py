@@ -4,16 +4,29 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.engine import Array, as_tensor, noted, sound_rows
+from ppvae.engine import Array, as_tensor, noted
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, check_rows, floating, tensors_of
-from ppvae.pairs.programs import Program, ProgramPair, check_roles, evaluating
+from ppvae.pairs.arguments import (
+    check_conditions,
+    check_data,
+    check_number,
+    check_rows,
+    failed_rows,
+    floating,
+    tensors_of,
+)
+from ppvae.pairs.programs import (
+    Program,
+    ProgramPair,
+    check_roles,
+    check_supports,
+    evaluating,
+)
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -27,10 +40,6 @@ class VAE(ProgramPair):
     and q(z|x, y) (Sohn, Lee and Yan, "Learning structured output representation using deep
     conditional generative models", 2015): batches are then `(x, *conditions)`, and every factor
     is called with the conditions too.
-
-    `pair.model` and `pair.guide` go wherever Pyro takes a model and a guide: `SVI`, `Predictive`,
-    `poutine.trace`, `Trace_ELBO()(pair.model, pair.guide)`. Parameters live in the pair, never in
-    Pyro's parameter store.
 
     `encode`, `decode`, `sample` and `reconstruct` evaluate the networks in evaluation mode and
     leave every module in the mode in which it was. They take tensors of any real dtype, arrays and
@@ -71,7 +80,7 @@ class VAE(ProgramPair):
             likelihood=(likelihood, Likelihood),
             posterior=(posterior, Posterior),
         )
-        _check_supports(prior, posterior)
+        check_supports(self, prior, posterior)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -109,6 +118,10 @@ class VAE(ProgramPair):
         """Return what the factors are given of the conditions that a user passes: all as it is."""
         return conditions
 
+    def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return what the factors are given of a batch: x and conditions as floating values."""
+        return floating(self, (x, *map(as_tensor, self.conditions_of(conditions))))
+
     def encode(self, x: Array, *conditions: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
 
@@ -119,7 +132,7 @@ class VAE(ProgramPair):
         """
         check_conditions(self.posterior, len(conditions))
         given = tensors_of(self, (x, *self.conditions_of(conditions)), "x")
-        with evaluating(self, given), noted(partial(_failing, self, given)):
+        with evaluating(self, given), noted(partial(failed_rows, self, given)):
             return self.posterior(*given)
 
     def decode(self, z: Array, *conditions: Array) -> dist.Distribution:
@@ -140,10 +153,7 @@ class VAE(ProgramPair):
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
         `(n, data, *event)`.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
-            raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
-        if n < 1:
-            raise ValueError(f"sample needs n >= 1, got {n}")
+        check_number(n)
         given = tensors_of(self, self.conditions_of(conditions))
         check_rows(given)
         with evaluating(self):
@@ -160,42 +170,12 @@ class VAE(ProgramPair):
         return mean
 
 
-def _failing(pair: VAE, batch: tuple[Tensor, ...]) -> str:
-    """Name the rows that the pair fails on, if it runs on others."""
-    shape = tuple(batch[0].shape)
-    with suppress(Exception):  # such as data without a dimension for the rows
-        sound = sound_rows(pair, batch)
-        failed = [row for row in range(len(batch[0])) if row not in set(sound.tolist())]
-        if failed and len(sound):
-            names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
-            return f"while encode ran on data of shape {shape}; leave out row {names}"
-    return f"while encode ran on data of shape {shape}"
-
-
-def _check_supports(prior: Prior, posterior: Posterior) -> None:
-    # By their text: constraints have no equality, and a property may make one at each call.
-    if repr(prior.support) != repr(posterior.support):
-        raise ValueError(
-            "VAE needs a prior and a posterior of one support, got prior "
-            f"{type(prior).__name__} on {prior.support} and posterior {type(posterior).__name__} "
-            f"on {posterior.support}: take both on the sphere, such as UniformSphere with "
-            "PowerSpherical, or neither"
-        )
-
-
 class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
-        event_dim = self.pair.likelihood.event_dim
-        if x.dim() != 1 + event_dim:
-            raise ValueError(
-                f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
-                f"got shape {tuple(x.shape)}"
-            )
-        check_rows((x, *conditions))
+        check_data((x, *conditions), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(conditions))
-        given = map(as_tensor, self.pair.conditions_of(conditions))
-        return floating(self.pair, (x, *given))
+        return self.pair.taken(x, *conditions)
 
 
 class _Model(_Program):

@@ -65,6 +65,15 @@ NETWORKS = {
     "MLP, linear": Network(
         "MLP", networks.MLP, {"in_features": 3, "out_features": 2, "hidden": ()}, ((3,),), (2,)
     ),
+    "OneHot": Network(
+        "OneHot",
+        networks.OneHot,
+        {"levels": (0, 0, 0)},
+        ((3,),),
+        (3,),
+        ({"levels": ()}, {"levels": (2, -1)}),
+        ((4,),),
+    ),
     "ResidualMLP": Network(
         "ResidualMLP",
         networks.ResidualMLP,

@@ -71,6 +71,11 @@ WORST = {
         npz(data=npy(np.array([{}] * 20, object), allow_pickle=True)),
         "Python objects, which are not loaded",
     ),
+    "long header": (
+        "x.npy",
+        b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little") + b"{",
+        "states a length of 4294967295 bytes",
+    ),
     "LZMA": ("x.npz", npz(zipfile.ZIP_LZMA, data=npy(X)), "never does"),
     "bzip2": ("x.npz", npz(zipfile.ZIP_BZIP2, data=npy(X)), "never does"),
     "another compression": ("x.npz", patched(PLAIN, CENTRAL, 10, b"\x63\0"), "never does"),

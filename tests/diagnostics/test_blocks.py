@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torch.distributions import constraints
 
-from ppvae import data, diagnostics
+from ppvae import answers, data, diagnostics
+from ppvae.answers import sampling
 from tests.forked import in_processes
 from tests.linear_gaussian import LinearGaussian
 
@@ -17,7 +18,9 @@ def measured():
     terms = diagnostics.sharded(diagnostics.evidence, pair, X, rows=10, draws=20)
     refined = diagnostics.sharded(diagnostics.refine, pair, X[:3], rows=2, draws=30)
     drawn = {name: values.numpy() for name, values in refined.draws.items()}
-    return terms.to_dict(), refined.table.to_dict(), drawn, refined.refusals
+    dataset = data.split("x", X, constraints.real, validation=0.1, test=0.8)
+    rows = answers.sample(pair, dataset, 11, seed=1, shared=True).to_numpy()
+    return terms.to_dict(), refined.table.to_dict(), drawn, refined.refusals, rows
 
 
 def test_blocks_are_measured_one_by_one():
@@ -33,7 +36,8 @@ def test_blocks_are_measured_one_by_one():
 
 
 @pytest.mark.slow
-def test_numbers_do_not_depend_on_the_processes():
+def test_numbers_do_not_depend_on_the_processes(monkeypatch):
+    monkeypatch.setattr(sampling, "_BLOCK", 4)
     expected = measured()
     for found in in_processes(2, measured):
         np.testing.assert_equal(found, expected)

@@ -3,6 +3,7 @@
 import functools
 import math
 import random
+from typing import ClassVar
 
 import numpy as np
 import pyro
@@ -504,13 +505,15 @@ def test_global_latent_trains_to_the_conjugate_posterior():
 class Enumerated(nn.Module):
     """k in {0, 1}, x | k ~ N(loc_k, 1), k summed out."""
 
+    infer: ClassVar[dict[str, str]] = {"enumerate": "parallel"}
+
     def __init__(self):
         super().__init__()
         self.locs = nn.Parameter(torch.tensor([-0.5, 0.5]))
 
     def model(self, x):
         with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
+            k = pyro.sample("k", dist.Categorical(torch.ones(2)), infer=self.infer)
             pyro.sample("x", dist.Normal(self.locs[k], 1.0), obs=x)
 
     def guide(self, x):
@@ -518,12 +521,21 @@ class Enumerated(nn.Module):
             pass
 
 
-def test_latent_summed_out_by_the_objective():
+class Unannotated(Enumerated):
+    infer: ClassVar[dict[str, str]] = {}
+
+
+@pytest.mark.parametrize("objective", [None, TraceEnum_ELBO(max_plate_nesting=1)])
+def test_latent_that_the_model_asks_to_enumerate_is_summed_out(objective):
     x = torch.cat([torch.randn(300) - 3, torch.randn(300) + 3])
     pair = Enumerated()
     adam = functools.partial(torch.optim.Adam, lr=0.1)
-    ppvae.fit(pair, x, epochs=20, objective=TraceEnum_ELBO(max_plate_nesting=1), optimizer=adam)
+    ppvae.fit(pair, x, epochs=20, objective=objective, optimizer=adam)
     assert torch.allclose(pair.locs, torch.tensor([-3.0, 3.0]), atol=0.3)
+
+
+def test_latent_that_only_the_model_has_is_refused():
+    pair, x = Unannotated(), torch.randn(30)
     with pytest.raises(ValueError, match="'k' of the model is missing from the guide.*TraceEnum"):
         ppvae.fit(pair, x, epochs=1)
 

@@ -12,6 +12,9 @@ from pyro.nn import PyroModule
 from torch import nn
 
 import ppvae
+from ppvae import networks
+from ppvae.data import RowsOnDisk
+from ppvae.data.folders import opened
 from ppvae.engine import Processes
 from ppvae.engine.compilation import replay
 from ppvae.inference import training
@@ -82,16 +85,31 @@ class Rows(torch.utils.data.Dataset):
         return tuple(part[row] for part in data())
 
 
-def trained(stands_for=None, source=data, broken=None, **options):
+def on_disk(folder):
+    """The rows in two files, read in blocks of 8; a buffer holds 5 of these."""
+    return tuple(
+        RowsOnDisk(opened(folder / name), block=8, buffer=2 * 40 * width * 8)
+        for name, width in (("x.npy", FEATURES), ("noise.npy", LATENT))
+    )
+
+
+def single():
+    return tuple(part.float() for part in data())
+
+
+def trained(stands_for=None, source=data, broken=None, wrap=None, **options):
     torch.set_num_threads(1)
-    pair = WithNoise(stands_for).double()
+    pair = WithNoise(stands_for).to(source()[0].dtype if source is single else torch.float64)
+    if wrap is not None:
+        pair.encoder, pair.decoder = wrap(pair.encoder), wrap(pair.decoder)
     if Processes.present().rank:
         if broken is not None:
             options["objective"] = Broken(broken)
         with torch.no_grad():
-            pair.encoder.weight.zero_()  # the weights of the first process count
+            next(pair.encoder.parameters()).zero_()  # the weights of the first process count
     options = {"steps": 40, "batch_size": 20, "compile": False, **options}
-    fit = ppvae.fit(pair, source(), validation=data(), progress=False, **options)
+    validation = data() if source is not single else single()
+    fit = ppvae.fit(pair, source(), validation=validation, progress=False, **options)
     return {name: value.detach() for name, value in pair.state_dict().items()}, fit
 
 
@@ -113,16 +131,16 @@ CLIPPED = {"optimizer": partial(torch.optim.Adam, lr=1e-2), "clip_norm": 5.0}
 COMPILED = {"compile": True, "compile_from": 3, "steps": 200}
 
 
-def check_equal(found, expected, alone):
+def check_equal(found, expected, alone, tolerance=1e-6):
     assert not isinstance(found, str), found
     state, history, compiled_from = found
     for name, value in expected.items():
         error = np.abs(state[name] - value.numpy()).max() / value.abs().max()
-        assert error < 1e-6, name
+        assert error < tolerance, name
     assert compiled_from == alone.compiled_from
     for name in ("train_loss", "validation_loss"):
         values = history["data_vars"][name]["data"]
-        np.testing.assert_allclose(values, alone.history[name], rtol=1e-6)
+        np.testing.assert_allclose(values, alone.history[name], rtol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +161,34 @@ def test_weights_are_those_of_one_process(options, number, request, monkeypatch)
         monkeypatch.setattr(training, "generate", replay)
     expected, alone = trained(**options)
     for found in together(number, **options):
+        check_equal(found, expected, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compile_from", [None, 3])
+@pytest.mark.parametrize(
+    ("wrap", "source", "tolerance"),
+    [(networks.Recomputed, data, 1e-6), (networks.Autocast, single, 0.02)],
+    ids=["recomputed", "bfloat16"],
+)
+def test_networks_with_fewer_bits_or_values_too(
+    wrap, source, tolerance, compile_from, monkeypatch
+):
+    """In bfloat16 the sums over rows are rounded in each process to 8 bits."""
+    monkeypatch.setattr(training, "generate", replay)
+    options = {"compile": compile_from is not None, "compile_from": compile_from}
+    options |= {"wrap": wrap, "source": source}
+    expected, alone = trained(**options)
+    for found in together(2, **options):
+        check_equal(found, expected, alone, tolerance)
+
+
+def test_rows_on_disk_are_shared_by_processes(tmp_path):
+    for name, part in zip(("x.npy", "noise.npy"), data(), strict=True):
+        np.save(tmp_path / name, part.numpy())
+    source = partial(on_disk, tmp_path)
+    expected, alone = trained(source=source)
+    for found in together(2, source=source):
         check_equal(found, expected, alone)
 
 

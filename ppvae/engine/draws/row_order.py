@@ -7,6 +7,7 @@ an automatic guide inside the data plate. Such rows are not to be cut or put int
 import math
 from contextlib import suppress
 
+import pyro.distributions as dist
 import torch
 
 from ppvae.engine.batches import Batch
@@ -16,7 +17,7 @@ from ppvae.engine.execution import execute
 from ppvae.engine.failures import rows_at
 from ppvae.engine.isolation import random_state, set_random_state
 from ppvae.engine.pair import Pair
-from ppvae.engine.sites import Sites
+from ppvae.engine.sites import Sites, base_of
 from ppvae.engine.structure import Structure
 
 
@@ -42,11 +43,23 @@ def depends_on_place(pair: Pair, batch: Batch, structure: Structure) -> bool:
             latents: Sites = {name: at_rows(site, order) for name, site in guide.items()}
             there, unscored = score(pair, rows_at(batch, order), structure, latents)
             first, second = drawn.log_weights, there.log_weights
-            if unscored:
+            if unscored or structure.degenerate:
                 first, second = (of.log_prior + of.log_likelihood for of in (drawn, there))
-            return not torch.allclose(
-                first[:, order.to(first.device)], second, tolerance, tolerance, equal_nan=True
+            return not close(first[:, order.to(first.device)], second) or moved(order, latents)
+
+        def moved(order: torch.Tensor, latents: Sites) -> bool:
+            """Tell whether single points, of which rounding changes the density, are others."""
+            if not structure.degenerate:
+                return False
+            there, _ = execute(pair, rows_at(batch, order), structure)
+            return not all(
+                close(latents[name]["value"], there[name]["value"])
+                for name in structure.degenerate
+                if isinstance(base_of(guide[name]["fn"]), dist.Delta)
             )
+
+        def close(first: torch.Tensor, second: torch.Tensor) -> bool:
+            return torch.allclose(first, second, tolerance, tolerance, equal_nan=True)
 
         same = torch.arange(rows)
         found = changed(same.flip(0)) and not changed(same)

@@ -206,12 +206,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How archives of `torch.save` and pickles begin."""
+
+
 @contextmanager
 def _checked(path: Path) -> Iterator[None]:
     """Name the file of tensors that is damaged or too large."""
     try:
         yield
     except SafetensorError as error:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start.startswith(_PICKLES):
+            raise ValueError(
+                f"{path} is a file of torch.save or pickle, which may run code when it is read; "
+                "ppvae reads safetensors alone: load it yourself and write it by ppvae.save"
+            ) from error
         raise ValueError(f"{path} is damaged: {error}") from error
     except MemoryError as error:
         raise ValueError(f"{path} does not fit into memory") from error

@@ -227,7 +227,8 @@ def test_batches_may_hold_more_than_tensors(kind):
     x = rows()
     expected = diagnostics.evidence(Pair(), x, draws=5, memory=1000)  # rows in chunks
     found = diagnostics.evidence(OfManyArguments(kind), beside(kind, x), draws=5, memory=1000)
-    np.testing.assert_array_equal(found.log_evidence, expected.log_evidence)
+    # Rows of other places in memory may differ in the last bit of a product.
+    np.testing.assert_allclose(found.log_evidence, expected.log_evidence, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import stat
 
 import pytest
@@ -325,3 +326,16 @@ def test_old_structure_is_never_mixed_with_new_weights(tmp_path, monkeypatch):
 def test_parameter_without_shape_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'weight' has no shape yet"):
         ppvae.save(nn.LazyLinear(3), tmp_path)
+
+
+def pickled(state, path):
+    path.write_bytes(pickle.dumps(state))
+
+
+@pytest.mark.parametrize("write", [torch.save, pickled])
+def test_weights_in_a_pickle_are_refused_by_name(write, tmp_path):
+    pair = pair_with(nn.Linear(2, 6), nn.Linear(6, 4))
+    ppvae.save(pair, tmp_path)
+    write(pair.state_dict(), tmp_path / "pair.safetensors")
+    with pytest.raises(ValueError, match=r"pair.safetensors is a file of torch.save or pickle"):
+        ppvae.load(tmp_path)
