@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppvae.distributions import Label
-from ppvae.pairs.arguments import check_rows, floating
+from ppvae.pairs.arguments import check_data, floating
 from ppvae.pairs.programs import Program
 
 _CERTAIN = 80.0  # nats by which a known class leads: its probability is 1, that of others above 0
@@ -17,13 +17,10 @@ _CERTAIN = 80.0  # nats by which a known class leads: its probability is 1, that
 class _Program(Program[Any]):  # the pair's own file imports this one
     def batch(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return x, which labels are known, and the labels, 0 where they are not."""
-        check_rows((x, label))
-        event_dim = self.pair.likelihood.event_dim
-        if x.dim() != 1 + event_dim or label.dim() != 1:
+        check_data((x, label), self.pair.likelihood.event_dim)
+        if label.dim() != 1:
             raise ValueError(
-                f"SemiSupervisedVAE needs x of shape (data, *event) with {event_dim} event "
-                f"dimension(s) and y of shape (data,), got {tuple(x.shape)} and "
-                f"{tuple(label.shape)}"
+                f"SemiSupervisedVAE needs y of shape (data,), got {tuple(label.shape)}"
             )
         (x,) = floating(self.pair, (x,))
         return x, label >= 0, label.clamp(min=0)

@@ -13,7 +13,7 @@ from ppvae.data import Dataset
 from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import OneHot, ResidualMLP
-from ppvae.pairs.arguments import tensors_of
+from ppvae.pairs.arguments import check_number, tensors_of
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import ProgramPair, check_roles, evaluating
@@ -34,8 +34,8 @@ class SemiSupervisedVAE(ProgramPair):
 
     Training adds `weight * log q(y|x)` of the known classes, by which the classifier q(y|x) learns
     from labels (model M2 of Kingma, Rezende, Mohamed and Welling, "Semi-supervised learning with
-    deep generative models", 2014). The term is there in training mode alone: it is no part of
-    log P(X), which is measured in evaluation mode, in which `fit` leaves the pair.
+    deep generative models", 2014). The term is no part of log P(X): the model has it in training
+    mode alone, and diagnostics measure in evaluation mode.
 
     Shapes: x `(data, *event)`; y `(data,)`, whole numbers, -1 where the class is not known. A
     batch is `(x, y)`. The factors are called with y one-hot, `(*, data, classes)`.
@@ -191,6 +191,7 @@ class SemiSupervisedVAE(ProgramPair):
 
         Given several classes `(data,)`, draw `n` of each: `(n, data, *event)`.
         """
+        check_number(n)
         if y is None:
             drawn = dist.Categorical(logits=self.log_shares).sample((n,))
             return self.given_class().sample(1, drawn).squeeze(0)
