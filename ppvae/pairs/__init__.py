@@ -11,6 +11,7 @@ from ppvae.pairs.mixture_start import mixture_from
 from ppvae.pairs.mixture_vae import MixtureVAE
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
+from ppvae.pairs.semi_supervised_vae import SemiSupervisedVAE
 from ppvae.pairs.vae import VAE
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MixtureVAE",
     "Program",
     "ProgramPair",
+    "SemiSupervisedVAE",
     "assemble",
     "explained",
     "mixture_from",

@@ -141,6 +141,16 @@ PAIRS = {
         refused={"calibration": "observes something computed from the data"},
         dataset=lambda: data.wine(missing=0.3),
     ),
+    "SemiSupervisedVAE": Entry(
+        lambda: given(
+            lambda *factors: pairs.SemiSupervisedVAE(
+                *factors, nn.Linear(FEATURES, 3), shares=[0.2, 0.3, 0.5], weight=2.0
+            ),
+            priors.StandardNormal(LATENT),
+            3,
+        ),
+        lambda: (bits(), torch.where(torch.arange(ROWS) % 2 == 0, classes(), -1)),
+    ),
     "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
     "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
 }
