@@ -149,7 +149,7 @@ def test_every_diagnostic_takes_it(classes):
     batch = classes.x[:6], hidden(classes)[:6]
     assert float(diagnostics.pareto_k(pair, batch, draws=200).pareto_k.max()) < 0.7
     refined = ppvae.refine(pair, batch)
-    assert bool(refined.trusted.all())
+    assert bool(refined.table.trusted.all())
     expected = classes.log_joint(batch[0])
     expected = torch.where(batch[1] < 0, expected.logsumexp(1), expected[range(6), classes.y[:6]])
     torch.testing.assert_close(
