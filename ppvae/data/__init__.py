@@ -28,6 +28,7 @@ from ppvae.data.supports import (
 from ppvae.data.synthetic import colors, factors, redness, segments
 from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
+from ppvae.data.two_views import halves
 
 __all__ = [
     "BlockShuffling",
@@ -47,6 +48,7 @@ __all__ = [
     "digits",
     "factors",
     "given_classes",
+    "halves",
     "html_table",
     "images",
     "inferred_schema",

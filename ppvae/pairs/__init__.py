@@ -2,7 +2,14 @@
 
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
+from ppvae.pairs.experts import (
+    Experts,
+    MixtureOfExperts,
+    MixtureOfProducts,
+    ProductOfExperts,
+)
 from ppvae.pairs.families import explained
+from ppvae.pairs.multimodal_vae import MultimodalVAE
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.vae import VAE
@@ -10,6 +17,11 @@ from ppvae.pairs.vae import VAE
 __all__ = [
     "VAE",
     "ConditionalVAE",
+    "Experts",
+    "MixtureOfExperts",
+    "MixtureOfProducts",
+    "MultimodalVAE",
+    "ProductOfExperts",
     "Program",
     "ProgramPair",
     "assemble",

@@ -1,0 +1,44 @@
+"""Two views of the same datapoints."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from ppvae.data.dataset import Dataset
+
+
+def halves(dataset: Dataset) -> Dataset:
+    """Return images as two views: the upper half, and the lower one as a condition.
+
+    Each half is a vector, the rows of its image one after the other.
+
+    Raises:
+        ValueError: if the dataset holds no images of an even height, or is not all known.
+
+    Example:
+        >>> from ppvae.data import digits
+        >>> upper, lower = halves(digits()).batch("test")
+        >>> upper.shape, lower.shape
+        (torch.Size([179, 32]), torch.Size([179, 32]))
+    """
+    shape = dataset.image_shape
+    if shape is None or shape[0] % 2 or dataset.conditions or dataset.seen or dataset.sizes:
+        raise ValueError(
+            f"halves needs images of an even height, without conditions and missing cells; "
+            f"dataset {dataset.name!r} has image_shape {shape}"
+        )
+    pixels = shape[0] // 2 * shape[1]
+
+    def parts(images: Tensor) -> tuple[Tensor, Tensor]:
+        flat = images.flatten(1)
+        return flat[:, :pixels], flat[:, pixels:]
+
+    train, validation, test = map(parts, (dataset.train, dataset.validation, dataset.test))
+    return replace(
+        dataset,
+        train=train[0],
+        validation=validation[0],
+        test=test[0],
+        conditions={"train": train[1:], "validation": validation[1:], "test": test[1:]},
+        image_shape=(shape[0] // 2, shape[1]),
+    )
