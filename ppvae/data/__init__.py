@@ -28,7 +28,7 @@ from ppvae.data.supports import (
 from ppvae.data.synthetic import colors, factors, redness, segments
 from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
-from ppvae.data.two_views import halves
+from ppvae.data.two_views import every_subset, halves
 
 __all__ = [
     "BlockShuffling",
@@ -46,6 +46,7 @@ __all__ = [
     "colors",
     "counts",
     "digits",
+    "every_subset",
     "factors",
     "given_classes",
     "halves",

@@ -1,7 +1,9 @@
 """Two views of the same datapoints."""
 
+import itertools
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ppvae.data.dataset import Dataset
@@ -42,3 +44,24 @@ def halves(dataset: Dataset) -> Dataset:
         conditions={"train": train[1:], "validation": validation[1:], "test": test[1:]},
         image_shape=(shape[0] // 2, shape[1]),
     )
+
+
+def every_subset(*views: Tensor) -> tuple[Tensor, ...]:
+    """Return rows once for each subset of their views, with which views are there as the last.
+
+    A pair trained on them has met every subset: its posterior of one view alone is trained too.
+
+    Example:
+        >>> import torch
+        >>> upper, lower, present = every_subset(torch.zeros(1, 5), torch.ones(1, 3))
+        >>> upper.shape, present.tolist()
+        (torch.Size([3, 5]), [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    """
+    count, rows = len(views), len(views[0])
+    places = range(count)
+    subsets = [s for size in places for s in itertools.combinations(places, size + 1)]
+    present = torch.zeros(len(subsets), rows, count)
+    for number, subset in enumerate(subsets):
+        present[number, :, list(subset)] = 1
+    repeated = [view.repeat(len(subsets), *(1,) * (view.dim() - 1)) for view in views]
+    return (*repeated, present.flatten(0, 1))

@@ -11,6 +11,7 @@ from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
 from ppvae.networks.residual_mlp import ResidualMLP
 from ppvae.networks.scaled import Scaled
+from ppvae.networks.spatial_decoder import SpatialDecoder
 from ppvae.networks.standardized import Standardized
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "ResidualConvEncoder",
     "ResidualMLP",
     "Scaled",
+    "SpatialDecoder",
     "Standardized",
 ]

@@ -12,6 +12,7 @@ from ppvae.pairs.families import explained
 from ppvae.pairs.multimodal_vae import MultimodalVAE
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
+from ppvae.pairs.spatial_vae import SpatialVAE
 from ppvae.pairs.vae import VAE
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ProductOfExperts",
     "Program",
     "ProgramPair",
+    "SpatialVAE",
     "assemble",
     "explained",
     "refit_prior",
