@@ -10,6 +10,7 @@ VAE with an encoder of the same size, trained on the same images for as long.
 """
 
 import argparse
+import functools
 import math
 import time
 
@@ -58,7 +59,11 @@ def main():
     views = data.split("turned", train, mnist.support, image_shape=(28, 28))
     torch.manual_seed(chosen.seed)
     spatial = pairs.SpatialVAE.of(
-        views, latent=CONTENT, rotation=math.radians(chosen.degrees) / 3**0.5, shift=0.05
+        views,
+        latent=CONTENT,
+        rotation=math.radians(chosen.degrees) / 3**0.5,
+        shift=0.05,
+        network=functools.partial(networks.MLP, hidden=(64, 64)),
     )
     started = time.perf_counter()
     ppvae.fit(spatial, views, epochs=chosen.epochs, batch_size=100, seed=chosen.seed)

@@ -1,9 +1,11 @@
 """Networks: tensor to tensor, nothing probabilistic, under any leading batch dimensions."""
 
 from ppvae.networks.autocast import Autocast
+from ppvae.networks.backward_gru import BackwardGRU
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
+from ppvae.networks.gated_transition import GatedTransition
 from ppvae.networks.mlp import MLP
 from ppvae.networks.one_hot import OneHot
 from ppvae.networks.recomputed import Recomputed
@@ -17,12 +19,14 @@ from ppvae.networks.standardized import Standardized
 __all__ = [
     "MLP",
     "Autocast",
+    "BackwardGRU",
     "ConvDecoder",
     "ConvEncoder",
     "EncoderInput",
     "First",
     "GRUDecoder",
     "GRUEncoder",
+    "GatedTransition",
     "Joined",
     "OneHot",
     "Recomputed",

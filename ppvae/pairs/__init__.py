@@ -2,6 +2,7 @@
 
 from ppvae.pairs.assembly import assemble
 from ppvae.pairs.conditional_vae import ConditionalVAE
+from ppvae.pairs.deep_markov_model import DeepMarkovModel
 from ppvae.pairs.experts import (
     Experts,
     MixtureOfExperts,
@@ -18,6 +19,7 @@ from ppvae.pairs.vae import VAE
 __all__ = [
     "VAE",
     "ConditionalVAE",
+    "DeepMarkovModel",
     "Experts",
     "MixtureOfExperts",
     "MixtureOfProducts",
