@@ -15,13 +15,22 @@ from tests.verify.reference import Tutorial, score_tutorial, train_tutorial
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[!_]*.py"))
 SMALL = dict.fromkeys(("fit_digits", "own_factor", "own_pair"), (2, 20)) | {"own_table": (2, 30)}
-REFERENCE = next(path for path in EXAMPLES if path.stem == "reference_script")
-VARIANTS = next(path for path in EXAMPLES if path.stem == "variants")
-OBJECTIVES = next(path for path in EXAMPLES if path.stem == "objectives")
-DISCRETE = next(path for path in EXAMPLES if path.stem == "discrete_latents")
-TRACKER = next(path for path in EXAMPLES if path.stem == "other_tracker")
-for path in (REFERENCE, VARIANTS, OBJECTIVES, DISCRETE, TRACKER):
+
+
+def taken(name):
+    """Return an example that has a test of its own, and leave it out of those for all."""
+    path = next(path for path in EXAMPLES if path.stem == name)
     EXAMPLES.remove(path)
+    return path
+
+
+REFERENCE = taken("reference_script")
+VARIANTS = taken("variants")
+OBJECTIVES = taken("objectives")
+DISCRETE = taken("discrete_latents")
+TRACKER = taken("other_tracker")
+MISSING = taken("missing_cells")
+HIERARCHY = taken("hierarchy")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -48,6 +57,13 @@ def test_a_tracker_gets_each_evaluation(capsys):
     assert list(points) == fitted.history.step.values.tolist()
     for name, curve in fitted.history.items():
         assert [each[name] for each in points.values()] == curve.values.tolist()
+
+
+def test_missing_cells_are_filled_in(tmp_path, capsys):
+    runpy.run_path(str(MISSING))["main"](epochs=2, draws=30, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "MissingDataVAE" in shown and "of them lie in their interval" in shown
+    assert (tmp_path / "missing_cells.png").stat().st_size > 10_000
 
 
 def test_reference_script_runs(tmp_path, capsys):
@@ -151,6 +167,14 @@ def test_objectives_runs(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert all(shown.count(f"{name} ") >= 2 for name in script["OBJECTIVES"])
     assert (tmp_path / "objectives.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_hierarchy_runs(tmp_path, capsys):
+    runpy.run_path(str(HIERARCHY))["main"](epochs=2, draws=20, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "posterior_kl" in shown and "KL by layer: z2 " in shown
+    assert (tmp_path / "hierarchy.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """What missing cells probably hold, given those that are known."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.answers.decoding import categories_of, decoded, features_of
-from ppvae.answers.measuring import by_row, observed_site, on_cpu
+from ppvae.answers.measuring import by_row, on_cpu
 from ppvae.answers.rows import Frame, Rows, as_rows
-from ppvae.answers.weighted_draws import summarized
-from ppvae.diagnostics import Refined, pareto_k
+from ppvae.diagnostics import pareto_k
 from ppvae.diagnostics import refine as refined_draws
 from ppvae.diagnostics.given_posterior import with_its_latents
 from ppvae.engine import (
@@ -21,13 +19,10 @@ from ppvae.engine import (
     Batch,
     Pair,
     Unsupported,
-    draw_chunks,
     isolated,
-    refuse_degenerate,
+    predicted_features,
     rows_at,
 )
-
-_WIDE = 16  # features up to which the memory of a chunk is not cut further
 
 
 @dataclass(frozen=True)
@@ -108,12 +103,25 @@ def impute(
     kept = categories_of(rows.schema)
 
     def measure(own: Pair, batch: Batch) -> dict[str, NDArray[np.float64]]:
-        better = None
+        better, latents, log_weights, drawn = None, None, None, own
         if refine:
             better = refined_draws(own, batch, draws=draws, seed=seed, memory=memory)
+            latents, log_weights = better.weighted, better.log_weights
+            drawn = with_its_latents(own, batch)
         tails = pareto_k(own, batch, posterior=better, draws=draws, seed=seed, memory=memory)
         with isolated(own, seed):
-            found = _conditional(own, batch, kept, imputations, draws, seed, memory, better)
+            features = predicted_features(
+                drawn,
+                batch,
+                levels=kept,
+                draws=draws,
+                imputations=imputations,
+                seed=seed,
+                memory=memory,
+                given=latents,
+                log_weights=log_weights,
+            )
+        found = {name: on_cpu(values) for name, values in features.items()}
         return found | {"k": tails.pooled_k.values, "trusted": tails.trusted.values.astype(float)}
 
     found = {name: torch.from_numpy(v) for name, v in by_row(pair, part, measure).items()}
@@ -126,40 +134,6 @@ def impute(
     k, trusted = found["k"].numpy(), found["trusted"].numpy() > 0
     cells = _cells(part, found, ~seen[gaps], kept, k, trusted)
     return Imputed(_table(rows, filled, bool(imputations)), cells)
-
-
-def _conditional(
-    pair: Pair,
-    batch: Batch,
-    kept: dict[int, int],
-    imputations: int,
-    draws: int,
-    seed: int,
-    memory: int,
-    refined: Refined | None,
-) -> dict[str, NDArray[np.float64]]:
-    """Return value, low, high, probability and draws of every feature given what is known."""
-    memory = max(1, memory * _WIDE // max(_WIDE, batch[0][0].numel()))
-    parts: dict[str, list[Tensor]] = {}
-    given: Mapping[str, Tensor] | None = None
-    done = 0
-    if refined is not None:
-        given, pair = refined.weighted, with_its_latents(pair, batch)
-    for _, structure, runs in draw_chunks(
-        pair, batch, draws, memory, simulation_seed=seed, given=given
-    ):
-        refuse_degenerate(structure)
-        drawn = list(runs)
-        name = observed_site(drawn[0].predicted)
-        x = torch.cat([run.predicted[name].flatten(2) for run in drawn]).double()
-        log_weights = torch.cat([run.log_weights for run in drawn])
-        if refined is not None:
-            log_weights = refined.log_weights[:, done : done + x.shape[1]]
-        done += x.shape[1]
-        weights = log_weights.double().softmax(0)
-        for key, value in summarized(x, weights, kept, imputations).items():
-            parts.setdefault(key, []).append(value)
-    return {key: on_cpu(torch.cat(values)) for key, values in parts.items()}
 
 
 def _taken(rows: Rows, index: Tensor) -> Rows:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ppvae.answers.rows import Rows
-from ppvae.engine import Batch, Pair, Unsupported, adapted, on_sound_rows
+from ppvae.engine import Batch, Pair, adapted, on_sound_rows
 
 _NAMED = 10  # rows in a warning
 
@@ -43,21 +43,6 @@ def by_row(pair: Pair, rows: Rows, measure: Callable[[Pair, Batch], Result]) -> 
         whole[kept.numpy()] = values
         measured[name] = whole
     return measured
-
-
-def observed_site(names: Any) -> str:
-    """Return the name of a pair's only observed site.
-
-    Raises:
-        Unsupported: if there are several or none.
-    """
-    names = list(names)
-    if len(names) != 1:
-        raise Unsupported(
-            f"this needs a pair with one observed site, this one has {len(names)}: "
-            f"{', '.join(names) or 'none'}"
-        )
-    return str(names[0])
 
 
 def on_cpu(tensor: torch.Tensor) -> Any:

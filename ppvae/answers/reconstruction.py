@@ -9,9 +9,18 @@ from pyro.poutine.util import site_is_factor
 from torch import Tensor
 
 from ppvae.answers.decoding import categories_of, decoded
-from ppvae.answers.measuring import by_row, observed_site, on_cpu
+from ppvae.answers.measuring import by_row, on_cpu
 from ppvae.answers.rows import Frame, as_rows
-from ppvae.engine import MEMORY, Batch, Pair, by_datapoint, isolated, row_chunks, run_pair
+from ppvae.engine import (
+    MEMORY,
+    Batch,
+    Pair,
+    by_datapoint,
+    isolated,
+    observed_site,
+    row_chunks,
+    run_pair,
+)
 
 _BYTES = 64  # of intermediate values for one feature of a row
 

@@ -48,8 +48,15 @@ class Rows:
 
     @property
     def seen(self) -> Tensor | None:
-        """Which features are known, 1 or 0, `(data, *event)`; None if all are."""
-        return self.batch[-1] if self.masked else None
+        """Which features are known, 1 or 0, `(data, *event)`; None if all are.
+
+        NaN marks those that are not, where no tensor of the batch says so.
+        """
+        if self.masked:
+            return self.batch[-1]
+        x = self.batch[0]
+        gaps = x.isnan() if isinstance(x, Tensor) and x.is_floating_point() else None
+        return None if gaps is None or not bool(gaps.any()) else (~gaps).to(x.dtype)
 
     def described(self) -> dict[str, Any]:
         """Return the columns that say which row is which: its number, name and class."""

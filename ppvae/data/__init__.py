@@ -9,10 +9,12 @@ from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, given_classes
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.lazy_rows import LazyRows
+from ppvae.data.measured_tables import breast_cancer, wine
 from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
 from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
+from ppvae.data.removed_cells import without_cells
 from ppvae.data.row_pieces import spread
 from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
 from ppvae.data.sparse_rows import SparseRows
@@ -21,6 +23,7 @@ from ppvae.data.standardization import Standardization
 from ppvae.data.supports import (
     Categories,
     categories,
+    filling,
     merged,
     open_unit_interval,
     support_of,
@@ -42,12 +45,14 @@ __all__ = [
     "SparseRows",
     "Standardization",
     "array",
+    "breast_cancer",
     "categories",
     "colors",
     "counts",
     "digits",
     "every_subset",
     "factors",
+    "filling",
     "given_classes",
     "halves",
     "html_table",
@@ -67,4 +72,6 @@ __all__ = [
     "support_of",
     "table",
     "values_like",
+    "wine",
+    "without_cells",
 ]

@@ -39,6 +39,19 @@ def categories(count: int) -> Categories:
     return Categories(0, count - 1)  # type: ignore[no-untyped-call]  # torch's has no types
 
 
+def filling(support: constraints.Constraint) -> float:
+    """Return a number of a support, which can stand where a cell is missing.
+
+    Example:
+        >>> filling(constraints.real), filling(constraints.positive), filling(categories(3))
+        (0.0, 1.0, 0.0)
+    """
+    low, high = (getattr(support, f"{side}_bound", None) for side in ("lower", "upper"))
+    if low is None or high is None:
+        return 0.0 if low is None else float(low) + 1
+    return float(low) if support.is_discrete else (float(low) + float(high)) / 2
+
+
 _PILED, _AT_LEAST = 0.01, 5  # the share and the number of values at the highest of true levels
 _SMALL = 20  # the highest of whole numbers that are never taken as real ones
 _GROUPS = 20  # groups of neighboring columns of one kind

@@ -15,6 +15,7 @@ from ppvae.diagnostics.latents import (
     active_units,
     disentanglement,
     kl_per_dimension,
+    kl_per_site,
     probes,
     surgery,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "gradient_signal",
     "joint_evidence",
     "kl_per_dimension",
+    "kl_per_site",
     "mmd",
     "nearest_neighbor_two_sample",
     "outlier_score",

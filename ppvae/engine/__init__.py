@@ -39,6 +39,7 @@ from ppvae.engine.densities import (
     scaled,
     scaled_kl,
     scaled_log_prob,
+    site_kl,
 )
 from ppvae.engine.draws.chunks import MEMORY, collected, draw_chunks, first_rows
 from ppvae.engine.draws.drawn import Draws
@@ -53,6 +54,7 @@ from ppvae.engine.draws.vectorization import (
     way_of,
 )
 from ppvae.engine.draws.ways import Way
+from ppvae.engine.draws.weighted_features import observed_site, predicted_features
 from ppvae.engine.enumerated_sites import depends_on_enumerated, is_enumerated
 from ppvae.engine.enumeration.runs import asks_for_enumeration
 from ppvae.engine.errors import Unsupported, first_line, noted, statement_of, warn_caller
@@ -197,6 +199,7 @@ __all__ = [
     "monte_carlo_error",
     "names_of",
     "noted",
+    "observed_site",
     "observing",
     "of_sound_simulations",
     "on_sound_rows",
@@ -205,6 +208,7 @@ __all__ = [
     "parameters_in_store",
     "per_datapoint",
     "plates",
+    "predicted_features",
     "progress_bar",
     "raised_in_pair",
     "random_state",
@@ -234,6 +238,7 @@ __all__ = [
     "set_random_state",
     "simulated_sites",
     "simulations",
+    "site_kl",
     "some_rows",
     "sound_rows",
     "split_rhat",

@@ -66,17 +66,17 @@ def checked(
     """Check values and numbers of rows; make contiguous and move to a pair's device and dtype.
 
     With `count`, the pair's programs must take so many tensors; with `real`, the datapoints become
-    floating values.
+    floating values. Where the pair says so, NaN marks what is missing of a datapoint.
     """
     if not batch:
         raise ValueError(f"{argument} is an empty tuple; expected at least one tensor")
-    for tensor in batch:
+    for place, tensor in enumerate(batch):
         if tensor.dim() == 0 or len(tensor) == 0:
             raise ValueError(
                 f"{argument} has shape {tuple(tensor.shape)}; expected at least one datapoint "
                 "along the first dimension"
             )
-        check_finite(tensor, argument)
+        check_finite(tensor, argument, gaps=not place and takes_gaps(pair))
     rows = [len(tensor) for tensor in batch]
     if len(set(rows)) > 1:
         raise ValueError(
@@ -95,9 +95,10 @@ def checked(
         _moved(tensor, like.device, like.dtype if cast else tensor.dtype)
         for tensor, cast in zip(batch, floating, strict=True)
     )
-    for before, after in zip(batch, moved, strict=True):
+    for place, (before, after) in enumerate(zip(batch, moved, strict=True)):
         if before.dtype != after.dtype and before.dtype.itemsize > after.dtype.itemsize:
-            check_finite(after, f"{argument} in the pair's {after.dtype}")
+            name = f"{argument} in the pair's {after.dtype}"
+            check_finite(after, name, gaps=not place and takes_gaps(pair))
     return moved
 
 
@@ -109,12 +110,25 @@ def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     return tensor.to(device)
 
 
-def check_finite(tensor: Tensor, argument: str) -> None:
-    """Refuse NaN and infinite values.
+def takes_gaps(pair: object) -> bool:
+    """Tell whether NaN marks a missing value of a datapoint: the pair's `missing_as_nan`."""
+    return bool(getattr(pair, "missing_as_nan", False))
+
+
+def check_finite(tensor: Tensor, argument: str, gaps: bool = False) -> None:
+    """Refuse NaN and infinite values; with `gaps` infinite values alone.
 
     Raises:
         ValueError: if there are any.
     """
+    if gaps:
+        infinite = int(tensor.isinf().sum())
+        if infinite:
+            raise ValueError(
+                f"{argument} holds {infinite} infinite value(s) among {tensor.numel()}; a missing "
+                "one is marked by NaN"
+            )
+        return
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(

@@ -11,6 +11,7 @@ from ppvae.likelihoods.each_step import EachStep
 from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.log_normal import LogNormal
+from ppvae.likelihoods.masked import Masked
 from ppvae.likelihoods.multinomial import Multinomial
 from ppvae.likelihoods.negative_binomial import NegativeBinomial
 from ppvae.likelihoods.normal import LearnedScale, Normal
@@ -34,6 +35,7 @@ __all__ = [
     "LearnedScale",
     "Likelihood",
     "LogNormal",
+    "Masked",
     "Multinomial",
     "NegativeBinomial",
     "Normal",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppvae.data import categories
 from ppvae.likelihoods.likelihood import Likelihood
 
 _ONE = torch.Size()
@@ -60,7 +61,7 @@ class Categorical(Likelihood):
     @property
     def support(self) -> constraints.Constraint:
         """The integers from 0 to K - 1."""
-        return constraints.integer_interval(0, self.levels - 1)
+        return categories(self.levels)
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(x|z) over one datapoint."""

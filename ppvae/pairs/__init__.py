@@ -11,6 +11,12 @@ from ppvae.pairs.experts import (
 )
 from ppvae.pairs.families import explained
 from ppvae.pairs.multimodal_vae import MultimodalVAE
+from ppvae.pairs.hierarchical_vae import HierarchicalVAE
+from ppvae.pairs.imputed_cells import ImputedCells
+from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
+from ppvae.pairs.missing_data_vae import MissingDataVAE
+from ppvae.pairs.mixture_start import mixture_from
+from ppvae.pairs.mixture_vae import MixtureVAE
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.spatial_vae import SpatialVAE
@@ -18,6 +24,7 @@ from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
+    "BottomUp",
     "ConditionalVAE",
     "DeepMarkovModel",
     "Experts",
@@ -25,10 +32,17 @@ __all__ = [
     "MixtureOfProducts",
     "MultimodalVAE",
     "ProductOfExperts",
+    "HierarchicalVAE",
+    "ImputedCells",
+    "Ladder",
+    "LayeredPosterior",
+    "MissingDataVAE",
+    "MixtureVAE",
     "Program",
     "ProgramPair",
     "SpatialVAE",
     "assemble",
     "explained",
+    "mixture_from",
     "refit_prior",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -140,3 +141,32 @@ def failed_rows(pair: Pair, batch: tuple[Tensor, ...]) -> str:
             names = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
             return f"while encode ran on data of shape {shape}; leave out row {names}"
     return f"while encode ran on data of shape {shape}"
+
+
+def check_data(batch: Sequence[Tensor], event_dim: int) -> None:
+    """Refuse x of another number of dimensions, or of other rows than the conditions after it.
+
+    Raises:
+        TypeError: if one is no tensor.
+        ValueError: if they are so.
+    """
+    x = batch[0]
+    if x.dim() != 1 + event_dim:
+        raise ValueError(
+            f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), got shape "
+            f"{tuple(x.shape)}"
+        )
+    check_rows(batch)
+
+
+def check_number(n: object) -> None:
+    """Refuse a number of draws that is none.
+
+    Raises:
+        TypeError: if it is no whole number.
+        ValueError: if it is below 1.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"sample needs n >= 1, got {n}")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -12,7 +11,15 @@ from torch import Tensor, nn
 
 from ppvae.engine import Array, as_tensor, noted
 from ppvae.likelihoods import Likelihood
-from ppvae.pairs.arguments import check_conditions, check_rows, failed_rows, floating, tensors_of
+from ppvae.pairs.arguments import (
+    check_conditions,
+    check_data,
+    check_number,
+    check_rows,
+    failed_rows,
+    floating,
+    tensors_of,
+)
 from ppvae.pairs.programs import (
     Program,
     ProgramPair,
@@ -111,6 +118,10 @@ class VAE(ProgramPair):
         """Return what the factors are given of the conditions that a user passes: all as it is."""
         return conditions
 
+    def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return what the factors are given of a batch: x and conditions as floating values."""
+        return floating(self, (x, *map(as_tensor, self.conditions_of(conditions))))
+
     def encode(self, x: Array, *conditions: Array) -> dist.Distribution:
         """Return q(z|x) for `x` of shape `(*, *event)`, given conditions `(*, features)`.
 
@@ -142,10 +153,7 @@ class VAE(ProgramPair):
         Given conditions of shape `(data, *)`, draw `n` for each of their rows:
         `(n, data, *event)`.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
-            raise TypeError(f"sample needs n to be a whole number, got {type(n).__name__}")
-        if n < 1:
-            raise ValueError(f"sample needs n >= 1, got {n}")
+        check_number(n)
         given = tensors_of(self, self.conditions_of(conditions))
         check_rows(given)
         with evaluating(self):
@@ -165,16 +173,9 @@ class VAE(ProgramPair):
 class _Program(Program[VAE]):
     def batch(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return a batch of floating values; check its shapes and the number of its tensors."""
-        event_dim = self.pair.likelihood.event_dim
-        if x.dim() != 1 + event_dim:
-            raise ValueError(
-                f"VAE needs x of shape (data, *event) with {event_dim} event dimension(s), "
-                f"got shape {tuple(x.shape)}"
-            )
-        check_rows((x, *conditions))
+        check_data((x, *conditions), self.pair.likelihood.event_dim)
         check_conditions(self.pair.posterior, len(conditions))
-        given = map(as_tensor, self.pair.conditions_of(conditions))
-        return floating(self.pair, (x, *given))
+        return self.pair.taken(x, *conditions)
 
 
 class _Model(_Program):

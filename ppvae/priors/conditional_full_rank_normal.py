@@ -1,8 +1,10 @@
 """A normal prior with a full covariance matrix that depends on conditions."""
 
 import math
+from typing import Self
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from ppvae.distributions import full_rank_normal, outputs_of_full_rank
@@ -27,7 +29,6 @@ class ConditionalFullRankNormal(Prior):
         ValueError: if there are no conditions, or the network's output is of another size.
 
     Example:
-        >>> import torch
         >>> prior = ConditionalFullRankNormal(ConditionalFullRankNormal.layer(10, latent=3))
         >>> prior(torch.eye(10)).event_shape
         torch.Size([3])
@@ -57,6 +58,29 @@ class ConditionalFullRankNormal(Prior):
         nn.init.zeros_(layer.bias)
         nn.init.constant_(layer.bias[latent : 2 * latent], math.log(math.e - 1))  # softplus is 1
         return layer
+
+    @classmethod
+    def of_classes(cls, loc: Tensor, scale_tril: Tensor) -> Self:
+        """Return the prior with a given normal for each one-hot class.
+
+        Args:
+            loc: their means, `(classes, latent)`.
+            scale_tril: L, its diagonal positive, `(classes, latent, latent)` or one for all.
+
+        Example:
+            >>> prior = ConditionalFullRankNormal.of_classes(torch.randn(3, 2), 0.5 * torch.eye(2))
+            >>> prior(torch.eye(3)).variance[0]
+            tensor([0.2500, 0.2500], grad_fn=<SelectBackward0>)
+        """
+        classes, latent = loc.shape
+        scale_tril = scale_tril.expand(classes, latent, latent)
+        rows, columns = torch.tril_indices(latent, latent, -1)
+        diagonal = scale_tril.diagonal(dim1=-2, dim2=-1)
+        raw = diagonal + torch.log(-torch.expm1(-diagonal))  # undoes the softplus
+        outputs = torch.cat([loc, raw, scale_tril[:, rows, columns]], -1)
+        layer = nn.Linear(classes, outputs.shape[1], bias=False)
+        layer.weight = nn.Parameter(outputs.T.contiguous())
+        return cls(layer)
 
     def forward(self, *conditions: Tensor) -> dist.Distribution:
         """Return p(z | y) over `(latent,)` for every leading index of `conditions`."""

@@ -114,6 +114,6 @@ def test_no_factor_is_left_out():
     assert PRIORS.keys() >= set(priors.__all__) - {"Prior", "PseudoInputs"}
     assert OF_CLASS.keys() == set(posteriors.__all__) - {"Posterior"}
     parts = {"FeatureSizes", "LearnedScale", "Likelihood", "ObservedSize", "SizeFactor"}
-    parts |= {"UnitSize", "Units"}
+    parts |= {"UnitSize", "Units", "Masked"}
     assert LIKELIHOODS.keys() == set(likelihoods.__all__) - parts
     assert OF_VECTORS <= LIKELIHOODS.keys()

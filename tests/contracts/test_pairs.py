@@ -16,7 +16,7 @@ import ppvae
 from ppvae import data, diagnostics, likelihoods, pairs, posteriors, priors
 from ppvae.diagnostics import Effort
 from ppvae.engine import structure_of, vectorizable
-from ppvae.networks import Joined
+from ppvae.networks import First, Joined
 from ppvae.pairs.programs import ProgramPair
 from tests.contracts.graphs import of_each_class, of_two_classes, trained_both_ways
 
@@ -60,7 +60,7 @@ def classes(count=3):
 def normal(inputs):
     """A posterior of so many inputs side by side."""
     network = nn.Linear(inputs, 2 * LATENT)
-    return posteriors.DiagonalNormal(network if inputs == FEATURES else Joined(network))
+    return posteriors.DiagonalNormal(network if inputs <= FEATURES else Joined(network))
 
 
 def vae():
@@ -72,6 +72,27 @@ def given(build, prior, width):
     """A pair whose factors get so many numbers beside x and z."""
     decoder = likelihoods.Bernoulli(Joined(nn.Linear(LATENT + width, FEATURES)))
     return build(prior, decoder, normal(FEATURES + width))
+
+
+LAYERED = {"aggregate and prior": "changes with other draws"}
+
+
+def layers(posterior):
+    """Two layers with skip connections."""
+    prior = priors.ConditionalNormal(nn.Linear(1, 2 * LATENT))
+    decoder = likelihoods.Bernoulli(Joined(nn.Linear(LATENT + 1, FEATURES)))
+    return pairs.HierarchicalVAE([prior, priors.StandardNormal(1)], decoder, posterior)
+
+
+def ladder():
+    features = [nn.Linear(FEATURES, 4), nn.Linear(4, 3)]
+    upper = posteriors.DiagonalNormal(nn.Linear(3, 2))
+    return layers(pairs.Ladder(features, [normal(4), upper]))
+
+
+def bottom_up():
+    upper = posteriors.DiagonalNormal(First(nn.Linear(LATENT, 2)))
+    return layers(pairs.BottomUp([normal(FEATURES), upper]))
 
 
 PAIRS = {
@@ -96,6 +117,8 @@ PAIRS = {
         ),
         lambda: (bits(), torch.stack([classes(), torch.linspace(-1, 1, ROWS), classes(2)], 1)),
     ),
+    "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
+    "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
 }
 OF_A_DATASET = [name for name in PAIRS if "of" in vars(getattr(pairs, name.partition(",")[0]))]
 

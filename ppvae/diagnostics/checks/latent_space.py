@@ -1,5 +1,7 @@
 """Checks of the latent space: which latents are used, and what information they hold."""
 
+from dataclasses import replace
+
 import xarray as xr
 
 from ppvae.data import given_classes
@@ -20,6 +22,7 @@ from ppvae.diagnostics.latents import (
     Surgery,
     active_units,
     disentanglement,
+    kl_per_site,
     probes,
     surgery,
 )
@@ -28,6 +31,7 @@ from ppvae.engine import Unsupported
 
 _FEW = 10  # datapoints; the variance of a latent's mean over fewer is too uncertain
 _IGNORED = 0.1  # nats of information of all latents together; below, the decoder ignores them
+_UNUSED = 0.01  # nats of KL per dimension of a latent site
 _DRAWS = 20
 
 
@@ -35,11 +39,35 @@ def latents(subject: Subject) -> list[Finding]:
     """Count the latents in use, and split the KL term."""
     pair, batch, seed = subject.pair, subject.batch, subject.seed
     units = active_units(pair, batch, seed=seed, progress=subject.progress)
+    sites = [_sites(subject, units)] if len(units.variance) > 1 else []
     try:
         parts = surgery(pair, batch, seed=seed, progress=subject.progress)
     except Unsupported as error:
-        return [_in_use(subject, units, None), does_not_apply("aggregate and prior", error)]
-    return [_in_use(subject, units, parts), _aggregate(subject, parts)]
+        refused = does_not_apply("aggregate and prior", error)
+        return [_in_use(subject, units, None), *sites, refused]
+    return [_in_use(subject, units, parts), *sites, _aggregate(subject, parts)]
+
+
+def _sites(subject: Subject, units: ActiveUnits) -> Finding:
+    """Measure the KL of each latent site, such as the layers of a hierarchy; name dead ones."""
+    name, pair, batch = "latent sites", subject.pair, subject.batch
+    try:
+        terms = kl_per_site(
+            pair, batch, draws=_DRAWS, seed=subject.seed, progress=subject.progress
+        )
+    except Unsupported as error:
+        return does_not_apply(name, error)
+    means = {str(site): float(terms.kl.sel(site=site).mean()) for site in terms.site.values}
+    dead = [site for site, kl in means.items() if kl < _UNUSED * units.variance[site].size]
+    return Finding(
+        name,
+        Verdict.LOOK if dead else Verdict.FINE,
+        f"KL of {', '.join(f'{site} {max(0.0, kl):.2f}' for site, kl in means.items())} nats",
+        f"The guide draws {', '.join(dead)} from the prior, so that it tells nothing of the data. "
+        "Of a hierarchy use pairs.Ladder, and raise the KL weight slowly in training.",
+        {"kl_per_site": terms},
+        remedy=replace(warmed_up(subject, f"{', '.join(dead)} is not in use"), nats=None),
+    )
 
 
 def _in_use(subject: Subject, units: ActiveUnits, parts: Surgery | None) -> Finding:

@@ -5,6 +5,7 @@ from ppvae.diagnostics.latents.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.latents.factor_scores import disentanglement
 from ppvae.diagnostics.latents.label_probes import probes
 from ppvae.diagnostics.latents.posterior_means import checked_dataset
+from ppvae.diagnostics.latents.site_kl import kl_per_site
 
 __all__ = [
     "ActiveUnits",
@@ -13,6 +14,7 @@ __all__ = [
     "checked_dataset",
     "disentanglement",
     "kl_per_dimension",
+    "kl_per_site",
     "probes",
     "surgery",
 ]

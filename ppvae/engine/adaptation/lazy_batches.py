@@ -9,7 +9,7 @@ from torch import Tensor
 from ppvae.data import Dataset, LazyRows, rows_of_map
 from ppvae.engine.adaptation.arguments import batch_of
 from ppvae.engine.adaptation.forms import Form
-from ppvae.engine.batches import Batch, as_tensor, check_finite
+from ppvae.engine.batches import Batch, as_tensor, check_finite, takes_gaps
 
 _ROWS = 128  # on which it is seen what a pair makes of them
 
@@ -61,20 +61,22 @@ def lazy_batch(pair: Any, parts: tuple[Any, ...], argument: str = "data") -> tup
     few = tuple(part[:_ROWS] for part in parts)
     example, form = batch_of(pair, (few, {}), argument=argument)
     moved = tuple(
-        part.mapped(_to(like, argument)) if isinstance(part, LazyRows) else part.to(like)
-        for part, like in zip(parts, example, strict=True)
+        part.mapped(_to(like, argument, gaps=not place and takes_gaps(pair)))
+        if isinstance(part, LazyRows)
+        else part.to(like)
+        for place, (part, like) in enumerate(zip(parts, example, strict=True))
     )
     return cast(Batch, moved), form
 
 
-def _to(like: Tensor, argument: str) -> Callable[[Tensor], Tensor]:
+def _to(like: Tensor, argument: str, gaps: bool) -> Callable[[Tensor], Tensor]:
     """Return what moves rows to the device and dtype of a tensor."""
     device, dtype = like.device, like.dtype
 
     def moved(rows: Tensor) -> Tensor:
         there = rows.to(device=device, dtype=dtype)
         if rows.is_floating_point() and rows.dtype.itemsize > dtype.itemsize:
-            check_finite(there, f"{argument} in the pair's {dtype}")
+            check_finite(there, f"{argument} in the pair's {dtype}", gaps)
         return there
 
     return moved
