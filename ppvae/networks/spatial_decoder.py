@@ -88,7 +88,7 @@ class SpatialDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents to the outputs of all pixels."""
-        if z.shape[-1] != self.latent:
+        if z.shape[-1:] != (self.latent,):
             raise ValueError(
                 f"SpatialDecoder needs {self.latent} latents, got shape {tuple(z.shape)}"
             )

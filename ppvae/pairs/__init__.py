@@ -10,13 +10,13 @@ from ppvae.pairs.experts import (
     ProductOfExperts,
 )
 from ppvae.pairs.families import explained
-from ppvae.pairs.multimodal_vae import MultimodalVAE
 from ppvae.pairs.hierarchical_vae import HierarchicalVAE
 from ppvae.pairs.imputed_cells import ImputedCells
 from ppvae.pairs.layered_posteriors import BottomUp, Ladder, LayeredPosterior
 from ppvae.pairs.missing_data_vae import MissingDataVAE
 from ppvae.pairs.mixture_start import mixture_from
 from ppvae.pairs.mixture_vae import MixtureVAE
+from ppvae.pairs.multimodal_vae import MultimodalVAE
 from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.spatial_vae import SpatialVAE
@@ -28,16 +28,16 @@ __all__ = [
     "ConditionalVAE",
     "DeepMarkovModel",
     "Experts",
-    "MixtureOfExperts",
-    "MixtureOfProducts",
-    "MultimodalVAE",
-    "ProductOfExperts",
     "HierarchicalVAE",
     "ImputedCells",
     "Ladder",
     "LayeredPosterior",
     "MissingDataVAE",
+    "MixtureOfExperts",
+    "MixtureOfProducts",
     "MixtureVAE",
+    "MultimodalVAE",
+    "ProductOfExperts",
     "Program",
     "ProgramPair",
     "SpatialVAE",
