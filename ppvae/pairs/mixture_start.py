@@ -45,7 +45,9 @@ def mixture_from(
         >>> mixture.cluster(digits.test).shape
         torch.Size([179, 10])
     """
-    from sklearn.mixture import GaussianMixture  # needs half a second, which others need not wait
+    # It takes half a second, which others need not wait, and draws random numbers.
+    with seeded(0):
+        from sklearn.mixture import GaussianMixture
 
     if not isinstance(pair, VAE):
         raise TypeError(f"mixture_from needs pair to be a ppvae.VAE, got {type(pair).__name__}")

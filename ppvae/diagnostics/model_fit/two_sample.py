@@ -22,6 +22,7 @@ from ppvae.engine import (
     adapted,
     isolated,
     progress_bar,
+    seeded,
     seeds,
     structure_of,
 )
@@ -240,9 +241,10 @@ def classifier_two_sample(
 def _quadratic() -> Any:
     """Return a logistic regression on the features and their products."""
     # Imported here: scikit-learn takes a second to import, and most programs do not need it.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+    with seeded(0):  # importing scikit-learn draws random numbers
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
     return make_pipeline(
         StandardScaler(),
@@ -254,7 +256,8 @@ def _quadratic() -> Any:
 
 def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> float:
     """Return the cross-validated accuracy of telling x from y, whose rows i are in `fold[i]`."""
-    from sklearn.base import clone
+    with seeded(0):  # importing scikit-learn draws random numbers
+        from sklearn.base import clone
 
     hits = 0
     for index in range(fold.max() + 1):
