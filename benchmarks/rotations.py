@@ -65,12 +65,28 @@ def main():
         shift=0.05,
         network=functools.partial(networks.MLP, hidden=(64, 64)),
     )
+    adam = functools.partial(torch.optim.Adam, lr=2e-3)
+    options = {"batch_size": 100, "optimizer": adam}
     started = time.perf_counter()
-    ppvae.fit(spatial, views, epochs=chosen.epochs, batch_size=100, optimizer=functools.partial(torch.optim.Adam, lr=2e-3), seed=chosen.seed)
+    ppvae.fit(
+        spatial,
+        views,
+        epochs=chosen.epochs,
+        batch_size=100,
+        optimizer=functools.partial(torch.optim.Adam, lr=2e-3),
+        seed=chosen.seed,
+    )
     seconds = time.perf_counter() - started
     torch.manual_seed(chosen.seed)
     plain = pairs.assemble(views, latent=CONTENT + spatial.decoder.pose, network=networks.MLP)
-    ppvae.fit(plain, views, epochs=chosen.epochs, batch_size=100, optimizer=functools.partial(torch.optim.Adam, lr=2e-3), seed=chosen.seed)
+    ppvae.fit(
+        plain,
+        views,
+        epochs=chosen.epochs,
+        batch_size=100,
+        optimizer=functools.partial(torch.optim.Adam, lr=2e-3),
+        seed=chosen.seed,
+    )
     found = np.array(
         [
             abs(np.corrcoef(spatial.pose(test[of])[0].numpy(), angles[of].numpy())[0, 1])

@@ -153,7 +153,7 @@ def test_every_diagnostic_takes_it(classes):
     expected = classes.log_joint(batch[0])
     expected = torch.where(batch[1] < 0, expected.logsumexp(1), expected[range(6), classes.y[:6]])
     torch.testing.assert_close(
-        torch.as_tensor(refined.log_evidence.values), expected, rtol=0, atol=0.05
+        torch.as_tensor(refined.table.log_evidence.values), expected, rtol=0, atol=0.05
     )
     exported = diagnostics.to_arviz(pair, batch, draws=20)
     assert {"y", "z"} <= set(exported.posterior)
