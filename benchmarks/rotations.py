@@ -66,15 +66,12 @@ def main():
         network=functools.partial(networks.MLP, hidden=(64, 64)),
     )
     adam = functools.partial(torch.optim.Adam, lr=2e-3)
-    options = {"batch_size": 100, "optimizer": adam}
+    options = {"epochs": chosen.epochs, "seed": chosen.seed, "batch_size": 100, "optimizer": adam}
     started = time.perf_counter()
     ppvae.fit(
         spatial,
         views,
-        epochs=chosen.epochs,
-        batch_size=100,
-        optimizer=functools.partial(torch.optim.Adam, lr=2e-3),
-        seed=chosen.seed,
+        **options,
     )
     seconds = time.perf_counter() - started
     torch.manual_seed(chosen.seed)
@@ -82,10 +79,7 @@ def main():
     ppvae.fit(
         plain,
         views,
-        epochs=chosen.epochs,
-        batch_size=100,
-        optimizer=functools.partial(torch.optim.Adam, lr=2e-3),
-        seed=chosen.seed,
+        **options,
     )
     found = np.array(
         [
