@@ -45,7 +45,9 @@ def mixture_from(
         >>> mixture.cluster(digits.test).shape
         torch.Size([179, 10])
     """
-    from sklearn.mixture import GaussianMixture  # needs half a second, which others need not wait
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.mixture import GaussianMixture
 
     if not isinstance(pair, VAE):
         raise TypeError(f"mixture_from needs pair to be a ppvae.VAE, got {type(pair).__name__}")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ppvae.data import Dataset, GivenClasses
 from ppvae.diagnostics.known_cells import numbers_of
-from ppvae.engine import Unsupported
+from ppvae.engine import Unsupported, seeded
 
 _SPLITS = ("train", "validation", "test")
 
@@ -18,11 +18,12 @@ def class_classifier(
     data: Dataset, classes: GivenClasses, rows: int, seed: int
 ) -> tuple[Any, float]:
     """Return the better of two classifiers of the training data, and its accuracy on test data."""
-    # Imported here because importing scikit-learn takes a second.
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
     x, y = (
         {part: function(data.batch(part)) for part in _SPLITS}

@@ -12,7 +12,7 @@ from ppvae.diagnostics.latents.posterior_means import (
     mean_features,
     measured,
 )
-from ppvae.engine import MEMORY, Pair, Unsupported, isolated, progress_bar
+from ppvae.engine import MEMORY, Pair, Unsupported, isolated, progress_bar, seeded
 
 _SCORES = ("mig", "sap", "disentanglement", "completeness", "informativeness")
 _Part = tuple[Numbers, Numbers]
@@ -270,8 +270,9 @@ def importance_scores(train: _Part, test: _Part, seed: int) -> tuple[float, floa
         test: the same, to measure informativeness.
         seed: of the forests.
     """
-    # Imported here because importing scikit-learn takes a second.
-    from sklearn.ensemble import RandomForestRegressor
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.ensemble import RandomForestRegressor
 
     columns, informativeness = [], []
     for factor, held_out in zip(train[1].T, test[1].T, strict=True):

@@ -15,7 +15,7 @@ from ppvae.diagnostics.latents.posterior_means import (
     mean_features,
     measured,
 )
-from ppvae.engine import MEMORY, Pair, Unsupported, isolated
+from ppvae.engine import MEMORY, Pair, Unsupported, isolated, seeded
 
 _SPLITS = ("train", "test")
 
@@ -114,11 +114,12 @@ def probes(
 
 
 def _probes() -> tuple[Any, ...]:
-    # Imported here because importing scikit-learn takes a second.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.neighbors import KNeighborsClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
     return (
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)),

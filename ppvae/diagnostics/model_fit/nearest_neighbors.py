@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from ppvae.diagnostics.model_fit.two_sample import Values, data_and_samples
 from ppvae.diagnostics.rank_tests import upper_p_value
-from ppvae.engine import MEMORY, Data, Pair, Unsupported
+from ppvae.engine import MEMORY, Data, Pair, Unsupported, seeded
 
 _FOLDS = 2
 _VOTES = 2**23  # that are counted at once
@@ -49,8 +49,9 @@ def nearest_neighbor_two_sample(
         >>> bool(nearest_neighbor_two_sample(pair, digits.test[:50]).p_value < 0.01)
         True
     """
-    # Imported here: scikit-learn takes a second to import, and most programs do not need it.
-    from sklearn.neighbors import NearestNeighbors
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.neighbors import NearestNeighbors
 
     x, y = data_and_samples(pair, data, seed, memory)
     rows = len(x)

@@ -22,6 +22,7 @@ from ppvae.engine import (
     adapted,
     isolated,
     progress_bar,
+    seeded,
     seeds,
     structure_of,
 )
@@ -239,10 +240,11 @@ def classifier_two_sample(
 
 def _quadratic() -> Any:
     """Return a logistic regression on the features and their products."""
-    # Imported here: scikit-learn takes a second to import, and most programs do not need it.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    with seeded(0):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
     return make_pipeline(
         StandardScaler(),
