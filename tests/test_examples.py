@@ -32,6 +32,7 @@ TRACKER = taken("other_tracker")
 MISSING = taken("missing_cells")
 HIERARCHY = taken("hierarchy")
 CLUSTERS = taken("clusters")
+FEW_LABELS = taken("semi_supervised")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -185,6 +186,14 @@ def test_clusters_runs(tmp_path, capsys):
     assert len(rows) == 13 and "their cluster holds most of" in rows[-1]
     assert sum(int(count) for row in rows[2:12] for count in row.split()[1:]) == 1439
     assert (tmp_path / "clusters.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_few_labels_runs(tmp_path, capsys):
+    main = runpy.run_path(str(FEW_LABELS))["main"]
+    main(epochs=2, labels=(20, 40), output=str(tmp_path))
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[-2:]] == ["20", "40"]
+    assert (tmp_path / "semi_supervised.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from ppvae.data.supports import (
 from ppvae.data.synthetic import colors, factors, redness, segments
 from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
+from ppvae.data.two_views import every_subset, halves
 
 __all__ = [
     "BlockShuffling",
@@ -49,9 +50,11 @@ __all__ = [
     "colors",
     "counts",
     "digits",
+    "every_subset",
     "factors",
     "filling",
     "given_classes",
+    "halves",
     "html_table",
     "images",
     "inferred_schema",

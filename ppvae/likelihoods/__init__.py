@@ -7,6 +7,7 @@ from ppvae.likelihoods.categorical import Categorical
 from ppvae.likelihoods.columns import Columns
 from ppvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from ppvae.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
+from ppvae.likelihoods.each_step import EachStep
 from ppvae.likelihoods.gray_bernoulli import GrayBernoulli
 from ppvae.likelihoods.likelihood import Likelihood
 from ppvae.likelihoods.log_normal import LogNormal
@@ -28,6 +29,7 @@ __all__ = [
     "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogisticMixture",
+    "EachStep",
     "FeatureSizes",
     "GrayBernoulli",
     "LearnedScale",

@@ -1,9 +1,11 @@
 """Networks: tensor to tensor, nothing probabilistic, under any leading batch dimensions."""
 
 from ppvae.networks.autocast import Autocast
+from ppvae.networks.backward_gru import BackwardGRU
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
+from ppvae.networks.gated_transition import GatedTransition
 from ppvae.networks.mlp import MLP
 from ppvae.networks.one_hot import OneHot
 from ppvae.networks.recomputed import Recomputed
@@ -11,17 +13,20 @@ from ppvae.networks.recurrent import GRUDecoder, GRUEncoder
 from ppvae.networks.residual_convolutional import ResidualConvDecoder, ResidualConvEncoder
 from ppvae.networks.residual_mlp import ResidualMLP
 from ppvae.networks.scaled import Scaled
+from ppvae.networks.spatial_decoder import SpatialDecoder
 from ppvae.networks.standardized import Standardized
 
 __all__ = [
     "MLP",
     "Autocast",
+    "BackwardGRU",
     "ConvDecoder",
     "ConvEncoder",
     "EncoderInput",
     "First",
     "GRUDecoder",
     "GRUEncoder",
+    "GatedTransition",
     "Joined",
     "OneHot",
     "Recomputed",
@@ -29,5 +34,6 @@ __all__ = [
     "ResidualConvEncoder",
     "ResidualMLP",
     "Scaled",
+    "SpatialDecoder",
     "Standardized",
 ]

@@ -85,14 +85,12 @@ class HierarchicalVAE(ProgramPair):
         likelihood: Callable[[nn.Module], Likelihood] | None = None,
         posterior: type[LayeredPosterior] = Ladder,
     ) -> Self:
-        """Build the pair for a dataset, each layer given the one above alone.
-
-        Where a dataset has conditions, the likelihood is given them and all layers.
+        """Build the pair, each layer given the one above; with conditions p(x|z) is given all.
 
         Args:
             dataset: the data.
-            latent: number of latent dimensions of each layer, the lowest first; a single number is
-                that of the lower of two layers, of which the upper has half as many.
+            latent: dimensions of each layer, the lowest first; one number is that of the lower of
+                two layers, of which the upper has half as many.
             network: called with the sizes of input and output, for every network.
             likelihood: called with the decoder; without it the support decides.
             posterior: the class of q(z_1, ..., z_L | x).
@@ -199,5 +197,4 @@ class _Guide(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> list[Tensor]:
         x, *given = self.batch(x, *conditions)
         with pyro.plate("data", len(x)):
-            layers: list[Tensor] = self.pair.posterior(_site, self.pair.priors, x, *given)
-        return layers
+            return list(self.pair.posterior(_site, self.pair.priors, x, *given))

@@ -45,7 +45,7 @@ def mixture_from(
         >>> mixture.cluster(digits.test).shape
         torch.Size([179, 10])
     """
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
+    # It takes half a second, which others need not wait, and draws random numbers.
     with seeded(0):
         from sklearn.mixture import GaussianMixture
 

@@ -68,10 +68,10 @@ class Parts:
         self.units: Units | None = None
         if self.scaling is not None:
             self.units = Units.of(self.scaling.loc.flatten(), self.scaling.scale.flatten())
-        self._family = likelihood or family_for(dataset, self.units)
+        self.family = likelihood or family_for(dataset, self.units)
         if likelihood is not None and dataset.seen:
             groups = [(self.features, likelihood)]
-            self._family = functools.partial(Columns, groups=groups, masked=True)
+            self.family = functools.partial(Columns, groups=groups, masked=True)
 
     def likelihood(
         self, latent: int | None = None, inside: Callable[[nn.Module], nn.Module] | None = None
@@ -85,9 +85,9 @@ class Parts:
         """
         size = (latent or self.latent) + self.given
         # A factor without a network says how many outputs it needs, given its arguments.
-        decoder = self.network(size, self._family(nn.Identity()).outputs_for(self.features))
+        decoder = self.network(size, self.family(nn.Identity()).outputs_for(self.features))
         inside = inside or (Joined if self.given else None)
-        factor = self._family(decoder if inside is None else inside(decoder))
+        factor = self.family(decoder if inside is None else inside(decoder))
         if self._own is not None and self.dataset.sizes:
             _give_size(factor, self.dataset)
         if self._own is not None and self.units is not None:

@@ -6,6 +6,7 @@ from ppvae.posteriors.flow_posterior import FlowPosterior
 from ppvae.posteriors.full_rank_normal import FullRankNormal
 from ppvae.posteriors.laplace import Laplace
 from ppvae.posteriors.low_rank_normal import LowRankNormal
+from ppvae.posteriors.markov import Markov
 from ppvae.posteriors.normal_mixture import NormalMixture
 from ppvae.posteriors.posterior import Posterior
 from ppvae.posteriors.power_spherical import PowerSpherical
@@ -16,6 +17,7 @@ __all__ = [
     "FullRankNormal",
     "Laplace",
     "LowRankNormal",
+    "Markov",
     "NormalMixture",
     "Posterior",
     "PowerSpherical",

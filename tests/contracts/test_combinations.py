@@ -111,9 +111,10 @@ def test_factors_that_cannot_meet_say_so(prior, posterior):
 
 
 def test_no_factor_is_left_out():
-    assert PRIORS.keys() >= set(priors.__all__) - {"Prior", "PseudoInputs"}
-    assert OF_CLASS.keys() == set(posteriors.__all__) - {"Posterior"}
+    # Those of sequences meet in the DeepMarkovModel alone.
+    assert PRIORS.keys() >= set(priors.__all__) - {"Prior", "PseudoInputs", "Markov"}
+    assert OF_CLASS.keys() == set(posteriors.__all__) - {"Posterior", "Markov"}
     parts = {"FeatureSizes", "LearnedScale", "Likelihood", "ObservedSize", "SizeFactor"}
-    parts |= {"UnitSize", "Units", "Masked"}
+    parts |= {"UnitSize", "Units", "Masked", "EachStep"}
     assert LIKELIHOODS.keys() == set(likelihoods.__all__) - parts
     assert OF_VECTORS <= LIKELIHOODS.keys()

@@ -270,7 +270,7 @@ def test_every_public_family_is_here(name):
         *(family.name for family in FAMILIES.values()),
         *OF_VECTORS,
         *("Likelihood", "LearnedScale", "SizeFactor", "UnitSize", "ObservedSize"),
-        *("FeatureSizes", "Units", "Masked"),
+        *("FeatureSizes", "Units", "Masked", "EachStep"),
     }
 
 

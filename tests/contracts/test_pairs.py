@@ -11,9 +11,10 @@ import pyro.poutine as poutine
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 import ppvae
-from ppvae import data, diagnostics, likelihoods, pairs, posteriors, priors
+from ppvae import data, diagnostics, likelihoods, networks, pairs, posteriors, priors
 from ppvae.diagnostics import Effort
 from ppvae.engine import structure_of, vectorizable
 from ppvae.networks import First, Joined
@@ -79,6 +80,11 @@ def mixture(decoder):
     return pairs.MixtureVAE(normals, likelihoods.Bernoulli(decoder), normal(FEATURES), 3)
 
 
+def with_gaps():
+    known = torch.rand(ROWS, FEATURES, generator=torch.Generator().manual_seed(1)) < 0.7
+    return torch.where(known, bits(), torch.nan)
+
+
 LAYERED = {"aggregate and prior": "changes with other draws"}
 
 
@@ -98,6 +104,45 @@ def ladder():
 def bottom_up():
     upper = posteriors.DiagonalNormal(First(nn.Linear(LATENT, 2)))
     return layers(pairs.BottomUp([normal(FEATURES), upper]))
+
+
+def experts(kind):
+    """A pair of two views, of 4 and 2 bits."""
+    decoders = [likelihoods.Bernoulli(nn.Linear(LATENT, size)) for size in (4, 2)]
+    return pairs.MultimodalVAE(decoders, kind([normal(4), normal(2)]), LATENT)
+
+
+def views():
+    """The bits as two views, of which some are missing."""
+    present = torch.ones(ROWS, 2)
+    present[::3, 0] = present[1::3, 1] = 0
+    return bits()[:, :4], bits()[:, 4:], present
+
+
+def spatial():
+    decoder = likelihoods.Bernoulli(networks.SpatialDecoder(nn.Linear(3, 1), (2, 3), 1))
+    encoder = posteriors.DiagonalNormal(nn.Linear(FEATURES, 8))
+    return pairs.SpatialVAE(priors.StandardNormal(4), decoder, encoder)
+
+
+def chain():
+    emission = likelihoods.EachStep(likelihoods.Normal(nn.Linear(LATENT, 4)))
+    prior = priors.Markov(networks.GatedTransition(LATENT, 5), LATENT, 3)
+    guide = posteriors.Markov(
+        networks.BackwardGRU((3, 2), 4), Joined(nn.Linear(LATENT + 4, 2 * LATENT)), LATENT
+    )
+    return pairs.DeepMarkovModel(prior, emission, guide)
+
+
+def series():
+    """Sequences of 1 to 3 steps."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(ROWS, 3, 2, generator=generator), 1 + torch.arange(ROWS) % 3
+
+
+def sequences():
+    x = torch.randn(200, 5, 3, generator=torch.Generator().manual_seed(0))
+    return data.split("noise", x, constraints.real)
 
 
 PAIRS = {
@@ -126,8 +171,40 @@ PAIRS = {
     "MixtureVAE, decoded by component": Entry(
         lambda: mixture(Joined(nn.Linear(LATENT + 3, FEATURES))), lambda: (bits(),)
     ),
+    "MissingDataVAE": Entry(
+        lambda: pairs.MissingDataVAE(
+            priors.StandardNormal(LATENT),
+            likelihoods.Bernoulli(nn.Linear(LATENT, FEATURES)),
+            normal(2 * FEATURES),
+        ),
+        lambda: (with_gaps(),),
+        refused={"calibration": "observes something computed from the data"},
+        dataset=lambda: data.wine(missing=0.3),
+    ),
+    "SemiSupervisedVAE": Entry(
+        lambda: given(
+            lambda *factors: pairs.SemiSupervisedVAE(
+                *factors, nn.Linear(FEATURES, 3), shares=[0.2, 0.3, 0.5], weight=2.0
+            ),
+            priors.StandardNormal(LATENT),
+            3,
+        ),
+        lambda: (bits(), torch.where(torch.arange(ROWS) % 2 == 0, classes(), -1)),
+    ),
     "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
     "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
+    "MultimodalVAE": Entry(
+        lambda: experts(pairs.ProductOfExperts),
+        views,
+        dataset=lambda: data.halves(data.digits()),
+    ),
+    "MultimodalVAE, mixture": Entry(
+        lambda: experts(pairs.MixtureOfProducts),
+        views,
+        dataset=lambda: data.halves(data.digits()),
+    ),
+    "SpatialVAE": Entry(spatial, lambda: (bits(),)),
+    "DeepMarkovModel": Entry(chain, series, dataset=sequences),
 }
 OF_A_DATASET = [name for name in PAIRS if "of" in vars(getattr(pairs, name.partition(",")[0]))]
 

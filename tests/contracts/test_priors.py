@@ -168,4 +168,5 @@ def test_too_few_features_are_refused(name):
 
 @pytest.mark.parametrize("name", priors.__all__)
 def test_every_public_prior_is_here(name):
-    assert name in {key.partition(",")[0] for key in PRIORS} | {"Prior", "PseudoInputs"}
+    others = {"Prior", "PseudoInputs", "Markov"}
+    assert name in {key.partition(",")[0] for key in PRIORS} | others

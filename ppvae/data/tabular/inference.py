@@ -1,5 +1,6 @@
 """Finds what each column of a table holds."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -193,6 +194,13 @@ def _alike(name: str, levels: tuple[Any, ...]) -> Iterator[str]:
             yield f"column {name!r}: levels {other!r} and {level!r} differ in capitals alone"
 
 
+def _as_float(cell: Any) -> float:
+    try:
+        return float(str(cell))
+    except ValueError:
+        return math.nan
+
+
 def _as_numbers(
     cells: Cells, empty: NDArray[np.bool_], missing: tuple[Any, ...]
 ) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
@@ -204,7 +212,11 @@ def _as_numbers(
     places, distinct = distinct_cells(kept_cells)
     if any(isinstance(cell, bool | np.bool_) for cell in distinct):
         return None, ()
-    found = pandas.to_numeric(pandas.Series(distinct, dtype=object), errors="coerce")
+    shown = pandas.Series(distinct, dtype=object)
+    try:
+        found = pandas.to_numeric(shown, errors="coerce")
+    except OverflowError:  # of a whole number that no floating one is as large as
+        found = shown.map(_as_float)
     numbers = np.append(found.to_numpy(np.float64), np.nan)[places]
     tokens = tuple(sorted({str(cell).strip() for cell in distinct[found.isna().to_numpy()]}))
     if not tokens:

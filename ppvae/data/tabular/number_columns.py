@@ -88,11 +88,11 @@ def find_numbers(
             found.set_aside[name] = reason
             return
     levels = None if distinct is None else tuple(plain_value(value) for value in np.sort(distinct))
-    if kind not in ("binary", "category") and (levels is None or len(levels) > CODES):
-        _check_digits(name, known.astype(np.float64))
     if kind is None:
         found.columns.append(_numeric(name, known, levels, missing))
     else:
+        if kind not in ("binary", "category") and (levels is None or len(levels) > CODES):
+            _check_digits(name, known.astype(np.float64))
         found.columns.append(_typed(name, kind, known, levels, missing))
 
 
@@ -124,6 +124,7 @@ def _numeric(
     if levels is not None and len(levels) <= min(CODES, len(values) / _ROWS_PER_CODE):
         # Of whole numbers codes; at few other numbers a density could grow without bound.
         return Category(name, missing, levels=levels)
+    _check_digits(name, values)
     if whole:
         mean = float(values.mean())
         # Counts come near 0 and vary at least as much as those of a Poisson distribution. Of

@@ -18,8 +18,8 @@ def class_classifier(
     data: Dataset, classes: GivenClasses, rows: int, seed: int
 ) -> tuple[Any, float]:
     """Return the better of two classifiers of the training data, and its accuracy on test data."""
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
-    with seeded(0):
+    # Imported here because importing scikit-learn takes a second.
+    with seeded(0):  # importing scikit-learn draws random numbers
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

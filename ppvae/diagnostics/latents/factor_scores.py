@@ -270,8 +270,8 @@ def importance_scores(train: _Part, test: _Part, seed: int) -> tuple[float, floa
         test: the same, to measure informativeness.
         seed: of the forests.
     """
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
-    with seeded(0):
+    # Imported here because importing scikit-learn takes a second.
+    with seeded(0):  # importing scikit-learn draws random numbers
         from sklearn.ensemble import RandomForestRegressor
 
     columns, informativeness = [], []

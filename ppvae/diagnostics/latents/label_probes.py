@@ -114,8 +114,8 @@ def probes(
 
 
 def _probes() -> tuple[Any, ...]:
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
-    with seeded(0):
+    # Imported here because importing scikit-learn takes a second.
+    with seeded(0):  # importing scikit-learn draws random numbers
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline

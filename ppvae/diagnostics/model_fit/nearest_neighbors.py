@@ -49,8 +49,8 @@ def nearest_neighbor_two_sample(
         >>> bool(nearest_neighbor_two_sample(pair, digits.test[:50]).p_value < 0.01)
         True
     """
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
-    with seeded(0):
+    # Imported here: scikit-learn takes a second to import, and most programs do not need it.
+    with seeded(0):  # importing scikit-learn draws random numbers
         from sklearn.neighbors import NearestNeighbors
 
     x, y = data_and_samples(pair, data, seed, memory)

@@ -240,8 +240,8 @@ def classifier_two_sample(
 
 def _quadratic() -> Any:
     """Return a logistic regression on the features and their products."""
-    # Imported here: scikit-learn takes a second, and draws random numbers as it is imported.
-    with seeded(0):
+    # Imported here: scikit-learn takes a second to import, and most programs do not need it.
+    with seeded(0):  # importing scikit-learn draws random numbers
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -256,7 +256,8 @@ def _quadratic() -> Any:
 
 def _accuracy(classifier: Any, x: Values, y: Values, fold: NDArray[Any]) -> float:
     """Return the cross-validated accuracy of telling x from y, whose rows i are in `fold[i]`."""
-    from sklearn.base import clone
+    with seeded(0):  # importing scikit-learn draws random numbers
+        from sklearn.base import clone
 
     hits = 0
     for index in range(fold.max() + 1):
