@@ -149,7 +149,8 @@ def structures() -> dict[str, type[ProgramPair]]:
     return {
         name: kind
         for name, kind in found.items()
-        if inspect.isclass(kind) and issubclass(kind, ProgramPair) and "of" in vars(kind)
+        if inspect.isclass(kind) and issubclass(kind, ProgramPair)
+        if kind is not ProgramPair and "of" in vars(kind)
     }
 
 
