@@ -133,6 +133,18 @@ def test_what_is_missing_or_misshapen_is_said(digits):
         pairs.ConditionalVAE.of(replace(data.digits(), labels={}))
 
 
+def test_its_class_is_found_in_the_dataset(digits):
+    pair, _, _ = digits
+    rows = pairs.ConditionalVAE.batches_of(data.digits())
+    classes = data.given_classes(rows)
+    batch = rows.batch("test")
+    assert torch.equal(classes.of(batch), rows.labels["test"].long())
+    assert torch.equal(classes.put(batch, 9 - classes.of(batch))[1], 9 - batch[1])
+    assert data.given_classes(data.digits().labeled(known=20)) is None
+    use = diagnostics.condition_use(pair, rows, samples=50, rows=100)
+    assert use.sizes["class"] == 10 and np.isfinite(use.decoder_information)
+
+
 @pytest.mark.parametrize("compile_from", [None, 1])
 def test_a_later_row_of_no_class_ends_the_training_in_words(digits, compile_from, monkeypatch):
     monkeypatch.setattr(ppvae.inference.training, "generate", ppvae.engine.compilation.replay)
