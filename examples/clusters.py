@@ -28,7 +28,7 @@ def drawn(pair: pairs.MixtureVAE, digits: data.Dataset, columns: int = 12) -> Fi
     for k, (axis, weight) in enumerate(zip(axes, weights, strict=True)):
         torch.manual_seed(k)
         images = pair.sample(columns, k=k).reshape(columns, height, width)
-        axis.imshow(torch.cat(list(images), 1), cmap="gray_r")
+        axis.imshow(torch.cat(list(images), 1).numpy(), cmap="gray_r")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_ylabel(f"{k}:  {weight:.0%}", rotation=0, ha="right", va="center")
