@@ -15,7 +15,7 @@ SHOWN, DRAWN, SIDE = 6, 8, 8  # digits, draws of each, pixels of a side
 
 
 def train(digits: data.Dataset, epochs: int) -> pairs.HierarchicalVAE:
-    """Fit a ladder, its KL weight rising over the first half, so that the upper layer is used."""
+    """Fit a pair, its KL weight rising over the first half, so that the upper layer is used."""
     pair = pairs.HierarchicalVAE.of(digits, latent=(16, 4))
     steps = epochs * -(-len(digits.train) // 128)
     warmup = LinearWarmup(max(1, steps // 2))
@@ -28,16 +28,18 @@ def draw(pair: pairs.HierarchicalVAE, digits: data.Dataset) -> Figure:
     x = digits.test[:SHOWN]
     _, upper = pair.encode(x)
     drawn = pair.sample(DRAWN, above=[upper])
-    rows = torch.cat([x[None], torch.full_like(x, 16)[None], drawn])  # a white column between
-    cells = rows.reshape(DRAWN + 2, SHOWN, SIDE, SIDE).permute(1, 2, 0, 3)
-    figure = plt.figure(figsize=(9, 4), layout="constrained")
-    pictures, bars = figure.subplots(1, 2, width_ratios=(1.7, 1))
-    pictures.imshow(cells.reshape(SHOWN * SIDE, -1), cmap="gray_r", vmin=0, vmax=16)
+    columns = torch.cat([x[None], torch.zeros_like(x)[None], drawn])  # an empty one between
+    cells = columns.reshape(DRAWN + 2, SHOWN, SIDE, SIDE)
+    cells = torch.nn.functional.pad(cells, (1, 1, 1, 1)).permute(1, 2, 0, 3)
+    figure = plt.figure(figsize=(9, 4.2), layout="constrained")
+    pictures, bars = figure.subplots(1, 2, width_ratios=(2, 1))
+    pictures.imshow(cells.reshape(SHOWN * (SIDE + 2), -1), cmap="gray_r", vmin=0, vmax=16)
     pictures.set(title="a digit, and draws with its upper layer fixed", xticks=[], yticks=[])
+    pictures.spines[:].set_visible(False)
     kl = diagnostics.kl_per_site(pair, digits).kl
     error = 2 * kl.std("data") / kl.sizes["data"] ** 0.5
-    bars.bar(["upper, z2", "lower, z1"], kl.mean("data"), yerr=error, color=["C1", "C0"])
-    bars.set(title="what each layer holds", ylabel="KL, nats per digit")
+    bars.bar(["upper, z2", "lower, z1"], kl.mean("data"), yerr=error, color="0.6", width=0.6)
+    bars.set(title="what each layer holds", ylabel="KL, nats per digit, two standard errors")
     bars.spines[["top", "right"]].set_visible(False)
     return figure
 

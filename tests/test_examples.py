@@ -32,6 +32,7 @@ TRACKER = taken("other_tracker")
 MISSING = taken("missing_cells")
 HIERARCHY = taken("hierarchy")
 CLUSTERS = taken("clusters")
+CLASSES = taken("classes")
 FEW_LABELS = taken("semi_supervised")
 
 
@@ -205,3 +206,11 @@ def test_discrete_latents_runs(capsys):
     variances = [float(row.split()[-3]) for row in rows]
     enumeration, score, averaged, others, _ = variances
     assert enumeration < 1e-9 < others < averaged < score
+
+
+@pytest.mark.slow
+def test_classes_runs(tmp_path, capsys):
+    runpy.run_path(str(CLASSES))["main"](epochs=2, output=str(tmp_path))
+    assert "log P(X|y) of held-out images: -" in capsys.readouterr().out
+    for name in ("samples", "translations"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ppvae.answers.rows import Rows, feature_names, label_of, named, names_of_rows
 from ppvae.data import Dataset, given_classes, values_like
@@ -78,7 +77,8 @@ def _conditions(dataset: Dataset, codes: Tensor | None) -> list[Tensor]:
             f"data row {int(wrong.nonzero()[0]) + 1} has no class that the pair knows; expected "
             f"one of {', '.join(given.names):.200}"
         )
-    return [one_hot(codes.long(), given.count).to(dataset.train.dtype)]
+    condition = given.as_condition(codes)
+    return [condition.to(dataset.train.dtype) if given.one_hot else condition]
 
 
 def _sizes(dataset: Dataset, x: Tensor) -> Tensor:

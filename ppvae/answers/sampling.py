@@ -147,6 +147,10 @@ def _drawn(pair: Pair, batch: Batch) -> Tensor:
     """Draw as many datapoints as a batch has rows from the model of any pair."""
     trace = traced(SimulationMessenger()(pair.model), batch, "the model was sampled")
     observed = [s for s in trace.nodes.values() if s.get("infer", {}).get("was_observed")]
+    # Others besides the datapoints may be observed, such as their classes.
+    alike = [site for site in observed if site["value"].shape == batch[0].shape]
+    if len(alike) == 1:
+        observed = alike
     if len(observed) != 1:
         raise Unsupported(
             f"sample needs a pair with one observed site, this one has {len(observed)}"

@@ -17,6 +17,7 @@ from ppvae.cli import annotations, class_names
 from ppvae.cli.annotations import Types
 from ppvae.cli.choices import DATASETS, READERS, reader_of
 from ppvae.cli.first_look import did_you_mean
+from ppvae.cli.structures import Structure, structure_of
 from ppvae.inference.persistence import ClosedList
 
 ON_THE_COMMAND_LINE = (
@@ -57,10 +58,29 @@ class Checker:
                 meant = did_you_mean(key, types)
                 raise ValueError(f"{self.source}: there is no option {key!r:.60}{meant}")
         self._refuse_foreign(content, "")
-        return {
-            key: self._dataset(value) if key == "data" else self._value(value, types[key], key)
-            for key, value in content.items()
+        checked = {}
+        for key, value in content.items():
+            ours = structure_of(value) if key == "pair" else None
+            if ours is not None:
+                checked[key] = self._structure(ours)
+            elif key == "data":
+                checked[key] = self._dataset(value)
+            else:
+                checked[key] = self._value(value, types[key], key)
+        return checked
+
+    def _structure(self, ours: Structure) -> dict[str, Any]:
+        """Check the options of a pair of ours, those of its class method `of`."""
+        types, _ = annotations.expected(ours.kind.of)
+        for name in ours.arguments:
+            if name not in ours.own:
+                meant = did_you_mean(name, ours.own)
+                raise ValueError(f"{self.source}: pair has no option {name!r:.60}{meant}")
+        checked = {
+            name: self._value(value, types[name], f"pair.init_args.{name}")
+            for name, value in ours.arguments.items()
         }
+        return {"class_path": ours.path, "init_args": checked}
 
     def _refuse_foreign(self, value: Any, where: str) -> None:
         """Refuse a class that is not in the list, wherever it stands, before any is looked up."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ppvae
 
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
     from ppvae.data import Dataset
     from ppvae.reports import Run
+
+
+class Structure(Protocol):
+    """A pair of ours that is chosen by its name, such as `structures.Structure`."""
+
+    def batches(self, dataset: "Dataset") -> "Dataset":
+        """Return the dataset whose batches the pair takes."""
+
+    def built(self, dataset: "Dataset", parts: Mapping[str, Any], seed: int) -> "nn.Module":
+        """Return the pair for a dataset."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Chosen:
         trust: what may be built beside the classes of ppvae and torch.nn.
         configuration: the options that repeat the command, by name.
         conditional: whether the pair of a run is given the class of each datapoint.
+        structure: the pair of ours that was chosen by its name.
         others: the same of the other runs of a command that takes several.
     """
 
@@ -32,6 +43,7 @@ class Chosen:
     trust: Sequence[str] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     conditional: bool = False
+    structure: Structure | None = None
     others: "Sequence[Chosen]" = ()
 
 
@@ -39,5 +51,8 @@ def opened(chosen: Chosen, folder: Path) -> "tuple[Run, Dataset, nn.Module]":
     """Return a run with its dataset and its pair."""
     run = ppvae.reports.Run(folder)
     dataset = run.standardized(chosen.dataset)
-    dataset = dataset.conditional() if chosen.conditional else dataset
+    if chosen.structure is not None:
+        dataset = chosen.structure.batches(dataset)
+    elif chosen.conditional:
+        dataset = dataset.conditional()
     return run, dataset, ppvae.load(run.folder, pair=chosen.pair, trust=chosen.trust)

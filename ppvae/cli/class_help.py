@@ -9,6 +9,7 @@ from typing import Any
 from ppvae.cli import annotations, class_names
 from ppvae.cli.docstrings import docstring_of
 from ppvae.cli.layout import hanging, width
+from ppvae.cli.structures import structure_of, structures
 from ppvae.cli.words import Words
 from ppvae.inference.persistence import ClosedList
 
@@ -46,6 +47,28 @@ def help_of_dataset(name: str, path: str, function: Callable[..., Any]) -> str:
         lines += ["", *textwrap.wrap(paragraph, width())] if paragraph else []
     skipped = () if name.removeprefix("ppvae.data.") == path.rpartition(".")[2] else _FIRST
     return "\n".join([*lines, "", *_options(function, "data", skipped)])
+
+
+def help_of_pair(name: str | None) -> str:
+    """Return our pairs, or what one of them is and which options it has.
+
+    Raises:
+        ArgumentError: if it is no pair of ours.
+    """
+    if name is None:
+        kinds = structures()
+        indent = max(map(len, kinds)) + 4
+        lines = ["--pair is a class of ours, or of your own by import path:", ""]
+        for each, kind in kinds.items():
+            lines += hanging(f"  {each}", docstring_of(kind).summary.split(". ")[0], indent)
+        return "\n".join([*lines, "", "`ppvae fit --pair.help NAME` tells the options of one."])
+    ours = structure_of(name)
+    if ours is None:
+        raise ArgumentError(None, "--pair.help tells the options of a pair of ours")
+    about = textwrap.wrap(docstring_of(ours.kind).summary, width())
+    shared = f"It takes {', '.join(f'--{option}' for option in ours.of_fit)} of fit too."
+    own = _options(ours.kind.of, "pair", ["dataset", *ours.of_fit]) if ours.own else []
+    return "\n".join([ours.path, *about, "", *own, *textwrap.wrap(shared, width())])
 
 
 def _of_option(path: str, types: annotations.Types) -> str:

@@ -89,10 +89,21 @@ def _is_called_so(part: Any, hint: Any) -> bool:
         parameters = list(inspect.signature(part).parameters.values())
     except ValueError:
         return True
-    numbers = [parameter.annotation is int for parameter in parameters[: len(given)]]
+    first = parameters[: len(given)]
+    numbers = [parameter.annotation is int for parameter in first]
+    if any(_is_narrower(*each) for each in zip(first, given, strict=False)):
+        return False
     return numbers == [argument is int for argument in given] and all(
         _can_be_said(part, parameter) for parameter in parameters[len(given) :]
     )
+
+
+def _is_narrower(parameter: inspect.Parameter, given: Any) -> bool:
+    """Tell whether an argument may be left out, or wants more than it gets, such as a factor."""
+    wanted = parameter.annotation
+    if inspect.isclass(wanted) and inspect.isclass(given) and wanted is not given:
+        return issubclass(wanted, given)
+    return parameter.default is not parameter.empty
 
 
 def _can_be_said(part: Any, parameter: inspect.Parameter) -> bool:

@@ -70,8 +70,10 @@ CHOICES: dict[str, dict[str, tuple[Any, str]]] = {
     "fit": {
         "pair": (
             str,
-            "a pair of your own by import path, such as mymodule.MyPair, complete in itself, its "
-            "options as --pair.OPTION; its argument `features`, if it has one, is filled from the "
+            "a pair with another structure, such as ConditionalVAE, its options as --pair.OPTION "
+            "(`ppvae fit --pair.help` lists them); or one of your own by import path, such as "
+            "mymodule.MyPair, complete in itself; its argument `features`, if it has one, is "
+            "filled from the "
             "data. Without it a VAE is built from the options below",
         ),
         "trust": (

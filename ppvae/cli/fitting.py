@@ -32,6 +32,7 @@ def fit(
     *,
     latent: int = 10,
     conditional: bool = False,
+    known_labels: int | None = None,
     network: "Callable[[int, int], nn.Module] | None" = None,
     prior: "Callable[[int], Prior] | None" = None,
     pseudo_inputs: int | None = None,
@@ -76,6 +77,8 @@ def fit(
         conditional: whether the pair is given the class of each datapoint; it then models each
             class, and the data need labels. Samples of a class are best with --posterior
             FullRankNormal.
+        known_labels: how many training rows a SemiSupervisedVAE is told the class of, of each
+            class about as many; all unless given.
         network: ResidualMLP, MLP or your own class; ResidualMLP unless given. Encoder and
             decoder are built by calling it with the sizes of input and output.
         prior: class of p(z); StandardNormal unless given. Of ours: FlowPrior, Laplace,
@@ -144,6 +147,8 @@ def fit(
     ):
         if value is not None and not value >= least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+    if known_labels is not None and chosen.structure is None:
+        raise ValueError("known_labels is for --pair SemiSupervisedVAE")
     parts = {
         "network": network,
         "prior": prior,
@@ -171,9 +176,13 @@ def fit(
             )
         dataset = chosen.dataset if run is None else run.standardized(chosen.dataset)
         dataset = dataset.conditional() if conditional else dataset
-        pair, reason = chosen.pair, ""
+        pair, reason, structure = chosen.pair, "", chosen.structure
         if pair is None and run is not None and run.is_old:
             pair = ppvae.load(run.folder, trust=chosen.trust)  # a new one would scale its input
+        elif structure is not None:
+            pair = structure.built(dataset, {"latent": latent, **parts}, seed)
+            reason = "" if likelihood else ppvae.pairs.explained(dataset)
+            dataset = structure.batches(dataset)
         elif pair is None:
             pair = _assembled(dataset, latent, seed, parts)
             reason = "" if likelihood else ppvae.pairs.explained(dataset)

@@ -24,7 +24,8 @@ _GROUPS: dict[str, dict[str, str]] = {
     "data": {"arguments and options": "data* label* data.OPTION output*"},
     "fit": {
         "the data": "data* label* data.OPTION",
-        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional pair",
+        "the pair": "latent* network* likelihood* posterior* prior pseudo_inputs conditional "
+        "known_labels pair",
         "training": "epochs* steps batch_size* optimizer.lr* optimizer schedule objective "
         "kl_weight clip_norm accumulate patience* device* compile compile_from "
         "checkpoint_seconds checkpoint_steps checkpoint_keep tensorboard",

@@ -36,16 +36,19 @@ def opening(
     """
     count = sum(parameter.numel() for parameter in pair.parameters())
     sizes = f"{count:,} parameters"
-    own = "pair" in options
-    if own:
+    named = options.get("pair", "")
+    named = named.get("class_path") if isinstance(named, Mapping) else named
+    ours = str(named).startswith("ppvae.pairs.")
+    if named and not ours:
         chosen = f"{type(pair).__name__}, your own, {sizes}; it gets the values as they are"
         items = {"data": _counted(dataset), "pair": chosen}
     else:
         likelihood = reason.removeprefix("likelihood ") or type(pair.likelihood).__name__
+        kind = f"{type(pair).__name__}, " if ours else f"{latent} latent dimensions, "
         items = {
             "data": _counted(dataset),
             "likelihood": likelihood,
-            "pair": f"{latent} latent dimensions, {_network(options)}, {sizes}",
+            "pair": f"{kind}{_network(options)}, {sizes}",
             "scaling": "within the pair; values, densities and samples are in the data's units",
         }
     lines = []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ppvae.cli.chosen import opened
-from ppvae.cli.parsing import chosen_of
+from ppvae.cli.of_runs import chosen_of
 from ppvae.cli.reporting import checked_output
 from ppvae.diagnostics import Effort
 from ppvae.reports import write_page_of_runs

@@ -3,6 +3,7 @@
 import inspect
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -13,10 +14,12 @@ from torch import nn
 from ppvae.cli import choices, configuration
 from ppvae.cli.checking import ON_THE_COMMAND_LINE, Checker
 from ppvae.cli.chosen import Chosen
-from ppvae.cli.class_help import help_of_class, help_of_dataset
+from ppvae.cli.class_help import help_of_class, help_of_dataset, help_of_pair
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.cli.layout import show
+from ppvae.cli.of_runs import group, namespace, of_run, of_schema, others_of
+from ppvae.cli.structures import Structure, structure_of, without_pair
 from ppvae.cli.words import Words
 from ppvae.engine import seeded
 from ppvae.inference.persistence import ClosedList
@@ -48,6 +51,9 @@ def execute(look: Look) -> int:
         described = choices.source(name)
         show(help_of_dataset(name, described.path, described.function))
         return 0
+    if "pair.help" in look.given:
+        show(help_of_pair(look.last("pair.help") or look.last("pair")))
+        return 0
     asked = [name for name in look.given if name.endswith(".help") and look.command == "fit"]
     if asked:
         show(help_of_class(asked[0], Words(look.words, _DEFAULTS)))
@@ -58,19 +64,31 @@ def execute(look: Look) -> int:
     if of_pair and "pair" not in options and not look.asks_for_help:
         raise ArgumentError(None, f"--{of_pair[0]} needs a pair, chosen by --pair")
     data = choices.source(options.pop("data")) if "data" in options else None
-    conditional = look.command not in TAKE_DATA and options.pop("conditional", False)
-    filled = _fill_in_features(look, options)
-    parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping))
-    given = {name: _namespace(value) for name, value in options.items()}
+    conditional, structure = False, None
+    if look.command in TAKE_DATA:
+        structure = structure_of(options.get("pair"), options.get("known_labels"))
+    else:
+        conditional = options.pop("conditional", False)
+        structure = options.pop("structure", None)
+    if structure is not None and look.command in TAKE_DATA:
+        said = [name for name in options if options[name] not in (None, False)]
+        structure.check([*look.given, *said])
+        options["pair"] = dict(structure.arguments)
+    filled = structure is None and _fill_in_features(look, options)
+    parser = _parser(look.command, data, isinstance(options.get("pair"), Mapping), structure)
+    given = {name: namespace(value) for name, value in options.items()}
     if data is not None:
-        arguments = {name: _namespace(value) for name, value in data.arguments.items()}
-        given["data"] = _group(arguments)
+        arguments = {name: namespace(value) for name, value in data.arguments.items()}
+        given["data"] = group(arguments)
         _check_options_of_data(look, parser, data)
     words = Words(look.words, _DEFAULTS | options).named if look.command == "fit" else look.words
-    parsed = parser.parse_args(list(words), namespace=_group(given))
+    if structure is not None and look.command == "fit":
+        given["pair"] = group({n: namespace(v) for n, v in structure.arguments.items()})
+        words = without_pair(words)
+    parsed = parser.parse_args(list(words), namespace=group(given))
     assert data is not None  # `--help` has ended the program
-    others = _others(look, trust, parsed.seed)
-    return _run(look.command, parser, parsed, data, filled, trust, conditional, others)
+    others = others_of(look, trust, parsed.seed)
+    return _run(look.command, parser, parsed, data, filled, trust, conditional, others, structure)
 
 
 def _run(
@@ -82,23 +100,28 @@ def _run(
     trust: Sequence[str],
     conditional: bool,
     others: Sequence[Chosen],
+    structure: Structure | None,
 ) -> int:
     seed = parsed.get("seed", 0)
-    pair = parsed.pop("pair", None)
+    ours = structure is not None and command in TAKE_DATA
+    pair = None if ours else parsed.pop("pair", None)
     with seeded(seed):
         arguments = parser.instantiate(parsed)
         with seeded(seed):  # what a dataset draws does not change the pair's first weights
-            dataset = data.function(**vars(arguments.get("data", _group({}))))
-        if filled:
+            dataset = data.function(**vars(arguments.get("data", group({}))))
+        if filled and pair is not None:
             pair.init_args.features = dataset.event_shape.numel()
-        own = None if pair is None else parser.instantiate(_group({"pair": pair})).pair
-    repeating = _configuration(parser, parsed, data, pair)
+        made = None if pair is None else parser.instantiate(group({"pair": pair})).pair
+    if structure is not None and ours:
+        own = vars(arguments.get("pair", group({})))
+        structure = replace(structure, arguments=own, known_labels=parsed.known_labels)
+    repeating = _configuration(parser, parsed, data, pair, structure if ours else None)
     if parsed.print_config:
         print(yaml.safe_dump(repeating, sort_keys=False), end="")
         return 0
     function = COMMANDS[command]
     names = inspect.signature(function).parameters.keys() - {"chosen"}
-    chosen = Chosen(dataset, own, trust, repeating, conditional, others)
+    chosen = Chosen(dataset, made, trust, repeating, conditional, structure, others)
     return function(chosen, **{name: arguments[name] for name in names})
 
 
@@ -118,56 +141,18 @@ def _of_files(look: Look, trust: Sequence[str]) -> dict[str, Any]:
         for path in files:
             options |= Checker(path, listed).options(configuration.read(path))
         if resumed is not None and "data" in options:
-            options["data"] = _of_schema(options["data"], Run(Path(resumed)))
+            options["data"] = of_schema(options["data"], Run(Path(resumed)))
         if look.last("data") is not None:
             options["data"] = look.last("data")
         if "data" not in options:
             raise ArgumentError(None, "the following arguments are required: data")
     else:
-        options |= _of_run(Path(look.given["run"][0]), listed)
+        options |= of_run(Path(look.given["run"][0]), listed)
     if look.last("pair") is not None:
         options["pair"] = look.last("pair")
     if isinstance(options.get("pair"), str):
         options["pair"] = {"class_path": options["pair"]}
     return options
-
-
-def _of_run(folder: Path, listed: ClosedList) -> dict[str, Any]:
-    """Return the data of a run, and whether its pair is given the class of each datapoint."""
-    run = Run(folder)
-    content = configuration.read(run.config)
-    if not isinstance(content.get("data"), dict | str):
-        raise ValueError(f"{run.config} is damaged: it names no dataset under `data`")
-    data = _of_schema(Checker(run.config, listed).options(content)["data"], run)
-    return {"data": data, "conditional": content.get("conditional") is True}
-
-
-def _others(look: Look, trust: Sequence[str], seed: int) -> list[Chosen]:
-    """Return what the configurations of all runs but the first choose."""
-    return [chosen_of(Path(run), trust, seed) for run in look.given.get("run", ())[1:]]
-
-
-def chosen_of(folder: Path, trust: Sequence[str], seed: int) -> Chosen:
-    """Return what the configuration of a run chooses: its data, as they were split."""
-    options = _of_run(folder, ClosedList(trust))
-    source = choices.source(options["data"])
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_function_arguments(source.function, "data", as_group=False)
-    given = {name: _namespace(value) for name, value in source.arguments.items()}
-    parsed = parser.parse_args([], namespace=_group({"data": _group(given)}))
-    with seeded(seed):
-        arguments = vars(parser.instantiate(parsed).get("data", _group({})))
-        with seeded(seed):
-            dataset = source.function(**arguments)
-    return Chosen(dataset, None, trust, {}, options["conditional"])
-
-
-def _of_schema(data: Any, run: Run) -> Any:
-    """Return the data of a run, a table by the schema that was found then."""
-    if run.schema is None or not isinstance(data, dict):
-        return data
-    found = {name: v for name, v in (data.get("init_args") or {}).items() if name != "types"}
-    return {**data, "init_args": {**found, "schema": str(run.schema)}}
 
 
 def _to_read(path: str) -> Path:
@@ -204,21 +189,8 @@ def _listed(text: str) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _namespace(value: Any) -> Any:
-    """Return a class with its arguments as the parser has them; any other value as it is."""
-    if isinstance(value, dict) and "class_path" in value:
-        arguments = value.get("init_args") or {}
-        inner = {name: _namespace(argument) for name, argument in arguments.items()}
-        return _group({"class_path": value["class_path"], "init_args": _group(inner)})
-    return value
-
-
-def _group(values: Mapping[str, Any]) -> Namespace:
-    return Namespace(**values)  # type: ignore[no-untyped-call]
-
-
 def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Source) -> None:
-    names = vars(parser.get_defaults().get("data", _group({})))
+    names = vars(parser.get_defaults().get("data", group({})))
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:
@@ -229,7 +201,9 @@ def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Sou
             raise ArgumentError(None, f"--data: {data.path} has no option {name!r}{instead}")
 
 
-def _parser(command: str, data: choices.Source | None, own_pair: bool) -> ArgumentParser:
+def _parser(
+    command: str, data: choices.Source | None, own_pair: bool, structure: Structure | None
+) -> ArgumentParser:
     """Return the parser of a command with the options of the dataset and pair that are chosen."""
     function = COMMANDS[command]
     by_hand = _optional_or_several(function)
@@ -248,6 +222,8 @@ def _parser(command: str, data: choices.Source | None, own_pair: bool) -> Argume
         elif name == "trust":
             also = ["--trust", "--trust+"]
             parser.add_argument(*also, action="append", metavar="NAME", help=explained)
+        elif name == "pair" and structure is not None and command in TAKE_DATA:
+            structure.add_options(parser)
         elif name == "pair":
             kind = nn.Module if own_pair else annotation
             parser.add_argument("--pair", type=kind, default=None, help=explained)
@@ -289,7 +265,11 @@ def _optional_or_several(function: Callable[..., Any]) -> dict[str, bool]:
 
 
 def _configuration(
-    parser: ArgumentParser, parsed: Namespace, data: choices.Source, pair: Namespace | None
+    parser: ArgumentParser,
+    parsed: Namespace,
+    data: choices.Source,
+    pair: Namespace | None,
+    structure: Structure | None,
 ) -> dict[str, Any]:
     """Return the options that repeat a command, as YAML can hold them."""
     kept = parsed.clone()
@@ -305,7 +285,9 @@ def _configuration(
     chosen: dict[str, Any] = {"class_path": data.path}
     if arguments := options.pop("data", None):
         chosen["init_args"] = arguments
+    if structure is not None:
+        return {"data": chosen, **structure.configured(options)}
     if pair is None:
         return {"data": chosen, **options}
-    own = yaml.safe_load(parser.dump(_group({"pair": pair}), skip_validation=True))
+    own = yaml.safe_load(parser.dump(group({"pair": pair}), skip_validation=True))
     return {"data": chosen, **own, **options}

@@ -10,31 +10,40 @@ from ppvae.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class GivenClasses:
-    """A one-hot condition of a dataset.
+    """A condition of a dataset that is the class of each datapoint, one-hot or its number.
 
     Args:
         place: which tensor of a batch it is; x is 0.
         count: the number of classes.
         names: what they are called.
+        one_hot: whether a class is a vector `(classes,)`; otherwise it is its number.
     """
 
     place: int
     count: int
     names: tuple[str, ...]
+    one_hot: bool = True
 
     def of(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the class of each row of a batch, `(data,)`."""
-        return batch[self.place].argmax(-1)
+        given = batch[self.place]
+        return given.argmax(-1) if self.one_hot else given.long()
 
     def put(self, batch: tuple[Tensor, ...], classes: Tensor) -> tuple[Tensor, ...]:
         """Return a batch with other classes, `(data,)`."""
-        old = batch[self.place]
-        hot = torch.nn.functional.one_hot(classes.to(old.device), self.count).to(old)
-        return (*batch[: self.place], hot, *batch[self.place + 1 :])
+        given = self.as_condition(classes).to(batch[self.place])
+        return (*batch[: self.place], given, *batch[self.place + 1 :])
+
+    def as_condition(self, classes: Tensor) -> Tensor:
+        """Return classes, `(data,)`, as the pair is given them."""
+        classes = classes.long()
+        return torch.nn.functional.one_hot(classes, self.count) if self.one_hot else classes
 
 
 def given_classes(dataset: Dataset) -> GivenClasses | None:
-    """Return the first one-hot condition of a dataset with at least two classes, or None.
+    """Return the first condition of a dataset that is a class of at least two, or None.
+
+    It is one-hot, or holds the labels; numbers among which one is missing, -1, are none.
 
     Example:
         >>> from ppvae import data
@@ -44,6 +53,10 @@ def given_classes(dataset: Dataset) -> GivenClasses | None:
         '7'
     """
     for index, condition in enumerate(dataset.conditions.get("train", ())):
+        if _are_labels(condition, dataset):
+            known = dataset.classes
+            names = (*dataset.label_names, *map(str, range(len(dataset.label_names), known)))
+            return GivenClasses(1 + index, known, names[:known], one_hot=False)
         if condition.dim() != 2 or condition.shape[1] < 2:
             continue
         hot = ((condition == 0) | (condition == 1)).all() and (condition.sum(-1) == 1).all()
@@ -56,3 +69,10 @@ def given_classes(dataset: Dataset) -> GivenClasses | None:
             names = (*dataset.label_names, *names[len(dataset.label_names) :])[:count]
         return GivenClasses(1 + index, count, names)
     return None
+
+
+def _are_labels(condition: Tensor, dataset: Dataset) -> bool:
+    labels = dataset.labels.get("train")
+    if labels is None or condition.dim() != 1 or bool((labels < 0).any()):
+        return False
+    return dataset.classes > 1 and torch.equal(labels.long(), condition.long())

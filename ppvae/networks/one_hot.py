@@ -34,6 +34,26 @@ class OneHot(nn.Module):
         """How many numbers there are side by side."""
         return sum(max(1, count) for count in self.levels)
 
+    def check(self, columns: Tensor, needed: str) -> None:
+        """Refuse numbers that are those of no class.
+
+        Args:
+            columns: `(*, len(levels))`.
+            needed: what the sentence says first.
+
+        Raises:
+            ValueError: if there is one; it names the first row.
+        """
+        for place, (count, column) in enumerate(zip(self.levels, columns.unbind(-1), strict=True)):
+            if not count:
+                continue
+            known = (column >= 0) & (column < count) & (column == column.round())
+            if not bool(known.all()):
+                row = int((~known).flatten().nonzero()[0])
+                where = f"row {row}" + f", column {place}" * (len(self.levels) > 1)
+                value = float(column.flatten()[row])
+                raise ValueError(f"{needed} 0 to {count - 1}, got {value:g} in {where}")
+
     def forward(self, columns: Tensor) -> Tensor:
         """Return the vectors; NaN where a number is that of no class."""
         if columns.dim() == 0 or columns.shape[-1] != len(self.levels):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,25 +112,25 @@ class ConditionalVAE(VAE):
         y, *others = conditions
         columns = as_tensor(y, "y")
         columns = columns.unsqueeze(-1) if columns.dim() == 1 else columns
-        if columns.dim() != 2 or columns.shape[-1] != len(self.levels):
+        if columns.dim() < 2 or columns.shape[-1] != len(self.levels):
             raise ValueError(
                 f"ConditionalVAE needs y of shape (data, {len(self.levels)})"
                 f"{', or (data,),' if len(self.levels) == 1 else ''} got {tuple(columns.shape)}"
             )
-        like = reference(self)
-        return (self.one_hot(columns if like is None else columns.to(like.dtype)), *others)
+        self.one_hot.check(columns, "ConditionalVAE needs y to be classes")
+        return (self.one_hot(columns.to(reference(self))), *others)
 
     @torch.no_grad()
-    def sample(self, n: int, *conditions: Array) -> Tensor:
+    def sample(self, n: int, y: Array | int | None = None, *others: Array) -> Tensor:
         """Draw `n` datapoints for each row of y, `(n, data, *event)`; `(n, *event)` of one class.
 
         Raises:
-            ValueError: if a number is that of no class.
+            ValueError: if a number is that of no class, or there is no y.
         """
-        y, *others = conditions or (None,)
-        if isinstance(y, int) or (isinstance(y, Tensor) and y.dim() == 0):
-            return super().sample(n, torch.as_tensor([int(y)]), *others).squeeze(1)
-        return super().sample(n, *conditions)
+        if y is None:
+            return super().sample(n)
+        draws = super().sample(n, _of_each(y, 1), *others)
+        return draws if np.ndim(y) else draws.squeeze(1)
 
     @torch.no_grad()
     def translate(self, x: Array, y: Array, other: Array | int) -> Tensor:
@@ -139,10 +140,16 @@ class ConditionalVAE(VAE):
             x: datapoints, `(data, *event)`.
             y: their conditions.
             other: those to translate to, of each datapoint or one class for all.
+
+        Raises:
+            ValueError: if a number is that of no class.
         """
         with evaluating(self):
             z = self.encode(x, y).sample()
-            if isinstance(other, int):
-                other = torch.full((len(z),), other)
-            mean: Tensor = self.decode(z, other).mean
+            mean: Tensor = self.decode(z, _of_each(other, len(z))).mean
         return mean
+
+
+def _of_each(y: Array | int, rows: int) -> Array:
+    """Return y of each row: itself, or one class for all."""
+    return torch.as_tensor(y).expand(rows) if isinstance(y, int) or not np.ndim(y) else y

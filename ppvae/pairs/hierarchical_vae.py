@@ -14,7 +14,7 @@ from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import First, Joined, ResidualMLP
 from ppvae.pairs.arguments import check_data, check_number, check_rows, floating, tensors_of
-from ppvae.pairs.layered_posteriors import Draw, Ladder, LayeredPosterior
+from ppvae.pairs.layered_posteriors import BottomUp, Draw, LayeredPosterior
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.posteriors import Posterior
@@ -83,7 +83,7 @@ class HierarchicalVAE(ProgramPair):
         latent: int | Sequence[int] = (16, 8),
         network: Callable[[int, int], nn.Module] = ResidualMLP,
         likelihood: Callable[[nn.Module], Likelihood] | None = None,
-        posterior: type[LayeredPosterior] = Ladder,
+        posterior: type[LayeredPosterior] = BottomUp,
     ) -> Self:
         """Build the pair, each layer given the one above; with conditions p(x|z) is given all.
 

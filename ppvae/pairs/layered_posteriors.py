@@ -66,7 +66,7 @@ class BottomUp(LayeredPosterior):
 
     The posterior of layer l is called with `z_{l-1}, ..., z_1, x` and x's conditions. With a
     network inside of `networks.First` it sees the layer below alone, with `networks.Joined` all.
-    Upper layers trained so often stay unused: `Ladder` keeps them in use.
+    Where an upper layer stays unused, as `diagnostics.kl_per_site` says, try a `Ladder`.
 
     Args:
         posteriors: of any family, one for each layer, the lowest first.
@@ -106,8 +106,10 @@ class Ladder(LayeredPosterior):
         q(z_l | z_{l+1}, ..., z_L, x) = N(v (m / s^2 + m' / s'^2), v),  1 / v = 1 / s^2 + 1 / s'^2
 
     This is the product of the two densities, and the posterior where the estimate is the
-    likelihood. A layer that data say nothing of is left to its prior, and those above it are not
-    (Sonderby, Raiko, Maaloe, Sonderby and Winther, "Ladder Variational Autoencoders", 2016).
+    likelihood. A layer that data say nothing of is left to its prior, and those above it are not.
+    Start with estimates more precise than the priors, as `of` does: training else narrows the
+    priors in their place, and lower layers die (Sonderby, Raiko, Maaloe, Sonderby and Winther,
+    "Ladder Variational Autoencoders", 2016).
 
     Args:
         features: the networks f_1, called with x and its conditions, f_2, ... f_L.

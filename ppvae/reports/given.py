@@ -90,7 +90,7 @@ def setting_of(
 def prior_moments(pair: VAE, fixed: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of p(z|y) for one setting y of the conditions."""
     with isolated(pair, seed=0):
-        prior = pair.prior(*fixed)
+        prior = pair.prior(*pair.conditions_of(fixed))
         try:
             mean, variance = prior.mean, prior.variance
         except NotImplementedError:
@@ -103,7 +103,7 @@ def prior_moments(pair: VAE, fixed: list[Tensor]) -> tuple[Tensor, Tensor]:
 def prior_draws(pair: VAE, batch: Batch) -> Tensor:
     """Return a draw of p(z|y) for each row of a batch."""
     x, *others = batch
-    z: Tensor = pair.prior(*others).expand([len(x)]).sample()
+    z: Tensor = pair.prior(*pair.conditions_of(others)).expand([len(x)]).sample()
     return z
 
 

@@ -64,7 +64,8 @@ def _sites(subject: Subject, units: ActiveUnits) -> Finding:
         Verdict.LOOK if dead else Verdict.FINE,
         f"KL of {', '.join(f'{site} {max(0.0, kl):.2f}' for site, kl in means.items())} nats",
         f"The guide draws {', '.join(dead)} from the prior, so that it tells nothing of the data. "
-        "Of a hierarchy use pairs.Ladder, and raise the KL weight slowly in training.",
+        "Raise the KL weight slowly in training; of a hierarchy try the other posterior, "
+        "pairs.BottomUp or pairs.Ladder.",
         {"kl_per_site": terms},
         remedy=replace(warmed_up(subject, f"{', '.join(dead)} is not in use"), nats=None),
     )

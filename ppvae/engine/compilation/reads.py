@@ -60,6 +60,7 @@ _CHECKS = {
     ("torch.distributions.distribution", "Distribution._validate_sample"),
     ("pyro.poutine.scale_messenger", "ScaleMessenger.__init__"),
     ("ppvae.likelihoods.size_factors", "ObservedSize.forward"),
+    ("ppvae.networks.one_hot", "OneHot.check"),
 }
 
 
