@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("folder", help="where the IDX files of MNIST are")
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, nargs=2, default=[15, 18], metavar=("VAE", "M2"))
+    parser.add_argument("--epochs", type=int, nargs=2, default=[12, 18], metavar=("VAE", "M2"))
     options = parser.parse_args()
     gray, binary = (data.mnist(options.folder, binarized=binarized) for binarized in (False, True))
     found: dict[int, list[float]] = {count: [] for count in options.labels}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
@@ -40,7 +41,8 @@ class Model(_Program):
         x, known, number = self.batch(x, label)
         with pyro.plate("data", len(x)):
             y = pyro.sample("y", dist.Categorical(logits=pair.log_shares))
-            pyro.sample("label", Label(y.to(x)).mask(known), obs=label)
+            with poutine.mask(mask=known):
+                pyro.sample("label", Label(y.to(x)), obs=label)
             given = self.vectors(y, x)
             z = pyro.sample("z", pair.prior(given))
             observed: Tensor = pyro.sample("x", pair.likelihood(z, given), obs=x)

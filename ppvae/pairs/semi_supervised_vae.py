@@ -120,9 +120,9 @@ class SemiSupervisedVAE(ProgramPair):
             Unsupported: if no likelihood is known for the support.
         """
         bare, (_, y, *_) = replace(dataset, conditions={}), cls.batches_of(dataset).batch("train")
+        if y.dim() != 1 or not bool((y >= 0).any()):
+            raise ValueError(f"{cls.__name__} needs labels, dataset {dataset.name!r} gives none")
         counts = torch.bincount(y[y >= 0], minlength=dataset.classes)
-        if not counts.any():
-            raise ValueError(f"{cls.__name__} needs labels, dataset {dataset.name!r} has none")
         given = ConditionalVAE.of(
             bare,
             latent=latent,

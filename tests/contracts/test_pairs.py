@@ -190,6 +190,7 @@ PAIRS = {
             3,
         ),
         lambda: (bits(), torch.where(torch.arange(ROWS) % 2 == 0, classes(), -1)),
+        refused={"aggregate and prior": "a mixture over a site that is summed out"},
     ),
     "HierarchicalVAE, ladder": Entry(ladder, lambda: (bits(),), refused=LAYERED),
     "HierarchicalVAE, bottom-up": Entry(bottom_up, lambda: (bits(),), refused=LAYERED),
