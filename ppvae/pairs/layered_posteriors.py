@@ -106,9 +106,8 @@ class Ladder(LayeredPosterior):
 
     This is the product of the two densities, and the posterior where the estimate is the
     likelihood. A layer that data say nothing of is left to its prior, and those above it are not.
-    Training may narrow the priors in place of the estimates, most of all while the weight of the KL
-    term is low, and lower layers die; `diagnostics.kl_per_site` shows it (Sonderby, Raiko, Maaloe, Sonderby and Winther,
-    "Ladder Variational Autoencoders", 2016).
+    In training a lower layer may be left to its prior for good: `diagnostics.kl_per_site` shows it
+    (Sonderby, Raiko, Maaloe, Sonderby and Winther, "Ladder Variational Autoencoders", 2016).
 
     Args:
         features: the networks f_1, called with x and its conditions, f_2, ... f_L.
