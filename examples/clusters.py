@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -24,13 +23,14 @@ def drawn(pair: pairs.MixtureVAE, digits: data.Dataset, columns: int = 12) -> Fi
     """Return a figure with a row of samples for each component, its weight beside it."""
     height, width = digits.image_shape or (8, 8)
     weights = pair.logits.softmax(0).tolist()
-    figure = plt.figure(figsize=(0.5 * columns + 1.6, 0.5 * len(weights) + 0.6))
+    figure = Figure(figsize=(0.43 * columns + 0.8, 0.5 * len(weights) + 0.3), layout="constrained")
     axes = figure.subplots(len(weights), squeeze=False)[:, 0]
     for k, (axis, weight) in enumerate(zip(axes, weights, strict=True)):
         torch.manual_seed(k)
         images = pair.sample(columns, k=k).reshape(columns, height, width)
-        axis.imshow(torch.cat(list(images), 1), cmap="gray_r")
+        axis.imshow(torch.cat(list(images), 1).numpy(), cmap="gray_r")
         axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
         axis.set_ylabel(f"{k}:  {weight:.0%}", rotation=0, ha="right", va="center")
     figure.suptitle("Samples of each component, and its weight", fontsize=10)
     return figure
@@ -49,9 +49,7 @@ def main(epochs: int = 100, output: str = ".") -> None:
     share = counts.to_numpy().max(1).sum() / counts.to_numpy().sum()
     print(f"{share:.1%} of the images show the digit that their cluster holds most of")
     Path(output).mkdir(parents=True, exist_ok=True)
-    figure = drawn(pair, digits)
-    figure.savefig(Path(output) / "clusters.png", dpi=150)
-    plt.close(figure)
+    drawn(pair, digits).savefig(Path(output) / "clusters.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Draw: TypeAlias = Callable[[int, dist.Distribution], Tensor]
 """Called with a layer's number, 1 for the lowest, and its distribution; returns a draw."""
 
 _FEATURES = 128  # numbers that each network of a ladder passes on
-_SHARP = -3.0  # raw scale, of 0.05: estimates that start as wide as the priors narrow these too
 
 
 class LayeredPosterior(nn.Module, ABC):
@@ -107,9 +106,8 @@ class Ladder(LayeredPosterior):
 
     This is the product of the two densities, and the posterior where the estimate is the
     likelihood. A layer that data say nothing of is left to its prior, and those above it are not.
-    Start with estimates more precise than the priors, as `of` does: training else narrows the
-    priors in their place, and lower layers die (Sonderby, Raiko, Maaloe, Sonderby and Winther,
-    "Ladder Variational Autoencoders", 2016).
+    In training a lower layer may be left to its prior for good: `diagnostics.kl_per_site` shows it
+    (Sonderby, Raiko, Maaloe, Sonderby and Winther, "Ladder Variational Autoencoders", 2016).
 
     Args:
         features: the networks f_1, called with x and its conditions, f_2, ... f_L.
@@ -149,10 +147,7 @@ class Ladder(LayeredPosterior):
         """Build it; the networks pass 128 features on."""
         features = [parts.encoder(_FEATURES)]
         features += [parts.network(_FEATURES, _FEATURES) for _ in latent[1:]]
-        heads = [nn.Linear(_FEATURES, 2 * size) for size in latent]
-        for head, size in zip(heads[:-1], latent, strict=False):
-            nn.init.constant_(head.bias[size:], _SHARP)
-        return cls(features, [DiagonalNormal(head) for head in heads])
+        return cls(features, [DiagonalNormal(nn.Linear(_FEATURES, 2 * size)) for size in latent])
 
     def forward(self, draw: Draw, priors: Sequence[nn.Module], *data: Tensor) -> list[Tensor]:
         """Draw each layer, the top one first; return the draws, the lowest first."""

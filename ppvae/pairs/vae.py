@@ -58,6 +58,7 @@ class VAE(ProgramPair):
         ValueError: if prior and posterior have different supports.
 
     Example:
+        >>> import numpy as np
         >>> from ppvae.likelihoods import Bernoulli
         >>> from ppvae.posteriors import DiagonalNormal
         >>> from ppvae.priors import StandardNormal

@@ -16,6 +16,7 @@ import ppvae
 from ppvae import data, pairs
 from ppvae.cli import main
 from ppvae.inference.persistence import ClosedList
+from ppvae.pairs import Program
 
 UNSAFE_LOAD = {
     "class_path": "ppvae.cli.configuration.yaml.unsafe_load",
@@ -266,12 +267,13 @@ def test_what_the_program_writes_it_reads(words, capsys):
 
 def test_every_module_of_ours_can_be_named():
     """A part that no face shows would be saved, and not be loaded."""
-    internal = {"_Fixed", "_Autoregressive", "_Aggregate", "_Program", "_Model", "_Guide"}
+    internal = {"_Fixed", "_Autoregressive", "_Aggregate"}
     listed, missing = ClosedList(), set()
     for module in pkgutil.walk_packages(ppvae.__path__, "ppvae."):
         for name, found in vars(importlib.import_module(module.name)).items():
             ours = isinstance(found, type) and found.__module__ == module.name
-            if ours and issubclass(found, torch.nn.Module):
+            # Programs hold their pair, which is saved in their place.
+            if ours and issubclass(found, torch.nn.Module) and not issubclass(found, Program):
                 missing |= {name} - internal if f"{module.name}.{name}" not in listed else set()
     assert missing == set()
 
