@@ -70,7 +70,7 @@ def drawn(scores: pd.DataFrame) -> Figure:
     axes.set(xscale="log", xticks=scores.index, xlabel="training images with a label")
     axes.set_xticks([], minor=True)
     axes.set_xticklabels(map(str, scores.index))
-    axes.set(ylabel="test images classified rightly, %", title="What images without a label add")
+    axes.set(ylabel="test images classified rightly, %", title="A classifier with few labels")
     axes.legend()
     return figure
 
