@@ -177,7 +177,10 @@ def _observing(template: Batch, sites: Sites, structure: Structure) -> Batch:
 def _kept(site: Site) -> Tensor:
     """Return what was drawn at an observed site; what masks hide is that of the template."""
     seen, drawn = site["infer"]["obs"], site["value"]
-    return torch.where(unmasked({**site, "value": seen}), drawn, seen.to(drawn.dtype))
+    kept = unmasked({**site, "value": seen})
+    while kept.dim() > drawn.dim():  # of enumerated sites, on which a mask of data does not depend
+        kept = kept[0]
+    return torch.where(kept, drawn, seen.to(drawn.dtype))
 
 
 def _places(seen: Tensor, source: Tensor, tensor: Tensor) -> list[Tensor]:

@@ -11,12 +11,14 @@ from torch.distributions import Bernoulli, Normal
 
 import ppvae
 from ppvae.engine import (
+    MEMORY,
     PLATE,
     Way,
     draw,
     draw_latents,
     seeded,
     simulated_sites,
+    simulations,
     structure_of,
 )
 from ppvae.engine.draws.vectorization import way_of
@@ -194,6 +196,27 @@ def test_a_model_is_simulated_at_one_value_of_what_is_enumerated(kind):
         assert abs(float(z[chosen].mean() - pair.locs[c])) < 4 / math.sqrt(count)
         rest = (drawn - z)[chosen].detach()
         assert abs(float(rest.mean()) - 0.3 * c) < 4 * pair.scale / math.sqrt(count)
+
+
+class MaskedClasses(Classes):
+    """The mask stands in the distribution of what is observed."""
+
+    def model(self, x, seen):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(self.weights))
+            z = pyro.sample("z", dist.Normal(self.locs[k], 1.0))
+            pyro.sample("x", dist.Normal(z + self.shift * k, self.scale).mask(seen > 0), obs=x)
+
+    def guide(self, x, seen):
+        super().guide(x)
+
+
+def test_what_a_mask_hides_stays_in_data_simulated_beside_an_enumerated_site():
+    pair, x = MaskedClasses().double(), torch.arange(100.0).double()
+    seen = (torch.arange(100) % 3 > 0).double()
+    batch = x, seen
+    (simulated,) = simulations(pair, batch, 100, MEMORY)
+    assert torch.equal(simulated.batch[0] == x, seen == 0)
 
 
 class Sizeless(Classes):
