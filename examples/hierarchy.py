@@ -33,7 +33,7 @@ def draw(pair: pairs.HierarchicalVAE, digits: data.Dataset) -> Figure:
     cells = torch.nn.functional.pad(cells, (1, 1, 1, 1)).permute(1, 2, 0, 3)
     figure = plt.figure(figsize=(9, 4.2), layout="constrained")
     pictures, bars = figure.subplots(1, 2, width_ratios=(2, 1))
-    pictures.imshow(cells.reshape(SHOWN * (SIDE + 2), -1), cmap="gray_r", vmin=0, vmax=16)
+    pictures.imshow(cells.reshape(SHOWN * (SIDE + 2), -1).numpy(), cmap="gray_r", vmin=0, vmax=16)
     pictures.set(title="a digit, and draws with its upper layer fixed", xticks=[], yticks=[])
     pictures.spines[:].set_visible(False)
     kl = diagnostics.kl_per_site(pair, digits).kl
