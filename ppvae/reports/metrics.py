@@ -98,10 +98,10 @@ def read_metrics(folder: Path) -> xr.Dataset | None:
     for place, line in enumerate(lines):
         try:
             record = json.loads(line)
-            records.append(
-                {str(k): math.nan if v is None else float(v) for k, v in record.items()}
-            )
-        except (ValueError, TypeError, AttributeError) as error:
+            numbers = {str(k): math.nan if v is None else float(v) for k, v in record.items()}
+            int(numbers.get("step", 0))  # a step is a finite number
+            records.append(numbers)
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             if place == len(lines) - 1:
                 break
             raise ValueError(f"{path} is damaged in line {place + 1}: {error}") from error
