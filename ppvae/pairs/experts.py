@@ -77,7 +77,7 @@ class ProductOfExperts(Experts):
 
     It is the posterior itself where each expert is its view's likelihood of z (Wu and Goodman,
     "Multimodal generative models for scalable weakly-supervised learning", 2018). An expert is
-    trained on its own only by data in which other views are missing: see `with_subsets`.
+    trained on its own only by data in which other views are missing: see `data.every_subset`.
 
     Example:
         >>> experts = ProductOfExperts([DiagonalNormal(nn.Linear(3, 4)) for _ in range(2)])
@@ -99,16 +99,22 @@ class MixtureOfExperts(Experts):
     "Variational mixture-of-experts autoencoders for multi-modal deep generative models", 2019).
     """
 
+    member: Tensor
+
+    def __init__(self, experts: Sequence[DiagonalNormal]) -> None:
+        super().__init__(experts)
+        chosen = [torch.zeros(len(experts))]  # the prior alone, where no view is there
+        for places in self.subsets():
+            chosen.append(chosen[0].index_fill(0, torch.tensor(places), 1.0))
+        self.register_buffer("member", torch.stack(chosen), persistent=False)
+
     def subsets(self) -> list[tuple[int, ...]]:
         """Return which views make up each component."""
         return [(place,) for place in range(len(self.experts))]
 
     def combined(self, loc: Tensor, precision: Tensor, present: Tensor) -> dist.Distribution:
         """Return the mixture of the products of those subsets that are there; else the prior."""
-        chosen = [torch.zeros(len(self.experts))]  # the prior alone, where no view is there
-        for places in self.subsets():
-            chosen.append(chosen[0].index_fill(0, torch.tensor(places), 1.0))
-        member = torch.stack(chosen).to(loc)
+        member = self.member.to(loc)
         variance = 1 / (1 + member @ precision)
         missing = member @ (~present).to(loc).unsqueeze(-1)
         there = missing.squeeze(-1) == 0
@@ -127,12 +133,12 @@ class MixtureOfProducts(MixtureOfExperts):
     """
 
     def __init__(self, experts: Sequence[DiagonalNormal]) -> None:
-        super().__init__(experts)
         if len(experts) > _MOST:
             raise ValueError(
                 f"MixtureOfProducts has a component for each subset of views, and takes at most "
                 f"{_MOST} views, got {len(experts)}; take ProductOfExperts or MixtureOfExperts"
             )
+        super().__init__(experts)
 
     def subsets(self) -> list[tuple[int, ...]]:
         """Return which views make up each component."""
