@@ -44,9 +44,10 @@ def fuzz(form, count, folder, seed=0, start=0, done=lambda number: None):
         done(number)
         form.write(path, content)
         found = outcome(form.read, path)
-        new = found.where not in known
+        kind = found.where, bool(found.finding)
+        new = kind not in known
         if new:
-            known.add(found.where)
+            known.add(kind)
             if not found.finding:
                 pool.insert(len(form.seeds), content)
                 del pool[_KEPT:]

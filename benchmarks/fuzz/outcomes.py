@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 5.0
-BYTES = 2**31
+BYTES = 2**31 + 2**26  # a page of Parquet may state 2 GiB; and what a library takes besides
 _LONGEST = 1500  # characters of a sentence
 _REFUSALS = (ValueError, TypeError, OSError)
 
@@ -89,6 +89,6 @@ def time_limit():
 
 
 def limit_memory():
-    """Let this process have 2 GB more than it has now."""
+    """Let this process have 2 GiB more than it has now, and a little."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES,) * 2)

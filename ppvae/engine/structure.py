@@ -228,7 +228,7 @@ def training_structure_of(
             if not site["fn"].has_rsample
         },
         rounded=_reasons(_rounding, guide_sites),
-        off_the_path=_reasons(_off_the_path, guide_sites),
+        off_the_path=_reasons(off_the_path, guide_sites),
         subsampled=rows_of(observed[0]) != len(args[0]),
         other_scale=_other_scale(observed),
     )
@@ -245,7 +245,7 @@ def _rounding(site: Site) -> str | None:
     return family_of(site) if hasattr(site["value"], "_unquantize") else None
 
 
-def _off_the_path(site: Site) -> str | None:
+def off_the_path(site: Site) -> str | None:
     """Say why the expected gradient of log q(z|x) by its own parameters is not 0, if so."""
     inner: Any = site["fn"]
     while inner is not None:

@@ -13,6 +13,7 @@ from ppvae.inference.objectives import (
     MaximumMeanDiscrepancy_ELBO,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
+    StickingTheLandingEnum_ELBO,
     TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "LinearWarmup",
     "MaximumMeanDiscrepancy_ELBO",
     "PartiallyImportanceWeighted_ELBO",
+    "StickingTheLandingEnum_ELBO",
     "StickingTheLanding_ELBO",
     "TensorBoard",
     "Terminated",

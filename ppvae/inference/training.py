@@ -122,8 +122,9 @@ def fit(
         validation: held-out data; a `DataLoader` or map-style dataset, whose batches go through
             `batch` too, is read into tensors once. They are evaluated together with training
             data: after each epoch, after several if they have fewer than 10 steps, and at the end.
-        objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given, and `TraceEnum_ELBO()` where
-            a program asks for the enumeration of a site.
+        objective: any `pyro.infer.ELBO`; `Trace_ELBO()` unless given. Where a program asks for the
+            enumeration of a site, `StickingTheLandingEnum_ELBO()` if the guide has all such sites
+            and draws the others by reparameterization, else `TraceEnum_ELBO()`.
         optimizer: called with the parameters, returns a torch optimizer; or a `PyroOptim`. Adam
             with learning rate 1e-3 unless given. For a dataset, if neither `epochs`, `steps`,
             `optimizer` nor `schedule` is given: Adam with learning rate 3e-3 and a `CosineDecay`

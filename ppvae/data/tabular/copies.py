@@ -60,10 +60,12 @@ def _in_other_units(numbers: list[NDArray[np.float64]]) -> list[tuple[int, int]]
 
 def _standardized(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return values of mean square 1 over all rows, 0 where they are missing."""
-    known = ~np.isnan(values)
-    if not known.any():
+    known = np.isfinite(values)
+    largest = np.abs(values[known]).max(initial=0.0)
+    if largest == 0:
         return np.zeros_like(values)
-    gaps = np.where(known, values - values[known].mean(), 0.0)
+    shares = np.where(known, values, 0.0) / largest  # whose sum is never too large
+    gaps = np.where(known, shares - shares[known].mean(), 0.0)
     largest = np.abs(gaps).max()
     gaps = gaps / largest if largest > 0 else gaps
     spread = np.sqrt((gaps**2).mean())

@@ -70,33 +70,43 @@ def read_frame_file(path: Path) -> tuple[Frame, Cells | None]:
             f"{path} needs the package {package}: pip install 'ppvae[{extra}]', or save the table "
             "as .csv"
         )
+    if ending == ".parquet":
+        return as_frame(_read_parquet(path), str(path))
     if ending == ".xlsx":
         check_spreadsheet(path)
-    elif ending == ".parquet":
-        _check_parquet(path)
     with reading(path):
-        if ending == ".parquet":
-            table = pandas.read_parquet(path)
-        elif ending == ".feather":
-            table = pandas.read_feather(path)
-        else:
-            table = pandas.read_excel(path)
+        table = pandas.read_excel(path) if ending == ".xlsx" else _read_feather(path)
     return as_frame(table, str(path))
 
 
-def _check_parquet(path: Path) -> None:
-    """Refuse a file of more cells than one of its size can hold, and than the machine can take."""
+def _read_feather(path: Path) -> Any:
+    from pyarrow import feather
+
+    table = feather.read_table(path)
+    table.validate(full=True)
+    return table.to_pandas()
+
+
+def _read_parquet(path: Path) -> Any:
+    """Read a file; refuse more cells than one of its size can hold, or the machine can take."""
     from pyarrow import parquet
 
     with reading(path):
-        about = parquet.read_metadata(path)
+        file = parquet.ParquetFile(path)
+    with file:
+        about = file.metadata
+        # Not of each column: damaged metadata of columns end the process, as no error can.
         groups = [about.row_group(place) for place in range(about.num_row_groups)]
-        parts = [group.column(at) for group in groups for at in range(group.num_columns)]
-        cells = max(about.num_rows * about.num_columns, sum(part.num_values for part in parts))
-        size = _CELL * cells + sum(max(0, part.total_uncompressed_size) for part in parts)
-    if cells < 0 or size > max(_SMALL, REFLATION * path.stat().st_size):
-        raise DamagedFile(path, f"it cannot hold the {cells} cells that it states")
-    check_memory(path, size, "take fewer rows")
+        rows = max(about.num_rows, sum(group.num_rows for group in groups))
+        cells = rows * about.num_columns
+        size = _CELL * cells + sum(max(0, group.total_byte_size) for group in groups)
+        if cells < 0 or size > max(_SMALL, REFLATION * path.stat().st_size):
+            raise DamagedFile(path, f"it cannot hold the {cells} cells that it states")
+        check_memory(path, size, "take fewer rows")
+        with reading(path):
+            table = file.read(use_threads=False)  # so that one page is in memory at a time
+            table.validate(full=True)
+            return table.to_pandas()
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

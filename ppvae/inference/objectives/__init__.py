@@ -12,6 +12,7 @@ from ppvae.inference.objectives.maximum_mean_discrepancy import (
     MaximumMeanDiscrepancy_ELBO,
 )
 from ppvae.inference.objectives.sticking_the_landing import StickingTheLanding_ELBO
+from ppvae.inference.objectives.sticking_the_landing_enumeration import StickingTheLandingEnum_ELBO
 from ppvae.inference.objectives.total_correlation import Decomposition, TotalCorrelation_ELBO
 from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
 
@@ -24,6 +25,7 @@ __all__ = [
     "InverseMultiquadratics",
     "MaximumMeanDiscrepancy_ELBO",
     "PartiallyImportanceWeighted_ELBO",
+    "StickingTheLandingEnum_ELBO",
     "StickingTheLanding_ELBO",
     "TotalCorrelation_ELBO",
     "VariationalRenyi_ELBO",

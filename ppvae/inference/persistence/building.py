@@ -153,7 +153,7 @@ class Builder:
         except Exception as error:  # a constructor may raise anything on what it does not expect
             raise StructureError(
                 f"{value['class']} cannot be built of it "
-                f"({type(error).__name__}: {first_line(error)})"
+                f"({type(error).__name__}: {first_line(error):.200})"
             ) from error
         self._built[".".join(path)] = module
         return module
@@ -181,7 +181,7 @@ def _listed(name: object, of: ClosedList) -> type:
     if name not in of:
         roots = ("ppvae.", "torch.", "pyro.")
         trusting = f"; if you trust it, pass trust=[{name!r}], or --trust on the command line"
-        hint = "" if str(name).startswith(roots) else trusting
+        hint = "" if str(name).startswith(roots) or len(str(name)) > 100 else trusting
         raise StructureError(
             f"the class {name!r:.100} is not among those of ppvae and torch.nn that a file may "
             f"name{hint}"

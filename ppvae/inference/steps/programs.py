@@ -14,6 +14,7 @@ from ppvae.engine import (
     Batch,
     Form,
     Pair,
+    Site,
     Sites,
     Unsupported,
     announce,
@@ -28,6 +29,7 @@ from ppvae.engine import (
     trained,
 )
 from ppvae.inference.failure import explain
+from ppvae.inference.objectives import StickingTheLandingEnum_ELBO
 
 
 def announced_programs(
@@ -119,24 +121,31 @@ def _check_store(pair: Any, parameters: Iterable[Tensor]) -> None:
 
 
 def objective_for(guide: Sites, model: Sites, objective: ELBO | None) -> ELBO:
-    """Return the objective that is given, or Pyro's that suits a pair's sites.
+    """Return the objective that is given, or the one that suits a pair's sites.
 
     Where a program asks Pyro to enumerate a site, it is summed out.
     """
     if objective is not None:
         return objective
     sites = [*guide.values(), *model.values()]
-    if not any(asks_for_enumeration(site) or is_enumerated(site) for site in sites):
+    if not any(_to_enumerate(site) for site in sites):
         return Trace_ELBO()
     depth = max(-frame.dim for site in sites for frame in plates(site))
+    in_guide = all(name in guide or site["is_observed"] for name, site in model.items())
+    if in_guide and all(site["fn"].has_rsample or _to_enumerate(site) for site in guide.values()):
+        return StickingTheLandingEnum_ELBO(max_plate_nesting=depth)
     return TraceEnum_ELBO(max_plate_nesting=depth, strict_enumeration_warning=False)
+
+
+def _to_enumerate(site: Site) -> bool:
+    return asks_for_enumeration(site) or is_enumerated(site)
 
 
 def _check_objective(guide: Sites, model: Sites, objective: ELBO | None) -> None:
     for name, site in model.items():
         if site["is_observed"] or name in guide:
             continue
-        if objective is None and (asks_for_enumeration(site) or is_enumerated(site)):
+        if objective is None and _to_enumerate(site):
             continue
         if objective is None or type(objective) is Trace_ELBO:
             raise Unsupported(

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.engine import Adapted, Pair, Processes, Unsupported, isolated, run_pair
 from ppvae.engine.compilation import multiply_each
 from ppvae.inference.history import datapoints
+from ppvae.inference.objectives import StickingTheLandingEnum_ELBO
 from ppvae.inference.row_scale import RowScale
 from ppvae.inference.steps.joint_gradients import JointGradients
 from ppvae.inference.steps.kl_weight import KLWeight
@@ -37,7 +38,7 @@ class Steps:
 
     Raises:
         ValueError: if a constant `kl_weight` is negative or not finite, or one other than 1 meets
-            an objective that sums latents out.
+            Pyro's objective that sums latents out.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class Steps:
         self.optim = optim
         self.kl_weight = KLWeight()
         self.schedule = kl_weight if callable(kl_weight) else _constant(kl_weight)
-        if isinstance(objective, TraceEnum_ELBO) and kl_weight != 1:
+        weighs_sites = not isinstance(objective, TraceEnum_ELBO)
+        if kl_weight != 1 and not (
+            weighs_sites or isinstance(objective, StickingTheLandingEnum_ELBO)
+        ):
             raise ValueError(
                 "TraceEnum_ELBO takes one scale for all sites; expected kl_weight=1, got "
                 f"{kl_weight}"

@@ -26,6 +26,7 @@ from ppvae.inference import (
     MaximumMeanDiscrepancy_ELBO,
     PartiallyImportanceWeighted_ELBO,
     StickingTheLanding_ELBO,
+    StickingTheLandingEnum_ELBO,
     TotalCorrelation_ELBO,
     VariationalRenyi_ELBO,
 )
@@ -447,6 +448,7 @@ GRAPHS = {
     "score function": (Scored, ELBO, bits),
     "score function, graph": (Scored, TraceGraph_ELBO, bits),
     "summed out in the guide": (Summed, TraceEnum_ELBO, bits),
+    "summed out in the guide, sticking the landing": (Summed, StickingTheLandingEnum_ELBO, bits),
     "summed out in the model": (SummedInModel, TraceEnum_ELBO, bits),
     "hierarchical": (Hierarchical, ELBO, bits),
     "recurrent": (Recurrent, ELBO, bits),
