@@ -5,7 +5,7 @@
 Two trainings, as M1+M2 of Kingma et al. (2014). A plain VAE learns all 55,000 training images
 without labels, binarized anew in each pass: 20 latents. A `SemiSupervisedVAE` learns draws of
 these latents, made anew in each batch: 256 of all images, whose labels are hidden but for the
-known ones, and 26 of those that are known. The class of a test image is the largest q(y|x) at the
+known ones, and 100 of those that are known. The class of a test image is the largest q(y|x) at the
 mean of its latents. Beside it, what the known labels alone give: a logistic regression on the same
 latents, and a classifier of the same network.
 
@@ -34,8 +34,8 @@ from ppvae.posteriors import DiagonalNormal
 from ppvae.priors import StandardNormal
 
 LATENT, INNER, CLASSES = 20, 10, 10
-ROWS, KNOWN_ROWS = 256, 26  # of a batch: the bound of known labels counts a tenth
-WEIGHT = 50.0  # of log q(y|x)
+ROWS, KNOWN_ROWS = 256, 100  # of a batch
+WEIGHT = 18.0  # of log q(y|x)
 
 
 class Binarized:

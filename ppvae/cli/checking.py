@@ -98,7 +98,8 @@ class Checker:
         if name in self.listed:
             return
         ours = str(name).startswith(("ppvae.", "torch.", "pyro."))
-        could_be_trusted = "." in str(name) and str(name).replace(".", "").isidentifier()
+        short = "." in str(name) and len(str(name)) <= 100
+        could_be_trusted = short and str(name).replace(".", "").isidentifier()
         hint = f"; if you trust it, add --trust {name}" if could_be_trusted and not ours else ""
         if classes and class_names.is_last_name(str(name)):
             option = where.removesuffix(".class_path").rpartition(".")[2]

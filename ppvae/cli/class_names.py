@@ -32,6 +32,8 @@ _NO_NAMES = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "i
 # Where an option's classes are, if its annotation allows more than what is meant.
 _ROOMS = {"network": "ppvae.networks", "activation": "torch.nn"}
 
+_MOST_SHOWN = 50  # names in a sentence
+
 
 def types_of_fit() -> dict[str, Types]:
     """Return the types that each option of `fit` may have."""
@@ -141,6 +143,8 @@ def what_could_be(word: str, option: str, types: Types, listed: ClosedList) -> s
     listed_names = ours if len(ours) > 1 else names  # one of ours would hide all others
     shown = [name for name in names if name in listed_names or name == suggested]
     expected = f"; expected one of {', '.join(shown)}" if shown else ""
+    if len(shown) > _MOST_SHOWN:
+        expected = f"; expected one of {len(shown)} classes, from {shown[0]} to {shown[-1]}"
     return f"{expected}; did you mean {suggested}?" if suggested else expected
 
 

@@ -94,8 +94,8 @@ def fit(
             PowerSpherical.
         objective: class of what is maximized; Trace_ELBO unless given. It is any of
             pyro.infer.ELBO, or of ours: CombinedImportanceWeighted_ELBO, FreeBits_ELBO,
-            ImportanceWeighted_ELBO, MaximumMeanDiscrepancy_ELBO, StickingTheLandingEnum_ELBO,
-            PartiallyImportanceWeighted_ELBO, StickingTheLanding_ELBO, TotalCorrelation_ELBO,
+            ImportanceWeighted_ELBO, MaximumMeanDiscrepancy_ELBO, PartiallyImportanceWeighted_ELBO,
+            StickingTheLandingEnum_ELBO, StickingTheLanding_ELBO, TotalCorrelation_ELBO,
             VariationalRenyi_ELBO.
         optimizer: class of the torch optimizer, such as AdamW; Adam with lr 0.003 unless given.
         schedule: class of a torch learning-rate schedule, such as OneCycleLR; CosineDecay, which

@@ -16,7 +16,7 @@ class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
         event = self.peek_event()
         tag = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or tag is not None:
-            what = f"an alias (*{event.anchor})" if tag is None else f"a tag ({tag})"
+            what = f"an alias (*{event.anchor:.60})" if tag is None else f"a tag ({tag:.60})"
             raise yaml.MarkedYAMLError(
                 problem=f"{what}, which is not read", problem_mark=event.start_mark
             )
