@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.answers.decoding import categories_of, decoded
 from ppvae.answers.measuring import by_row, on_cpu
 from ppvae.answers.rows import Frame, as_rows
+from ppvae.answers.sampling import of_datapoints
 from ppvae.engine import (
     MEMORY,
     Batch,
@@ -82,13 +83,12 @@ def _expected(pair: Pair, batch: Batch, kept: dict[int, int], draws: int) -> Ten
     """Return E[x'|x], `(data, features)`."""
     total = torch.zeros((), dtype=torch.float64, device=batch[0].device)
     for _ in range(draws):
-        _, model = run_pair(pair, batch)
-        observed = {
-            name: site
-            for name, site in model.items()
-            if site["is_observed"] and not site_is_factor(site)
-        }
-        site = observed[observed_site(observed)]
+        _, model = run_pair(pair, batch, drawn=True)
+        observed = [
+            site for site in model.values() if site["is_observed"] and not site_is_factor(site)
+        ]
+        found = {site["name"]: site for site in of_datapoints(observed, batch[0])}
+        site = found[observed_site(found)]
         value = expectation(site["fn"], kept, lambda x, site=site: by_datapoint(x, site, None))
         total = total + value
     return most_probable(total / draws, kept)

@@ -8,18 +8,27 @@ from torch import Tensor
 
 from ppvae.answers.decoding import decoded
 from ppvae.answers.rows import Frame, feature_names, free, label_of, named
-from ppvae.data import Dataset, RowsOnDisk, Standardization, given_classes, spread
+from ppvae.data import (
+    Dataset,
+    RowsOnDisk,
+    Standardization,
+    class_names,
+    given_classes,
+    spread,
+)
 from ppvae.engine import (
     Batch,
     Pair,
     Processes,
     SimulationMessenger,
+    Site,
     Unsupported,
     as_batch,
     isolated,
     rows_at,
     traced,
 )
+from ppvae.pairs import SemiSupervisedVAE
 
 _FEW = 10_000  # training rows on disk whose conditions are drawn from
 _BLOCK = 1024  # rows that are drawn at once
@@ -41,8 +50,9 @@ def sample(
         pair: any pair with one observed site.
         dataset: the data that it was made for.
         n: number of rows.
-        label: the name or number of a class, of a pair that is given the class. Without it, such
-            a pair draws classes in the proportions of the training data.
+        label: the name or number of a class, of a pair that is given the class, or of a
+            `SemiSupervisedVAE`. Without it a pair that is given the class draws classes in the
+            proportions of the training data.
         units: those of the data, where the pair gives standardized values.
         seed: of the draws.
         shared: whether the processes that `torchrun` has started draw a part each; all of them
@@ -97,12 +107,16 @@ def draw_rows(
     batch = as_batch(parts, pair, split="train")
     given = given_classes(dataset)
     classes = None if given is None else given.of(batch)
-    if label is not None:
+    if label is not None and isinstance(pair, SemiSupervisedVAE):  # it draws the class itself
+        code = code_of(label, class_names(dataset))
+        classes = torch.full((len(batch[0]),), code, device=batch[0].device)
+        pair, batch = pair.given_class(), (batch[0], classes)
+    elif label is not None:
         if given is None or classes is None:
             reason = "is not given the class of a row" if dataset.labels else "knows no classes"
             raise Unsupported(
                 f"the pair {reason}, so that it draws no rows of the class {str(label)!r}; train "
-                "it with --conditional true on data with labels"
+                "it with --conditional true, or as a SemiSupervisedVAE, on data with labels"
             )
         classes = torch.full_like(classes, code_of(label, given.names))
         batch = given.put(batch, classes)
@@ -143,14 +157,17 @@ def code_of(label: str | int, names: Sequence[str]) -> int:
     raise ValueError(f"there is no class {str(label)!r}; expected one of {', '.join(names):.300}")
 
 
+def of_datapoints(observed: list[Site], x: Tensor) -> list[Site]:
+    """Leave out what is observed beside the datapoints `x`, such as their classes."""
+    alike = [site for site in observed if site["value"].shape == x.shape]
+    return alike if len(alike) == 1 else observed
+
+
 def _drawn(pair: Pair, batch: Batch) -> Tensor:
     """Draw as many datapoints as a batch has rows from the model of any pair."""
     trace = traced(SimulationMessenger()(pair.model), batch, "the model was sampled")
     observed = [s for s in trace.nodes.values() if s.get("infer", {}).get("was_observed")]
-    # Others besides the datapoints may be observed, such as their classes.
-    alike = [site for site in observed if site["value"].shape == batch[0].shape]
-    if len(alike) == 1:
-        observed = alike
+    observed = of_datapoints(observed, batch[0])
     if len(observed) != 1:
         raise Unsupported(
             f"sample needs a pair with one observed site, this one has {len(observed)}"

@@ -6,7 +6,7 @@ from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset
 from ppvae.data.disk import on_disk
 from ppvae.data.files import memory
-from ppvae.data.given_classes import GivenClasses, given_classes
+from ppvae.data.given_classes import GivenClasses, class_names, given_classes
 from ppvae.data.handwriting import digits, mnist
 from ppvae.data.lazy_rows import LazyRows
 from ppvae.data.measured_tables import breast_cancer, wine
@@ -47,6 +47,7 @@ __all__ = [
     "array",
     "breast_cancer",
     "categories",
+    "class_names",
     "colors",
     "counts",
     "digits",

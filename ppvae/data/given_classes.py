@@ -54,9 +54,7 @@ def given_classes(dataset: Dataset) -> GivenClasses | None:
     """
     for index, condition in enumerate(dataset.conditions.get("train", ())):
         if _are_labels(condition, dataset):
-            known = dataset.classes
-            names = (*dataset.label_names, *map(str, range(len(dataset.label_names), known)))
-            return GivenClasses(1 + index, known, names[:known], one_hot=False)
+            return GivenClasses(1 + index, dataset.classes, class_names(dataset), one_hot=False)
         if condition.dim() != 2 or condition.shape[1] < 2:
             continue
         hot = ((condition == 0) | (condition == 1)).all() and (condition.sum(-1) == 1).all()
@@ -69,6 +67,18 @@ def given_classes(dataset: Dataset) -> GivenClasses | None:
             names = (*dataset.label_names, *names[len(dataset.label_names) :])[:count]
         return GivenClasses(1 + index, count, names)
     return None
+
+
+def class_names(dataset: Dataset) -> tuple[str, ...]:
+    """Return what the classes of a dataset with labels are called, by their numbers if nothing.
+
+    Example:
+        >>> from ppvae import data
+        >>> class_names(data.digits())[7]
+        '7'
+    """
+    count, names = dataset.classes, dataset.label_names
+    return (*names, *map(str, range(len(names), count)))[:count]
 
 
 def _are_labels(condition: Tensor, dataset: Dataset) -> bool:

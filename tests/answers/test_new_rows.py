@@ -7,7 +7,7 @@ from PIL import Image
 from torch.distributions import constraints
 
 import ppvae
-from ppvae import answers, data, pairs
+from ppvae import answers, data, likelihoods, networks, pairs, posteriors, priors
 
 
 def cars(missing=0):
@@ -92,6 +92,36 @@ def test_rows_are_drawn_of_a_class_by_its_name_or_number():
     plain = data.table(cars(), label="kind", id="name")
     with pytest.raises(ppvae.Unsupported, match="not given the class of a row"):
         answers.sample(pairs.assemble(plain, latent=2), plain, 1, label="cab")
+
+
+class Sure(torch.nn.Module):
+    """Maps a class, one-hot behind z, to logits of 0 or 1 in three places."""
+
+    def forward(self, z, given):
+        return 100 * given[..., 1:] - 50 + torch.zeros(3) * z
+
+
+def test_a_semi_supervised_pair_draws_rows_of_a_class_and_keeps_those_of_others():
+    """Rows of class 1 are all ones, of class 0 all zeros, and the pair knows it."""
+    classes = torch.arange(60) % 2
+    x = classes.float().unsqueeze(1).expand(-1, 3)
+    bits = data.split("bits", x, constraints.boolean, labels=classes).labeled(known=10)
+    pair = pairs.SemiSupervisedVAE(
+        priors.StandardNormal(1),
+        likelihoods.Bernoulli(Sure()),
+        posteriors.DiagonalNormal(networks.First(torch.nn.Linear(3, 2))),
+        torch.nn.Linear(3, 2),
+        shares=[0.5, 0.5],
+    )
+    for label in ("0", 1):
+        table = answers.sample(pair, bits, 70, label=label)
+        assert next(iter(table)) == "label" and set(table.label.astype(str)) == {str(label)}
+        assert bool((table.iloc[:, 1:] == int(label)).all(axis=None))
+    with torch.no_grad():  # q(y|x) is sure
+        pair.classifier.weight.copy_(torch.tensor([[-99.0] * 3, [99.0] * 3]))
+        pair.classifier.bias.copy_(torch.tensor([99.0, -99.0]))
+    table = answers.reconstruct(pair, bits, draws=3)
+    assert np.allclose(table.iloc[:, -3:], bits.test)
 
 
 class Means(torch.nn.Module):
