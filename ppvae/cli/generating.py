@@ -56,7 +56,7 @@ def sample(
     output: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Draw new rows from the model of a run, of one class if it was trained with --conditional.
+    """Draw new rows from the model of a run, of one class if the pair knows classes.
 
     Writes samples.csv for a table, samples.npy for other data and, for images, a figure.
 

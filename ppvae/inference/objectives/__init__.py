@@ -12,7 +12,9 @@ from ppvae.inference.objectives.maximum_mean_discrepancy import (
     MaximumMeanDiscrepancy_ELBO,
 )
 from ppvae.inference.objectives.sticking_the_landing import StickingTheLanding_ELBO
-from ppvae.inference.objectives.sticking_the_landing_enumeration import StickingTheLandingEnum_ELBO
+from ppvae.inference.objectives.sticking_the_landing_enumeration import (
+    StickingTheLandingEnum_ELBO,
+)
 from ppvae.inference.objectives.total_correlation import Decomposition, TotalCorrelation_ELBO
 from ppvae.inference.objectives.variational_renyi import VariationalRenyi_ELBO
 

@@ -15,6 +15,7 @@ from ppvae.engine import (
     Site,
     Sites,
     Unsupported,
+    asks_for_enumeration,
     family_of,
     is_enumerated,
     off_the_path,
@@ -40,7 +41,8 @@ class StickingTheLandingEnum_ELBO(TraceEnum_ELBO):  # type: ignore[misc]
 
     Raises:
         Unsupported: at the first step, if a site of the model alone is to be summed out, or one of
-            the guide is enumerated one value after the other, or drawn and not reparameterized.
+            the guide is enumerated within `pyro.markov` or one value after the other, or drawn and
+            not reparameterized; `TraceEnum_ELBO` takes these.
 
     Example:
         >>> import ppvae
@@ -93,7 +95,8 @@ class StickingTheLandingEnum_ELBO(TraceEnum_ELBO):  # type: ignore[misc]
 def _elbo(model_trace: Trace, guide_trace: Trace) -> Tensor:
     """Return the ELBO of one particle."""
     guide, model = sample_sites(guide_trace), sample_sites(model_trace)
-    _check(guide, model)
+    if (reason := reason_against(guide, model)) is not None:
+        raise Unsupported(f"StickingTheLandingEnum_ELBO: {reason}; take TraceEnum_ELBO")
     log_q = {
         site["infer"]["_enumerate_dim"]: site["unscaled_log_prob"]
         for site in guide.values()
@@ -104,27 +107,28 @@ def _elbo(model_trace: Trace, guide_trace: Trace) -> Tensor:
     return torch.stack([_expected(term, log_q) for term in terms]).sum()
 
 
-def _check(guide: Sites, model: Sites) -> None:
-    """Refuse sites that are not summed out or drawn as they must be, by name."""
+def reason_against(guide: Sites, model: Sites) -> str | None:
+    """Say which site cannot be summed out or drawn as this objective must, and why, if one.
+
+    Args:
+        guide: sample sites of the guide, before or after they are enumerated.
+        model: those of the model.
+    """
     for name, site in model.items():
         if not site["is_observed"] and name not in guide:
-            raise Unsupported(
-                f"StickingTheLandingEnum_ELBO needs every latent in the guide, but site {name!r} "
-                "of the model is missing there; take TraceEnum_ELBO, which sums it out"
-            )
+            return f"latent site {name!r} of the model is missing from the guide"
     for name, site in guide.items():
         if site["infer"].get("enumerate") == "sequential" or site["infer"].get("num_samples"):
-            raise Unsupported(
-                "StickingTheLandingEnum_ELBO has all values of a site at once, but guide site "
-                f"{name!r} asks for another way; give it infer={{'enumerate': 'parallel'}}, or "
-                "take TraceEnum_ELBO"
+            return f"guide site {name!r} does not ask to have all its values at once"
+        if is_enumerated(site) or asks_for_enumeration(site):
+            if "_markov_depth" in site["infer"]:  # one dimension is that of several sites
+                return f"guide site {name!r} is enumerated within pyro.markov"
+        elif not site["fn"].has_rsample:
+            return (
+                f"guide site {name!r} is drawn from {family_of(site)}, which cannot be "
+                "reparameterized"
             )
-        if not is_enumerated(site) and not site["fn"].has_rsample:
-            raise Unsupported(
-                "StickingTheLandingEnum_ELBO takes gradients through the draws, but guide site "
-                f"{name!r} has {family_of(site)}, which cannot be reparameterized; enumerate it "
-                "by infer={'enumerate': 'parallel'}, or take TraceEnum_ELBO"
-            )
+    return None
 
 
 def _through_the_draw(site: Site) -> Tensor:

@@ -29,7 +29,10 @@ from ppvae.engine import (
     trained,
 )
 from ppvae.inference.failure import explain
-from ppvae.inference.objectives import StickingTheLandingEnum_ELBO
+from ppvae.inference.objectives.sticking_the_landing_enumeration import (
+    StickingTheLandingEnum_ELBO,
+    reason_against,
+)
 
 
 def announced_programs(
@@ -131,8 +134,7 @@ def objective_for(guide: Sites, model: Sites, objective: ELBO | None) -> ELBO:
     if not any(_to_enumerate(site) for site in sites):
         return Trace_ELBO()
     depth = max(-frame.dim for site in sites for frame in plates(site))
-    in_guide = all(name in guide or site["is_observed"] for name, site in model.items())
-    if in_guide and all(site["fn"].has_rsample or _to_enumerate(site) for site in guide.values()):
+    if reason_against(guide, model) is None:
         return StickingTheLandingEnum_ELBO(max_plate_nesting=depth)
     return TraceEnum_ELBO(max_plate_nesting=depth, strict_enumeration_warning=False)
 

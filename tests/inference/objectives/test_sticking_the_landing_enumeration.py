@@ -175,9 +175,30 @@ def test_fit_takes_it_where_the_guide_has_all_that_is_summed_out():
 
 def test_what_it_cannot_sum_is_refused():
     pair, x, objective = SummedInModel(), bits(4), StickingTheLandingEnum_ELBO(max_plate_nesting=1)
-    with pytest.raises(ppvae.Unsupported, match="'k' of the model is missing there"):
+    with pytest.raises(ppvae.Unsupported, match="site 'k' of the model is missing"):
         objective.loss(pair.model, pair.guide, x)
     summed = Summed()
     one_by_one = config_enumerate(Summed.guide.__wrapped__, default="sequential")
-    with pytest.raises(ppvae.Unsupported, match="'y' asks for another way"):
+    with pytest.raises(ppvae.Unsupported, match="'y' does not ask"):
         objective.loss(summed.model, functools.partial(one_by_one, summed), x)
+
+
+def test_chains_are_left_to_pyro():
+    """In `pyro.markov` dimensions are used again: `fit` takes another objective."""
+
+    class Steps(nn.Module):
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                for t in pyro.markov(range(3)):
+                    y = pyro.sample(f"y{t}", dist.Bernoulli(0.3))
+                    pyro.sample(f"x{t}", dist.Normal(y, 1.0), obs=x[:, t])
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                for t in pyro.markov(range(3)):
+                    pyro.sample(f"y{t}", dist.Bernoulli(0.4), infer=ENUMERATED)
+
+    pair, x = Steps(), torch.randn(4, 3)
+    with pytest.raises(ppvae.Unsupported, match=r"'y0' is enumerated within pyro\.markov"):
+        StickingTheLandingEnum_ELBO(max_plate_nesting=1).loss(pair.model, pair.guide, x)
+    assert type(objective_for(*run_pair(pair, (x,)), None)) is TraceEnum_ELBO
