@@ -12,7 +12,9 @@ from ppvae.distributions import Label
 from ppvae.pairs.arguments import check_data, floating
 from ppvae.pairs.programs import Program
 
-_CERTAIN = 80.0  # nats by which a known class leads: its probability is 1, that of others above 0
+# Nats by which a known class leads. The probability of the others is 0 in single precision, and the
+# logarithm finite. By fewer it would be a number so small that processors multiply slowly by it.
+_CERTAIN = 110.0
 
 
 class _Program(Program[Any]):  # the pair's own file imports this one
