@@ -67,12 +67,15 @@ def trust_sentence(subject: Subject) -> str:
     count, trusted = terms.sizes["data"], int(terms.trusted.sum())
     some = f"{trusted:,} of {count:,} {rows} ({percent(trusted / max(count, 1))})"
     if trusted in (0, count):
-        some = f"{'all' if trusted else 'none of'} {counted(count, rows.removesuffix('s'))}"
+        named = counted(count, rows.removesuffix("s"))
+        every = f"all {named}" if count > 1 else f"the {named}"
+        some = every if trusted else f"none of {named}"
     if table is None:
         return f"log P(X) can be trusted for {some}."
     if formula.whole is not None:
         return f"log P(X) can be trusted for {some}, after their posteriors were refined."
-    return f"log P(X) can be trusted for {some} whose posteriors were refined."
+    posteriors = "posteriors were" if count > 1 else "posterior was"
+    return f"log P(X) can be trusted for {some} whose {posteriors} refined."
 
 
 def alarm_sentence(subject: Subject) -> str:
