@@ -7,9 +7,17 @@ import yaml
 
 _FLOAT = re.compile(r"(?i)([-+]?(\d+\.\d*|\.\d+|\d+(?=e))(e[-+]?\d+)?|[-+]?\.inf|\.nan)$")
 
+_DEEPEST = 100
+
 
 class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without tags and aliases: null, true, numbers, strings, lists and mappings."""
+    """YAML without tags and aliases: null, true, numbers, strings, lists and mappings.
+
+    Raises:
+        RecursionError: if it is nested deeper than anybody writes.
+    """
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse a tag or an alias; read anything else."""
@@ -20,7 +28,12 @@ class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
             raise yaml.MarkedYAMLError(
                 problem=f"{what}, which is not read", problem_mark=event.start_mark
             )
-        return super().compose_node(parent, index)
+        if self._depth == _DEEPEST:  # the time to read it grows with the square of the depth
+            raise RecursionError(f"it is nested deeper than {_DEEPEST} levels")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 # A date is text, and 1e-3 is a number (YAML 1.2).

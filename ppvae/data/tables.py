@@ -176,7 +176,8 @@ def _check_column(path: Path, column: Any, name: str) -> None:
     if column.dtype.kind not in "biuf":
         texts = [str(value) for value in column.dropna()]
         example = next((text for text in texts if not is_number(text)), texts[0] if texts else "")
-        advice = f"make it the label, --data.label {name}, or read the file by data.table"
+        option = f", --data.label {name}" if name.isprintable() else ""
+        advice = f"make it the label{option}, or read the file by data.table"
         if _DECIMAL_COMMA.search(example):
             advice = "write decimal points, and commas between the columns only"
         elif any(separator in example for separator in _SEPARATORS):

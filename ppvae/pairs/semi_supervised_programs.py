@@ -12,8 +12,8 @@ from ppvae.distributions import Label
 from ppvae.pairs.arguments import check_data, floating
 from ppvae.pairs.programs import Program
 
-# Nats by which a known class leads. The probability of the others is 0 in single precision, and the
-# logarithm finite. By fewer it would be a number so small that processors multiply slowly by it.
+# Nats by which a known class leads: in single precision the others have the probability 0, with a
+# finite logarithm. By fewer it would be a number so small that processors multiply slowly by it.
 _CERTAIN = 110.0
 
 

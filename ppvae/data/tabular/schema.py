@@ -225,7 +225,7 @@ def _column(path: Path, name: str, about: Any) -> Column:
     if kind not in KINDS:
         expected = ", ".join(KINDS)
         raise ValueError(
-            f"{path}: column {name!r} has the type {kind!r}{_meant(kind, KINDS)}; expected "
+            f"{path}: column {name!r} has the type {kind!r:.60}{_meant(kind, KINDS)}; expected "
             f"{expected}"
         )
     known = {f.name: f.type for f in fields(KINDS[kind])[1:]}
