@@ -225,7 +225,7 @@ class Run:
         content = read_json(path)
         try:
             loc, scale = (torch.tensor(content[key]) for key in ("loc", "scale"))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit the data of the run: {error}") from error
         return Standardization(loc, scale)
 
