@@ -11,7 +11,7 @@ from ppvae.answers.measuring import on_cpu
 from ppvae.answers.reconstruction import expectation, most_probable
 from ppvae.answers.rows import Frame, Rows
 from ppvae.engine import Pair, Unsupported, as_batch, isolated
-from ppvae.pairs import VAE
+from ppvae.pairs import VAE, MissingDataVAE, MixtureVAE
 
 _DRAWS = 200  # that tell the most probable level of a category
 
@@ -32,7 +32,7 @@ def interpolate(
     Conditions and sizes are interpolated too. Of a category, the most probable level is given.
 
     Args:
-        pair: a VAE whose latents fill R^d.
+        pair: a VAE, `MixtureVAE` or `MissingDataVAE` whose latents fill R^d.
         rows: among which the two are, such as `rows_of(dataset, "all")`.
         first: the name or number of a row.
         second: of the other.
@@ -57,10 +57,10 @@ def interpolate(
 
     if steps < 2:
         raise ValueError(f"steps must be at least 2, got {steps}")
-    if not isinstance(pair, VAE):
+    if not isinstance(pair, VAE | MixtureVAE | MissingDataVAE):
         raise Unsupported(
-            f"interpolate needs a pair that decodes latents, a ppvae.VAE, got "
-            f"{type(pair).__name__}"
+            "interpolate needs a pair that decodes one latent, a VAE, MixtureVAE or "
+            f"MissingDataVAE, got {type(pair).__name__}"
         )
     if pair.prior.support is not constraints.real_vector:
         raise Unsupported(

@@ -85,7 +85,8 @@ class ConditionalVAE(VAE):
             Unsupported: if no likelihood is known for the support.
         """
         classes = dataset.classes
-        others = sum(part.shape[1] for part in dataset.conditions.get("train", ()))
+        conditions = dataset.conditions.get("train", ())
+        others = sum(part.shape[1] for part in conditions if part.dim() > 1)  # not y itself
         parts = Parts(
             dataset,
             latent=latent,
@@ -103,7 +104,8 @@ class ConditionalVAE(VAE):
     @classmethod
     def batches_of(cls, dataset: Dataset) -> Dataset:
         """Return the dataset whose batches are x and the number of its class."""
-        return dataset.labeled()
+        first = dataset.conditions.get("train", ())[:1]
+        return dataset if first and first[0].dim() == 1 else dataset.labeled()
 
     def conditions_of(self, conditions: Sequence[Array]) -> Sequence[Array]:
         """Return y one-hot, and other conditions as they are."""

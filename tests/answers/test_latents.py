@@ -87,6 +87,14 @@ def test_a_line_through_a_sphere_is_refused():
         answers.interpolate(pair, rows, 0, 1)
 
 
+@pytest.mark.parametrize("kind", [ppvae.pairs.MixtureVAE, ppvae.pairs.MissingDataVAE])
+def test_pairs_of_other_structures_are_interpolated(kind):
+    wine = data.wine()
+    table = answers.interpolate(kind.of(wine, latent=2), answers.rows_of(wine, "all"), 0, 7)
+    assert table.shape == (10, 1 + 2 + 13)
+    assert np.allclose(table[["z_0"]].diff().iloc[2:], table.z_0.iloc[1] - table.z_0.iloc[0])
+
+
 def test_reconstructions_are_expectations():
     """The mean of 100 draws, within 6 standard errors of its exact value."""
     law = LinearGaussian.random(0)

@@ -137,6 +137,8 @@ def test_its_class_is_found_in_the_dataset(digits):
     pair, _, _ = digits
     rows = pairs.ConditionalVAE.batches_of(data.digits())
     classes = data.given_classes(rows)
+    assert pairs.ConditionalVAE.batches_of(rows) is rows  # the class is there already
+    assert pairs.ConditionalVAE.of(rows, latent=2).levels == [10]
     batch = rows.batch("test")
     assert torch.equal(classes.of(batch), rows.labels["test"].long())
     assert torch.equal(classes.put(batch, 9 - classes.of(batch))[1], 9 - batch[1])
