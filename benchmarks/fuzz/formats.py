@@ -72,6 +72,13 @@ FORMATS = {
         Format("csv.bz2", "x.csv.bz2", tables.texts_bz2, tables.read_table),
         Format("csv.xz", "x.csv.xz", tables.texts_xz, tables.read_table),
         Format("parquet", "x.parquet", tables.parquet, tables.read_table, needs=("pyarrow",)),
+        Format(
+            "numbers.parquet",
+            "x.parquet",
+            tables.number_parquet,
+            tables.read_on_disk,
+            needs=("pyarrow",),
+        ),
         Format("feather", "x.feather", tables.feather, tables.read_table, needs=("pyarrow",)),
         Format("xlsx", "x.xlsx", tables.xlsx, tables.read_table, needs=("openpyxl",)),
         Format(
