@@ -104,6 +104,14 @@ class ParquetFile(Shard):
                 columns = [columns[0].flatten()]
                 self._check(self._columns[0], columns[0], group, self.shape[1])
             arrays = [column.to_numpy(zero_copy_only=False) for column in columns]
+        stated = int(self._starts[group + 1] - self._starts[group])
+        for name, array in zip(self._columns, arrays, strict=True):
+            rows = len(array) // (self.shape[1] if self._listed else 1)
+            if rows != stated:
+                raise DamagedFile(
+                    self.path,
+                    f"the column {name!r} has {rows} rows where the file states {stated}",
+                )
         if self._listed:
             values: _Array = arrays[0].reshape(-1, self.shape[1])
             values = values.astype(self.dtype, copy=False)

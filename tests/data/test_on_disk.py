@@ -6,6 +6,7 @@ import torch
 from torch.distributions import constraints
 
 from ppvae import data
+from ppvae.data.parquet_shards import LastGroup, ParquetFile
 from ppvae.data.row_pieces import RowPieces
 
 RANDOM = np.random.default_rng(0)
@@ -234,6 +235,10 @@ def test_parquet_files_that_are_no_numbers_are_named(tmp_path):
     holed[14] = None
     with pytest.raises(ValueError, match=r"x\.parquet .*row 14 has no value in the column 'b'"):
         data.on_disk(written(a=[1.0] * 30, b=holed))
+    short = ParquetFile(written(a=[1.0] * 30), LastGroup())
+    short._starts = np.array([0, 10, 20, 37])  # as a damaged file may state
+    with pytest.raises(ValueError, match=r"the column 'a' has 10 rows where the file states 17"):
+        short.read(20, np.empty((17, 1)))
     (tmp_path / "y.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(ValueError, match=r"y\.parquet cannot be read"):
         data.on_disk(tmp_path / "y.parquet")
