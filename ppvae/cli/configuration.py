@@ -33,7 +33,8 @@ def read(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number with too many digits
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged: {reason:.300}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: it names no dataset, nor any other option")
     # Up to version 0.1 `compile` could be the step from which on training was compiled.

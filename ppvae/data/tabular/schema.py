@@ -148,7 +148,8 @@ class Schema:
         except RecursionError as error:
             raise ValueError(f"{path} is no schema: it is nested too deeply") from error
         except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, too many digits
-            raise ValueError(f"{path} is no schema: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} is no schema: {reason:.300}") from error
         if not isinstance(content, dict) or not isinstance(content.get("columns"), dict):
             raise ValueError(f"{path} is no schema: it has no `columns`, each with its type")
         for key in content:
