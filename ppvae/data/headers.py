@@ -63,7 +63,7 @@ def names_columns(path: Path, rows: Rows) -> tuple[bool, str]:
     above_numbers = any(all(is_number(row[column]) for row in below) for column in texts)
     label = any(_new_label(first[column], [row[column] for row in below]) for column in texts)
     unnamed = first[0].strip() == ""
-    shown = ", ".join(first)
+    shown = " ".join(", ".join(first).split())  # a field can have lines
     if look.certain or ((above_numbers or label or unnamed) and look.possible):
         note = (
             f"{path}: its first row, {shown:.60}, was taken as the names of the columns; "
