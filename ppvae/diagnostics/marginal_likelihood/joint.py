@@ -53,8 +53,8 @@ def joint_evidence(
       function of that name says what they mean. The attribute `threshold` is that of `pareto_k`.
 
     Discrete latents that the guide does not draw are summed out; observed sites and factors of the
-    guide do not count. Errors have the suffix `_error`; those of `log_evidence` hold below the
-    threshold.
+    guide do not count. Of an `AutoLaplaceApproximation` its normal is measured. Errors have the
+    suffix `_error`; those of `log_evidence` hold below the threshold.
 
     Args:
         pair: any pair.
@@ -97,20 +97,21 @@ def joint_evidence(
     with isolated(own, seed):
         with seeded(seed):
             model = programs.first_run()
+        _check(programs.draw()[0], programs.draw()[0], model)
         log_weights = []
-        for number in progress_bar(range(draws), unit=" draws", progress=progress):
+        for _ in progress_bar(range(draws), unit=" draws", progress=progress):
             drawn, log_q = programs.draw()
-            if not number:
-                _check(drawn, model)
             log_weights.append(programs.score(drawn, log_q).log_weight)
     return _reduced(torch.tensor(log_weights, dtype=torch.float64)[:, None], draws)
 
 
-def _check(drawn: Sites, model: Sites) -> None:
+def _check(drawn: Sites, again: Sites, model: Sites) -> None:
     """Refuse what has no density, or only that of some rows."""
-    auxiliary = any(name not in model for name in drawn)
     for name, site in drawn.items():
-        if isinstance(base_of(site["fn"]), dist.Delta) and not auxiliary:
+        # Where a guide draws an auxiliary site, its latents are points that move with it.
+        value, other = site["value"], again[name]["value"]
+        moves = name in model and not (value.is_floating_point() and torch.equal(value, other))
+        if isinstance(base_of(site["fn"]), dist.Delta) and not moves:
             raise Unsupported(
                 f"the weights are not defined: at latent site {name!r} the guide gives a single "
                 "point (Delta), which has no density"
