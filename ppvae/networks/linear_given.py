@@ -12,8 +12,8 @@ class LinearGiven(nn.Module):
 
     Shapes: the network maps `(*, features)` to `(*, width)`; the weights are one vector of
     `outputs` rows of W and b side by side, `(*, outputs * (width + 1))`; the result is
-    `(*, outputs)`. Dimensions of the weights before the last are those of draws, and that of the
-    datapoints with size 1.
+    `(*, outputs)`. The leading dimensions are broadcast against each other: weights that all
+    datapoints share have none, or size 1 there.
 
     Args:
         network: module of all arguments but the last.
@@ -44,7 +44,9 @@ class LinearGiven(nn.Module):
             )
         rows = weights.unflatten(-1, (-1, width))
         matrix, bias = rows[..., :-1], rows[..., -1]
-        if weights.dim() > 1:
-            matrix = matrix.squeeze(-3)
-        output: Tensor = hidden @ matrix.mT + bias
+        if weights.dim() > 1 and weights.shape[-2] != 1:  # a layer of its own for each datapoint
+            each: Tensor = (matrix @ hidden.unsqueeze(-1)).squeeze(-1)
+            return each + bias
+        shared = matrix if weights.dim() == 1 else matrix.squeeze(-3)
+        output: Tensor = hidden @ shared.mT + bias
         return output
