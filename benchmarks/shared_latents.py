@@ -178,7 +178,7 @@ def fitted(model, kind, batch, steps, rate):
         batch,
         steps=steps,
         batch_size=len(batch[0]),
-        objective=Trace_ELBO(num_particles=10, vectorize_particles=True, max_plate_nesting=1),
+        objective=Trace_ELBO(num_particles=100, vectorize_particles=True, max_plate_nesting=1),
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=rate),
         schedule=CosineDecay,
         compile=False,
@@ -191,7 +191,7 @@ def main():
     """Print the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--nuts", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

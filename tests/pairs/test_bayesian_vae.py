@@ -76,13 +76,13 @@ def built(weight_posterior):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [16, ROWS])
-def test_posterior_of_the_weights_is_exact(batch_size, orthogonal=True):
+def test_posterior_of_the_weights_is_exact(batch_size, orthogonal=True, steps=500):
     x, y, mean, scale = regression(orthogonal=orthogonal)
     pair = built(priors.LearnedNormal(6, 0.1) if orthogonal else FullRank(6))
     ppvae.fit(
         pair,
         (x, y),
-        steps=500,
+        steps=steps,
         batch_size=batch_size,
         objective=TraceMeanField_ELBO(
             num_particles=300, vectorize_particles=True, max_plate_nesting=1
@@ -106,7 +106,7 @@ def test_posterior_of_the_weights_is_exact(batch_size, orthogonal=True):
 
 @pytest.mark.verify
 def test_a_factor_of_the_callers_is_exact_where_weights_depend_on_each_other():
-    test_posterior_of_the_weights_is_exact(16, orthogonal=False)
+    test_posterior_of_the_weights_is_exact(16, orthogonal=False, steps=4000)
 
 
 def test_a_datapoint_is_measured_given_the_weights():
