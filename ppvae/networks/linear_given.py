@@ -45,8 +45,8 @@ class LinearGiven(nn.Module):
         rows = weights.unflatten(-1, (-1, width))
         matrix, bias = rows[..., :-1], rows[..., -1]
         if weights.dim() > 1 and weights.shape[-2] != 1:  # a layer of its own for each datapoint
-            each: Tensor = (matrix @ hidden.unsqueeze(-1)).squeeze(-1)
-            return each + bias
+            each: Tensor = (matrix @ hidden.unsqueeze(-1)).squeeze(-1) + bias
+            return each
         shared = matrix if weights.dim() == 1 else matrix.squeeze(-3)
         output: Tensor = hidden @ shared.mT + bias
         return output
