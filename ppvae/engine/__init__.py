@@ -72,6 +72,7 @@ from ppvae.engine.isolation import (
     set_random_state,
 )
 from ppvae.engine.iterates import FEWEST, effective_sample_size, monte_carlo_error, split_rhat
+from ppvae.engine.laplace import normal_at_mode
 from ppvae.engine.layout import Layout
 from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
@@ -199,6 +200,7 @@ __all__ = [
     "modules_of",
     "monte_carlo_error",
     "names_of",
+    "normal_at_mode",
     "noted",
     "observed_site",
     "observing",

@@ -6,6 +6,7 @@ from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
 from ppvae.networks.gated_transition import GatedTransition
+from ppvae.networks.linear_given import LinearGiven
 from ppvae.networks.mlp import MLP
 from ppvae.networks.one_hot import OneHot
 from ppvae.networks.recomputed import Recomputed
@@ -28,6 +29,7 @@ __all__ = [
     "GRUEncoder",
     "GatedTransition",
     "Joined",
+    "LinearGiven",
     "OneHot",
     "Recomputed",
     "ResidualConvDecoder",

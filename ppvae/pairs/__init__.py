@@ -1,6 +1,7 @@
 """Model/guide pairs, one generative structure a file."""
 
 from ppvae.pairs.assembly import assemble
+from ppvae.pairs.bayesian_vae import BayesianVAE
 from ppvae.pairs.conditional_vae import ConditionalVAE
 from ppvae.pairs.deep_markov_model import DeepMarkovModel
 from ppvae.pairs.experts import (
@@ -25,6 +26,7 @@ from ppvae.pairs.vae import VAE
 
 __all__ = [
     "VAE",
+    "BayesianVAE",
     "BottomUp",
     "ConditionalVAE",
     "DeepMarkovModel",

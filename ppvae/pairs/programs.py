@@ -116,7 +116,7 @@ def check_roles(pair: nn.Module, **factors: tuple[object, type]) -> None:
             )
 
 
-def check_supports(pair: nn.Module, prior: Prior, posterior: Posterior) -> None:
+def check_supports(pair: nn.Module, prior: Prior, posterior: Posterior | Prior) -> None:
     """Refuse a prior and a posterior that do not have the same support.
 
     Raises:

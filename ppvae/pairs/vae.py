@@ -20,13 +20,7 @@ from ppvae.pairs.arguments import (
     floating,
     tensors_of,
 )
-from ppvae.pairs.programs import (
-    Program,
-    ProgramPair,
-    check_roles,
-    check_supports,
-    evaluating,
-)
+from ppvae.pairs.programs import Program, ProgramPair, check_roles, check_supports, evaluating
 from ppvae.posteriors import Posterior
 from ppvae.priors import Prior
 
@@ -119,6 +113,10 @@ class VAE(ProgramPair):
         """Return what the factors are given of the conditions that a user passes: all as it is."""
         return conditions
 
+    def draw_shared(self, *, of_guide: bool) -> tuple[Tensor, ...]:
+        """Draw what all datapoints share and the likelihood gets, by the guide or not: nothing."""
+        return ()
+
     def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return what the factors are given of a batch: x and conditions as floating values."""
         return floating(self, (x, *map(as_tensor, self.conditions_of(conditions))))
@@ -159,7 +157,8 @@ class VAE(ProgramPair):
         check_rows(given)
         with evaluating(self):
             prior = self.prior(*given).expand([len(rows) for rows in given[:1]])
-            x: Tensor = self.likelihood(prior.sample((int(n),)), *given).sample()
+            z = prior.sample((int(n),))
+            x: Tensor = self.likelihood(z, *given, *self.draw_shared(of_guide=True)).sample()
         return x
 
     @torch.no_grad()
@@ -182,9 +181,10 @@ class _Program(Program[VAE]):
 class _Model(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         x, *given = self.batch(x, *conditions)
+        shared = self.pair.draw_shared(of_guide=False)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.pair.prior(*given))
-            likelihood = self.pair.likelihood(z, *given)
+            likelihood = self.pair.likelihood(z, *given, *shared)
             observed: Tensor = pyro.sample("x", likelihood, obs=x)
         return observed
 
@@ -192,6 +192,7 @@ class _Model(_Program):
 class _Guide(_Program):
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         x, *given = self.batch(x, *conditions)
+        self.pair.draw_shared(of_guide=True)
         with pyro.plate("data", len(x)):
             z: Tensor = pyro.sample("z", self.pair.posterior(x, *given))
         return z

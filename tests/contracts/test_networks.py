@@ -166,6 +166,13 @@ NETWORKS = {
     ),
     "Joined": Network("Joined", joined, {}, ((3,), (2,)), (2,), refused=((),)),
     "Joined, one tensor": Network("Joined", joined, {}, ((5,),), (2,)),
+    "LinearGiven": Network(
+        "LinearGiven",
+        lambda: networks.LinearGiven(nn.Sequential(nn.Linear(3, 4), nn.Tanh())),
+        {},
+        ((3,), (10,)),
+        (2,),
+    ),
     "EncoderInput": Network(
         "EncoderInput",
         lambda: networks.EncoderInput(nn.Linear(5, 2), levels=[0, 0, 0]),

@@ -16,8 +16,8 @@ from torch.distributions import constraints
 import ppvae
 from ppvae import data, diagnostics, likelihoods, networks, pairs, posteriors, priors
 from ppvae.diagnostics import Effort
-from ppvae.engine import structure_of, vectorizable
-from ppvae.networks import First, Joined
+from ppvae.engine import adapted, structure_of, vectorizable
+from ppvae.networks import First, Joined, LinearGiven
 from ppvae.pairs.programs import ProgramPair
 from tests.contracts.graphs import of_each_class, of_two_classes, trained_both_ways
 
@@ -41,6 +41,11 @@ class Entry:
     compiled: str = ""
     refused: dict[str, str] = field(default_factory=dict)
     dataset: Callable[[], data.Dataset] = data.digits
+
+    def structure(self, pair):
+        """Return the pair and its rows as the engine takes them, and what it knows of them."""
+        pair, batch = adapted(pair, self.batch(), split="test")
+        return pair, batch, structure_of(pair, batch)
 
     def trained(self, steps=6):
         torch.manual_seed(0)
@@ -125,6 +130,18 @@ def spatial():
     return pairs.SpatialVAE(priors.StandardNormal(4), decoder, encoder)
 
 
+def bayesian():
+    decoder = likelihoods.Bernoulli(LinearGiven(nn.Sequential(nn.Linear(LATENT, 3), nn.Tanh())))
+    weights = FEATURES * (3 + 1)
+    return pairs.BayesianVAE(
+        priors.StandardNormal(LATENT),
+        decoder,
+        normal(FEATURES),
+        priors.StandardNormal(weights),
+        priors.LearnedNormal(weights, 0.1),
+    )
+
+
 def chain():
     emission = likelihoods.EachStep(likelihoods.Normal(nn.Linear(LATENT, 4)))
     prior = priors.Markov(networks.GatedTransition(LATENT, 5), LATENT, 3)
@@ -204,6 +221,7 @@ PAIRS = {
         views,
         dataset=lambda: data.halves(data.digits()),
     ),
+    "BayesianVAE": Entry(bayesian, lambda: (bits(),)),
     "SpatialVAE": Entry(spatial, lambda: (bits(),)),
     "DeepMarkovModel": Entry(chain, series, dataset=sequences),
 }
@@ -245,15 +263,13 @@ def test_evidence_and_tails_of_the_weights_are_finite(entry, pair):
 
 
 def test_draws_in_front_of_the_batch(entry, pair):
-    batch = entry.batch()
-    assert vectorizable(pair, batch, structure_of(pair, batch))
+    assert vectorizable(*entry.structure(pair))
 
 
 def test_refine_returns_draws_of_every_latent(entry, pair):
     batch = tuple(part[:6] for part in entry.batch())
     refined = ppvae.refine(pair, batch, draws=50)
-    latents = structure_of(pair, batch).latents
-    assert all(len(refined.draws[name]) == 50 for name in latents)
+    assert all(len(refined.draws[name]) == 50 for name in entry.structure(pair)[2].latents)
     assert np.isfinite(refined.table.log_evidence).all()
 
 
@@ -269,7 +285,7 @@ def test_every_diagnostic_applies_or_says_why(effort, entry, pair):
 
 def test_export_to_arviz(entry, pair):
     tree = diagnostics.to_arviz(pair, entry.batch(), draws=5)
-    for name in structure_of(pair, entry.batch()).latents:
+    for name in entry.structure(pair)[2].latents:
         assert tree["posterior"][name].sizes["data"] == ROWS
 
 

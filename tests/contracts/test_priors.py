@@ -45,6 +45,7 @@ class Entry:
 
 PRIORS = {
     "FlowPrior": Entry(priors.FlowPrior, fewest=2),
+    "LearnedNormal": Entry(lambda features: priors.LearnedNormal(features, scale=0.5)),
     "StandardNormal": Entry(priors.StandardNormal),
     "Laplace": Entry(priors.Laplace),
     "StudentT": Entry(lambda features: priors.StudentT(features, df=3.0)),

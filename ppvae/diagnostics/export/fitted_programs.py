@@ -19,6 +19,7 @@ from ppvae.engine import (
     asks_for_enumeration,
     first_line,
     names_of,
+    normal_at_mode,
     noted,
     plates,
     sample_sites,
@@ -76,6 +77,7 @@ class FittedPrograms:
         Raises:
             Unsupported: if model and guide differ in their latents, or a site has no density.
         """
+        self.guide = normal_at_mode(self.model, self.guide, self.args, self.kwargs)
         guide = self._trace("guide", self.guide, {})
         observed = [name for name, site in sample_sites(guide).items() if site["is_observed"]]
         given = {name: site for name, site in guide.nodes.items() if site["type"] == "sample"}

@@ -27,6 +27,8 @@ from ppvae.engine import (
     unnormalized,
 )
 
+_NUMBERS = 1000  # of a latent whose draws are kept
+
 
 def joint_evidence(
     pair: Pair,
@@ -49,12 +51,16 @@ def joint_evidence(
       and Salakhutdinov, "Importance Weighted Autoencoders", 2016). With latents of many
       datapoints the weights differ so much that it is little above the ELBO: see `pareto_k`;
     - `posterior_kl` = log_evidence - elbo, a lower bound of KL[Q(Z|X) || P(Z|X)] in expectation;
+    - `mean_shift`, of each latent outside of all plates, how far its posterior mean lies from the
+      guide's, in posterior standard deviations, by the same weights: the largest of its numbers.
+      A guide may have light tails and the right spread, and yet be off;
     - `pareto_k` and `effective_sample_size` of the weights exp(l_k), as `evidence` has them; the
       function of that name says what they mean. The attribute `threshold` is that of `pareto_k`.
 
     Discrete latents that the guide does not draw are summed out; observed sites and factors of the
-    guide do not count. Errors have the suffix `_error`; those of `log_evidence` hold below the
-    threshold.
+    guide do not count. Of an `AutoLaplaceApproximation` its normal is measured. Errors have the
+    suffix `_error`; those of `log_evidence` and `mean_shift` hold below the threshold. Latents of
+    more than 1000 numbers have no `mean_shift`.
 
     Args:
         pair: any pair.
@@ -64,7 +70,7 @@ def joint_evidence(
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        A dataset of numbers in nats.
+        A dataset of numbers in nats; `mean_shift` has the dim `latent`.
 
     Raises:
         Unsupported: if a guide's site has no density, the model is no density of the data, or it
@@ -97,20 +103,59 @@ def joint_evidence(
     with isolated(own, seed):
         with seeded(seed):
             model = programs.first_run()
+        _check(programs.draw()[0], programs.draw()[0], model)
         log_weights = []
-        for number in progress_bar(range(draws), unit=" draws", progress=progress):
+        values: dict[str, list[Tensor]] = {name: [] for name in _moving(model)}
+        for _ in progress_bar(range(draws), unit=" draws", progress=progress):
             drawn, log_q = programs.draw()
-            if not number:
-                _check(drawn, model)
             log_weights.append(programs.score(drawn, log_q).log_weight)
-    return _reduced(torch.tensor(log_weights, dtype=torch.float64)[:, None], draws)
+            for name, kept in values.items():
+                if name in drawn:
+                    kept.append(drawn[name]["value"].detach().double().flatten())
+    weights = torch.tensor(log_weights, dtype=torch.float64)[:, None]
+    numbers = {name: torch.stack(kept).cpu() for name, kept in values.items() if kept}
+    return _reduced(weights, draws).assign(_shifts(weights, numbers))
 
 
-def _check(drawn: Sites, model: Sites) -> None:
+def _moving(model: Sites) -> list[str]:
+    """Return the real latents that stand outside of all plates, but for large ones."""
+    return [
+        name
+        for name, site in model.items()
+        if not site["is_observed"]
+        and not site["infer"].get("_deterministic")
+        and not site["cond_indep_stack"]
+        and site["value"].is_floating_point()
+        and site["value"].numel() <= _NUMBERS
+    ]
+
+
+def _shifts(log_weights: Tensor, values: dict[str, Tensor]) -> dict[str, Any]:
+    """Compare the means of values `(draw, number)` by the weights `(draw, 1)` and without."""
+    relative = log_weights.softmax(0) * len(log_weights)
+    shifts, errors = [], []
+    for drawn in values.values():
+        mean = (relative * drawn).mean(0)
+        scale = (relative * (drawn - mean).square()).mean(0).sqrt()
+        parts = (relative - 1) * (drawn - mean) / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+        distance = parts.mean(0).abs()
+        largest = int(distance.argmax())
+        shifts.append(float(distance[largest]))
+        errors.append(float(mean_error(parts[:, largest : largest + 1])))
+    latents = ("latent", list(values))
+    return {
+        "mean_shift": xr.DataArray(shifts, {"latent": latents}, ["latent"]),
+        "mean_shift_error": xr.DataArray(errors, {"latent": latents}, ["latent"]),
+    }
+
+
+def _check(drawn: Sites, again: Sites, model: Sites) -> None:
     """Refuse what has no density, or only that of some rows."""
-    auxiliary = any(name not in model for name in drawn)
     for name, site in drawn.items():
-        if isinstance(base_of(site["fn"]), dist.Delta) and not auxiliary:
+        # Where a guide draws an auxiliary site, its latents are points that move with it.
+        value, other = site["value"], again[name]["value"]
+        moves = name in model and not (value.is_floating_point() and torch.equal(value, other))
+        if isinstance(base_of(site["fn"]), dist.Delta) and not moves:
             raise Unsupported(
                 f"the weights are not defined: at latent site {name!r} the guide gives a single "
                 "point (Delta), which has no density"

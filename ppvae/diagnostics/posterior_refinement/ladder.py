@@ -157,19 +157,22 @@ def _climb(
     part.doubted(left)
     at_once = max(1, int(memory / (_COPIES * structure.bytes_per_draw)))
     for rows in left.split(at_once):
-        ladder = Ladder(
-            target.of(rows),
-            guide[:, rows],
-            part.log_weights[:, rows],
-            prior[:, rows],
-            missing[rows],
-            effort,
-            draws,
-            memory,
-            bar.refresh,
-        )
-        for found in ladder.climb():
-            part.take(replace(found, rows=rows[found.rows]), target)
+        try:
+            ladder = Ladder(
+                target.of(rows),
+                guide[:, rows],
+                part.log_weights[:, rows],
+                prior[:, rows],
+                missing[rows],
+                effort,
+                draws,
+                memory,
+                bar.refresh,
+            )
+            for found in ladder.climb():
+                part.take(replace(found, rows=rows[found.rows]), target)
+        except Unsupported as refusal:  # such as a guide that takes all datapoints or none
+            part.refusal = first_line(refusal)
 
 
 def _of_prior(target: Target, prior: Tensor, part: Served) -> tuple[Tensor, Tensor]:

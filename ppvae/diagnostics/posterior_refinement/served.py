@@ -23,7 +23,7 @@ class Served:
             `good`, and of the guide `elbo` and its error.
         memory: bound in bytes on the intermediate tensors.
         rank: the k by which levels are compared, `(data,)`.
-        refusal: why nothing but the guide could be tried; "" where it could.
+        refusal: why not every level could be tried; "" where it could.
     """
 
     latents: dict[str, Tensor]
@@ -82,7 +82,7 @@ class Served:
         count = len(drawn.log_weights)
         self.log_weights[count:, rows] = -math.inf
         self.log_weights[:count, rows] = drawn.log_weights[:, better]
-        for name, values in target.of(rows).latents(drawn.vectors[:, better]).items():
+        for name, values in target.latents(drawn.vectors[:, better]).items():
             self.latents[name][:count, rows] = values.to(self.latents[name])
 
     def doubted(self, rows: Tensor) -> None:

@@ -1,5 +1,6 @@
 """A pair whose rows stand in the plate "data", and whose batch is tensors of rows."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from ppvae.engine.adaptation.conventions import Conventions, Sizes
 from ppvae.engine.adaptation.data_plate import DataPlate
+from ppvae.engine.adaptation.datapoints_apart import DatapointsApart
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.shared_latents import Shared
 from ppvae.engine.batches import Batch
@@ -24,6 +26,8 @@ class Adapted:
         plate: the plate over datapoints, if it is known.
         shared: what all datapoints share.
         unrolled: take the sites of a loop over a plate for sites of their own.
+        measured: the guide as it is measured, if that is another than the pair's.
+        apart: takes automatic guides apart that draw the latents of all datapoints together.
     """
 
     pair: Pair
@@ -31,6 +35,8 @@ class Adapted:
     plate: DataPlate | None = None
     shared: Shared = field(default_factory=Shared)
     unrolled: bool = True
+    measured: Program | None = None
+    apart: DatapointsApart | None = None
 
     @property
     def rows_at_once(self) -> int | None:
@@ -45,7 +51,7 @@ class Adapted:
     def guide(self, *batch: Tensor) -> Any:
         """Run the guide."""
         name = None if self.plate is None else self.plate.guide
-        return self._run(self.pair.guide, name, self.shared.of_guide, batch)
+        return self._run(self.measured or self.pair.guide, name, self.shared.of_guide, batch)
 
     def _run(
         self, program: Program, plate: str | None, left_out: frozenset[str], batch: Batch
@@ -64,5 +70,8 @@ class Adapted:
                     f"on {rows}; `evidence`, `weights`, `pareto_k` and `active_units` run it on "
                     "some after the others"
                 )
-        with Conventions(plate, self.plate.dim, rows, index, given, left_out, self.unrolled):
+        conventions = Conventions(
+            plate, self.plate.dim, rows, index, given, left_out, self.unrolled
+        )
+        with conventions, self.apart or nullcontext():
             return program(*arguments, **keywords)

@@ -16,6 +16,7 @@ from ppvae.engine.adaptation.data_plate import (
     loops,
     sizes_of_plates,
 )
+from ppvae.engine.adaptation.datapoints_apart import apart
 from ppvae.engine.adaptation.forms import Form
 from ppvae.engine.adaptation.lazy_batches import lazy_batch, lazy_parts
 from ppvae.engine.adaptation.shared_latents import shared_of
@@ -25,6 +26,7 @@ from ppvae.engine.errors import Unsupported
 from ppvae.engine.execution import run_guide, run_once
 from ppvae.engine.failures import FAILURES, rows_at, sound_rows
 from ppvae.engine.isolation import isolated
+from ppvae.engine.laplace import normal_at_mode
 from ppvae.engine.modules import unfinished
 from ppvae.engine.pair import Pair
 from ppvae.engine.sites import PLATE, Sites
@@ -211,6 +213,8 @@ def _with_plate(
     with_plate = replace(plain, plate=plate)
     if plate.chosen is not None:
         with_plate, batch, example = _by_index(with_plate, batch)
+    else:
+        with_plate = _with_guide_apart(with_plate, batch, seed)
     with isolated(plain.pair, seed):
         shared = shared_of(*run_once(with_plate, example))
     if shared.given and plate.chosen is None and len(example[0]) < len(batch[0]):
@@ -218,6 +222,16 @@ def _with_plate(
         with suppress(*FAILURES), isolated(plain.pair, seed):
             shared = shared_of(*run_once(with_plate, batch))
     return replace(with_plate, shared=shared), batch
+
+
+def _with_guide_apart(pair: Adapted, batch: Batch, seed: int) -> Adapted:
+    """Return a pair whose automatic guide has a site for the latents of each datapoint."""
+    assert pair.plate is not None
+    model, guide = pair.pair.model, pair.pair.guide
+    with isolated(pair.pair, seed):
+        measured = normal_at_mode(model, guide, *pair.form.filled(batch))
+    taken_apart = apart(measured, pair.plate.guide, pair.plate.dim, len(batch[0]))
+    return replace(pair, measured=measured, apart=taken_apart)
 
 
 def _by_index(pair: Adapted, batch: Batch) -> tuple[Adapted, Batch, Batch]:

@@ -47,6 +47,7 @@ def test_the_posterior_itself_has_equal_weights():
     found = diagnostics.joint_evidence(pair(), X, draws=20)
     assert float(found.log_evidence) == pytest.approx(exact(), abs=1e-4)
     assert float(found.posterior_kl) == pytest.approx(0, abs=1e-4)
+    assert float(found.mean_shift.sel(latent="mean")) == pytest.approx(0, abs=1e-4)
 
 
 def test_another_guide_misses_its_divergence():
@@ -57,6 +58,9 @@ def test_another_guide_misses_its_divergence():
     divergence = off**2 * precision / 2
     missed = exact() - float(found.elbo)
     assert abs(missed - divergence) < 4 * float(found.elbo_error)
+    mean = found.sel(latent="mean")
+    distance = off * precision**0.5
+    assert abs(float(mean.mean_shift) - distance) < 4 * float(mean.mean_shift_error)
 
 
 @pytest.mark.slow

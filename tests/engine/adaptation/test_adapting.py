@@ -380,8 +380,13 @@ def test_a_guide_that_draws_all_datapoints_together():
             z = pyro.sample("z", dist.Normal(0.0, 1.0))
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    pair = SimpleNamespace(model=model, guide=AutoDiagonalNormal(model))
-    pair.guide(torch.zeros(ROWS))
+    def guide(x):
+        together = dist.Normal(torch.zeros(ROWS), 1.0).to_event(1)
+        drawn = pyro.sample("all", together, infer={"is_auxiliary": True})
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Delta(drawn))
+
+    pair = SimpleNamespace(model=model, guide=guide)
     with pytest.raises(Unsupported, match=r"'z' of all datapoints together.*AutoNormal"):
         diagnostics.evidence(pair, torch.zeros(ROWS))
 
