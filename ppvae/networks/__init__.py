@@ -2,6 +2,7 @@
 
 from ppvae.networks.autocast import Autocast
 from ppvae.networks.backward_gru import BackwardGRU
+from ppvae.networks.canvas import Canvas
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
@@ -20,6 +21,7 @@ __all__ = [
     "MLP",
     "Autocast",
     "BackwardGRU",
+    "Canvas",
     "ConvDecoder",
     "ConvEncoder",
     "EncoderInput",

@@ -120,7 +120,8 @@ def views():
 
 
 def spatial():
-    decoder = likelihoods.Bernoulli(networks.SpatialDecoder(nn.Linear(3, 1), (2, 3), 1))
+    drawing = networks.Canvas(nn.Linear(1, 6), (2, 3))
+    decoder = likelihoods.Bernoulli(networks.SpatialDecoder(drawing, (2, 3), 1))
     encoder = posteriors.DiagonalNormal(nn.Linear(FEATURES, 8))
     return pairs.SpatialVAE(priors.StandardNormal(4), decoder, encoder)
 
