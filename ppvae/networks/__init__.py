@@ -16,6 +16,7 @@ from ppvae.networks.residual_mlp import ResidualMLP
 from ppvae.networks.scaled import Scaled
 from ppvae.networks.spatial_decoder import SpatialDecoder
 from ppvae.networks.standardized import Standardized
+from ppvae.networks.topics import Topics
 
 __all__ = [
     "MLP",
@@ -38,4 +39,5 @@ __all__ = [
     "Scaled",
     "SpatialDecoder",
     "Standardized",
+    "Topics",
 ]

@@ -4,6 +4,7 @@ from ppvae.priors.conditional_full_rank_normal import ConditionalFullRankNormal
 from ppvae.priors.conditional_normal import ConditionalNormal
 from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.laplace import Laplace
+from ppvae.priors.logistic_normal import LogisticNormal
 from ppvae.priors.markov import Markov
 from ppvae.priors.normal_mixture import NormalMixture
 from ppvae.priors.prior import Prior
@@ -18,6 +19,7 @@ __all__ = [
     "ConditionalNormal",
     "FlowPrior",
     "Laplace",
+    "LogisticNormal",
     "Markov",
     "NormalMixture",
     "Prior",

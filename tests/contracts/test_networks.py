@@ -204,6 +204,15 @@ NETWORKS = {
         ((3,),),
         (2,),
     ),
+    "Topics": Network(
+        "Topics",
+        networks.Topics,
+        {"topics": 3, "words": 4},
+        ((3,),),
+        (4,),
+        sizes("topics", "words"),
+        ((4,), ()),
+    ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }
 LEADING = [(), (5,), (4, 5), (2, 1, 5)]

@@ -126,6 +126,14 @@ def spatial():
     return pairs.SpatialVAE(priors.StandardNormal(4), decoder, encoder)
 
 
+def topics():
+    return pairs.TopicModel(
+        priors.LogisticNormal(LATENT, 0.5),
+        likelihoods.Multinomial(networks.Topics(LATENT, FEATURES)),
+        normal(FEATURES),
+    )
+
+
 def chain():
     emission = likelihoods.EachStep(likelihoods.Normal(nn.Linear(LATENT, 4)))
     prior = priors.Markov(networks.GatedTransition(LATENT, 5), LATENT, 3)
@@ -206,6 +214,11 @@ PAIRS = {
         dataset=lambda: data.halves(data.digits()),
     ),
     "SpatialVAE": Entry(spatial, lambda: (bits(),)),
+    "TopicModel": Entry(
+        topics,
+        lambda: (bits() * 3,),
+        dataset=lambda: data.topic_documents(200, topics=3, words=30),
+    ),
     "DeepMarkovModel": Entry(chain, series, dataset=sequences),
 }
 OF_A_DATASET = [name for name in PAIRS if "of" in vars(getattr(pairs, name.partition(",")[0]))]
