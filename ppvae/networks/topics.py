@@ -32,7 +32,8 @@ class Topics(nn.Module):
         super().__init__()
         check_sizes(self, topics=topics, words=words)
         self.topics, self.words = topics, words
-        self.weight = nn.Parameter(torch.randn(topics, words) / words**0.5)
+        # Topics that start alike would stay so: shares would say nothing, and cost.
+        self.weight = nn.Parameter(torch.randn(topics, words))
         self.bias = nn.Parameter(torch.zeros(words))
 
     def shares(self, z: Tensor) -> Tensor:
