@@ -99,7 +99,7 @@ def main():
         rotation=math.radians(chosen.degrees) / 3**0.5,
         shift=0.05,
         network=functools.partial(networks.MLP, hidden=(256,)),
-        encoder=functools.partial(networks.MLP, hidden=(512, 256)),
+        encoder=functools.partial(networks.MLP, hidden=(256, 128)),
     )
     started = time.perf_counter()
     ppvae.fit(spatial, views.train, **options)
@@ -109,7 +109,7 @@ def main():
     print(f"classes from the content: {probed(content, labels):.3f}", flush=True)
     torch.manual_seed(chosen.seed)
     latent = CONTENT + spatial.decoder.pose
-    encoder = networks.MLP(784, 2 * latent, hidden=(512, 256))
+    encoder = networks.MLP(784, 2 * latent, hidden=(256, 128))
     decoder = networks.MLP(latent, 784, hidden=(256,))
     plain = pairs.VAE(
         ppvae.priors.StandardNormal(latent),
