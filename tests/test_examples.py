@@ -38,7 +38,7 @@ FIGURES = {name: taken(name) for name in ("rotations", "topics", "two_views")}
 SHOWN = {
     "rotations": "correlation of found and true angles",
     "topics": "LDA of scikit-learn: coherence",
-    "two_views": "given the upper half",
+    "two_views": "upper half, completed",
 }
 
 
