@@ -34,6 +34,12 @@ HIERARCHY = taken("hierarchy")
 CLUSTERS = taken("clusters")
 CLASSES = taken("classes")
 FEW_LABELS = taken("semi_supervised")
+FIGURES = {name: taken(name) for name in ("rotations", "topics", "two_views")}
+SHOWN = {
+    "rotations": "correlation of found and true angles",
+    "topics": "LDA of scikit-learn: coherence",
+    "two_views": "upper half, completed",
+}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -67,6 +73,14 @@ def test_missing_cells_are_filled_in(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "MissingDataVAE" in shown and "of them lie in their interval" in shown
     assert (tmp_path / "missing_cells.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHOWN)
+def test_example_prints_and_draws(name, tmp_path, capsys):
+    runpy.run_path(str(FIGURES[name]))["main"](epochs=1, output=str(tmp_path))
+    assert SHOWN[name] in capsys.readouterr().out
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
 def test_reference_script_runs(tmp_path, capsys):

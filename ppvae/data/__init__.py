@@ -31,6 +31,7 @@ from ppvae.data.supports import (
 from ppvae.data.synthetic import colors, factors, redness, segments
 from ppvae.data.table import inferred_schema, table
 from ppvae.data.tabular import Schema
+from ppvae.data.topic_documents import documents, topic_documents, topic_words
 from ppvae.data.two_views import every_subset, halves
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "colors",
     "counts",
     "digits",
+    "documents",
     "every_subset",
     "factors",
     "filling",
@@ -72,6 +74,8 @@ __all__ = [
     "spread",
     "support_of",
     "table",
+    "topic_documents",
+    "topic_words",
     "values_like",
     "wine",
     "without_cells",

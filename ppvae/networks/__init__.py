@@ -2,6 +2,7 @@
 
 from ppvae.networks.autocast import Autocast
 from ppvae.networks.backward_gru import BackwardGRU
+from ppvae.networks.canvas import Canvas
 from ppvae.networks.conditions import First, Joined
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.encoder_input import EncoderInput
@@ -16,11 +17,13 @@ from ppvae.networks.residual_mlp import ResidualMLP
 from ppvae.networks.scaled import Scaled
 from ppvae.networks.spatial_decoder import SpatialDecoder
 from ppvae.networks.standardized import Standardized
+from ppvae.networks.topics import Topics
 
 __all__ = [
     "MLP",
     "Autocast",
     "BackwardGRU",
+    "Canvas",
     "ConvDecoder",
     "ConvEncoder",
     "EncoderInput",
@@ -38,4 +41,5 @@ __all__ = [
     "Scaled",
     "SpatialDecoder",
     "Standardized",
+    "Topics",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class SpatialDecoder(nn.Module):
     """Gives an image whose content is turned, moved and resized by the first latents.
 
-    Each pixel is a function of its own coordinates and of the content alone, f(u, content), where
+    Each pixel is a function of its own place and of the content alone, f(u, content), where
 
         u = exp(-s) R(-angle) (pixel - shift)
 
@@ -24,7 +24,9 @@ class SpatialDecoder(nn.Module):
     output.
 
     Args:
-        network: module from `(*, 2 + content)` to the outputs of a pixel, `(*, outputs)`.
+        network: f, module from places `(*, pixels, 2)`, down and right, and content
+            `(*, 1, content)` to `(*, pixels, outputs)`: a `networks.Canvas`, or `networks.Joined`
+            of a network of both.
         shape: height and width.
         content: number of latents of the content.
         rotation: unit of the angle in radians.
@@ -35,7 +37,8 @@ class SpatialDecoder(nn.Module):
         ValueError: if there is no pixel, no content, or a unit is negative.
 
     Example:
-        >>> decoder = SpatialDecoder(nn.Linear(2 + 3, 1), (8, 8), content=3)
+        >>> from ppvae.networks import Joined
+        >>> decoder = SpatialDecoder(Joined(nn.Linear(2 + 3, 1)), (8, 8), content=3)
         >>> decoder.pose, decoder(torch.zeros(5, decoder.latent)).shape
         (3, torch.Size([5, 64]))
     """
@@ -98,6 +101,5 @@ class SpatialDecoder(nn.Module):
         turn = torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))
         centered = self.grid - shift.unsqueeze(-2)
         own = centered @ turn * (-log_size).exp()[..., None, None]
-        content = z[..., self.pose :].unsqueeze(-2).expand(*own.shape[:-1], -1)
-        output: Tensor = self.network(torch.cat([own, content], -1))
+        output: Tensor = self.network(own, z[..., self.pose :].unsqueeze(-2))
         return output.transpose(-1, -2).flatten(-2)

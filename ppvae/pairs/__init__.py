@@ -22,6 +22,7 @@ from ppvae.pairs.programs import Program, ProgramPair
 from ppvae.pairs.refitting import refit_prior
 from ppvae.pairs.semi_supervised_vae import SemiSupervisedVAE
 from ppvae.pairs.spatial_vae import SpatialVAE
+from ppvae.pairs.topic_model import TopicModel
 from ppvae.pairs.vae import VAE
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "ProgramPair",
     "SemiSupervisedVAE",
     "SpatialVAE",
+    "TopicModel",
     "assemble",
     "explained",
     "mixture_from",

@@ -82,10 +82,11 @@ def observed_size(dataset: Dataset) -> ObservedSize:
         )
     size = dataset.sizes["train"].sum(dtype=torch.float64)
     # What was never counted may be counted once.
-    return ObservedSize.of(_totals(dataset.train).clamp(min=1) / size)
+    return ObservedSize.of(totals(dataset.train).clamp(min=1) / size)
 
 
-def _totals(train: Tensor) -> Tensor:
+def totals(train: Tensor) -> Tensor:
+    """Return the sum of each feature over all rows, `(features,)`."""
     if isinstance(train, SparseRows):
         return train.moments(np.asarray)[0] * len(train)
     return train.flatten(1).sum(0, dtype=torch.float64)
@@ -125,7 +126,7 @@ def _family(
         return LogNormal if units is None else functools.partial(LogNormal, units=units)
     if support is constraints.nonnegative_integer:
         known = torch.as_tensor(len(train)) if seen is None else seen.sum(0).clamp(min=1)
-        means = _totals(train if seen is None else train * seen) / known
+        means = totals(train if seen is None else train * seen) / known
         sizes = FeatureSizes.of(means.clamp(min=1 / len(train)))
         return functools.partial(NegativeBinomial, size=sizes)
     if isinstance(support, Categories):

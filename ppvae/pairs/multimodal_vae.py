@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppvae.data import Dataset
+from ppvae.data import Dataset, halves
 from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import ResidualMLP
@@ -81,8 +81,8 @@ class MultimodalVAE(ProgramPair):
         """Build the pair for a dataset whose conditions are the other views of each datapoint.
 
         Args:
-            dataset: the first view, and as conditions the others, of the same support, such as
-                `data.halves(dataset)`.
+            dataset: the first view, and as conditions the others, of the same support; of images
+                alone the halves are taken.
             latent: number of latent dimensions.
             network: called with the sizes of input and output, for each encoder and decoder.
             likelihood: called with each decoder; without it the support decides.
@@ -92,6 +92,7 @@ class MultimodalVAE(ProgramPair):
             ValueError: if there is one view alone, or `latent` is not positive.
             Unsupported: if no likelihood is known for the support.
         """
+        dataset = cls.batches_of(dataset)
         views = dataset.batch("train")
         if len(views) < 2:
             raise ValueError(
@@ -109,6 +110,12 @@ class MultimodalVAE(ProgramPair):
         ]
         experts = [DiagonalNormal(each.encoder(2 * latent)) for each in parts]
         return cls([each.likelihood() for each in parts], posterior(experts), latent)
+
+    @classmethod
+    def batches_of(cls, dataset: Dataset) -> Dataset:
+        """Return the dataset, or that of the two halves of images which have no other view."""
+        alone = dataset.image_shape is not None and not dataset.conditions
+        return halves(dataset) if alone else dataset
 
     @property
     def model(self) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ppvae.data import Dataset
 from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
-from ppvae.networks import MLP, SpatialDecoder
+from ppvae.networks import MLP, Canvas, SpatialDecoder
 from ppvae.pairs.arguments import tensors_of
 from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import evaluating
@@ -82,7 +82,8 @@ class SpatialVAE(VAE):
             rotation: standard deviation of the angle in radians, 0 for images that are not turned.
             shift: that of the shift, where 2 is the side of an image.
             scale: that of the logarithm of the size.
-            network: called with the sizes of input and output, for the decoder of a pixel.
+            network: called with the sizes of input and output, for what draws the content on a
+                `networks.Canvas`.
             encoder: called with the sizes of input and output.
             likelihood: called with the decoder; without it the support decides.
             posterior: called with the encoder.
@@ -105,8 +106,8 @@ class SpatialVAE(VAE):
         parts = Parts(
             dataset, latent=size, network=encoder, likelihood=likelihood, posterior=posterior
         )
-        outputs = parts.family(nn.Identity()).outputs_for(1)
-        factor = parts.family(placed(network(2 + latent, outputs)))
+        outputs = parts.family(nn.Identity()).outputs_for(parts.features)
+        factor = parts.family(placed(Canvas(network(latent, outputs), dataset.image_shape)))
         return cls(StandardNormal(size), factor, parts.posterior())
 
     def pose(self, x: Array) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from ppvae.priors.conditional_normal import ConditionalNormal
 from ppvae.priors.flow_prior import FlowPrior
 from ppvae.priors.laplace import Laplace
 from ppvae.priors.learned_normal import LearnedNormal
+from ppvae.priors.logistic_normal import LogisticNormal
 from ppvae.priors.markov import Markov
 from ppvae.priors.normal_mixture import NormalMixture
 from ppvae.priors.prior import Prior
@@ -20,6 +21,7 @@ __all__ = [
     "FlowPrior",
     "Laplace",
     "LearnedNormal",
+    "LogisticNormal",
     "Markov",
     "NormalMixture",
     "Prior",

@@ -139,12 +139,20 @@ NETWORKS = {
     ),
     "SpatialDecoder": Network(
         "SpatialDecoder",
-        lambda **arguments: networks.SpatialDecoder(nn.Linear(4, 2), **arguments),
+        lambda **given: networks.SpatialDecoder(networks.Joined(nn.Linear(4, 2)), **given),
         {"shape": (4, 6), "content": 2, "scale": 0.3},
         ((6,),),
         (48,),
         (*sizes("content"), {"shape": (4,)}, {"shape": (1, 4)}, {"rotation": -1.0}),
         ((5,), ()),
+    ),
+    "Canvas": Network(
+        "Canvas",
+        lambda shape=(3, 4): networks.Canvas(nn.Linear(2, 24), shape),
+        {},
+        ((5, 2), (1, 2)),
+        (5, 2),
+        ({"shape": (4,)}, {"shape": (1, 4)}),
     ),
     "GRUEncoder": Network(
         "GRUEncoder",
@@ -202,6 +210,15 @@ NETWORKS = {
         {},
         ((3,),),
         (2,),
+    ),
+    "Topics": Network(
+        "Topics",
+        networks.Topics,
+        {"topics": 3, "words": 4},
+        ((3,),),
+        (4,),
+        sizes("topics", "words"),
+        ((4,), ()),
     ),
     "First": Network("First", joined, {"kind": networks.First}, ((3,), (4,)), (2,)),
 }

@@ -125,7 +125,8 @@ def views():
 
 
 def spatial():
-    decoder = likelihoods.Bernoulli(networks.SpatialDecoder(nn.Linear(3, 1), (2, 3), 1))
+    drawing = networks.Canvas(nn.Linear(1, 6), (2, 3))
+    decoder = likelihoods.Bernoulli(networks.SpatialDecoder(drawing, (2, 3), 1))
     encoder = posteriors.DiagonalNormal(nn.Linear(FEATURES, 8))
     return pairs.SpatialVAE(priors.StandardNormal(4), decoder, encoder)
 
@@ -139,6 +140,14 @@ def bayesian():
         normal(FEATURES),
         priors.StandardNormal(weights),
         priors.LearnedNormal(weights, 0.1),
+    )
+
+
+def topics():
+    return pairs.TopicModel(
+        priors.LogisticNormal(LATENT, 0.5),
+        likelihoods.Multinomial(networks.Topics(LATENT, FEATURES)),
+        normal(FEATURES),
     )
 
 
@@ -223,6 +232,11 @@ PAIRS = {
     ),
     "BayesianVAE": Entry(bayesian, lambda: (bits(),)),
     "SpatialVAE": Entry(spatial, lambda: (bits(),)),
+    "TopicModel": Entry(
+        topics,
+        lambda: (bits() * 3,),
+        dataset=lambda: data.topic_documents(200, topics=3, words=30),
+    ),
     "DeepMarkovModel": Entry(chain, series, dataset=sequences),
 }
 OF_A_DATASET = [name for name in PAIRS if "of" in vars(getattr(pairs, name.partition(",")[0]))]

@@ -50,6 +50,7 @@ PRIORS = {
     "Laplace": Entry(priors.Laplace),
     "StudentT": Entry(lambda features: priors.StudentT(features, df=3.0)),
     "NormalMixture": Entry(lambda features: priors.NormalMixture(features, components=4)),
+    "LogisticNormal": Entry(lambda features: priors.LogisticNormal(features, 0.3), fewest=2),
     "UniformSphere": Entry(priors.UniformSphere, posteriors.PowerSpherical, fewest=2),
     "VampPrior": Entry(
         lambda features: priors.VampPrior(

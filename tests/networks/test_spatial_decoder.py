@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppvae.networks import SpatialDecoder
+from ppvae.networks import Canvas, Joined, SpatialDecoder
 
 SIDE = 41
 
@@ -14,8 +14,8 @@ SIDE = 41
 class Blob(nn.Module):
     """A bright point at a place of the content's own coordinates, down and right."""
 
-    def forward(self, x):
-        return -200 * (x[..., :2] - torch.tensor([0.5, 0.2])).square().sum(-1, keepdim=True)
+    def forward(self, places, content):
+        return -200 * (places - torch.tensor([0.5, 0.2])).square().sum(-1, keepdim=True)
 
 
 def place(angle=0.0, down=0.0, right=0.0, log_size=0.0):
@@ -41,7 +41,21 @@ def test_the_content_is_resized_turned_and_then_moved(pose, expected):
 
 
 def test_units_of_zero_take_no_latents():
-    decoder = SpatialDecoder(nn.Linear(5, 1), (4, 4), 3, rotation=0.0, shift=0.0)
+    decoder = SpatialDecoder(Joined(nn.Linear(5, 1)), (4, 4), 3, rotation=0.0, shift=0.0)
     assert decoder.pose == 0 and decoder.latent == 3
     angle, shift, log_size = decoder.poses(torch.randn(7, 3))
     assert not angle.any() and not shift.any() and not log_size.any()
+
+
+def test_a_canvas_is_its_drawing_at_the_pixels_and_linear_between_them():
+    drawing = torch.randn(2, 3, 4)  # two outputs
+    canvas = Canvas(nn.Linear(1, 24), (3, 4))
+    with torch.no_grad():
+        canvas.network.bias.copy_(drawing.flatten())
+    down, right = torch.linspace(-1, 1, 3), torch.linspace(-1, 1, 4)
+    at = canvas(torch.cartesian_prod(down, right), torch.zeros(1, 1))
+    torch.testing.assert_close(at, drawing.flatten(1).T)
+    between = torch.tensor([[down[:2].mean(), right[:2].mean()], [5.0, -5.0]])
+    read = canvas(between, torch.zeros(1, 1))
+    torch.testing.assert_close(read[0], drawing[:, :2, :2].mean((1, 2)))
+    torch.testing.assert_close(read[1], drawing[:, 2, 0])
