@@ -20,6 +20,7 @@ from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
+from ppvae.data.state_space import state_space
 from ppvae.data.supports import (
     Categories,
     categories,
@@ -69,6 +70,7 @@ __all__ = [
     "sequences",
     "split",
     "spread",
+    "state_space",
     "support_of",
     "table",
     "values_like",
