@@ -12,7 +12,7 @@ from ppvae.data.lazy_rows import LazyRows
 from ppvae.data.measured_tables import breast_cancer, wine
 from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
-from ppvae.data.padded_sequences import sequences
+from ppvae.data.padded_sequences import sequences, with_lengths
 from ppvae.data.pictures import images
 from ppvae.data.removed_cells import without_cells
 from ppvae.data.row_pieces import spread
@@ -75,5 +75,6 @@ __all__ = [
     "table",
     "values_like",
     "wine",
+    "with_lengths",
     "without_cells",
 ]
