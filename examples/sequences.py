@@ -103,7 +103,7 @@ def draw(whole: Tensor, ours: Tensor, exact: Tensor) -> Figure:
     return figure
 
 
-def main(epochs: int = 60, rows: int = 2500, draws: int = 2000, output: str = ".") -> None:
+def main(epochs: int = 30, rows: int = 2500, draws: int = 500, output: str = ".") -> None:
     """Fit, print log P(X) beside the Kalman filter's, forecast, and write `sequences.png`."""
     every = data.state_space(
         rows, SEEN + AHEAD, transition=TURN, emission=MIX, inner=INNER, outer=OUTER
@@ -127,6 +127,6 @@ def main(epochs: int = 60, rows: int = 2500, draws: int = 2000, output: str = ".
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--output", default=".", help="folder of the figure")
     main(**vars(parser.parse_args()))
