@@ -16,7 +16,7 @@ from torch import Tensor
 import ppvae
 from ppvae import data, diagnostics, pairs
 
-SEEN, AHEAD, INNER, OUTER = 24, 12, 0.25, 0.4  # steps, and standard deviations of the noise
+SEEN, AHEAD, INNER, OUTER = 24, 12, 0.25, 0.25  # steps, and standard deviations of the noise
 ANGLE = 2 * math.pi / 12
 TURN = 0.98 * torch.tensor(
     [[math.cos(ANGLE), -math.sin(ANGLE)], [math.sin(ANGLE), math.cos(ANGLE)]]
@@ -64,10 +64,11 @@ def show(axes: Axes, number: int, whole: Tensor, ours: Tensor, exact: Tensor) ->
     """Plot a feature of one series and both forecasts of it."""
     steps, ahead = torch.arange(1, SEEN + AHEAD + 1), torch.arange(SEEN + 1, SEEN + AHEAD + 1)
     low, middle, high = ours
-    axes.fill_between(ahead, low, high, color="tab:blue", alpha=0.25, linewidth=0, label="90 %")
-    axes.plot(ahead, middle, color="tab:blue", label="median")
-    for limit in (exact[0], exact[2]):
-        label = "best 90 % there is" if limit is exact[0] else None
+    axes.fill_between(
+        ahead, low, high, color="tab:blue", alpha=0.25, linewidth=0, label="the pair's 90 %"
+    )
+    axes.plot(ahead, middle, color="tab:blue", label="its median")
+    for limit, label in ((exact[0], "best 90 % there is"), (exact[2], None)):
         axes.plot(ahead, limit, color="black", linewidth=0.9, linestyle="--", label=label)
     axes.plot(steps[:SEEN], whole[:SEEN], ".-", color="0.35", linewidth=0.6, label="seen")
     axes.plot(ahead, whole[SEEN:], "o", color="black", fillstyle="none", ms=4, label="what came")
@@ -78,7 +79,8 @@ def show(axes: Axes, number: int, whole: Tensor, ours: Tensor, exact: Tensor) ->
 def draw(whole: Tensor, ours: Tensor, exact: Tensor) -> Figure:
     """Show four forecasts, and how often intervals hold what came, by how far it lay ahead."""
     figure = plt.figure(figsize=(11, 5.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(2.4, 1))
+    grid = figure.add_gridspec(1, 2, width_ratios=(2.4, 1))
+    left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     panels = left.subplots(2, 2, sharex=True, sharey=True)
     for number, axes in enumerate(panels.flat):
         show(axes, number, whole[number, :, 0], ours[:, number, :, 0], exact[:, number, :, 0])
@@ -89,15 +91,16 @@ def draw(whole: Tensor, ours: Tensor, exact: Tensor) -> Figure:
     shares, widths = right.subplots(2, 1, sharex=True)
     ahead = torch.arange(1, AHEAD + 1)
     inside = (ours[0] <= whole[:, SEEN:]) & (whole[:, SEEN:] <= ours[2])
-    error = 2 * math.sqrt(0.9 * 0.1 / (2 * len(whole)))
+    error = 2 * math.sqrt(0.9 * 0.1 / len(whole))  # of series; the features of one go together
     shares.fill_between(ahead, 0.9 - error, 0.9 + error, color="0.88", linewidth=0)
     shares.plot(ahead, inside.double().mean((0, 2)), "o", color="tab:blue")
-    shares.set(title="share of intervals that hold", ylim=(0.5, 1), ylabel="share")
+    shares.set(title="share of intervals that hold", ylim=(0.75, 1), ylabel="share")
     widths.plot(ahead, (ours[2] - ours[0]).mean((0, 2)), color="tab:blue", label="pair")
     best_widths = (exact[2] - exact[0]).mean((0, 2))
     widths.plot(ahead, best_widths, color="black", linestyle="--", label="best")
     widths.set(title="their mean width", ylim=(0, None), xlabel="steps ahead", ylabel="width")
-    widths.legend(frameon=False)
+    widths.legend(frameon=False, loc="lower right")
+    widths.set_xticks(range(2, AHEAD + 1, 2))
     for axes in (shares, widths):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
