@@ -40,6 +40,7 @@ SHOWN = {
     "topics": "LDA of scikit-learn: coherence",
     "two_views": "upper half, completed",
 }
+SEQUENCES = taken("sequences")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -192,6 +193,15 @@ def test_hierarchy_runs(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "posterior_kl" in shown and "KL by layer: z2 " in shown
     assert (tmp_path / "hierarchy.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_sequences_runs(tmp_path, capsys):
+    main = runpy.run_path(str(SEQUENCES))["main"]
+    main(epochs=2, rows=300, draws=50, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "posterior_kl" in shown and "lies in its interval of 90 %" in shown
+    assert (tmp_path / "sequences.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -16,7 +16,16 @@ from ppvae.data.folders import holds_rows
 from ppvae.data.tabular.reading import is_table_file
 
 FILES = (".npy", ".npz")
-DATASETS = ("digits", "mnist", "segments", "colors", "factors", "wine", "breast_cancer")
+DATASETS = (
+    "digits",
+    "mnist",
+    "segments",
+    "colors",
+    "factors",
+    "state_space",
+    "wine",
+    "breast_cancer",
+)
 READERS = ("array", "counts", "images", "on_disk", "sequences", "table")
 
 _LARGE = 2**30  # bytes of an array from which on its rows stay on disk

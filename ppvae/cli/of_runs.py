@@ -51,7 +51,7 @@ def chosen_of(folder: Path, trust: Sequence[str], seed: int) -> Chosen:
     given = {name: namespace(value) for name, value in source.arguments.items()}
     parsed = parser.parse_args([], namespace=group({"data": group(given)}))
     with seeded(seed):
-        arguments = vars(parser.instantiate(parsed).get("data", group({})))
+        arguments = by_name(parser.instantiate(parsed).get("data", group({})))
         with seeded(seed):
             dataset = source.function(**arguments)
     return Chosen(
@@ -82,3 +82,11 @@ def namespace(value: Any) -> Any:
 def group(values: Mapping[str, Any]) -> Namespace:
     """Return values by name as the parser has them."""
     return Namespace(**values)  # type: ignore[no-untyped-call]
+
+
+def by_name(values: Namespace) -> dict[str, Any]:
+    """Return a group's values by name.
+
+    The parser puts a mark before names that its group has itself, such as `values`.
+    """
+    return {name.removeprefix("\u200b"): value for name, value in vars(values).items()}

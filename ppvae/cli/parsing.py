@@ -18,7 +18,7 @@ from ppvae.cli.class_help import help_of_class, help_of_dataset, help_of_pair
 from ppvae.cli.commands import CHOICES, COMMANDS, DATA_HELP, TAKE_DATA
 from ppvae.cli.first_look import Look, did_you_mean
 from ppvae.cli.layout import show
-from ppvae.cli.of_runs import group, namespace, of_run, of_schema, others_of
+from ppvae.cli.of_runs import by_name, group, namespace, of_run, of_schema, others_of
 from ppvae.cli.structures import Structure, structure_of, without_pair
 from ppvae.cli.words import Words
 from ppvae.engine import seeded
@@ -108,12 +108,12 @@ def _run(
     with seeded(seed):
         arguments = parser.instantiate(parsed)
         with seeded(seed):  # what a dataset draws does not change the pair's first weights
-            dataset = data.function(**vars(arguments.get("data", group({}))))
+            dataset = data.function(**by_name(arguments.get("data", group({}))))
         if filled and pair is not None:
             pair.init_args.features = dataset.event_shape.numel()
         made = None if pair is None else parser.instantiate(group({"pair": pair})).pair
     if structure is not None and ours:
-        own = vars(arguments.get("pair", group({})))
+        own = by_name(arguments.get("pair", group({})))
         structure = replace(structure, arguments=own, known_labels=parsed.known_labels)
     repeating = _configuration(parser, parsed, data, pair, structure if ours else None)
     if parsed.print_config:
@@ -190,7 +190,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _check_options_of_data(look: Look, parser: ArgumentParser, data: choices.Source) -> None:
-    names = vars(parser.get_defaults().get("data", group({})))
+    names = by_name(parser.get_defaults().get("data", group({})))
     for option in look.given:
         root, dotted, name = option.rstrip("+").partition(".")
         if root == "data" and dotted and name.partition(".")[0] not in names:

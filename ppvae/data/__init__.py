@@ -12,7 +12,7 @@ from ppvae.data.lazy_rows import LazyRows
 from ppvae.data.measured_tables import breast_cancer, wine
 from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
-from ppvae.data.padded_sequences import sequences
+from ppvae.data.padded_sequences import sequences, with_lengths
 from ppvae.data.pictures import images
 from ppvae.data.removed_cells import without_cells
 from ppvae.data.row_pieces import spread
@@ -20,6 +20,7 @@ from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
+from ppvae.data.state_space import state_space
 from ppvae.data.supports import (
     Categories,
     categories,
@@ -72,11 +73,13 @@ __all__ = [
     "sequences",
     "split",
     "spread",
+    "state_space",
     "support_of",
     "table",
     "topic_documents",
     "topic_words",
     "values_like",
     "wine",
+    "with_lengths",
     "without_cells",
 ]

@@ -162,3 +162,43 @@ def _of_table(
     groups = [(str(key), rows) for key, rows in frame.groupby(id, sort=True)]
     steps = [_finite(rows[[*columns]].to_numpy(), f"sequence {key}") for key, rows in groups]
     return table.name, [key for key, _ in groups], columns, steps
+
+
+def with_lengths(dataset: Dataset) -> Dataset:
+    """Return padded series as `(data, steps, features)`, with their lengths as the condition.
+
+    What `sequences` returns has vectors and says in `seen` what was filled up; other datasets stay
+    as they are.
+
+    Raises:
+        ValueError: if a value before the end of a series is missing.
+
+    Example:
+        >>> series = with_lengths(sequences([np.ones((2 + n % 3, 2)) for n in range(30)]))
+        >>> series.event_shape, sorted(set(series.conditions["train"][0].tolist()))
+        (torch.Size([4, 2]), [2, 3, 4])
+    """
+    shape = dataset.series_shape
+    if shape is None or dataset.train.dim() > 2:
+        return dataset
+    lengths = {}
+    for part, seen in dataset.seen.items():
+        known = seen.unflatten(-1, shape) > 0
+        there = known.any(-1)
+        length = torch.where(there, torch.arange(1, shape[0] + 1), 0).amax(-1)
+        gaps = (~known & (torch.arange(shape[0]) < length[:, None])[..., None]).flatten(1).any(1)
+        if gaps.any():
+            row = int(dataset.row_numbers(part)[gaps][0])
+            raise ValueError(
+                f"dataset {dataset.name!r}: sequence {row} has a missing value before its end, "
+                "and lengths say only where each one ends; fill it in or leave the sequence out"
+            )
+        lengths[part] = (length,)
+    parts = {part: getattr(dataset, part) for part in ("train", "validation", "test")}
+    return replace(
+        dataset,
+        **{part: rows.unflatten(-1, shape) for part, rows in parts.items()},
+        conditions=lengths or dataset.conditions,
+        seen={},
+        columns=(),
+    )

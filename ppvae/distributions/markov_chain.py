@@ -51,6 +51,8 @@ class MarkovChain(dist.TorchDistribution):  # type: ignore[misc]
     ) -> None:
         self.transition, self.start, self.steps = transition, start, steps
         self.inputs, self.seen = inputs, seen
+        # The last draw with its loc and scale, which its density needs: as in a guide.
+        self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
         shapes = [start.shape[:-1]]
         shapes += [inputs.shape[:-2]] if inputs is not None else []
         shapes += [seen.shape[:-1]] if seen is not None else []
@@ -72,14 +74,16 @@ class MarkovChain(dist.TorchDistribution):  # type: ignore[misc]
         """Draw chains, differentiable in all that the transition depends on."""
         shape = torch.Size(sample_shape) + self.batch_shape
         noise = torch.randn(*shape, *self.event_shape, dtype=self.start.dtype).to(self.start)
-        z, drawn = self.start.expand(*shape, -1), []
+        z, drawn = self.start.expand(*shape, -1), list[tuple[Tensor, Tensor, Tensor]]()
         for step, own in enumerate(noise.unbind(-2)):
             h = None if self.inputs is None else self.inputs[..., step, :]
             seen = None if self.seen is None else self.seen[..., step]
             loc, scale = self._normal(z, h, seen)
             z = loc + scale * own
-            drawn.append(z)
-        return torch.stack(drawn, -2)
+            drawn.append((z, loc, scale))
+        value, loc, scale = (torch.stack(parts, -2) for parts in zip(*drawn, strict=True))
+        self._drawn = value, loc, scale
+        return value
 
     def sample(self, sample_shape: Any = _ONE) -> Tensor:
         """Draw chains."""
@@ -90,11 +94,20 @@ class MarkovChain(dist.TorchDistribution):  # type: ignore[misc]
         """Return the log density in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        start = self.start.unsqueeze(-2).expand(*value.shape[:-2], 1, -1)
-        before = torch.cat([start, value[..., :-1, :]], -2)
-        loc, scale = self._normal(before, self.inputs, self.seen)
+        loc, scale = self._of_draw(value) or self._of_value(value)
         log_prob: Tensor = dist.Normal(loc, scale, validate_args=False).log_prob(value)
         return log_prob.sum((-1, -2))
+
+    def _of_draw(self, value: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return loc and scale of all steps if they are known, with a gradient if one is asked."""
+        drawn, loc, scale = self._drawn or (None, value, value)
+        known = drawn is value and (loc.requires_grad or not torch.is_grad_enabled())
+        return (loc, scale) if known else None
+
+    def _of_value(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        start = self.start.unsqueeze(-2).expand(*value.shape[:-2], 1, -1)
+        before = torch.cat([start, value[..., :-1, :]], -2)
+        return self._normal(before, self.inputs, self.seen)
 
     def _normal(
         self, before: Tensor, inputs: Tensor | None, seen: Tensor | None

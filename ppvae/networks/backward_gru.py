@@ -1,10 +1,12 @@
 """A recurrent network that reads sequences from their end."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ppvae.networks.recurrence import read
 from ppvae.networks.shapes import check_input, check_sizes, fold, shape_of
 
 
@@ -45,9 +47,5 @@ class BackwardGRU(nn.Module):
             length = (seen > 0).sum(-1, keepdim=True)
             places = torch.where(steps < length, length - 1 - steps, steps)
         reversed_x = x.gather(-2, places.unsqueeze(-1).expand_as(x))
-        states = fold(self._read, reversed_x, event_dim=2)
+        states = fold(partial(read, self.recurrent), reversed_x, event_dim=2)
         return states.gather(-2, places.unsqueeze(-1).expand_as(states))
-
-    def _read(self, x: Tensor) -> Tensor:
-        states: Tensor = self.recurrent(x)[0]
-        return states

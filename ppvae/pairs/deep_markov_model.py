@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from ppvae.data import Dataset
+from ppvae.data import Dataset, with_lengths
 from ppvae.engine import Array, as_tensor
 from ppvae.likelihoods import EachStep, Likelihood, Normal
 from ppvae.networks import MLP, BackwardGRU, GatedTransition, Joined
@@ -79,6 +79,7 @@ class DeepMarkovModel(VAE):
         Raises:
             ValueError: if the data are no sequences.
         """
+        dataset = with_lengths(dataset)
         if len(dataset.event_shape) != 2:
             raise ValueError(
                 f"DeepMarkovModel needs sequences (data, steps, features), dataset "
@@ -95,6 +96,11 @@ class DeepMarkovModel(VAE):
                 latent,
             ),
         )
+
+    @classmethod
+    def batches_of(cls, dataset: Dataset) -> Dataset:
+        """Return series as `(data, T, features)`; their lengths are the condition."""
+        return with_lengths(dataset)
 
     def conditions_of(self, conditions: Sequence[Array]) -> Sequence[Array]:
         """Return which steps there are, `(data, T)`, 1 or 0, of the lengths that a user passes."""

@@ -76,3 +76,13 @@ def test_every_pair_of_ours_that_a_dataset_builds_is_known():
     assert "VAE" not in structures()
     given = data.given_classes(structure_of("ConditionalVAE").batches(data.digits()))
     assert (given.place, given.count, given.one_hot) == (1, 10, False)
+
+
+def test_sequences_of_a_table_are_read(tmp_path, capsys):
+    path = tmp_path / "steps.csv"
+    rows = [f"s{n},{t},{n / 7},{t / 3}" for n in range(30) for t in range(2 + n % 3)]
+    path.write_text("\n".join(["id,time,a,b", *rows]))
+    words = ["fit", "sequences", "--data.source", str(path), "--pair", "DeepMarkovModel"]
+    assert main([*words, "--data.values", '["b"]', "--print_config"]) == 0
+    chosen = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert chosen["values"] == ["b"]

@@ -57,3 +57,18 @@ def test_what_was_filled_up_has_no_density():
 def test_what_are_no_sequences(source, message):
     with pytest.raises(ValueError, match=message):
         data.sequences(source)
+
+
+def test_lengths_are_where_sequences_end():
+    walks = [np.full((2 + n % 4, 2), float(n)) for n in range(40)]
+    dataset = data.sequences(walks)
+    series = data.with_lengths(dataset)
+    for part, rows in dataset.rows.items():
+        x, length = series.batch(part)
+        assert x.shape == (len(rows), 5, 2)
+        assert length.tolist() == [2 + n % 4 for n in rows.tolist()]
+        assert torch.equal(x[:, 0, 0].long(), rows)
+    assert data.with_lengths(series) is series
+    walks[7][1, 0] = np.nan  # of three steps
+    with pytest.raises(ValueError, match="sequence 7 has a missing value before its end"):
+        data.with_lengths(data.sequences(walks))
