@@ -59,7 +59,7 @@ def _of_error(error, path):
     last = traceback.extract_tb(error.__traceback__)[-1]
     shown = f"{type(error).__name__}: {said:.200} ({last.filename}:{last.lineno})"
     if any(isinstance(one, MemoryError) for one in chain):
-        return Outcome(where, said, f"it asks for more than {BYTES / 1e9:.1f} GB: {shown}")
+        return Outcome(where, said, f"it asks for more than {BYTES >> 30} GiB: {shown}")
     if not isinstance(error, _REFUSALS) or isinstance(error, ImportError):
         return Outcome(where, said, f"no refusal: {shown}")
     if isinstance(error, OSError) and error.filename is not None:

@@ -82,7 +82,7 @@ def fit(
         network: ResidualMLP, MLP or your own class; ResidualMLP unless given. Encoder and
             decoder are built by calling it with the sizes of input and output.
         prior: class of p(z); StandardNormal unless given. Of ours: FlowPrior, Laplace,
-            NormalMixture, StandardNormal, StudentT, UniformSphere.
+            LearnedNormal, LogisticNormal, NormalMixture, StandardNormal, StudentT, UniformSphere.
         pseudo_inputs: number of pseudo-inputs of a VampPrior, which is then the prior; they start
             at training data.
         likelihood: p(x|z), such as Normal; what suits the data unless given. Of ours:

@@ -43,7 +43,7 @@ def test_what_may_not_be_is_found(tmp_path, monkeypatch):
     assert "no sentence" in fails(ValueError(f"{path}\nis damaged"))
     error = ValueError(f"{path} is damaged")
     error.__cause__ = MemoryError()
-    assert "asks for more than 2.1 GB" in fails(error)
+    assert "asks for more than 2 GiB" in fails(error)
     assert fails(ValueError(f"{path} is damaged")) == ""
     assert fails(FileNotFoundError(2, "No such file", str(path))) == ""
 

@@ -123,7 +123,7 @@ MEANT = {
     "--likelihood Gaussian": "did you mean Normal?",
     "--likelihood MSE": "did you mean Normal?",
     "--likelihood=BCE": "did you mean Bernoulli?",
-    "--network Dense": "--network: there is no class Dense; expected one of MLP, ResidualMLP; did",
+    "--network Dense": "--network: there is no class Dense; expected one of MLP, ResidualMLP, Topics; did",
     "--network ppvae.networks.MPL": "did you mean MLP?",
     "--prior Gaussian": "did you mean StandardNormal?",
     "--posterior FullRank": "did you mean FullRankNormal?",
