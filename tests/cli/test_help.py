@@ -100,6 +100,7 @@ def test_classes_are_told_by_their_role(capsys):
     assert list(class_names.classes_for("network", types["network"], listed)) == [
         "MLP",
         "ResidualMLP",
+        "Topics",
     ]
     weights = class_names.classes_for("kl_weight", types["kl_weight"], listed)
     assert list(weights) == ["CyclicWarmup", "LinearWarmup"]
@@ -123,7 +124,7 @@ MEANT = {
     "--likelihood Gaussian": "did you mean Normal?",
     "--likelihood MSE": "did you mean Normal?",
     "--likelihood=BCE": "did you mean Bernoulli?",
-    "--network Dense": "--network: there is no class Dense; expected one of MLP, ResidualMLP, Topics; did",
+    "--network Dense": "there is no class Dense; expected one of MLP, ResidualMLP, Topics; did",
     "--network ppvae.networks.MPL": "did you mean MLP?",
     "--prior Gaussian": "did you mean StandardNormal?",
     "--posterior FullRank": "did you mean FullRankNormal?",
