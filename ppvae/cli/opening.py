@@ -34,6 +34,9 @@ def opening(
         options: those of the command, as a configuration has them.
         latent: number of latent dimensions of a VAE that was built here.
     """
+    from ppvae.likelihoods import Units
+    from ppvae.networks import Scaled, Standardized
+
     count = sum(parameter.numel() for parameter in pair.parameters())
     sizes = f"{count:,} parameters"
     named = options.get("pair", "")
@@ -43,13 +46,17 @@ def opening(
         chosen = f"{type(pair).__name__}, your own, {sizes}; it gets the values as they are"
         items = {"data": _counted(dataset), "pair": chosen}
     else:
-        likelihood = reason.removeprefix("likelihood ") or type(pair.likelihood).__name__
+        scaled = any(isinstance(part, Units | Scaled | Standardized) for part in pair.modules())
+        told = reason.removeprefix("likelihood ") if scaled or not ours else ""
+        likelihood = told or type(pair.likelihood).__name__
         kind = f"{type(pair).__name__}, " if ours else f"{latent} latent dimensions, "
         items = {
             "data": _counted(dataset),
             "likelihood": likelihood,
             "pair": f"{kind}{_network(options)}, {sizes}",
-            "scaling": "within the pair; values, densities and samples are in the data's units",
+            "scaling": "within the pair; values, densities and samples are in the data's units"
+            if scaled or not ours
+            else "none; the pair gets the values as they are",
         }
     lines = []
     for title, text in items.items():

@@ -69,6 +69,7 @@ def _figures(subject: Subject, made: list[Block]) -> Iterator[tuple[str, Figure]
     if not drawn:
         made.append(
             Text(
-                "There are no pictures: the rows are neither images, nor have they named columns."
+                "There are no pictures: the rows are neither images, nor have they named columns, "
+                "or a row has a latent for each of its steps."
             )
         )

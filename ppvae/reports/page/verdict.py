@@ -22,8 +22,9 @@ _MOST, _FEW = 0.95, 0.5  # shares of trusted rows
 def lead_of(subject: Subject) -> Lead:
     """Return the verdict: the share of rows whose log P(X) is trusted, alarms, the next step."""
     step = subject.found.next_step
-    gain = step is not None and step.nats is not None and math.isfinite(step.nats)
-    reason = "" if step is None else f"{step.reason}{f' ({step.nats:.2f} nats)' * gain}."
+    nats = None if step is None else step.nats
+    gain = "" if nats is None or not math.isfinite(nats) else f" ({nats:.2f} nats)"
+    reason = "" if step is None else f"{step.reason}{gain}."
     return Lead(
         trust_sentence(subject),
         _lead_tone(subject),
