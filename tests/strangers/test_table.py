@@ -64,7 +64,7 @@ def test_every_exit_works_or_says_what_mathematics_lacks(name, monkeypatch):
 @pytest.mark.parametrize("name", [n for n, stranger in STRANGERS.items() if stranger.joint])
 def test_evidence_of_all_data_together_is_that_of_integrals(name):
     subject = trained(name, steps=400)
-    found = diagnostics.joint_evidence(subject.pair, subject.batch, draws=400, progress=False)
+    found = diagnostics.joint_evidence(subject.pair, subject.batch, draws=1000, progress=False)
     exact = STRANGERS[name].joint(subject.pair, subject.batch)
     distance = float(found.log_evidence) - exact
     assert distance < 4 * float(found.log_evidence_error)
