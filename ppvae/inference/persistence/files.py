@@ -96,7 +96,7 @@ def read_text(path: Path, largest: int) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
 
 
 def _kind(path: Path) -> str:
@@ -170,7 +170,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
     if not isinstance(content, dict):
@@ -223,6 +223,6 @@ def _checked(path: Path) -> Iterator[None]:
                 f"{path} is a file of torch.save or pickle, which may run code when it is read; "
                 "ppvae reads safetensors alone: load it yourself and write it by ppvae.save"
             ) from error
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
     except MemoryError as error:
         raise ValueError(f"{path} does not fit into memory") from error

@@ -130,7 +130,7 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     try:
         stored = read_entries(structure.get("store", {}), tensors)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
     most = _TIMES * weights.stat().st_size + _FEW
     loaded = _built(structure, path, trust, most) if pair is None else pair
     modules = as_module(loaded)
@@ -138,7 +138,7 @@ def load(folder: str | Path, *, pair: Any = None, trust: Sequence[str] = ()) -> 
     try:
         make_first_parameters(modules, structure.get("autoguides", {}), of_modules)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
     own = _tensors(modules)
     _check(own, of_modules, weights)
     with torch.no_grad():
