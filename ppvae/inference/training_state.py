@@ -9,6 +9,7 @@ import torch
 from ppvae.engine import (
     Processes,
     RandomState,
+    first_line,
     noted,
     random_state,
     random_state_as_json,
@@ -114,17 +115,25 @@ class TrainingState:
             training.records.extend(as_records(state["records"]))
             training.last_finite = state["last_finite"]
             losses = torch.as_tensor(state["losses"], dtype=torch.float64).reshape(-1, 2)
+            if bool((losses[:, 0] < 1).any()):
+                raise TypeError("a loss is that of no rows")
             self.losses = [(int(rows), loss) for rows, loss in losses.tolist()]
             self.position, self.evaluated = state["position"], state["evaluated"]
+            if not self.evaluated <= training.step <= self.evaluated + len(self.losses):
+                raise TypeError(
+                    f"it has {len(self.losses)} losses since step {self.evaluated!s:.20}, at step "
+                    f"{training.step!s:.20}"
+                )
             begun = state["epoch_random_state"]
             self.epoch_random_state = None if begun is None else random_state_from_json(begun)
             self.reason = state["reason"]
             self._started -= state["seconds"]
             of_callbacks = list(zip(self._callbacks, state["callbacks"], strict=True))
             self._restore_draws(state)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
             raise ValueError(
-                f"the checkpoint in {checkpoints.folder} does not fit this training: {error}"
+                f"the checkpoint in {checkpoints.folder} does not fit this training: "
+                f"{first_line(error):.300}"
             ) from error
         for callback, saved in of_callbacks:
             if saved is not None and hasattr(callback, "load_state_dict"):
@@ -179,7 +188,7 @@ class TrainingState:
             if saved.get(what, now) != now:
                 raise ValueError(
                     f"{checkpoints.folder} is the checkpoint of another training, with {what} "
-                    f"{saved[what]}, not {now}"
+                    f"{saved[what]!s:.300}, not {now!s:.300}"
                 )
 
     def _check_options(self, state: State, checkpoints: Checkpoints) -> None:

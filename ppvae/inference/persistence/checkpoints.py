@@ -198,7 +198,7 @@ def _unpacked(packed: Any, tensors: dict[str, Tensor], path: Path) -> State:
     try:
         state = _unpack(packed, tensors)
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} is damaged: it lacks {error}") from error
+        raise ValueError(f"{path} is damaged: it lacks {error!s:.200}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: it holds no state") from error
     if not isinstance(state, dict):
@@ -234,7 +234,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return value
     ((kind, content),) = value.items()
     if kind == "tensor":
-        return tensors[content]
+        return tensors.pop(content)  # no two values are one tensor
     if kind == "tuple":
         return tuple(_unpack(item, tensors) for item in content)
     unpacked = {key: _unpack(item, tensors) for key, item in content}
