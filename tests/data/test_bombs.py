@@ -115,6 +115,7 @@ def test_a_parquet_file_of_more_cells_than_it_can_hold(tmp_path, monkeypatch):
     pandas.DataFrame({"a": np.zeros(10**6), "b": np.arange(10**6) % 3}).to_parquet(path)
     assert len(data.table(path, label="b", types={"a": "real"}).train) > 1
     monkeypatch.setattr(frames, "_SMALL", 0)
+    monkeypatch.setattr(frames, "REFLATION", 100)
     refused(data.table, path, r"it cannot hold the 2000000 cells that it states")
 
 
