@@ -195,10 +195,13 @@ def _is_assembled(subject: Subject) -> bool:
 
 
 def _dataset(subject: Subject) -> Dataset | None:
-    """Return the dataset, if `pairs.assemble` makes such a pair of it: one of our factors."""
+    """Return the dataset, if `pairs.assemble` makes such a pair of it: one of our factors.
+
+    A pair of another structure is made by a class method `of`.
+    """
     factors = getattr(subject.pair, "posterior", None), getattr(subject.pair, "likelihood", None)
     made = isinstance(factors[0], Posterior) and isinstance(factors[1], Likelihood)
-    return subject.dataset if made else None
+    return subject.dataset if made and "of" not in vars(type(subject.pair)) else None
 
 
 def _measured(subject: Subject) -> str:
