@@ -208,8 +208,8 @@ class JointOptim(PyroOptim):  # type: ignore[misc]
                 fits = isinstance(value, Tensor) and value.shape in ((), shapes.get(name))
                 if name not in shapes or (isinstance(value, Tensor) and not fits):
                     raise ValueError(
-                        f"the state of {name!r} ({key}) does not belong to this optimizer's "
-                        f"parameters, {shapes}"
+                        f"the state of {name!r:.100} ({key!s:.40}) does not belong to this "
+                        f"optimizer's parameters, {shapes!s:.300}"
                     )
         changes = [
             {
