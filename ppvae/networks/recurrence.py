@@ -8,7 +8,7 @@ operation each.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 
 def read(recurrent: nn.GRU, x: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def read(recurrent: nn.GRU, x: Tensor) -> Tensor:
     return states.transpose(0, 1)
 
 
-@torch.library.custom_op("ppvae::gru", mutates_args=())
+@library.custom_op("ppvae::gru", mutates_args=())
 def _forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return the states, and what the gradient needs: gates r and z, n, and the part of n of h."""
     steps, rows, width = *inputs.shape[:2], weight.shape[1]
@@ -49,7 +49,7 @@ def _forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tens
     return states, kept
 
 
-@torch.library.custom_op("ppvae::gru_backward", mutates_args=())
+@library.custom_op("ppvae::gru_backward", mutates_args=())
 def _backward(
     gradient: Tensor, states: Tensor, kept: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,16 +5,13 @@ from functools import partial
 from typing import Self
 
 import pyro
-import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ppvae.data import Dataset
-from ppvae.engine import Array
 from ppvae.likelihoods import Likelihood
 from ppvae.networks import Joined, LinearGiven, ResidualMLP
-from ppvae.pairs.arguments import tensors_of
 from ppvae.pairs.parts import Parts
-from ppvae.pairs.programs import check_roles, check_supports, evaluating
+from ppvae.pairs.programs import check_roles, check_supports
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import LearnedNormal, Prior, StandardNormal
@@ -128,13 +125,6 @@ class BayesianVAE(VAE):
         factor = self.weight_posterior if of_guide else self.weight_prior
         return (pyro.sample("weights", factor()),)
 
-    def decode(self, z: Array, *conditions: Array) -> dist.Distribution:
-        """Return p(x|z, w) at the mean of q(w), for `z` of shape `(*, latent)`.
-
-        Raises:
-            TypeError: if an argument is no tensor and no array or table of numbers.
-            ValueError: if an array holds NaN or infinite values.
-        """
-        given = tensors_of(self, (z, *self.conditions_of(conditions)), "z")
-        with evaluating(self, given):
-            return self.likelihood(*given, self.weight_posterior().mean)
+    def shared_means(self) -> tuple[Tensor, ...]:
+        """Return the mean of q(w), at which `decode` gives p(x|z, w)."""
+        return (self.weight_posterior().mean,)

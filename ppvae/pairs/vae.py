@@ -76,9 +76,7 @@ class VAE(ProgramPair):
             posterior=(posterior, Posterior),
         )
         check_supports(self, prior, posterior)
-        self.prior = prior
-        self.likelihood = likelihood
-        self.posterior = posterior
+        self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
 
     @property
     def model(self) -> nn.Module:
@@ -117,6 +115,10 @@ class VAE(ProgramPair):
         """Draw what all datapoints share and the likelihood gets, by the guide or not: nothing."""
         return ()
 
+    def shared_means(self) -> tuple[Tensor, ...]:
+        """Return the guide's means of what all datapoints share, which `decode` takes: nothing."""
+        return ()
+
     def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
         """Return what the factors are given of a batch: x and conditions as floating values."""
         return floating(self, (x, *map(as_tensor, self.conditions_of(conditions))))
@@ -143,7 +145,7 @@ class VAE(ProgramPair):
         """
         given = tensors_of(self, (z, *self.conditions_of(conditions)), "z")
         with evaluating(self, given):
-            return self.likelihood(*given)
+            return self.likelihood(*given, *self.shared_means())
 
     @torch.no_grad()
     def sample(self, n: int, *conditions: Array) -> Tensor:

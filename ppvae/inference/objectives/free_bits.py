@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
-from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
 
+from ppvae.inference.objectives.backward import add_gradients
 from ppvae.inference.objectives.latents import (
     Latent,
     by_row,
@@ -103,11 +103,7 @@ class FreeBits_ELBO(Trace_ELBO):  # type: ignore[misc]
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Return the loss with floors, in nats, and add its gradients to the parameters'."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward()
-        number: float = torch_item(loss)
-        return number
+        return add_gradients(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def _costs(self, latent: Latent) -> tuple[Tensor, Tensor]:
         """Return the KL of all datapoints together, and its floor: `(particle, column)` each."""

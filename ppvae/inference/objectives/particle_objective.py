@@ -20,6 +20,7 @@ from ppvae.engine import (
     training_structure_of,
 )
 from ppvae.engine.compilation import CaptureError, capturing
+from ppvae.inference.objectives.backward import add_gradients
 from ppvae.inference.objectives.particles import Particles, particles
 from ppvae.inference.objectives.requirements import check_particles, check_path
 
@@ -117,11 +118,7 @@ class ParticleObjective(ELBO, ABC):  # type: ignore[misc]
         """Return the negative bound, and add its gradients to the parameters'."""
         if self.at_once is not None and self.at_once < self.num_particles:
             return self._in_parts(model, guide, args, kwargs)
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward()
-        value: float = torch_item(loss)
-        return value
+        return add_gradients(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def _in_parts(self, model: Program, guide: Program, args: Any, kwargs: Any) -> float:
         """Weigh all draws, then draw the same ones again, a few at once, and take gradients."""

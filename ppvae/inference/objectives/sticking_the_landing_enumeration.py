@@ -21,6 +21,7 @@ from ppvae.engine import (
     off_the_path,
     sample_sites,
 )
+from ppvae.inference.objectives.backward import add_gradients
 
 
 class StickingTheLandingEnum_ELBO(TraceEnum_ELBO):  # type: ignore[misc]
@@ -79,11 +80,7 @@ class StickingTheLandingEnum_ELBO(TraceEnum_ELBO):  # type: ignore[misc]
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Return the negative ELBO, in nats, and add its gradients to the parameters'."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward()
-        number: float = torch_item(loss)
-        return number
+        return add_gradients(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Return the negative ELBO, in nats."""
