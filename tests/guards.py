@@ -10,7 +10,8 @@ import warnings
 import matplotlib
 import numpy as np
 import pyro
-import scipy.special  # noqa: F401, as below
+import scipy.sparse  # noqa: F401, as below
+import scipy.special  # noqa: F401
 import sympy  # noqa: F401, torch imports it late, and it adds a warning filter
 import torch
 from torch import nn

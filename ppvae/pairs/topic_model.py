@@ -18,6 +18,8 @@ from ppvae.pairs.vae import VAE
 from ppvae.posteriors import DiagonalNormal, Posterior
 from ppvae.priors import LogisticNormal, Prior
 
+_SAMPLE = 10_000  # documents among which starts are sought
+
 
 class TopicModel(VAE):
     """The VAE p(z) p(x|z) of counts of words x, with the shares softmax(z) of topics.
@@ -27,7 +29,8 @@ class TopicModel(VAE):
     This is ProdLDA (Srivastava and Sutton, "Autoencoding variational inference for topic models",
     2017), without its batch normalization, so that no document depends on others. Against topics
     that all become the same, which it is for, `of` starts b at the logarithms of how often words
-    occur, and each topic at half of a random document. Take a learning rate of 3e-3 to 1e-2.
+    occur, and topics at halves of documents that are far from each other, drawn as k-means++ draws
+    (Arthur and Vassilvitskii, 2007). Take a learning rate of 3e-3 to 1e-2.
 
     Args:
         prior: p(z), such as `priors.LogisticNormal`.
@@ -79,7 +82,8 @@ class TopicModel(VAE):
             posterior: called with the encoder.
 
         Raises:
-            ValueError: if there are fewer than two topics, or a concentration is not positive.
+            ValueError: if there are fewer than two topics or more than documents, or a
+                concentration is not positive.
             Unsupported: if the data are no counts.
         """
         if dataset.support is not constraints.nonnegative_integer or dataset.seen:
@@ -90,11 +94,10 @@ class TopicModel(VAE):
         parts = Parts(cls.batches_of(dataset), latent=latent, network=network, posterior=posterior)
         documents = parts.dataset.train
         common = totals(documents).add(1)  # each word as if it had occurred once more
-        drawn = documents[torch.randint(len(documents), (latent,))]
         topics = Topics(latent, len(common))
         with torch.no_grad():
             topics.bias.copy_(common.log() - common.log().mean())
-            share = drawn / drawn.sum(-1, keepdim=True).clamp(min=1)
+            share = _far_apart(documents, latent)
             topics.weight.copy_((0.5 + 0.5 * share / (common / common.sum())).log())
         length = max(1, round(float(common.sum()) / len(documents)))
         factor = Multinomial(topics, total_count=length)
@@ -113,3 +116,20 @@ class TopicModel(VAE):
     def words(self, count: int = 10) -> Tensor:
         """Return the numbers of the words that each topic raises most: `(topics, count)`."""
         return self.topics.weight.detach().topk(count).indices
+
+
+def _far_apart(documents: Array, count: int) -> Tensor:
+    """Return the shares of words in documents that differ: `(count, words)`."""
+    from sklearn.cluster import kmeans_plusplus
+
+    if len(documents) < count:
+        raise ValueError(
+            f"TopicModel needs at least as many documents as topics, got {len(documents)} for "
+            f"latent {count}; take fewer topics"
+        )
+    sample = documents[torch.randperm(len(documents))[:_SAMPLE]]
+    share = sample / sample.sum(-1, keepdim=True).clamp(min=1)
+    # Of square roots of shares, the distance is Hellinger's.
+    seed = int(torch.randint(2**31, ()))
+    _, rows = kmeans_plusplus(share.sqrt().numpy(), count, random_state=seed)
+    return share[torch.from_numpy(rows)]

@@ -60,8 +60,6 @@ def test_known_topics_are_found():
     documents = data.topic_documents(1500, topics=5, words=200)
     torch.manual_seed(0)
     pair = TopicModel.of(documents, latent=5)
-    # Of as few documents as there are topics, two may be of one topic.
-    nn.init.normal_(pair.topics.weight)
     adam = functools.partial(torch.optim.Adam, lr=1e-2)
     ppvae.fit(pair, documents.train, epochs=30, optimizer=adam, compile=False)
     found = (pair.topics.weight + pair.topics.bias).softmax(-1).detach()
@@ -83,6 +81,9 @@ def test_what_does_not_suit_is_refused():
         )
     with pytest.raises(ppvae.Unsupported, match="TopicModel needs counts of words"):
         TopicModel.of(data.split("noise", torch.randn(20, 3), constraints.real))
+    documents = data.topic_documents(10, topics=3, words=20)
+    with pytest.raises(ValueError, match="got 8 for latent 9; take fewer topics"):
+        TopicModel.of(documents, latent=9)
     for wrong in (0.0, [1.0, 2.0, 3.0], math.nan):
         with pytest.raises(ValueError, match="LogisticNormal needs a positive concentration"):
             priors.LogisticNormal(2, wrong)
