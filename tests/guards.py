@@ -10,9 +10,9 @@ import warnings
 import matplotlib
 import numpy as np
 import pyro
-import scipy.sparse  # noqa: F401, as below
-import scipy.special  # noqa: F401
-import sympy  # noqa: F401, torch imports it late, and it adds a warning filter
+import scipy.sparse
+import scipy.special  # noqa: F401, both add warning filters, as does the next
+import sympy  # noqa: F401, torch imports it late
 import torch
 from torch import nn
 
