@@ -14,6 +14,7 @@ from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
 from ppvae.data.padded_sequences import sequences, with_lengths
 from ppvae.data.pictures import images
+from ppvae.data.posed_images import posed
 from ppvae.data.removed_cells import without_cells
 from ppvae.data.row_pieces import spread
 from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
@@ -67,6 +68,7 @@ __all__ = [
     "mnist",
     "on_disk",
     "open_unit_interval",
+    "posed",
     "redness",
     "rows_of_map",
     "segments",

@@ -27,7 +27,8 @@ class SpatialVAE(VAE):
 
     (Bepler, Zhong, Kelley, Brignole and Berger, "Explicitly disentangling image content from
     translation and rotation with spatial-VAE", 2019). The site "z" holds the pose, then the
-    content; `networks.SpatialDecoder` says how.
+    content; `networks.SpatialDecoder` says how. A large network may draw a turned image as another
+    content: where the pose stays near 0, take a smaller one, or larger units of the pose.
 
     Args:
         prior: p(pose, z).
