@@ -1,16 +1,19 @@
-"""Distributions that can score their own draws alone, as Pyro's flows without an inverse.
+"""Distributions that can score their own draws alone.
 
-Such a flow keeps what it computed for its last draw, and finds it again by the same tensor.
+Pyro's flows without an inverse keep what they computed for their last draw, and find it again by
+the same tensor. Automatic guides draw auxiliary sites and make each latent of them (Delta): at
+another value of the latent the auxiliary site is drawn anew and does not lead there.
 """
 
 from contextlib import suppress
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ppvae.engine.densities import density_at
-from ppvae.engine.sites import Site, Sites
+from ppvae.engine.sites import Site, Sites, base_of
 
 CANNOT_SCORE = (NotImplementedError, KeyError)
 """What a guide raises that can only score its own draws: Pyro's flows without an inverse know
@@ -27,6 +30,9 @@ def own_draws_alone(guide: Sites) -> dict[str, str]:
     """
     reasons = {}
     for name, site in guide.items():
+        if isinstance(base_of(site["fn"]), dist.Delta):
+            reasons[name] = "the guide makes it of auxiliary sites (Delta)"
+            continue
         try:
             density_at(site, site["value"].clone())
         except CANNOT_SCORE:
