@@ -1,8 +1,6 @@
-"""Distributions that can score their own draws alone.
+"""Distributions that can score their own draws alone, as Pyro's flows without an inverse.
 
-Pyro's flows without an inverse keep what they computed for their last draw, and find it again by
-the same tensor. Automatic guides draw auxiliary sites and make each latent of them (Delta): at
-another value of the latent the auxiliary site is drawn anew and does not lead there.
+Such a flow keeps what it computed for its last draw, and finds it again by the same tensor.
 """
 
 from contextlib import suppress
@@ -30,14 +28,28 @@ def own_draws_alone(guide: Sites) -> dict[str, str]:
     """
     reasons = {}
     for name, site in guide.items():
-        if isinstance(base_of(site["fn"]), dist.Delta):
-            reasons[name] = "the guide makes it of auxiliary sites (Delta)"
-            continue
         try:
             density_at(site, site["value"].clone())
         except CANNOT_SCORE:
             reasons[name] = _reason(site["fn"], site["value"])
     return reasons
+
+
+def latents_unscored(guide: Sites) -> dict[str, str]:
+    """Return the latents of which other values than the guide's draws have no log q, with why.
+
+    Automatic guides draw auxiliary sites and make each latent of them (Delta). Given the latents
+    alone, the auxiliary sites are drawn anew and lead elsewhere, where Delta has no density.
+
+    Args:
+        guide: sites of a run that has been scored.
+    """
+    points = {
+        name: "the guide makes it of auxiliary sites (Delta)"
+        for name, site in guide.items()
+        if isinstance(base_of(site["fn"]), dist.Delta)
+    }
+    return points | own_draws_alone(guide)
 
 
 def wrong_volumes(guide: Sites) -> dict[str, str]:

@@ -80,7 +80,7 @@ def as_one(pair: Pair, data: Any) -> tuple[AsOne, Batch]:
         sites = [*alone[0].values(), *alone[1].values()]
         if any(not _is_one(site["scale"]) for site in sites):
             raise Unsupported(
-                "sites have a scale, as in a plate that takes some of its rows, so that the density "
+                "sites have a scale, as in a plate that takes some of its rows, so that log P(X) "
                 "of all data is not known; pass all rows"
             )
         depth = max((-frame.dim for site in sites for frame in plates(site)), default=0)
