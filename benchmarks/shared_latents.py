@@ -196,18 +196,14 @@ def fitted(model, kind, batch, steps, rate, seed=0):
 
 
 def measured(pair, batch, exact):
-    """Say how far a fitted guide is, and what `joint_evidence` says of it."""
+    """Say how far a fitted guide is, and what `diagnose` says of it."""
+    effort = diagnostics.Effort(datapoints=len(batch[0]), draws=1000)
     try:
         found = compared(drawn(pair, batch), exact)
-        terms = diagnostics.joint_evidence(pair, batch, draws=1000, progress=False)
+        finding = diagnostics.diagnose(pair, batch, effort=effort, progress=False).findings[0]
     except (ppvae.Unsupported, torch.linalg.LinAlgError) as error:
         return f"no normal; {error}"
-    return (
-        f"{found}; log P(X) {float(terms.log_evidence):.2f} +- "
-        f"{float(terms.log_evidence_error):.2f}, ELBO {float(terms.elbo):.3f} +- "
-        f"{float(terms.elbo_error):.3f}, "
-        f"k {float(terms.pareto_k):.2f} of {terms.attrs['threshold']:.2f}"
-    )
+    return f"{found}; {finding.verdict.value}: {finding.answer}"
 
 
 def sampled(model, batch, exact, draws):

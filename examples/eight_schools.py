@@ -113,7 +113,7 @@ def main(steps: int = 2000, draws: int = 20_000, output: str = ".") -> None:
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.03),
         schedule=CosineDecay,
     )
-    print(diagnostics.diagnose(pair, data).findings[0])
+    print(diagnostics.diagnose(pair, data, effort=diagnostics.QUICK).findings[0])
     refined = ppvae.refine(pair, data, together=True, draws=draws)
     with torch.no_grad(), pyro.plate("draws", draws, dim=-2):
         of_guide = pair.guide(*data)

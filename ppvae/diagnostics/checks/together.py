@@ -14,7 +14,7 @@ from ppvae.engine import Data, Pair
 _COUNTS = 0.05  # standard deviations from which on a mean is wrong
 _MOST = 64  # numbers of all latents of all data that are refined
 _TIMES = 20, 100  # draws for each of the effort's, the more where these leave a doubt
-_VALUES = 100_000_000  # datapoints of all draws, at most
+_VALUES = 20_000_000  # datapoints of all draws, at most
 _HEAVY = (
     "Latents of many datapoints together have few effective draws: log P(X) is a lower bound, "
     "likely far too low. Below, datapoints are measured given one draw of what they share."
