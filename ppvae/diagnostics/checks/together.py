@@ -9,7 +9,7 @@ from ppvae.diagnostics.findings import Finding, Verdict
 from ppvae.diagnostics.marginal_likelihood import joint_evidence
 from ppvae.diagnostics.posterior_refinement import refine
 from ppvae.diagnostics.remedies import Remedy
-from ppvae.engine import Data, Pair
+from ppvae.engine import Data, Pair, Unsupported
 
 _COUNTS = 0.05  # standard deviations from which on a mean is wrong
 _MOST = 64  # numbers of all latents of all data that are refined
@@ -58,15 +58,16 @@ def together(
 def _measured(
     pair: Pair, data: Data, rows: int, effort: Effort, seed: int, progress: bool | None
 ) -> xr.Dataset:
-    """Measure by refined draws if there are few latents and these can be trusted."""
+    """Measure by refined draws where there are few latents and these draws can be trusted."""
     terms = joint_evidence(pair, data, draws=effort.draws, seed=seed, progress=progress)
-    if terms.attrs["latent_numbers"] > _MOST or not terms.attrs["at_once"]:
-        return terms
-    for times in _TIMES:
+    for times in _TIMES if terms.attrs["latent_numbers"] <= _MOST else ():
         draws = max(effort.draws, min(times * effort.draws, _VALUES // rows))
-        refined = refine(pair, data, together=True, draws=draws, seed=seed, progress=progress)
+        try:
+            refined = refine(pair, data, together=True, draws=draws, seed=seed, progress=progress)
+        except Unsupported:  # the programs do not take a dimension left of their plates
+            break
         if not bool(refined.table.trusted.all()):
-            return terms
+            break
         terms = joint_evidence(
             pair, data, draws=draws, posterior=refined, seed=seed, progress=progress
         )

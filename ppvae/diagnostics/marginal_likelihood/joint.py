@@ -80,9 +80,8 @@ def joint_evidence(
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        A dataset of numbers in nats; `mean_shift` has the dim `latent`. Attributes:
-        `latent_numbers`, how many numbers all latents are; `at_once`, whether the programs take
-        a dimension left of their plates, so that draws are made at once and `refine` applies.
+        A dataset of numbers in nats; `mean_shift` has the dim `latent`. The attribute
+        `latent_numbers` counts the numbers of all latents.
 
     Raises:
         Unsupported: if a guide's site has no density, the model is no density of the data, or it
@@ -124,12 +123,10 @@ def joint_evidence(
         _check(programs.draw()[0], programs.draw()[0], model)
         latents = {name: site["value"] for name, site in model.items() if _is_latent(site)}
         names = [name for name, value in latents.items() if _is_kept(value)]
-        together = at_once(pair, data, names, draws, seed)
-        drawn = together or one_by_one(programs, names, draws, progress)
-    terms = _reduced(drawn.log_weights, draws).assign_attrs(
-        latent_numbers=sum(value.numel() for value in latents.values()),
-        at_once=together is not None,
-    )
+        drawn = at_once(pair, data, names, draws, seed)
+        drawn = drawn or one_by_one(programs, names, draws, progress)
+    numbers = sum(value.numel() for value in latents.values())
+    terms = _reduced(drawn.log_weights, draws).assign_attrs(latent_numbers=numbers)
     if posterior is not None:
         terms = _of_posterior(terms, posterior)
     return terms.assign(mean_shifts(drawn, posterior))
