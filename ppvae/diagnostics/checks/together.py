@@ -19,6 +19,10 @@ _HEAVY = (
     "Latents of many datapoints together have few effective draws: log P(X) is a lower bound, "
     "likely far too low. Below, datapoints are measured given one draw of what they share."
 )
+_DOUBT = (
+    "The draws are too few to tell whether these means are off by more than 0.05: diagnose with "
+    "more draws of an `Effort`."
+)
 _OFF = (
     "Training has not ended, or the family of the guide does not hold the posterior of what all "
     "datapoints share: train longer, or take a richer guide, such as AutoIAFNormal, another "
@@ -31,8 +35,12 @@ def together(
 ) -> list[Finding]:
     """Measure log P(X) of all data together, and how far the guide's means are off."""
     terms = _measured(pair, data, rows, effort, seed, progress)
-    shape, threshold = float(terms.pareto_k), terms.attrs["threshold"]
-    trusted, off = shape < threshold, _off(terms)
+    off, doubtful = _off(terms)
+    shape = float(terms.pareto_k)
+    trusted = _is_refined(terms) or shape < terms.attrs["threshold"]
+    verdict = Verdict.LOOK if off.sizes["latent"] or not trusted else Verdict.FINE
+    if verdict is Verdict.FINE and doubtful.sizes["latent"]:
+        verdict = Verdict.UNKNOWN
     missed = f"{float(terms.posterior_kl):.2f} +- {float(terms.posterior_kl_error):.2f}"
     remedy = None
     if off.sizes["latent"] and terms.attrs["latent_numbers"] <= _MOST:
@@ -43,12 +51,12 @@ def together(
     return [
         Finding(
             "all data together",
-            Verdict.FINE if trusted and not off.sizes["latent"] else Verdict.LOOK,
+            verdict,
             f"log P(X) {float(terms.log_evidence):.2f} +- {float(terms.log_evidence_error):.2f}, "
             f"ELBO {float(terms.elbo):.2f} +- {float(terms.elbo_error):.2f} nats; the guide "
             f"misses {'' if trusted else 'at least '}{missed}; Pareto k {shape:.2f}"
-            f"{_said(terms, off)}",
-            _OFF if trusted else _HEAVY,
+            f"{_said(terms, off, doubtful)}",
+            _HEAVY if not trusted else _OFF if off.sizes["latent"] else _DOUBT,
             {"all_data": terms},
             remedy=remedy,
         )
@@ -71,35 +79,51 @@ def _measured(
         terms = joint_evidence(
             pair, data, draws=draws, posterior=refined, seed=seed, progress=progress
         )
-        shift = abs(terms.mean_shift)
-        if not bool(((shift > _COUNTS) & (shift <= _chance(terms))).any()):
+        if not _off(terms)[1].sizes["latent"]:
             break
     return terms
 
 
-def _off(terms: xr.Dataset) -> xr.Dataset:
-    """Return the latents whose mean is off by more than what counts, and not by chance."""
+def _off(terms: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the latents whose mean is off by more than what counts, surely and perhaps."""
     shift = abs(terms.mean_shift)
-    return terms.isel(latent=((shift > _COUNTS) & (shift > _chance(terms))).values)
+    sure = (shift > _COUNTS) & (shift > _chance(terms))
+    perhaps = (shift > _COUNTS) & ~sure
+    return terms.isel(latent=sure.values), terms.isel(latent=perhaps.values)
 
 
 def _chance(terms: xr.Dataset) -> xr.DataArray:
     """Return what the shifts of an exact pair stay below, but for the rate of false alarms."""
     tests = len(_TIMES) * max(1, terms.attrs["latent_numbers"])
-    return float(norm.isf(ALARM / 2 / tests)) * terms.mean_shift_error
+    deviations = float(norm.isf(ALARM / 2 / tests))
+    if not _is_refined(terms):
+        return deviations * terms.mean_shift_error
+    # What may be unseen is stated once, as the most that it may be; the rest is chance.
+    variance = terms.mean_shift_error**2 - terms.unseen_shift**2
+    return deviations * variance.clip(min=0) ** 0.5 + terms.unseen_shift
 
 
-def _said(terms: xr.Dataset, off: xr.Dataset) -> str:
+def _is_refined(terms: xr.Dataset) -> bool:
+    return "unseen_shift" in terms
+
+
+def _said(terms: xr.Dataset, off: xr.Dataset, doubtful: xr.Dataset) -> str:
     if not terms.sizes["latent"]:
         return ""
     if off.sizes["latent"]:
-        worst = off.sortby(-abs(off.mean_shift))
-        listed = ", ".join(_shift(worst.isel(latent=place)) for place in range(len(off.latent)))
-        return f"; posterior means are off the guide's, in standard deviations: {listed}"
-    farthest = terms.isel(latent=int(abs(terms.mean_shift).values.argmax()))
-    return f"; farthest of the posterior means from the guide's: {_shift(farthest)} sds"
+        return f"; posterior means are off the guide's, in standard deviations: {_shifts(off)}"
+    if doubtful.sizes["latent"]:
+        return (
+            "; posterior means may be off the guide's, in standard deviations: "
+            f"{_shifts(doubtful)}"
+        )
+    farthest = terms.isel(latent=[int(abs(terms.mean_shift).values.argmax())])
+    return f"; farthest of the posterior means from the guide's: {_shifts(farthest)} sds"
 
 
-def _shift(one: xr.Dataset) -> str:
-    shift, error = float(one.mean_shift), float(one.mean_shift_error)
-    return f"{str(one.latent.values)!r} {shift:+.2f} +- {error:.2f}"
+def _shifts(terms: xr.Dataset) -> str:
+    """List latents with the shift of their mean, the largest first."""
+    ordered = terms.sortby(-abs(terms.mean_shift))
+    columns = (ordered.latent, ordered.mean_shift, ordered.mean_shift_error)
+    rows = zip(*(column.values for column in columns), strict=True)
+    return ", ".join(f"{str(name)!r} {shift:+.2f} +- {error:.2f}" for name, shift, error in rows)

@@ -32,6 +32,13 @@ from ppvae.engine import (
 )
 
 _NUMBERS = 1000  # of a latent whose draws are kept
+_OF_POSTERIOR = (
+    "log_evidence",
+    "log_evidence_error",
+    "pareto_k",
+    "effective_sample_size",
+    "unseen_shift",
+)
 
 
 def joint_evidence(
@@ -64,7 +71,7 @@ def joint_evidence(
 
     The weights of a guide whose tails are too light have large errors, and may miss what it
     misses. With `posterior`, what `refine(pair, data, together=True)` returns, all but `elbo` is
-    of its draws; the guide's only say what the guide is.
+    of its draws, and `unseen_shift` is the part of `mean_shift_error` that it says.
 
     Discrete latents that the guide does not draw are summed out; observed sites and factors of the
     guide do not count. Of an `AutoLaplaceApproximation` its normal is measured. Errors have the
@@ -185,8 +192,7 @@ def _reduced(log_weights: Tensor, draws: int) -> xr.Dataset:
 def _of_posterior(terms: xr.Dataset, posterior: GivenPosterior) -> xr.Dataset:
     """Replace what the guide's weights decide by what the draws of the posterior say."""
     table = posterior.table.isel(data=0, drop=True)
-    names = ("log_evidence", "log_evidence_error", "pareto_k", "effective_sample_size")
-    terms = terms.assign({name: table[name] for name in names})
+    terms = terms.assign({name: table[name] for name in _OF_POSTERIOR})
     return terms.assign(
         posterior_kl=table.log_evidence - terms.elbo,
         posterior_kl_error=np.hypot(table.log_evidence_error, terms.elbo_error),
