@@ -189,6 +189,7 @@ def fitted(model, kind, batch, steps, rate, seed=0):
         objective=Trace_ELBO(num_particles=100, vectorize_particles=True, max_plate_nesting=1),
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=rate),
         schedule=CosineDecay,
+        seed=seed,
         compile=False,
         progress=False,
     )

@@ -95,12 +95,11 @@ def _off(terms: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 def _chance(terms: xr.Dataset) -> xr.DataArray:
     """Return what the shifts of an exact pair stay below, but for the rate of false alarms."""
     tests = len(_TIMES) * max(1, terms.attrs["latent_numbers"])
-    deviations = float(norm.isf(ALARM / 2 / tests))
-    if not _is_refined(terms):
-        return deviations * terms.mean_shift_error
     # What may be unseen is stated once, as the most that it may be; the rest is chance.
-    variance = terms.mean_shift_error**2 - terms.unseen_shift**2
-    return deviations * variance.clip(min=0) ** 0.5 + terms.unseen_shift
+    unseen = terms.unseen_shift if _is_refined(terms) else 0.0
+    variance = (terms.mean_shift_error**2 - unseen**2).clip(min=0)
+    chance: xr.DataArray = float(norm.isf(ALARM / 2 / tests)) * variance**0.5 + unseen
+    return chance
 
 
 def _is_refined(terms: xr.Dataset) -> bool:
