@@ -1,11 +1,11 @@
 """Latents that all rows share: eight schools and a regression with levels, by automatic guides.
 
-    python -m benchmarks.shared_latents [--nuts DRAWS]
+    python -m benchmarks.shared_latents [--cases NAME ...] [--guides NAME ...] [--nuts DRAWS]
 
 Both posteriors are known to quadrature: given the scales, everything else is normal. Each guide is
 fitted by `ppvae.fit`; of each latent, the distance of its mean from the exact one in exact
 standard deviations, and the ratio of the standard deviations. With `--nuts`, the same of draws of
-Pyro's NUTS.
+Pyro's NUTS, with the Monte Carlo error that the effective sample size says.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import MCMC, NUTS, Trace_ELBO, autoguide
+from pyro.ops.stats import effective_sample_size
 
 import ppvae
 from ppvae import diagnostics
@@ -141,7 +142,7 @@ def exact_levels():
     return {name: (average[index], scale[index]) for name, index in places.items()}
 
 
-def drawn(pair, batch, draws=20_000):
+def drawn(pair, batch, draws=100_000):
     """Return draws of each latent of the guide, theta of schools that are not centred too."""
     guide = pair.guide
     if isinstance(guide, autoguide.AutoLaplaceApproximation):
@@ -162,16 +163,23 @@ def compared(values, exact):
     """Say how far means are, in standard deviations, and the ratios of standard deviations."""
     parts = []
     for name, (mean, scale) in exact.items():
-        off = ((values[name].double().mean(0) - mean) / scale).abs().max()
+        off = (values[name].double().mean(0) - mean) / scale
+        off = off[off.abs().argmax()]
         ratio = values[name].double().std(0) / scale
-        parts.append(f"{name} {off:.3f} ({ratio.min():.2f} to {ratio.max():.2f})")
+        parts.append(f"{name} {off:+.3f} ({ratio.min():.2f} to {ratio.max():.2f})")
     return ", ".join(parts)
 
 
-def fitted(model, kind, batch, steps, rate):
+def effective(values):
+    """Say the least effective sample size of each latent."""
+    sizes = {n: effective_sample_size(v, chain_dim=0, sample_dim=1) for n, v in values.items()}
+    return ", ".join(f"{name} {int(size.min())}" for name, size in sizes.items())
+
+
+def fitted(model, kind, batch, steps, rate, seed=0):
     """Fit an automatic guide."""
     pyro.clear_param_store()
-    pyro.set_rng_seed(0)
+    pyro.set_rng_seed(seed)
     pair = SimpleNamespace(model=model, guide=kind(model))
     ppvae.fit(
         pair,
@@ -181,60 +189,79 @@ def fitted(model, kind, batch, steps, rate):
         objective=Trace_ELBO(num_particles=100, vectorize_particles=True, max_plate_nesting=1),
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=rate),
         schedule=CosineDecay,
+        seed=seed,
         compile=False,
         progress=False,
     )
     return pair
 
 
+def measured(pair, batch, exact):
+    """Say how far a fitted guide is, and what `diagnose` says of it."""
+    effort = diagnostics.Effort(datapoints=len(batch[0]), draws=1000)
+    try:
+        found = compared(drawn(pair, batch), exact)
+        finding = diagnostics.diagnose(pair, batch, effort=effort, progress=False).findings[0]
+    except (ppvae.Unsupported, torch.linalg.LinAlgError) as error:
+        return f"no normal; {error}"
+    return f"{found}; {finding.verdict.value}: {finding.answer}"
+
+
+def sampled(model, batch, exact, draws):
+    """Say how far draws of NUTS are, and what they are worth."""
+    pyro.set_rng_seed(0)
+    chain = MCMC(NUTS(model), draws, draws // 4, disable_progbar=True)
+    chain.run(*batch)
+    values = {k: v.reshape(len(v), -1) for k, v in chain.get_samples().items()}
+    values = with_theta(values)
+    chains = {name: value[None] for name, value in values.items()}
+    return f"{compared(values, exact)}; effective draws {effective(chains)}"
+
+
+CASES = {
+    "schools": (schools, (EFFECTS, ERRORS), exact_schools),
+    "centred": (functools.partial(schools, centred=True), (EFFECTS, ERRORS), exact_schools),
+    "levels": (levels, rows_of_levels(), exact_levels),
+}
+GUIDES = (
+    "AutoNormal",
+    "AutoMultivariateNormal",
+    "AutoLowRankMultivariateNormal",
+    "AutoLaplaceApproximation",
+    "AutoIAFNormal",
+)
+
+
 def main():
     """Print the figures."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=tuple(CASES))
+    parser.add_argument("--guides", nargs="*", choices=GUIDES, default=GUIDES)
     parser.add_argument("--nuts", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    centred = functools.partial(schools, centred=True)
-    cases = {
-        "eight schools": (schools, (EFFECTS, ERRORS), exact_schools()),
-        "eight schools, centred": (centred, (EFFECTS, ERRORS), exact_schools()),
-        "levels": (levels, rows_of_levels(), exact_levels()),
-    }
-    kinds = (
-        autoguide.AutoNormal,
-        autoguide.AutoMultivariateNormal,
-        autoguide.AutoLowRankMultivariateNormal,
-        autoguide.AutoLaplaceApproximation,
-    )
-    for name, (model, batch, exact) in cases.items():
+    for name in options.cases:
+        model, batch, of_case = CASES[name]
+        exact = of_case()
         known = ", ".join(
             f"{k} {float(m[0]):.3f} sd {float(s[0]):.3f}" for k, (m, s) in exact.items()
         )
         print(f"{name}: {known}", flush=True)
-        for kind in kinds:
+        for kind in options.guides:
+            for seed in range(options.seeds):
+                start = time.process_time()
+                guide = getattr(autoguide, kind)
+                pair = fitted(model, guide, batch, options.steps, options.rate, seed)
+                spent = time.process_time() - start
+                print(f"  {kind}, {spent:.0f} s: {measured(pair, batch, exact)}", flush=True)
+        if options.nuts:
             start = time.process_time()
-            pair = fitted(model, kind, batch, options.steps, 0.05)
-            spent = time.process_time() - start
-            try:
-                found = compared(drawn(pair, batch), exact)
-                terms = diagnostics.joint_evidence(pair, batch, draws=1000, progress=False)
-                judged = (
-                    f"log P(X) {float(terms.log_evidence):.2f} +- "
-                    f"{float(terms.log_evidence_error):.2f}, ELBO {float(terms.elbo):.2f}, "
-                    f"k {float(terms.pareto_k):.2f} of {terms.attrs['threshold']:.2f}"
-                )
-            except (ppvae.Unsupported, torch.linalg.LinAlgError) as error:
-                found, judged = "no normal", str(error)
-            print(f"  {kind.__name__}, {spent:.0f} s: {found}; {judged}", flush=True)
-        if options.nuts and "centred" not in name:
-            start = time.process_time()
-            pyro.set_rng_seed(0)
-            chain = MCMC(NUTS(model), options.nuts, options.nuts // 4, disable_progbar=True)
-            chain.run(*batch)
-            values = {k: v.reshape(len(v), -1) for k, v in chain.get_samples().items()}
-            spent = time.process_time() - start
-            print(f"  NUTS, {spent:.0f} s: {compared(with_theta(values), exact)}", flush=True)
+            found = sampled(model, batch, exact, options.nuts)
+            print(f"  NUTS, {time.process_time() - start:.0f} s: {found}", flush=True)
 
 
 if __name__ == "__main__":

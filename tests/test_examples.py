@@ -41,6 +41,7 @@ SHOWN = {
     "two_views": "upper half, completed",
 }
 SEQUENCES = taken("sequences")
+SCHOOLS = taken("eight_schools")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -74,6 +75,13 @@ def test_missing_cells_are_filled_in(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "MissingDataVAE" in shown and "of them lie in their interval" in shown
     assert (tmp_path / "missing_cells.png").stat().st_size > 10_000
+
+
+def test_eight_schools_runs(tmp_path, capsys):
+    runpy.run_path(str(SCHOOLS))["main"](steps=10, draws=200, output=str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "posterior means are off the guide's" in shown and "refined off by" in shown
+    assert (tmp_path / "eight_schools.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

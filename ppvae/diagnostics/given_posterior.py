@@ -30,6 +30,18 @@ class GivenPosterior(Protocol):
         """Equally weighted draws, shaped as `weighted`, by site."""
 
     @property
+    def means(self) -> Mapping[str, Tensor]:
+        """Posterior means, `(data, *inner plates, *event)`, by site."""
+
+    @property
+    def mean_errors(self) -> Mapping[str, Tensor]:
+        """Their standard errors, likewise."""
+
+    @property
+    def sds(self) -> Mapping[str, Tensor]:
+        """Posterior standard deviations, likewise."""
+
+    @property
     def table(self) -> xr.Dataset:
         """Log P(X) of each datapoint and how far it can be trusted."""
 

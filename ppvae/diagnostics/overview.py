@@ -93,7 +93,7 @@ def diagnose(
         pair, batch = adapted(pair, data, split=split, seed=seed, in_chunks=True)
     except Unsupported as error:  # no datapoint has a density of its own
         batch, _ = batch_of(own, arguments_of(data, split=split, pair=own))
-        options = (own, data, effort, seed, progress)
+        options = (own, data, len(batch[0]), effort, seed, progress)
         found = _findings("all data together", lambda: together(*options), strict)
         return Diagnosis((*found, does_not_apply("datapoints", error)), {}, own, batch, seed)
     chosen = chosen_rows(pair, batch, effort.datapoints, seed)
@@ -102,7 +102,7 @@ def diagnose(
     names = names_of(data, split).at(chosen)
     found = []
     if isinstance(pair, Adapted) and pair.shared.given:
-        options = (pair, batch, effort, seed, progress)
+        options = (pair, batch, len(batch[0]), effort, seed, progress)
         found += _findings("all data together", lambda: together(*options), strict)
     sound = sound_or_all(pair, rows)
     if len(sound) < len(chosen):

@@ -8,6 +8,7 @@ from ppvae.engine.adaptation import (
     Reading,
     adapted,
     arguments_of,
+    as_one,
     batch_of,
     is_map_style,
     lazy_batch,
@@ -78,7 +79,7 @@ from ppvae.engine.masks import is_masked, unmasked
 from ppvae.engine.model_draws import DRAWS, SimulationMessenger, simulated_sites
 from ppvae.engine.modules import as_module, modules_of
 from ppvae.engine.origin import raised_in_pair
-from ppvae.engine.own_draws import CANNOT_SCORE, own_draws_alone
+from ppvae.engine.own_draws import CANNOT_SCORE, latents_unscored, own_draws_alone
 from ppvae.engine.pair import Pair, Program
 from ppvae.engine.pair_densities import guide_density, joint_density, marginal, model_densities
 from ppvae.engine.parameters import Collector, announce, announcement, collect, send
@@ -156,6 +157,7 @@ __all__ = [
     "arguments_of",
     "as_batch",
     "as_module",
+    "as_one",
     "as_tensor",
     "asks_for_enumeration",
     "base_of",
@@ -188,6 +190,7 @@ __all__ = [
     "is_masked",
     "isolated",
     "joint_density",
+    "latents_unscored",
     "lazy_batch",
     "lazy_parts",
     "log_density",

@@ -6,11 +6,12 @@ Such a flow keeps what it computed for its last draw, and finds it again by the 
 from contextlib import suppress
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ppvae.engine.densities import density_at
-from ppvae.engine.sites import Site, Sites
+from ppvae.engine.sites import Site, Sites, base_of
 
 CANNOT_SCORE = (NotImplementedError, KeyError)
 """What a guide raises that can only score its own draws: Pyro's flows without an inverse know
@@ -32,6 +33,23 @@ def own_draws_alone(guide: Sites) -> dict[str, str]:
         except CANNOT_SCORE:
             reasons[name] = _reason(site["fn"], site["value"])
     return reasons
+
+
+def latents_unscored(guide: Sites) -> dict[str, str]:
+    """Return the latents of which other values than the guide's draws have no log q, with why.
+
+    Automatic guides draw auxiliary sites and make each latent of them (Delta). Given the latents
+    alone, the auxiliary sites are drawn anew and lead elsewhere, where Delta has no density.
+
+    Args:
+        guide: sites of a run that has been scored.
+    """
+    points = {
+        name: "the guide makes it of auxiliary sites (Delta)"
+        for name, site in guide.items()
+        if isinstance(base_of(site["fn"]), dist.Delta)
+    }
+    return points | own_draws_alone(guide)
 
 
 def wrong_volumes(guide: Sites) -> dict[str, str]:

@@ -13,8 +13,8 @@ from ppvae.engine import (
     Sites,
     Unsupported,
     execute,
+    latents_unscored,
     log_prob,
-    own_draws_alone,
     refuse_without_latents,
     run_model,
     simulated_sites,
@@ -72,7 +72,7 @@ class GuideStart:
         with ensemble.plate():
             whole = ensemble.structure if ensemble.structure.enumerated else None
             guide, model = execute(ensemble.pair, ensemble.batch, whole)
-        for name, reason in own_draws_alone(guide).items():
+        for name, reason in latents_unscored(guide).items():
             raise Unsupported(
                 "annealing cannot start from the guide, whose density it needs at other draws "
                 f"than the guide's own: at latent site {name!r} {reason}; start from the prior by "

@@ -25,8 +25,8 @@ from ppvae.engine import (
     execute,
     guide_density,
     is_masked,
+    latents_unscored,
     model_densities,
-    own_draws_alone,
     rows_at,
     run_model,
     run_pair,
@@ -257,7 +257,7 @@ def target_of(pair: Pair, batch: Batch, structure: Structure) -> Target:
         inner = value.shape[1 : value.dim() - len(event)]
         shapes[name] = torch.Size((*inner, *transform.inverse_shape(event)))
     way = way_of(pair, batch, structure)
-    scores = not own_draws_alone(execute(pair, batch, structure)[0])
+    scores = not latents_unscored(execute(pair, batch, structure)[0])
     return Target(pair, batch, structure, way, transforms, shapes, scores)
 
 

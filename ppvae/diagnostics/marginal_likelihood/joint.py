@@ -3,17 +3,22 @@
 import math
 from typing import Any
 
+import numpy as np
 import pyro.distributions as dist
 import torch
 import xarray as xr
 from torch import Tensor
 
 from ppvae.diagnostics.export.fitted_programs import FittedPrograms
+from ppvae.diagnostics.given_posterior import GivenPosterior
+from ppvae.diagnostics.marginal_likelihood.joint_draws import at_once, one_by_one
+from ppvae.diagnostics.marginal_likelihood.mean_shifts import mean_shifts
 from ppvae.diagnostics.marginal_likelihood.pareto import FEWEST_DRAWS, tail_fit, threshold
 from ppvae.engine import (
     Adapted,
     Data,
     Pair,
+    Site,
     Sites,
     Unsupported,
     arguments_of,
@@ -22,12 +27,18 @@ from ppvae.engine import (
     isolated,
     log_mean_exp,
     mean_error,
-    progress_bar,
     seeded,
     unnormalized,
 )
 
 _NUMBERS = 1000  # of a latent whose draws are kept
+_OF_POSTERIOR = (
+    "log_evidence",
+    "log_evidence_error",
+    "pareto_k",
+    "effective_sample_size",
+    "unseen_shift",
+)
 
 
 def joint_evidence(
@@ -35,6 +46,7 @@ def joint_evidence(
     data: Data,
     *,
     draws: int = 1000,
+    posterior: GivenPosterior | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> xr.Dataset:
@@ -51,31 +63,38 @@ def joint_evidence(
       and Salakhutdinov, "Importance Weighted Autoencoders", 2016). With latents of many
       datapoints the weights differ so much that it is little above the ELBO: see `pareto_k`;
     - `posterior_kl` = log_evidence - elbo, a lower bound of KL[Q(Z|X) || P(Z|X)] in expectation;
-    - `mean_shift`, of each latent outside of all plates, how far its posterior mean lies from the
-      guide's, in posterior standard deviations, by the same weights: the largest of its numbers.
-      A guide may have light tails and the right spread, and yet be off;
+    - `mean_shift`, of each latent, how far its posterior mean lies above the guide's, in posterior
+      standard deviations, by the same weights: that of its numbers which is farthest. A guide may
+      have light tails and the right spread, and yet be off;
     - `pareto_k` and `effective_sample_size` of the weights exp(l_k), as `evidence` has them; the
       function of that name says what they mean. The attribute `threshold` is that of `pareto_k`.
 
+    The weights of a guide whose tails are too light have large errors, and may miss what it
+    misses. With `posterior`, what `refine(pair, data, together=True)` returns, all but `elbo` is
+    of its draws, and `unseen_shift` is the part of `mean_shift_error` that it says.
+
     Discrete latents that the guide does not draw are summed out; observed sites and factors of the
     guide do not count. Of an `AutoLaplaceApproximation` its normal is measured. Errors have the
-    suffix `_error`; those of `log_evidence` and `mean_shift` hold below the threshold. Latents of
-    more than 1000 numbers have no `mean_shift`.
+    suffix `_error`; those of `log_evidence` and `mean_shift` hold below the threshold. Discrete
+    latents and those of more than 1000 numbers have no `mean_shift`.
 
     Args:
         pair: any pair.
         data: all data that the guide was fitted to; of a dataset, the training split.
         draws: K.
+        posterior: what `refine` returned for these data as one datapoint.
         seed: of the draws.
         progress: show a progress bar; only on a terminal, unless given.
 
     Returns:
-        A dataset of numbers in nats; `mean_shift` has the dim `latent`.
+        A dataset of numbers in nats; `mean_shift` has the dim `latent`. The attribute
+        `latent_numbers` counts the numbers of all latents.
 
     Raises:
         Unsupported: if a guide's site has no density, the model is no density of the data, or it
             takes only some of them, or discrete sites cannot be summed out.
-        ValueError: if `draws` is below 1, or the data are not valid.
+        ValueError: if `draws` is below 1, the data are not valid, or `posterior` is not of one
+            datapoint.
 
     Example:
         >>> from types import SimpleNamespace
@@ -95,6 +114,11 @@ def joint_evidence(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    if posterior is not None and posterior.table.sizes["data"] != 1:
+        raise ValueError(
+            f"posterior is of {posterior.table.sizes['data']} datapoints; expected what "
+            "`refine(pair, data, together=True)` returned, which takes all data as one"
+        )
     own, (batch, form) = pair, batch_of(pair, arguments_of(data, split="train", pair=pair))
     if isinstance(pair, Adapted):
         own, form = pair.pair, pair.form  # the data are already as the engine takes them
@@ -104,49 +128,23 @@ def joint_evidence(
         with seeded(seed):
             model = programs.first_run()
         _check(programs.draw()[0], programs.draw()[0], model)
-        log_weights = []
-        values: dict[str, list[Tensor]] = {name: [] for name in _moving(model)}
-        for _ in progress_bar(range(draws), unit=" draws", progress=progress):
-            drawn, log_q = programs.draw()
-            log_weights.append(programs.score(drawn, log_q).log_weight)
-            for name, kept in values.items():
-                if name in drawn:
-                    kept.append(drawn[name]["value"].detach().double().flatten())
-    weights = torch.tensor(log_weights, dtype=torch.float64)[:, None]
-    numbers = {name: torch.stack(kept).cpu() for name, kept in values.items() if kept}
-    return _reduced(weights, draws).assign(_shifts(weights, numbers))
+        latents = {name: site["value"] for name, site in model.items() if _is_latent(site)}
+        names = [name for name, value in latents.items() if _is_kept(value)]
+        drawn = at_once(pair, data, names, draws, seed)
+        drawn = drawn or one_by_one(programs, names, draws, progress)
+    numbers = sum(value.numel() for value in latents.values())
+    terms = _reduced(drawn.log_weights, draws).assign_attrs(latent_numbers=numbers)
+    if posterior is not None:
+        terms = _of_posterior(terms, posterior)
+    return terms.assign(mean_shifts(drawn, posterior))
 
 
-def _moving(model: Sites) -> list[str]:
-    """Return the real latents that stand outside of all plates, but for large ones."""
-    return [
-        name
-        for name, site in model.items()
-        if not site["is_observed"]
-        and not site["infer"].get("_deterministic")
-        and not site["cond_indep_stack"]
-        and site["value"].is_floating_point()
-        and site["value"].numel() <= _NUMBERS
-    ]
+def _is_latent(site: Site) -> bool:
+    return not site["is_observed"] and not site["infer"].get("_deterministic")
 
 
-def _shifts(log_weights: Tensor, values: dict[str, Tensor]) -> dict[str, Any]:
-    """Compare the means of values `(draw, number)` by the weights `(draw, 1)` and without."""
-    relative = log_weights.softmax(0) * len(log_weights)
-    shifts, errors = [], []
-    for drawn in values.values():
-        mean = (relative * drawn).mean(0)
-        scale = (relative * (drawn - mean).square()).mean(0).sqrt()
-        parts = (relative - 1) * (drawn - mean) / scale.clamp(min=torch.finfo(scale.dtype).tiny)
-        distance = parts.mean(0).abs()
-        largest = int(distance.argmax())
-        shifts.append(float(distance[largest]))
-        errors.append(float(mean_error(parts[:, largest : largest + 1])))
-    latents = ("latent", list(values))
-    return {
-        "mean_shift": xr.DataArray(shifts, {"latent": latents}, ["latent"]),
-        "mean_shift_error": xr.DataArray(errors, {"latent": latents}, ["latent"]),
-    }
+def _is_kept(value: Tensor) -> bool:
+    return value.is_floating_point() and value.numel() <= _NUMBERS
 
 
 def _check(drawn: Sites, again: Sites, model: Sites) -> None:
@@ -189,3 +187,13 @@ def _reduced(log_weights: Tensor, draws: int) -> xr.Dataset:
     }
     attrs = {"units": "nats", "draws": draws, "threshold": threshold(max(draws, FEWEST_DRAWS))}
     return xr.Dataset({name: ((), float(value)) for name, value in values.items()}, attrs=attrs)
+
+
+def _of_posterior(terms: xr.Dataset, posterior: GivenPosterior) -> xr.Dataset:
+    """Replace what the guide's weights decide by what the draws of the posterior say."""
+    table = posterior.table.isel(data=0, drop=True)
+    terms = terms.assign({name: table[name] for name in _OF_POSTERIOR})
+    return terms.assign(
+        posterior_kl=table.log_evidence - terms.elbo,
+        posterior_kl_error=np.hypot(table.log_evidence_error, terms.elbo_error),
+    ).assign_attrs(threshold=table.attrs["threshold"])

@@ -104,32 +104,41 @@ class Refined:
     def means(self) -> dict[str, Tensor]:
         """Posterior means, `(data, *inner plates, *event)`, by site."""
         return {
-            name: (_shaped(self.log_weights.exp(), values) * values.double()).sum(0)
-            for name, values in self.weighted.items()
+            name: (weights * values).sum(0) for name, (weights, values) in self._weighing.items()
         }
 
     @property
     def mean_errors(self) -> dict[str, Tensor]:
         """Standard errors of the means, by the delta method, `unseen_shift` of an sd included."""
-        means, weights, sds = self.means, self.log_weights.exp(), self.sds
-        shift = torch.as_tensor(self.table.unseen_shift.values)[None]
+        means, sds = self.means, self.sds
+        shift = torch.as_tensor(self.table.unseen_shift.values)
         return {
-            name: (_shaped(weights, values).square() * (values.double() - means[name]).square())
+            name: (weights.square() * (values - means[name]).square())
             .sum(0)
             .sqrt()
-            .hypot(_shaped(shift, values)[0] * sds[name])
-            for name, values in self.weighted.items()
+            .hypot(_shaped(shift, sds[name]) * sds[name])
+            for name, (weights, values) in self._weighing.items()
         }
 
     @property
     def sds(self) -> dict[str, Tensor]:
         """Posterior standard deviations, `(data, *inner plates, *event)`, by site."""
-        means, weights = self.means, self.log_weights.exp()
+        means = self.means
         return {
-            name: (_shaped(weights, values) * (values.double() - means[name]).square())
-            .sum(0)
-            .sqrt()
+            name: (weights * (values - means[name]).square()).sum(0).sqrt()
+            for name, (weights, values) in self._weighing.items()
+        }
+
+    @property
+    def _weighing(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Weights and draws by site; those of no weight, which may be infinite, are 0."""
+        shaped = {
+            name: (_shaped(self.log_weights.exp(), values), values.double())
             for name, values in self.weighted.items()
+        }
+        return {
+            name: (weights, values.masked_fill(weights == 0, 0.0))
+            for name, (weights, values) in shaped.items()
         }
 
     def summarize(self) -> xr.Dataset:

@@ -186,6 +186,7 @@ def _log_distance(weights: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
     farthest = torch.zeros_like(weights)
     for values in latents.values():
         flat = values.reshape(*values.shape[:2], -1).double()
+        flat = flat.masked_fill(weights.unsqueeze(-1) == 0, 0.0)  # it may be infinite
         mean = (weights.unsqueeze(-1) * flat).sum(0)
         deviation = (weights.unsqueeze(-1) * (flat - mean).square()).sum(0).sqrt()
         distance = ((flat - mean).abs() / deviation.clamp(min=1e-12)).amax(-1)

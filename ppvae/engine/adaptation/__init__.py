@@ -3,6 +3,7 @@
 from ppvae.engine.adaptation.adapted import Adapted
 from ppvae.engine.adaptation.adapting import adapted, redrawn, trained
 from ppvae.engine.adaptation.arguments import Arguments, batch_of
+from ppvae.engine.adaptation.as_one import as_one
 from ppvae.engine.adaptation.forms import PLAIN, Form
 from ppvae.engine.adaptation.lazy_batches import lazy_batch, lazy_parts
 from ppvae.engine.adaptation.sources import Reading, arguments_of, is_map_style
@@ -15,6 +16,7 @@ __all__ = [
     "Reading",
     "adapted",
     "arguments_of",
+    "as_one",
     "batch_of",
     "is_map_style",
     "lazy_batch",

@@ -12,7 +12,6 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.engine.modules import modules_of
-from ppvae.engine.sites import base_of
 
 _NORMALS = (dist.Normal, dist.MultivariateNormal, dist.LowRankMultivariateNormal)
 
@@ -49,7 +48,7 @@ class DatapointsApart(Messenger):  # type: ignore[misc]
         if name not in self.places:  # it is one of the sites below
             frame = CondIndepStackFrame(self.plate, self.dim, self.rows, 0)
             message["cond_indep_stack"] = (frame, *message["cond_indep_stack"])
-        elif isinstance(base_of(message["fn"]), _NORMALS):
+        elif _is_normal(message["fn"]):
             message["value"] = self._drawn(name, message["fn"], *place)
             message["stop"] = True  # nothing outside sees it
 
@@ -111,6 +110,13 @@ def _places(guide: AutoContinuous, plate: str, dim: int, rows: int) -> tuple[Ten
         events = site["fn"].event_dim + places.dim() - site["value"].dim()
         own.append(places.movedim(dim - events, 0).reshape(rows, -1))
     return torch.cat(shared), torch.cat(own, 1)
+
+
+def _is_normal(distribution: Any) -> bool:
+    """Tell whether it is a normal, and not a flow over one."""
+    while isinstance(distribution, torch.distributions.Independent):
+        distribution = distribution.base_dist
+    return isinstance(distribution, _NORMALS)
 
 
 def _moments(normal: Any) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from ppvae.engine.draws.ways import Way
 from ppvae.engine.enumerated_sites import one_valued
 from ppvae.engine.execution import execute
 from ppvae.engine.isolation import seeded
-from ppvae.engine.own_draws import own_draws_alone
+from ppvae.engine.own_draws import latents_unscored, own_draws_alone
 from ppvae.engine.pair import Pair
 from ppvae.engine.pair_densities import guide_density, model_densities
 from ppvae.engine.sites import Sites, by_datapoint, one_draw
@@ -88,7 +88,7 @@ def draw(
 
 def _scores(guide: Sites, given: Sequence[poutine.Trace]) -> bool:
     """Tell whether the guide can score its values, as it can its own draws."""
-    return not (given and own_draws_alone(guide))
+    return not (given and latents_unscored(guide))
 
 
 def draw_latents(pair: Pair, batch: Batch, structure: Structure) -> Sites:

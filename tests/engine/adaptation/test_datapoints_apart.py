@@ -9,6 +9,7 @@ import pytest
 import torch
 from pyro.infer.autoguide import (
     AutoDiagonalNormal,
+    AutoIAFNormal,
     AutoLaplaceApproximation,
     AutoLowRankMultivariateNormal,
     AutoMultivariateNormal,
@@ -96,6 +97,16 @@ def test_of_other_normals_the_evidence_lies_within_its_error(kind):
     found = diagnostics.evidence(exact(kind), X, draws=4000)
     distance = (found.log_evidence - of_rows(found.attrs["given mean"][0]).numpy()).values
     assert (np.abs(distance) < 5 * found.log_evidence_error.values + 1e-3).all()
+
+
+def test_a_flow_over_a_normal_is_measured_by_all_data_together():
+    pyro.clear_param_store()
+    pair = SimpleNamespace(model=model, guide=AutoIAFNormal(model, num_transforms=1))
+    pair.guide(X)
+    effort = diagnostics.Effort(datapoints=ROWS, draws=50)
+    together, datapoints = diagnostics.diagnose(pair, X, effort=effort).findings
+    assert "log P(X)" in together.answer
+    assert "a guide with a site for each latent" in datapoints.advice
 
 
 def test_every_exit_of_a_laplace_approximation_is_that_of_its_normal():
