@@ -14,10 +14,12 @@ from torch.distributions import constraints
 from ppvae.data.dataset import Dataset
 from ppvae.data.files import check_memory
 from ppvae.data.splitting import split
+from ppvae.data.standardization import Standardization
 from ppvae.data.tabular.reading import read
 from ppvae.data.tabular.schema import check_names
 
 _LOG = logging.getLogger(__name__)
+_SERIES = 10_000  # whose steps units are found from
 _Steps = NDArray[np.float64]
 
 
@@ -202,3 +204,29 @@ def with_lengths(dataset: Dataset) -> Dataset:
         seen={},
         columns=(),
     )
+
+
+def each_step(dataset: Dataset) -> Dataset:
+    """Return steps of the training series, `(data, steps, features)`, as datapoints of their own.
+
+    What was filled up is left out, and of many series some are. A standardization stays if it is
+    the same at every step; else it is found anew, since that of a step is also of what was filled
+    up there.
+
+    Example:
+        >>> series = with_lengths(sequences([np.ones((2 + n % 3, 2)) for n in range(30)]))
+        >>> each_step(series).train.shape[0] == int(series.conditions["train"][0].sum())
+        True
+    """
+    every = slice(None, None, max(1, len(dataset.train) // _SERIES))
+    x = dataset.train[every]
+    steps = x.flatten(0, 1)
+    if dataset.conditions:
+        length = dataset.conditions["train"][0][every]
+        steps = x[torch.arange(x.shape[1]) < length.unsqueeze(-1)]
+    by = dataset.standardization
+    if by is not None:
+        loc, scale = (part.reshape(-1, x.shape[-1]) for part in (by.loc, by.scale))
+        same = bool((loc == loc[0]).all() and (scale == scale[0]).all())
+        by = Standardization(loc[0], scale[0]) if same else Standardization.of(steps)
+    return Dataset(dataset.name, steps, steps, steps, dataset.support, standardization=by)

@@ -43,6 +43,14 @@ def test_what_was_filled_up_has_no_density():
     assert torch.equal(pair.encode(x, seen).mean, pair.encode(other, seen).mean)
 
 
+def test_what_was_filled_up_is_of_no_unit():
+    warm = data.sequences([walk + 290.0 for walk in WALKS])
+    known = warm.train[:, -1][warm.seen["train"][:, -1] > 0]
+    encoder = pairs.assemble(warm, latent=2).posterior.network
+    for loc in (warm.standardized().standardization.loc, encoder.loc):
+        torch.testing.assert_close(loc[-1], known.mean())
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
