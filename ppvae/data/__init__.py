@@ -5,6 +5,7 @@ from ppvae.data.block_shuffling import BlockShuffling
 from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset
 from ppvae.data.disk import on_disk
+from ppvae.data.eeg import eeg
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, class_names, given_classes
 from ppvae.data.handwriting import digits, mnist
@@ -54,6 +55,7 @@ __all__ = [
     "counts",
     "digits",
     "documents",
+    "eeg",
     "every_subset",
     "factors",
     "filling",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.cbook import get_sample_data
 
 from ppvae import data, pairs
 
@@ -80,3 +81,20 @@ def test_lengths_are_where_sequences_end():
     walks[7][1, 0] = np.nan  # of three steps
     with pytest.raises(ValueError, match="sequence 7 has a missing value before its end"):
         data.with_lengths(data.sequences(walks))
+
+
+def test_windows_of_the_eeg_are_split_by_time(tmp_path, monkeypatch):
+    waves = data.eeg(steps=16, every=3)
+    recording = np.fromfile(get_sample_data("eeg.dat", asfileobj=False)).reshape(800, 4)
+    ends = {"train": (0, 480), "validation": (480, 640), "test": (640, 800)}
+    for part, (start, end) in ends.items():
+        rows = waves.rows[part]
+        assert rows.min() == start and end - 3 < rows.max() + 16 <= end
+        for window, row in zip(getattr(waves, part), rows.tolist(), strict=True):
+            np.testing.assert_allclose(window.view(16, 4), recording[row : row + 16], rtol=1e-6)
+    assert waves.rows["test"].diff().unique().tolist() == [16]
+    with pytest.raises(ValueError, match="steps from 1 to 160"):
+        data.eeg(161)
+    monkeypatch.setattr("matplotlib.get_data_path", lambda: str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="without its sample data"):
+        data.eeg()
