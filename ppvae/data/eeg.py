@@ -52,13 +52,14 @@ def eeg(steps: int = 20, *, every: int = 1) -> Dataset:
         part: torch.arange(start, end - steps + 1, apart)
         for part, (start, end, apart) in parts.items()
     }
-    x = {
-        part: recording[starts[:, None] + torch.arange(steps)].flatten(1)
-        for part, starts in rows.items()
-    }
+    train, validation, test = (
+        recording[starts[:, None] + torch.arange(steps)].flatten(1) for starts in rows.values()
+    )
     return Dataset(
         "eeg",
-        **x,
+        train=train,
+        validation=validation,
+        test=test,
         support=constraints.real,
         rows=rows,
         columns=tuple(f"{channel} [{step}]" for step in range(steps) for channel in _CHANNELS),

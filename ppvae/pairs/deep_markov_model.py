@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppvae.data import Dataset, with_lengths
-from ppvae.data.padded_sequences import each_step
+from ppvae.data.series_lengths import each_step
 from ppvae.engine import Array, as_tensor
 from ppvae.likelihoods import EachStep, Likelihood, Normal, StudentT
 from ppvae.networks import MLP, BackwardGRU, GatedTransition, Joined
@@ -93,7 +93,8 @@ class DeepMarkovModel(VAE):
         if len(dataset.event_shape) != 2:
             raise ValueError(
                 f"DeepMarkovModel needs sequences (data, steps, features), dataset "
-                f"{dataset.name!r} has datapoints of shape {tuple(dataset.event_shape)}"
+                f"{dataset.name!r} has datapoints of shape {tuple(dataset.event_shape)}; "
+                "data.sequences reads them, in a command `ppvae fit sequences --data.source FILE`"
             )
         steps, each = dataset.event_shape[0], each_step(dataset)
         chosen = None if likelihood is None else likelihood(nn.Identity())
