@@ -47,7 +47,6 @@ def with_lengths(dataset: Dataset) -> Dataset:
         **{part: rows.unflatten(-1, shape) for part, rows in parts.items()},
         conditions=lengths or dataset.conditions,
         seen={},
-        columns=(),
     )
 
 
