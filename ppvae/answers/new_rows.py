@@ -33,6 +33,7 @@ def new_rows(dataset: Dataset, source: Any) -> Rows:
         >>> len(rows), rows.columns
         (1, ('size', 'color'))
     """
+    _check_conditions(dataset)
     values = values_like(dataset, source)
     codes = values.codes if dataset.labels else None
     batch = [values.x, *_conditions(dataset, codes)]
@@ -56,16 +57,23 @@ def new_rows(dataset: Dataset, source: Any) -> Rows:
     )
 
 
+def _check_conditions(dataset: Dataset) -> None:
+    """Refuse a pair that is given more than the class of each row."""
+    if not dataset.conditions:
+        return
+    alone = len(dataset.conditions["train"]) == 1 and dataset.labels
+    if not alone or given_classes(dataset) is None:
+        raise Unsupported(
+            "the pair is given conditions other than the classes of the rows, such as lengths of "
+            "series, which no file of new rows holds; answer for the rows of the run"
+        )
+
+
 def _conditions(dataset: Dataset, codes: Tensor | None) -> list[Tensor]:
     """Return the class of each row, one-hot, if the pair is given it."""
-    if not dataset.conditions:
+    given = given_classes(dataset) if dataset.conditions else None
+    if given is None:
         return []
-    given = given_classes(dataset)
-    if given is None or len(dataset.conditions["train"]) > 1 or not dataset.labels:
-        raise Unsupported(
-            "the pair is given conditions other than the classes of the rows, which no file of "
-            "new rows holds; answer for the rows of the run"
-        )
     if codes is None:
         raise ValueError(
             f"the pair is given the class of each row, and the new rows have none; add a column "

@@ -23,6 +23,7 @@ DATASETS = (
     "colors",
     "factors",
     "state_space",
+    "eeg",
     "wine",
     "breast_cancer",
 )

@@ -54,7 +54,7 @@ TAKE_DATA = ("data", "fit")
 DATA_HELP = (
     "file (.csv, .xlsx, .npy), folder of pictures, or digits; tables are .csv, .tsv, .txt, these "
     "also with .gz, .xlsx, .parquet and .feather, arrays .npy and .npz, counts .h5ad and .mtx. "
-    "Other names are mnist, wine, breast_cancer, segments, colors, factors and state_space. "
+    "Other names are mnist, wine, breast_cancer, segments, colors, factors, eeg and state_space. "
     "It may also be the import path of a function that returns a dataset"
 )
 _OF_A_RUN: dict[str, tuple[Any, str]] = {

@@ -5,6 +5,7 @@ from ppvae.data.block_shuffling import BlockShuffling
 from ppvae.data.cells import counts
 from ppvae.data.dataset import Dataset
 from ppvae.data.disk import on_disk
+from ppvae.data.eeg import eeg
 from ppvae.data.files import memory
 from ppvae.data.given_classes import GivenClasses, class_names, given_classes
 from ppvae.data.handwriting import digits, mnist
@@ -12,12 +13,13 @@ from ppvae.data.lazy_rows import LazyRows
 from ppvae.data.measured_tables import breast_cancer, wine
 from ppvae.data.new_values import NewValues, values_like
 from ppvae.data.notebook_tables import html_table
-from ppvae.data.padded_sequences import sequences, with_lengths
+from ppvae.data.padded_sequences import sequences
 from ppvae.data.pictures import images
 from ppvae.data.posed_images import posed
 from ppvae.data.removed_cells import without_cells
 from ppvae.data.row_pieces import spread
 from ppvae.data.rows_on_disk import RowsOnDisk, rows_of_map
+from ppvae.data.series_lengths import with_lengths
 from ppvae.data.sparse_rows import SparseRows
 from ppvae.data.splitting import split
 from ppvae.data.standardization import Standardization
@@ -55,6 +57,7 @@ __all__ = [
     "counts",
     "digits",
     "documents",
+    "eeg",
     "every_subset",
     "factors",
     "filling",

@@ -240,9 +240,9 @@ class Dataset:
         values in the units of the data, and log P(X) is in nats of the data in those units.
 
         Args:
-            by: the shift and scale; by default those of the training data.
+            by: the shift and scale; by default those of the training data, where they are known.
         """
-        by = by or Standardization.of(self.train)
+        by = by or Standardization.of(self.train, self.seen.get("train"))
         return replace(self, support=constraints.real, standardization=by)
 
     def __repr__(self) -> str:

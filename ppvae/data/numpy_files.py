@@ -5,7 +5,8 @@ import math
 import struct
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +52,39 @@ def read_npz(path: Path) -> tuple[_Array, _Array | None]:
     Raises:
         ValueError: if the archive is damaged or holds other arrays.
     """
+    with _archive(path) as (archive, members):
+        data = _named(path, [name for name, _ in members])
+        found = dict(members)
+        values = _member(path, archive, found[data])
+        labels = _member(path, archive, found["labels"]) if "labels" in found else None
+    return values, labels
+
+
+def read_named(path: Path, needed: set[str], others: set[str]) -> dict[str, _Array]:
+    """Return the arrays of an archive `.npz` by their names.
+
+    Args:
+        path: the file.
+        needed: the names that it must have.
+        others: those that it may have besides.
+
+    Raises:
+        ValueError: if the archive is damaged or holds other arrays.
+    """
+    with _archive(path) as (archive, members):
+        names = [name for name, _ in members]
+        if not needed <= set(names) <= needed | others or len(set(names)) < len(names):
+            raise ValueError(
+                f"{path} holds the arrays {sorted(names)!s:.200}; expected "
+                f"{' and '.join(map(repr, sorted(needed)))}, and besides at most "
+                f"{' and '.join(map(repr, sorted(others)))}"
+            )
+        return {name: _member(path, archive, member) for name, member in members}
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[tuple[str, zipfile.ZipInfo]]]]:
+    """Open an archive `.npz`, with the names of its arrays."""
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
             raise DamagedFile(path, "it holds one array in the format .npy; rename it")
@@ -59,11 +93,7 @@ def read_npz(path: Path) -> tuple[_Array, _Array | None]:
             archive = zipfile.ZipFile(file)
         with archive:
             members = archive.infolist()
-            data = _named(path, [_array_name(path, member) for member in members])
-            found = dict(zip((_array_name(path, m) for m in members), members, strict=True))
-            values = _member(path, archive, found[data])
-            labels = _member(path, archive, found["labels"]) if "labels" in found else None
-    return values, labels
+            yield archive, [(_array_name(path, member), member) for member in members]
 
 
 def _array_name(path: Path, member: zipfile.ZipInfo) -> str:

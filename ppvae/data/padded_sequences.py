@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.data.dataset import Dataset
 from ppvae.data.files import check_memory
+from ppvae.data.padded_arrays import padded, read_padded
+from ppvae.data.series_lengths import lengths_of
 from ppvae.data.splitting import split
 from ppvae.data.tabular.reading import read
 from ppvae.data.tabular.schema import check_names
@@ -40,7 +43,9 @@ def sequences(
 
     Args:
         source: a list of arrays `(steps, features)` or `(steps,)`; or a long table, a file or a
-            frame that `data.table` takes, with a row for each step.
+            frame that `data.table` takes, with a row for each step; or an array
+            `(data, steps, features)`, or a file `.npy` of one, which is NaN at what was filled up;
+            or a file `.npz` of such an array, "x", and of the steps of each sequence, "length".
         id: the column that says to which sequence a step belongs.
         time: the column that orders the steps.
         values: the columns of the features; all others unless given.
@@ -50,9 +55,10 @@ def sequences(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TypeError: if the source is neither a list of arrays nor a table.
+        TypeError: if the source is none of these.
         ValueError: if a sequence is empty or has other features than the first, a value is
-            infinite or no number, a step occurs twice, or there is no such column.
+            infinite or no number, a length is less than 1 or more than there are steps, a step
+            occurs twice, or there is no such column.
 
     Example:
         >>> import ppvae
@@ -67,34 +73,28 @@ def sequences(
     """
     names: list[str] = []
     columns: tuple[str, ...] = ()
-    if isinstance(source, list | tuple):
-        name = "sequences"
-        steps = [_array(number, part) for number, part in enumerate(source)]
+    name = "sequences"
+    if isinstance(source, np.ndarray | Tensor):
+        filled = padded(name, np.asarray(source))
+    elif isinstance(source, str | Path) and Path(source).suffix in (".npy", ".npz"):
+        name, filled = Path(source).stem, read_padded(Path(source))
+    elif isinstance(source, list | tuple):
+        filled = _filled(name, [_array(number, part) for number, part in enumerate(source)])
     else:
         name, names, columns, steps = _of_table(source, id, time, values)
-    if not steps:
-        raise ValueError("sequences got no sequence; expected at least one")
-    features, longest = steps[0].shape[1], max(map(len, steps))
-    for number, part in enumerate(steps):
-        if part.shape[1] != features:
-            raise ValueError(
-                f"sequence {number} has {part.shape[1]} features and the first one {features}; "
-                "expected the same"
-            )
-    check_memory(Path(name), len(steps) * longest * features * 12, "take shorter sequences")
-    padded = np.full((len(steps), longest, features), np.nan, np.float32)
-    for row, part in zip(padded, steps, strict=True):
-        row[: len(part)] = part
-    x = torch.from_numpy(padded).flatten(1)
+        filled = _filled(name, steps)
+    x = torch.from_numpy(filled)
+    length = lengths_of(~x.isnan())
+    if not length.all():
+        raise ValueError(f"{name}: sequence {int(length.argmin())} has no value; remove it")
+    longest, features = int(length.max()), x.shape[-1]
+    x = x[:, :longest].flatten(1)
     known = ~x.isnan()
-    empty = (~known.any(1)).nonzero().flatten().tolist()
-    if empty:
-        raise ValueError(f"{name}: sequence {empty[0]} has no value; remove it")
     dataset = split(
         name, x.nan_to_num(0.0), constraints.real, validation=validation, test=test, seed=seed
     )
     labels = columns or tuple(f"feature {feature}" for feature in range(features))
-    note = f"{name}: {len(steps)} sequences of {min(map(len, steps))} to {longest} steps"
+    note = f"{name}: {len(x)} sequences of {int(length.min())} to {longest} steps"
     _LOG.info(note)
     return replace(
         dataset,
@@ -108,6 +108,24 @@ def sequences(
         notes=(note,),
         series_shape=(longest, features),
     )
+
+
+def _filled(name: str, steps: Sequence[_Steps]) -> NDArray[np.float32]:
+    """Return sequences in one array, `(data, steps, features)`, NaN at what is filled up."""
+    if not steps:
+        raise ValueError("sequences got no sequence; expected at least one")
+    features, longest = steps[0].shape[1], max(map(len, steps))
+    for number, part in enumerate(steps):
+        if part.shape[1] != features:
+            raise ValueError(
+                f"sequence {number} has {part.shape[1]} features and the first one {features}; "
+                "expected the same"
+            )
+    check_memory(Path(name), len(steps) * longest * features * 12, "take shorter sequences")
+    filled = np.full((len(steps), longest, features), np.nan, np.float32)
+    for row, part in zip(filled, steps, strict=True):
+        row[: len(part)] = part
+    return filled
 
 
 def _array(number: int, part: Any) -> _Steps:
@@ -162,43 +180,3 @@ def _of_table(
     groups = [(str(key), rows) for key, rows in frame.groupby(id, sort=True)]
     steps = [_finite(rows[[*columns]].to_numpy(), f"sequence {key}") for key, rows in groups]
     return table.name, [key for key, _ in groups], columns, steps
-
-
-def with_lengths(dataset: Dataset) -> Dataset:
-    """Return padded series as `(data, steps, features)`, with their lengths as the condition.
-
-    What `sequences` returns has vectors and says in `seen` what was filled up; other datasets stay
-    as they are.
-
-    Raises:
-        ValueError: if a value before the end of a series is missing.
-
-    Example:
-        >>> series = with_lengths(sequences([np.ones((2 + n % 3, 2)) for n in range(30)]))
-        >>> series.event_shape, sorted(set(series.conditions["train"][0].tolist()))
-        (torch.Size([4, 2]), [2, 3, 4])
-    """
-    shape = dataset.series_shape
-    if shape is None or dataset.train.dim() > 2:
-        return dataset
-    lengths = {}
-    for part, seen in dataset.seen.items():
-        known = seen.unflatten(-1, shape) > 0
-        there = known.any(-1)
-        length = torch.where(there, torch.arange(1, shape[0] + 1), 0).amax(-1)
-        gaps = (~known & (torch.arange(shape[0]) < length[:, None])[..., None]).flatten(1).any(1)
-        if gaps.any():
-            row = int(dataset.row_numbers(part)[gaps][0])
-            raise ValueError(
-                f"dataset {dataset.name!r}: sequence {row} has a missing value before its end, "
-                "and lengths say only where each one ends; fill it in or leave the sequence out"
-            )
-        lengths[part] = (length,)
-    parts = {part: getattr(dataset, part) for part in ("train", "validation", "test")}
-    return replace(
-        dataset,
-        **{part: rows.unflatten(-1, shape) for part, rows in parts.items()},
-        conditions=lengths or dataset.conditions,
-        seen={},
-        columns=(),
-    )

@@ -20,6 +20,7 @@ class BackwardGRU(nn.Module):
     Args:
         shape: `(time, features)` of one sequence.
         width: size of h.
+        inputs: applied to every step first, of as many outputs, such as `networks.Standardized`.
 
     Raises:
         ValueError: if a size is not positive, or the input is of another shape.
@@ -29,10 +30,13 @@ class BackwardGRU(nn.Module):
         torch.Size([5, 12, 16])
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 64) -> None:
+    def __init__(
+        self, shape: Sequence[int], width: int = 64, inputs: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.shape, self.width = shape_of(self, shape, ("time", "features")), width
         check_sizes(self, width=width)
+        self.inputs = inputs
         self.recurrent = nn.GRU(self.shape[1], width, batch_first=True)
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -46,6 +50,7 @@ class BackwardGRU(nn.Module):
             # The last step that is there comes first; those that are not stay where they are.
             length = (seen > 0).sum(-1, keepdim=True)
             places = torch.where(steps < length, length - 1 - steps, steps)
+        x = x if self.inputs is None else self.inputs(x)
         reversed_x = x.gather(-2, places.unsqueeze(-1).expand_as(x))
         states = fold(partial(read, self.recurrent), reversed_x, event_dim=2)
         return states.gather(-2, places.unsqueeze(-1).expand_as(states))

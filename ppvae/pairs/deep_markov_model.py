@@ -5,12 +5,15 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from ppvae.data import Dataset, with_lengths
+from ppvae.data.series_lengths import each_step
 from ppvae.engine import Array, as_tensor
-from ppvae.likelihoods import EachStep, Likelihood, Normal
+from ppvae.likelihoods import EachStep, Likelihood, Normal, StudentT
 from ppvae.networks import MLP, BackwardGRU, GatedTransition, Joined
 from ppvae.pairs.arguments import tensors_of
+from ppvae.pairs.parts import Parts
 from ppvae.pairs.programs import evaluating
 from ppvae.pairs.vae import VAE
 from ppvae.posteriors import Markov as MarkovPosterior
@@ -64,9 +67,13 @@ class DeepMarkovModel(VAE):
         latent: int = 8,
         width: int = 64,
         network: Callable[[int, int], nn.Module] = MLP,
-        likelihood: Callable[[nn.Module], Likelihood] = Normal,
+        likelihood: Callable[[nn.Module], Likelihood] | None = None,
     ) -> Self:
         """Build the pair for sequences, `(T, features)` each.
+
+        Real features get units of their own, as `pairs.assemble` gives them: their mean and
+        standard deviation over all steps that are there, or `dataset.standardization`, if that is
+        the same at every step. The pair takes and gives values in the units of the data.
 
         Args:
             dataset: the data; a condition, if there is one, is the length of each sequence.
@@ -74,27 +81,32 @@ class DeepMarkovModel(VAE):
             width: of the recurrent network, and of the transition's hidden layers.
             network: called with the sizes of input and output, for the emission and for the
                 posterior's transition.
-            likelihood: of one step, called with the emission network.
+            likelihood: of one step, called with the emission network; what suits the data unless
+                given. Of ours `Normal` and `StudentT` have units.
 
         Raises:
+            Unsupported: if the dataset has a standardization and the likelihood no units, or none
+                is given and none is known for the support.
             ValueError: if the data are no sequences.
         """
         dataset = with_lengths(dataset)
         if len(dataset.event_shape) != 2:
             raise ValueError(
                 f"DeepMarkovModel needs sequences (data, steps, features), dataset "
-                f"{dataset.name!r} has datapoints of shape {tuple(dataset.event_shape)}"
+                f"{dataset.name!r} has datapoints of shape {tuple(dataset.event_shape)}; "
+                "data.sequences reads them, in a command `ppvae fit sequences --data.source FILE`"
             )
-        steps, features = dataset.event_shape
-        outputs = likelihood(nn.Identity()).outputs_for(features)
+        steps, each = dataset.event_shape[0], each_step(dataset)
+        chosen = None if likelihood is None else likelihood(nn.Identity())
+        if isinstance(chosen, Normal | StudentT) and each.support is constraints.real:
+            each = each.standardized(each.standardization)
+        parts = Parts(each, latent=latent, network=network, likelihood=likelihood)
+        encoder = BackwardGRU(dataset.event_shape, width, parts.in_units(nn.Identity()))
+        transition = Joined(network(latent + width, 2 * latent))
         return cls(
             Markov(GatedTransition(latent, width), latent, steps),
-            EachStep(likelihood(network(latent, outputs))),
-            MarkovPosterior(
-                BackwardGRU((steps, features), width),
-                Joined(network(latent + width, 2 * latent)),
-                latent,
-            ),
+            EachStep(parts.likelihood()),
+            MarkovPosterior(encoder, transition, latent),
         )
 
     @classmethod
@@ -115,6 +127,16 @@ class DeepMarkovModel(VAE):
         assert isinstance(self.prior, Markov)
         steps = torch.arange(self.prior.steps, device=length.device)
         return ((steps < length.unsqueeze(-1)).to(self.prior.start.dtype),)
+
+    def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """Return what the factors are given of a batch; a first step stands for padded ones.
+
+        A padded value has density 1, but not a gradient of 0 if its own is infinite.
+        """
+        x, *seen = super().taken(x, *conditions)
+        for there in seen:
+            x = torch.where(there.unsqueeze(-1) > 0, x, x[..., :1, :])
+        return (x, *seen)
 
     @torch.no_grad()
     def forecast(

@@ -107,16 +107,19 @@ class Parts:
             given: how many numbers it gets beside x; those of the parts unless given.
         """
         given = self.given if given is None else given
-        dataset, scaling = self.dataset, self.scaling
+        dataset = self.dataset
         sparse = isinstance(dataset.train, SparseRows)
         levels = _has_levels_or_logs(dataset.support)
         if given or dataset.seen or sparse or dataset.sizes or levels:
             network = functools.partial(_with_outputs, self.network, outputs)
-            return prepared(dataset, scaling, network, given)
-        encoder = _scaled(self.network(self.features, outputs), dataset)
-        if scaling is not None:
-            encoder = Standardized.of(encoder, scaling.loc.flatten(), scaling.scale.flatten())
-        return encoder
+            return prepared(dataset, self.scaling, network, given)
+        return self.in_units(self.network(self.features, outputs))
+
+    def in_units(self, network: nn.Module) -> nn.Module:
+        """Return a network of x in its own units, for one of values of unit scale."""
+        if self.scaling is None:
+            return _scaled(network, self.dataset)
+        return Standardized.of(network, self.scaling.loc.flatten(), self.scaling.scale.flatten())
 
 
 def _with_outputs(
@@ -147,10 +150,12 @@ def _give_units(factor: Likelihood, units: Units) -> None:
 
 def _scaling_of(dataset: Dataset) -> Standardization:
     """Return the scaling of real features: each its own, the pixels of images one in common."""
-    train = dataset.train
+    train, seen = dataset.train, dataset.seen.get("train")
     if dataset.image_shape is None:
-        return Standardization.of(train)
-    common = Standardization.of(train.reshape(-1, 1))
+        return Standardization.of(train, seen)
+    common = Standardization.of(
+        train.reshape(-1, 1), None if seen is None else seen.reshape(-1, 1)
+    )
     shape = dataset.event_shape
     return Standardization(common.loc.expand(shape), common.scale.expand(shape))
 

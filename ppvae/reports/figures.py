@@ -52,8 +52,10 @@ def gallery(
 
 def _figures(subject: Subject) -> Iterator[tuple[str, Figure]]:
     dataset, shape = subject.dataset, series_shape(subject.dataset)
-    if subject.means.dim() > 2:
-        return  # a latent of each step: these figures move one vector
+    if subject.means.dim() > 2:  # a latent of each step
+        if shape is not None:
+            yield from series_figures(subject, shape)
+        return  # the other figures move one vector
     if subject.means.shape[1] > 1:
         yield "latents", _latents(subject)
     if dataset.image_shape is not None:

@@ -41,8 +41,12 @@ def series_figures(subject: Subject, shape: tuple[int, int]) -> Iterator[tuple[s
     batch = tuple(part[:_SHOWN] for part in subject.batch)
     with isolated(pair, subject.seed):
         guessed = _draws(pair.encode(*batch).sample((_DRAWS,)), subject, batch, shape)
-        new = _draws(prior_draws(pair, batch).expand(_DRAWS, -1, -1), subject, batch, shape)
+        z = prior_draws(pair, batch)
+        new = _draws(z.expand(_DRAWS, *z.shape), subject, batch, shape)
     x = _steps(known_only(dataset, batch), shape)
+    if dataset.conditions and batch[1].dim() == 1:  # the lengths of series with a latent a step
+        ended = np.arange(shape[0]) >= batch[1].cpu().numpy()[:, None]
+        x[ended] = new[:, ended] = np.nan
     step = "step" if dataset.series_shape or len(dataset.event_shape) == 2 else "feature"
     ending = " [0]"
     features = [

@@ -86,3 +86,14 @@ def test_sequences_of_a_table_are_read(tmp_path, capsys):
     assert main([*words, "--data.values", '["b"]', "--print_config"]) == 0
     chosen = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
     assert chosen["values"] == ["b"]
+
+
+def test_padded_sequences_of_an_archive_are_fitted(tmp_path, capsys):
+    path, length = tmp_path / "walks.npz", 2 + np.arange(40) % 3
+    np.savez(path, x=290 + np.random.default_rng(0).normal(size=(40, 4, 2)), length=length)
+    words = ["fit", "sequences", "--data.source", str(path), "--pair", "DeepMarkovModel"]
+    assert main([*words, "--latent", "2", *SHORT, "--folder", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "scaling     within the pair" in said and "standard deviation" in said
+    assert main(["sample", str(tmp_path / "run"), "-n", "3"]) == 0
+    assert main(["fit", str(path), "--pair", "DeepMarkovModel", *SHORT]) == 2

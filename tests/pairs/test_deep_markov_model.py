@@ -1,16 +1,18 @@
 """Sequences: the Kalman filter's answers, and what padding must not change."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyro
+import pytest
 import torch
 from pyro.infer import Trace_ELBO
 from torch import nn
 from torch.distributions import MultivariateNormal
 
 import ppvae
-from ppvae import diagnostics, likelihoods, networks, posteriors, priors
+from ppvae import data, diagnostics, likelihoods, networks, posteriors, priors
 from ppvae.pairs import DeepMarkovModel
 
 FALSE_ALARM_ERRORS = 4.5  # standard errors, passed by chance once in 150,000 comparisons
@@ -101,18 +103,59 @@ def test_a_chain_has_the_density_of_its_steps():
     torch.testing.assert_close(pair.prior().log_prob(z), steps)
 
 
-def test_padding_changes_no_bit():
+def loss_and_gradients(pair, x):
+    pyro.set_rng_seed(0)
+    pair.zero_grad()
+    loss = Trace_ELBO().differentiable_loss(pair.model, pair.guide, x, LENGTHS)
+    loss.backward()
+    return [loss.detach(), *(p.grad.clone() for p in pair.parameters())]
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_padding_changes_no_bit(single):
     pair, x = linear_gaussian(), drawn()
-    padded = torch.arange(STEPS) >= LENGTHS.unsqueeze(-1)
-    seen = []
-    for absurd in (0.0, -1e30):
-        filled = torch.where(padded.unsqueeze(-1), absurd, x)
+    if single:  # where the density of what is absurd is infinite
+        pair, x = DeepMarkovModel.of(data.state_space(100, STEPS, shortest=1)), x.float()
+    padded = (torch.arange(STEPS) >= LENGTHS.unsqueeze(-1)).unsqueeze(-1)
+    first, second = (
+        loss_and_gradients(pair, torch.where(padded, absurd, x)) for absurd in (0.0, -1e30)
+    )
+    assert all(map(torch.equal, first, second))
+    assert all(bool(gradient.isfinite().all()) for gradient in first)
+
+
+@pytest.mark.parametrize("likelihood", [None, likelihoods.StudentT])
+def test_units_of_the_data_are_a_jacobian(likelihood):
+    """Of the steps that are there: what fills the others up is not of these units."""
+    series, scale = data.state_space(100, STEPS, shortest=2), 1000.0
+    units = {part: 5e4 + scale * getattr(series, part) for part in ("train", "validation", "test")}
+    losses = []
+    for dataset in (series, replace(series, **units)):
+        torch.manual_seed(0)
+        pair = DeepMarkovModel.of(dataset, latent=LATENT, likelihood=likelihood)
+        ppvae.fit(pair, dataset, steps=3, batch_size=20, compile=False)
         pyro.set_rng_seed(0)
-        pair.zero_grad()
-        loss = Trace_ELBO().differentiable_loss(pair.model, pair.guide, filled, LENGTHS)
-        loss.backward()
-        seen.append([loss.detach(), *(p.grad.clone() for p in pair.parameters())])
-    assert all(torch.equal(first, second) for first, second in zip(*seen, strict=True))
+        losses.append(Trace_ELBO().loss(pair.model, pair.guide, *dataset.batch("test")))
+    numbers = int(series.conditions["test"][0].sum()) * FEATURES
+    assert math.isclose(losses[1], losses[0] + numbers * math.log(scale), rel_tol=1e-4)
+
+
+def test_a_standardization_is_that_of_every_step_or_found_of_those_that_are_there():
+    series = data.state_space(100, STEPS, shortest=2)
+    by = data.Standardization(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
+    of_cells = data.Standardization.of(series.train)
+    found = [
+        DeepMarkovModel.of(each).likelihood.likelihood.units.loc
+        for each in (series, series.standardized(by), series.standardized(of_cells))
+    ]
+    assert torch.equal(found[1], by.loc)
+    assert torch.equal(found[2], found[0])
+
+
+def test_binary_sequences_get_a_bernoulli():
+    bits = (torch.rand(50, STEPS, FEATURES) < 0.5).float()
+    pair = DeepMarkovModel.of(data.split("bits", bits, torch.distributions.constraints.boolean))
+    assert isinstance(pair.likelihood.likelihood, likelihoods.Bernoulli)
 
 
 def test_forecasts_are_those_of_the_model_after_the_last_step():

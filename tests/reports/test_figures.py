@@ -160,3 +160,14 @@ def test_latents_of_series_move_in_units_of_their_prior():
     z[1] = -2.0
     expected = pair.decode(z).mean
     assert np.allclose(figure.axes[1].lines[0].get_ydata(), expected.detach(), atol=1e-6)
+
+
+def test_series_with_a_latent_a_step_are_drawn_up_to_their_lengths():
+    series = data.state_space(60, 5, shortest=2)
+    pair = pairs.DeepMarkovModel.of(series, latent=2)
+    figures = dict(gallery(pair, series, "test"))
+    assert list(figures) == ["reconstructions", "samples"]
+    lengths = series.conditions["test"][0].tolist()
+    for figure in figures.values():
+        drawn = np.asarray(figure.axes[0].lines[0].get_ydata(), float)
+        assert np.isfinite(drawn).sum() == lengths[0]
