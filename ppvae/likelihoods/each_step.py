@@ -1,6 +1,7 @@
 """Sequences whose steps are independent, given the states."""
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -37,4 +38,17 @@ class EachStep(Likelihood):
         """Return p(x|z) over sequences."""
         z, *given = conditions
         step: dist.Distribution = self.likelihood(z)
-        return (step.mask(given[-1] > 0) if given else step).to_event(1)
+        return (_Seen(step, given[-1] > 0) if given else step).to_event(1)
+
+
+class _Seen(dist.MaskedDistribution):  # type: ignore[misc]
+    """Steps of which some are there; a first step stands for the others.
+
+    A value that does not count has density 1, but not a gradient of 0 if its own is infinite.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log densities of steps, in nats."""
+        there = self._mask.unsqueeze(-1)
+        log_prob: Tensor = super().log_prob(torch.where(there, value, value[..., :1, :]))
+        return log_prob

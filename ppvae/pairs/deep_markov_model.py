@@ -128,16 +128,6 @@ class DeepMarkovModel(VAE):
         steps = torch.arange(self.prior.steps, device=length.device)
         return ((steps < length.unsqueeze(-1)).to(self.prior.start.dtype),)
 
-    def taken(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
-        """Return what the factors are given of a batch; a first step stands for padded ones.
-
-        A padded value has density 1, but not a gradient of 0 if its own is infinite.
-        """
-        x, *seen = super().taken(x, *conditions)
-        for there in seen:
-            x = torch.where(there.unsqueeze(-1) > 0, x, x[..., :1, :])
-        return (x, *seen)
-
     @torch.no_grad()
     def forecast(
         self, x: Array, steps: int, length: Array | None = None, draws: int = 100
