@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 import pyro
 import scipy.sparse
-import scipy.special  # noqa: F401, both add warning filters, as does the next
-import sympy  # noqa: F401, torch imports it late
+import scipy.special  # noqa: F401, with scipy.sparse, as below
+import sympy  # noqa: F401, torch imports it late, and it adds a warning filter
 import torch
 from torch import nn
 

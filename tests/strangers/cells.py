@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributions import Normal, constraints
 
 from tests.strangers.stranger import (
+    BELOW,
     CHANGING,
     SUMMED,
     Programs,
@@ -198,7 +199,7 @@ STRANGERS = (
         objective=lambda: TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False),
         log_evidence=of_cells,
         rows=lambda batch: len(batch[0]) * SCANVI.scale_factor,
-        expected={"diagnose": (SUMMED,)},
+        expected={"diagnose": (SUMMED, BELOW)},
     ),
     Stranger(
         "scanvi_labelled",

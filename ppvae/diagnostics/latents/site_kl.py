@@ -1,5 +1,7 @@
 """The KL term of formula (2) by latent site, such as the layers of a hierarchy."""
 
+import math
+
 import torch
 import xarray as xr
 from torch import Tensor
@@ -11,6 +13,7 @@ from ppvae.engine import (
     Batch,
     Data,
     Pair,
+    Site,
     Sites,
     Structure,
     Unsupported,
@@ -107,6 +110,11 @@ def _terms(guide: Sites, model: Sites, structure: Structure, rows: int) -> Tenso
     """Return the KL of each site at one draw, `(site, data)`."""
     terms = []
     for name in structure.latents:
+        if any(_is_enumerated(run[name], structure.draw_dim) for run in (guide, model)):
+            raise Unsupported(
+                f"latent site {name!r} depends on a site that is summed out, so its KL is not "
+                "one of two densities"
+            )
         term = None
         if structure.ordered:
             term = site_kl(guide[name], model[name], structure.draw_dim, None, rows)
@@ -114,10 +122,13 @@ def _terms(guide: Sites, model: Sites, structure: Structure, rows: int) -> Tenso
             densities = (log_density([run[name]], structure, rows, None) for run in (guide, model))
             posterior, prior = densities
             term = posterior - prior
-        if term.dim() > 2:
-            raise Unsupported(
-                f"latent site {name!r} depends on a site that is summed out, so its KL is not "
-                "one of two densities"
-            )
         terms.append(term[0])
     return torch.stack(terms)
+
+
+def _is_enumerated(site: Site, draw_dim: int) -> bool:
+    """Tell whether it has a distribution for each value of a site that is summed out.
+
+    Their dimensions are left of all plates: without draws, from the dimension of these on.
+    """
+    return int(math.prod(site["fn"].batch_shape[: draw_dim + 1 or None])) > 1
